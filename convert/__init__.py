@@ -1,0 +1,1 @@
+"""From Keras files to PyTorch models, with proof that both answer alike."""

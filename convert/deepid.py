@@ -1,0 +1,237 @@
+"""Which network a Keras file holds: DeepID and nothing else, and its weights as a state_dict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convert.keras_file import KerasFile, KerasLayer
+from convert.layout import convolution_from_keras, dense_from_keras, flattened_dense_from_keras
+from ytf_torch.checkpoint import Checkpoint, Provenance, check_pixel_scale, tool_version
+from ytf_torch.errors import InputError, mismatch
+from ytf_torch.model import (
+    CONVOLUTIONS,
+    DENSE,
+    INPUT_CHANNELS,
+    YOUTUBE_FACES_SIZE,
+    DeepID,
+    DeepIDSizes,
+)
+
+IDENTITY_AT_INFERENCE = ("Dropout",)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A layer as DeepID has it, and the layers it reads.
+
+    name: None where Keras may have chosen it. settings: configuration key → the value it must
+    have; a key that this version of Keras does not write counts as right.
+    """
+
+    class_name: str
+    name: str | None
+    inputs: tuple[Expected, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _deepid() -> Expected:
+    plain = {"padding": "valid", "data_format": "channels_last"}
+    convolution = plain | {
+        "activation": "relu",
+        "strides": [1, 1],
+        "dilation_rate": [1, 1],
+        "groups": 1,
+        "use_bias": True,
+    }
+    pool = plain | {"pool_size": [2, 2], "strides": [2, 2]}
+    dense = {"activation": "linear", "use_bias": True}
+
+    def flat(name: str, source: Expected) -> Expected:
+        flatten = Expected("Flatten", None, (source,), {"data_format": "channels_last"})
+        return Expected("Dense", name, (flatten,), dense)
+
+    below = Expected("InputLayer", None)
+    for number in "123":
+        below = Expected("Conv2D", f"conv_{number}", (below,), convolution)
+        below = Expected("MaxPooling2D", f"pool_{number}", (below,), pool)
+    conv_4 = Expected("Conv2D", "conv_4", (below,), convolution)
+    added = Expected("Add", None, (flat("fc_1", below), flat("fc_2", conv_4)))
+    relu = Expected("Activation", None, (added,), {"activation": "relu"})
+    return Expected("Dense", "output", (relu,), dense | {"activation": "softmax"})
+
+
+def _check_graph(file: KerasFile) -> tuple[int, int]:
+    """Compare a file's configuration with DeepID; the height and width of its input."""
+    assert file.layers is not None
+    layers = {layer.name: layer for layer in file.layers}
+    if len(file.outputs) != 1 or file.outputs[0] not in layers:
+        raise mismatch(file.path, "one output layer, `output`", list(file.outputs))
+    used: set[str] = set()
+    found: dict[str, KerasLayer] = {}
+
+    def reached(name: str) -> KerasLayer:
+        if name not in layers:
+            raise InputError(f"{file.path}@model_config", f"a layer {name!r} is used but not there")
+        used.add(name)
+        layer = layers[name]
+        if layer.class_name in IDENTITY_AT_INFERENCE and len(layer.inbound) == 1:
+            if name in layer.inbound:
+                raise InputError(f"{file.path}@model_config", f"{name} reads itself")
+            return reached(layer.inbound[0])
+        return layer
+
+    def compare(name: str, expected: Expected) -> None:
+        layer = reached(name)
+        place = f"{file.path}@model_config, {layer.name}"
+        wanted = expected.class_name + (f" {expected.name}" if expected.name else "")
+        if layer.class_name != expected.class_name or expected.name not in (None, layer.name):
+            raise mismatch(
+                place, f"{wanted}, as DeepID has there", f"{layer.class_name} {layer.name}"
+            )
+        for key, value in expected.settings.items():
+            if key in layer.config and not _same(layer.config[key], value):
+                raise mismatch(f"{place}, {key}", value, str(layer.config[key])[:80])
+        if len(layer.inbound) != len(expected.inputs):
+            raise mismatch(place, f"{len(expected.inputs)} inputs", len(layer.inbound))
+        found[expected.name or expected.class_name] = layer
+        inbound = sorted(layer.inbound) if expected.class_name == "Add" else layer.inbound
+        for source, expected_source in zip(inbound, expected.inputs, strict=True):
+            compare(source, expected_source)
+
+    compare(file.outputs[0], _deepid())
+    left_over = [layer for layer in file.layers if layer.name not in used]
+    unused = [layer for layer in left_over if layer.class_name not in IDENTITY_AT_INFERENCE]
+    if unused:
+        raise InputError(
+            f"{file.path}@model_config",
+            f"DeepID has no {unused[0].class_name} {unused[0].name}",
+        )
+    _check_sizes(file, found)
+    shape = found["InputLayer"].config.get("batch_input_shape") or found["InputLayer"].config.get(
+        "batch_shape"
+    )
+    place = f"{file.path}@model_config, {found['InputLayer'].name}"
+    if not (isinstance(shape, list) and len(shape) == 4 and shape[3] == INPUT_CHANNELS):
+        raise mismatch(place, "an input of (batch, height, width, 3)", str(shape)[:80])
+    height, width = shape[1:3]
+    if not (isinstance(height, int) and isinstance(width, int) and 0 < height * width < 10**8):
+        raise mismatch(place, "a height and a width", str(shape)[:80])
+    return height, width
+
+
+def _check_sizes(file: KerasFile, found: Mapping[str, KerasLayer]) -> None:
+    """The configuration must state the sizes that the weights have."""
+    for name in (*CONVOLUTIONS, *DENSE):
+        kernel = next(iter(file.weights.get(name, {}).values()), None)
+        if kernel is None:
+            continue
+        config = found[name].config
+        stated: dict[str, Any] = {"filters": kernel.shape[-1], "units": kernel.shape[-1]}
+        stated["kernel_size"] = list(kernel.shape[:2])
+        for key, value in stated.items():
+            if key in config and not _same(config[key], value):
+                raise mismatch(
+                    f"{file.path}@model_config, {name}, {key}",
+                    f"{value}, by its weights",
+                    str(config[key])[:80],
+                )
+
+
+def _same(found: object, expected: object) -> bool:
+    if isinstance(found, dict):  # an activation as an object, {"class_name": "relu", …}
+        found = found.get("config", found.get("class_name"))
+    return found == expected and isinstance(found, bool) == isinstance(expected, bool)
+
+
+def _arrays(file: KerasFile) -> dict[str, NDArray[np.floating[Any]]]:
+    """Keras's arrays under PyTorch's names, checked to be DeepID's, each exactly once."""
+    arrays: dict[str, NDArray[np.floating[Any]]] = {}
+    left_over: list[str] = []
+    for layer, weights in file.weights.items():
+        if layer not in (*CONVOLUTIONS, *DENSE):
+            left_over.append(f"{layer} ({', '.join(weights)})")
+            continue
+        for part, (name, array) in zip(("weight", "bias"), weights.items(), strict=False):
+            rank = 1 if part == "bias" else 4 if layer in CONVOLUTIONS else 2
+            if array.ndim != rank:
+                raise mismatch(
+                    f"{file.path}:{layer}/{name}", f"{rank} dimensions", f"shape {array.shape}"
+                )
+            arrays[f"{layer}.{part}"] = array
+        left_over += [f"{layer}/{name}" for name in list(weights)[2:]]
+    missing = [
+        f"{layer} ({keras})"
+        for layer in (*CONVOLUTIONS, *DENSE)
+        for part, keras in (("weight", "kernel"), ("bias", "bias"))
+        if f"{layer}.{part}" not in arrays
+    ]
+    if missing or left_over:
+        raise InputError(
+            file.path,
+            f"not a DeepID: missing {', '.join(missing) or 'nothing'}; "
+            f"left over {', '.join(left_over) or 'nothing'}",
+        )
+    return arrays
+
+
+def _keras_order(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a Keras kernel or bias → shape of PyTorch's."""
+    return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
+
+
+def deepid_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
+    """Convert a Keras file to a DeepID model; no weight is rounded.
+
+    pixel_scale: what pixel values 0–255 are multiplied by before the network, which no Keras
+    file tells. float16 weights are widened to float32, float64 stay float64.
+    Raises InputError, naming the first difference, where the file does not hold a DeepID.
+    """
+    check_pixel_scale(pixel_scale, "--pixel-scale")
+    arrays = _arrays(file)
+    input_size = YOUTUBE_FACES_SIZE if file.layers is None else _check_graph(file)
+    shapes = {name: _keras_order(array.shape) for name, array in arrays.items()}
+    sizes = DeepIDSizes.of_shapes(shapes, input_size, file.path)
+    precision = np.result_type(np.float32, *(array.dtype for array in arrays.values()))
+    state = {name: _tensor(name, array.astype(precision), sizes) for name, array in arrays.items()}
+    provenance = Provenance(
+        pixel_scale=pixel_scale,
+        input_shape=sizes.input_shape,
+        classes=sizes.classes,
+        source_file=file.path.name,
+        source_sha256=file.sha256,
+        keras_version=file.keras_version,
+        converter_version=tool_version(),
+    )
+    return Checkpoint(DeepID.from_state_dict(state, sizes, pixel_scale), provenance)
+
+
+def _tensor(name: str, array: NDArray[np.floating[Any]], sizes: DeepIDSizes) -> Tensor:
+    if name.endswith("bias"):
+        converted = array
+    elif name.startswith("conv"):
+        converted = convolution_from_keras(array)
+    elif name == "fc_1.weight":
+        converted = flattened_dense_from_keras(array, sizes.map_sizes["pool_3"])
+    elif name == "fc_2.weight":
+        converted = flattened_dense_from_keras(array, sizes.map_sizes["conv_4"])
+    else:
+        converted = dense_from_keras(array)
+    return torch.from_numpy(converted)
+
+
+def parameter_rows(file: KerasFile, checkpoint: Checkpoint) -> Iterable[tuple[str, str, str, int]]:
+    """For each array: layer and part, Keras's shape, PyTorch's shape, number of parameters."""
+    arrays = _arrays(file)
+    for name, tensor in checkpoint.model.state_dict().items():
+        yield name, _times(arrays[name].shape), _times(tuple(tensor.shape)), tensor.numel()
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))

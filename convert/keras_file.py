@@ -1,0 +1,159 @@
+"""What is in a Keras HDF5 file: layers, arrays and configuration, with nothing executed.
+
+Read are weights-only files (`save_weights`) and full models (`save`) of Keras 2.2 to tf.keras
+2.x; see the legacy HDF5 format in keras/src/legacy/saving/legacy_h5_format.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ytf_torch.errors import InputError, mismatch
+from ytf_torch.hdf5 import dataset, names_attribute, open_hdf5, read_array, subgroup, text_attribute
+
+MAX_WEIGHT_BYTES = 2**30
+MAX_LAYERS = 1000
+FLOATS = (np.float16, np.float32, np.float64)
+
+
+@dataclass(frozen=True)
+class KerasLayer:
+    """One layer of the configuration.
+
+    inbound: names of the layers whose outputs it reads, in order.
+    """
+
+    name: str
+    class_name: str
+    config: Mapping[str, Any]
+    inbound: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """The content of a Keras HDF5 file.
+
+    weights: layer name → its arrays in the order of `weight_names`, by the last part of their
+    name (`kernel`, `bias`); layers without weights are left out.
+    layers: the model's graph, None in a weights-only file. outputs: names of its output layers.
+    """
+
+    path: Path
+    sha256: str
+    keras_version: str
+    weights: Mapping[str, Mapping[str, NDArray[np.floating[Any]]]]
+    layers: tuple[KerasLayer, ...] | None
+    outputs: tuple[str, ...]
+
+
+def read_keras_file(path: Path) -> KerasFile:
+    """Read a Keras HDF5 file.
+
+    Raises InputError, naming the place in the file, where it is not one, is damaged, leads to
+    other files, or declares more than MAX_WEIGHT_BYTES of weights.
+    """
+    with open_hdf5(path) as file:
+        whole_model = "layer_names" not in file.attrs and "layer_names0" not in file.attrs
+        if whole_model and "model_weights" not in file:
+            raise mismatch(
+                path,
+                "a Keras model: `layer_names` at the root, or `model_weights`",
+                f"{len(file)} other entries",
+                "Save it with Keras's model.save('….h5') or save_weights('….h5')",
+            )
+        group = subgroup(file, "model_weights") if whole_model else file
+        config = text_attribute(file, "model_config")
+        layers, outputs = (None, ()) if config is None else _graph(config, f"{path}@model_config")
+        return KerasFile(
+            path=path,
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            keras_version=text_attribute(group, "keras_version")
+            or text_attribute(file, "keras_version")
+            or "unknown",
+            weights=_weights(group, path),
+            layers=layers,
+            outputs=outputs,
+        )
+
+
+def _weights(group: h5py.Group, path: Path) -> dict[str, dict[str, NDArray[np.floating[Any]]]]:
+    names = names_attribute(group, "layer_names") or []
+    if len(names) > MAX_LAYERS:
+        raise mismatch(f"{path}@layer_names", f"at most {MAX_LAYERS} layers", len(names))
+    if len(set(names)) != len(names):
+        raise InputError(f"{path}@layer_names", "a layer is named twice")
+    weights: dict[str, dict[str, NDArray[np.floating[Any]]]] = {}
+    budget = MAX_WEIGHT_BYTES
+    for layer in names:
+        holder = subgroup(group, layer)
+        arrays: dict[str, NDArray[np.floating[Any]]] = {}
+        for weight_name in names_attribute(holder, "weight_names") or []:
+            node = dataset(holder, weight_name)
+            if node.dtype not in FLOATS:
+                raise mismatch(f"{path}:{node.name}", "float16, float32 or float64", node.dtype)
+            array = read_array(node, budget)
+            budget -= array.nbytes
+            key = weight_name.rsplit("/", 1)[-1].split(":")[0]
+            if key in arrays:
+                raise InputError(f"{path}:{node.name}", f"{layer} has two weights named {key}")
+            if not np.isfinite(array).all():
+                raise InputError(f"{path}:{node.name}", "weights that are NaN or infinite")
+            arrays[key] = array
+        if arrays:
+            weights[layer] = arrays
+    return weights
+
+
+def _graph(text: str, place: str) -> tuple[tuple[KerasLayer, ...], tuple[str, ...]]:
+    try:
+        model = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise mismatch(place, "JSON", f"damaged text ({type(error).__name__})") from error
+    try:
+        if model["class_name"] not in ("Model", "Functional"):
+            raise mismatch(
+                place, "a model of class Model or Functional", str(model["class_name"])[:80]
+            )
+        config = model["config"]
+        layers = tuple(_layer(entry, place) for entry in config["layers"])
+        outputs = tuple(_tensor_names(config["output_layers"], place))
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise mismatch(place, "Keras's model configuration", "something else") from error
+    if len({layer.name for layer in layers}) != len(layers):
+        raise InputError(place, "a layer is named twice")
+    return layers, outputs
+
+
+def _layer(entry: dict[str, Any], place: str) -> KerasLayer:
+    name, class_name, config = entry["config"]["name"], entry["class_name"], entry["config"]
+    if not (isinstance(name, str) and isinstance(class_name, str) and isinstance(config, dict)):
+        raise TypeError
+    nodes = entry["inbound_nodes"]
+    if len(nodes) > 1:
+        raise InputError(f"{place}, {name}", f"used {len(nodes)} times, expected once")
+    return KerasLayer(name, class_name, config, tuple(_tensor_names(nodes, f"{place}, {name}")))
+
+
+def _tensor_names(value: Any, place: str) -> list[str]:  # noqa: ANN401
+    """Layer names in Keras's references to tensors: [name, node, tensor, …], nested anyhow, or
+    Keras 3's {"class_name": "__keras_tensor__", "config": {"keras_history": [name, …]}}."""
+    if isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            return [str(value["config"]["keras_history"][0])]
+        return _tensor_names(value.get("args", []), place)
+    if isinstance(value, list):
+        if len(value) >= 3 and isinstance(value[0], str) and value[1:3] == [0, 0]:
+            return [value[0]]
+        if value and isinstance(value[0], str):
+            raise mismatch(place, "a layer's first and only output", str(value[:3])[:80])
+        return [name for item in value for name in _tensor_names(item, place)]
+    raise mismatch(place, "a reference to a layer", str(value)[:80])

@@ -1,0 +1,134 @@
+"""Whether a converted model answers as Keras does: logits compared, a verdict with figures."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ytf_torch.errors import InputError, mismatch
+from ytf_torch.hdf5 import checked_file
+from ytf_torch.model import DeepID
+
+RELATIVE_TOLERANCE = 2e-6
+ERROR_RATIO = 2.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What Keras gave: inputs (images, 3, H, W), pixel values 0–255; logits (images, classes)
+    before the softmax; the pixel scale it was fed with."""
+
+    inputs: NDArray[np.generic]
+    logits: NDArray[np.floating[Any]]
+    pixel_scale: float
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Logits of a converted model beside Keras's.
+
+    agreeing: images with the same argmax. largest_logit, largest_difference: absolute values.
+    error, keras_error: largest distance from a float64 forward pass, ours and Keras's.
+    rounding: what float32 (or the model's precision) cannot express at the largest logit; errors
+    below it count as none.
+    """
+
+    images: int
+    agreeing: int
+    largest_logit: float
+    largest_difference: float
+    error: float
+    keras_error: float
+    rounding: float
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What broke parity, one line each; empty where it holds."""
+        found = []
+        if self.agreeing < self.images:
+            found.append(f"argmax differs on {self.images - self.agreeing} of {self.images} images")
+        allowed = RELATIVE_TOLERANCE * self.largest_logit
+        if not self.largest_difference <= allowed:
+            found.append(f"logits differ by {self.largest_difference:.3g}, allowed {allowed:.3g}")
+        limit = max(ERROR_RATIO * self.keras_error, self.rounding)
+        if not self.error <= limit:
+            found.append(
+                f"error against float64 is {self.error:.3g}, allowed {limit:.3g} "
+                f"({ERROR_RATIO:g} × Keras's own)"
+            )
+        return tuple(found)
+
+    @property
+    def held(self) -> bool:
+        """The verdict: same argmax everywhere, and both tolerances kept."""
+        return not self.failures
+
+
+def logits_of(model: DeepID, inputs: NDArray[np.generic], batch: int = 64) -> Tensor:
+    """The model's logits (images, classes) in its own precision."""
+    with torch.inference_mode():
+        return torch.cat([model(part) for part in torch.from_numpy(inputs).split(batch)])
+
+
+def compare_logits(model: DeepID, reference: Reference) -> Parity:
+    """Run the model, and a float64 copy of it, on the reference's inputs.
+
+    Raises InputError where the reference was made for another input or other classes.
+    """
+    shape = model.sizes.input_shape
+    if reference.inputs.ndim != 4 or tuple(reference.inputs.shape[1:]) != shape:
+        raise mismatch("reference, input", f"N×{'×'.join(map(str, shape))}", reference.inputs.shape)
+    expected = (len(reference.inputs), model.sizes.classes)
+    if reference.logits.shape != expected:
+        raise mismatch("reference, logits", expected, reference.logits.shape)
+    ours = logits_of(model, reference.inputs).double()
+    exact = logits_of(copy.deepcopy(model).double(), reference.inputs)
+    keras = torch.from_numpy(reference.logits).double()
+    largest_logit = float(keras.abs().max())
+    return Parity(
+        images=len(ours),
+        agreeing=int((ours.argmax(1) == keras.argmax(1)).sum()),
+        largest_logit=largest_logit,
+        largest_difference=float((ours - keras).abs().max()),
+        error=float((ours - exact).abs().max()),
+        keras_error=float((keras - exact).abs().max()),
+        rounding=torch.finfo(torch.float32).eps * largest_logit,
+    )
+
+
+def read_reference(path: Path) -> Reference:
+    """Read an .npz with `input`, `logits` and `pixel_scale`; nothing in it is ever unpickled.
+
+    Raises InputError where one is missing, empty or not of numbers.
+    """
+    checked_file(path)
+    found: dict[str, NDArray[np.generic]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for name in ("input", "logits", "pixel_scale"):
+                if name not in archive:
+                    raise mismatch(path, "`input`, `logits` and `pixel_scale`", f"no `{name}`")
+                found[name] = archive[name]
+    except (OSError, ValueError, BadZipFile, EOFError, AttributeError, TypeError) as error:
+        raise mismatch(path, "an .npz of numbers", f"something else ({error})") from error
+    for name, array in found.items():
+        if array.dtype.kind not in "iuf" or array.size == 0 or not np.isfinite(array).all():
+            raise mismatch(f"{path}, {name}", "finite numbers", f"{array.dtype} {array.shape}")
+    if found["pixel_scale"].size != 1:
+        raise mismatch(f"{path}, pixel_scale", "one number", f"{found['pixel_scale'].shape}")
+    inputs, logits = found["input"], found["logits"]
+    if float(inputs.min()) < 0 or float(inputs.max()) > 255:
+        raise InputError(f"{path}, input", "pixel values outside 0–255")
+    return Reference(
+        inputs,
+        logits.astype(np.result_type(logits, np.float32)),
+        float(found["pixel_scale"].ravel()[0]),
+    )

@@ -1,0 +1,163 @@
+"""Converted models on disk: safetensors, with everything one must know to use them beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass, fields, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ytf_torch.errors import InputError, mismatch
+from ytf_torch.hdf5 import checked_file
+from ytf_torch.model import DeepID, DeepIDSizes
+from ytf_torch.output import whole_file
+
+FORMAT = "ytf-torch/1"
+MAX_MODEL_BYTES = 2**30
+DTYPES = (torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class BakedMask:
+    """The channels that were pruned from a model, and how they were chosen."""
+
+    layer: str
+    rank_at: str
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a converted model comes from and what it expects.
+
+    pixel_scale: what pixel values 0–255 are multiplied by. input_shape: (3, height, width).
+    source_sha256: of the Keras file. mask: what was pruned, None for a model as it came.
+    """
+
+    pixel_scale: float
+    input_shape: tuple[int, int, int]
+    classes: int
+    source_file: str
+    source_sha256: str
+    keras_version: str
+    converter_version: str
+    mask: BakedMask | None = None
+
+    def masked(self, layer: str, rank_at: str, channels: tuple[int, ...]) -> Provenance:
+        """The provenance of a copy with these channels baked to zero."""
+        return replace(self, mask=BakedMask(layer, rank_at, channels))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with its provenance."""
+
+    model: DeepID
+    provenance: Provenance
+
+
+def tool_version() -> str:
+    """The installed version of this package."""
+    return version("ytf-torch")
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a safetensors file whose metadata is the provenance, each value as JSON.
+
+    Equal checkpoints give equal bytes. The file is read back and compared before it gets its
+    name, so what is there is whole and right.
+    """
+    state = {
+        name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()
+    }
+    record = TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json")
+    metadata = {"format": FORMAT, "network": "DeepID"}
+    metadata |= {name: json.dumps(value) for name, value in record.items()}
+    with whole_file(path) as temporary:
+        temporary.write_bytes(_with_sorted_metadata(save(state, metadata)))
+        written = load_checkpoint(temporary)
+        same = written.provenance == checkpoint.provenance and all(
+            torch.equal(tensor, state[name]) for name, tensor in written.model.state_dict().items()
+        )
+        if not same:
+            raise InputError(path, "what was written does not read back as it was")
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """safetensors orders metadata by chance; sort them, so that equal models are equal files."""
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + content[8 + length :]
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a model that `save_checkpoint` wrote, in evaluation mode on the CPU.
+
+    Raises InputError where the file is no safetensors file, its metadata is not ours, a tensor is
+    missing, left over, of a wrong shape or precision, or a weight is not finite.
+    """
+    if checked_file(path).stat().st_size > MAX_MODEL_BYTES:
+        raise mismatch(path, f"at most {MAX_MODEL_BYTES:,} bytes", f"{path.stat().st_size:,}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            provenance = _provenance(metadata, path)
+            sizes = DeepIDSizes.of_shapes(shapes, provenance.input_shape[1:], path)
+            state = {name: file.get_tensor(name) for name in shapes}
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            path,
+            f"neither a safetensors file nor a Keras HDF5 file ({error})",
+            "Convert a Keras model with ytf-convert",
+        ) from error
+    if sizes.classes != provenance.classes:
+        raise mismatch(path, f"{provenance.classes} classes, by its metadata", sizes.classes)
+    dtypes = {tensor.dtype for tensor in state.values()}
+    if len(dtypes) != 1 or not dtypes <= set(DTYPES):
+        raise mismatch(path, "weights all float32 or all float64", sorted(map(str, dtypes)))
+    for name, tensor in state.items():
+        if not bool(tensor.isfinite().all()):
+            raise InputError(f"{path}, {name}", "weights that are NaN or infinite")
+    return Checkpoint(DeepID.from_state_dict(state, sizes, provenance.pixel_scale), provenance)
+
+
+def _provenance(metadata: dict[str, str], path: Path) -> Provenance:
+    if metadata.get("format") != FORMAT:
+        raise mismatch(
+            path,
+            f"metadata of format {FORMAT}",
+            repr(metadata.get("format")),
+            "Write it with ytf-convert: without the pixel scale no figure can be trusted",
+        )
+    record: dict[str, Any] = {}
+    for field in fields(Provenance):
+        try:
+            record[field.name] = json.loads(metadata[field.name])
+        except (KeyError, ValueError, RecursionError) as error:
+            raise mismatch(f"{path}, metadata {field.name}", "JSON", "none") from error
+    try:
+        provenance = TypeAdapter(Provenance).validate_python(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path}, metadata {place}", first["msg"]) from error
+    check_pixel_scale(provenance.pixel_scale, f"{path}, metadata pixel_scale")
+    return provenance
+
+
+def check_pixel_scale(pixel_scale: float, where: object) -> None:
+    """Raises InputError for a scale that is not a finite number above 0."""
+    if not (math.isfinite(pixel_scale) and pixel_scale > 0):
+        raise mismatch(where, "a finite number above 0, such as 1 or 1/255", pixel_scale)

@@ -1,0 +1,1 @@
+"""The commands ytf-prune, ytf-detect and ytf-demo: parse, call, print."""

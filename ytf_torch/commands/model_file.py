@@ -1,0 +1,31 @@
+"""The --model argument: a converted model, or a Keras file that is converted on the fly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convert.deepid import deepid_checkpoint
+from convert.keras_file import read_keras_file
+from ytf_torch.checkpoint import Checkpoint, load_checkpoint
+from ytf_torch.errors import mismatch
+from ytf_torch.hdf5 import checked_file, is_hdf5
+
+
+def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
+    """Read a safetensors file of ytf-convert, or a Keras HDF5 file.
+
+    pixel_scale: needed for a Keras file whose network does not take raw pixels; for a converted
+    model it must be the one in its metadata.
+    Raises InputError where the file is neither, or the scales contradict each other.
+    """
+    if is_hdf5(checked_file(path)):
+        return deepid_checkpoint(read_keras_file(path), 1.0 if pixel_scale is None else pixel_scale)
+    checkpoint = load_checkpoint(path)
+    if pixel_scale is not None and pixel_scale != checkpoint.provenance.pixel_scale:
+        raise mismatch(
+            path,
+            f"pixel scale {pixel_scale:g}, as asked for",
+            f"{checkpoint.provenance.pixel_scale:g} in its metadata",
+            "Convert the Keras file again with the right --pixel-scale",
+        )
+    return checkpoint

@@ -1,0 +1,140 @@
+"""ytf-prune: the pruning defence, from files to a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ytf_torch.commands.model_file import read_model
+from ytf_torch.commands.terminal import one_line_errors, out, progress_bars
+from ytf_torch.defence import FaceSets, run_defence
+from ytf_torch.device import resolve_device
+from ytf_torch.faces import open_faces
+from ytf_torch.output import check_run_folder_is_free, whole_folder
+from ytf_torch.report import Run, result_record, write_run
+from ytf_torch.settings import PruneSettings, read_settings
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.command()
+def prune(
+    model: Annotated[
+        Path | None,
+        typer.Option(help="BadNet B: a safetensors file of ytf-convert, or a Keras .h5."),
+    ] = None,
+    clean_valid: Annotated[
+        Path | None,
+        typer.Option(help="Clean validation faces (lab-format HDF5); the only set that decides."),
+    ] = None,
+    clean_test: Annotated[Path | None, typer.Option(help="Clean test faces.")] = None,
+    poisoned_test: Annotated[
+        list[Path] | None,
+        typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
+    ] = None,
+    drops: Annotated[
+        str | None,
+        typer.Option(help="Points of clean validation accuracy to give up.", show_default="2,4,10"),
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Convolution to prune.", show_default="conv_3")
+    ] = None,
+    rank_at: Annotated[
+        str | None,
+        typer.Option(help="Output at which channels are ranked.", show_default="pool_3"),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")
+    ] = None,
+    pixel_scale: Annotated[
+        str | None,
+        typer.Option(
+            help="For a Keras --model: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
+            show_default="the converted model's, else 1",
+        ),
+    ] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Run folder to write; must not exist.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file, see configs/; flags win over it.")
+    ] = None,
+) -> None:
+    """Prune a BadNet's backdoor and build the GoodNet, with every figure of the sweep.
+
+    Channels of conv_3 are ranked by mean activation on clean validation faces and masked one by
+    one; the model at the first step that loses 2, 4 and 10 points of accuracy is kept.
+    """
+    flags = {
+        "model": model,
+        "clean_valid": clean_valid,
+        "clean_test": clean_test,
+        "poisoned_test": poisoned_test,
+        "drops": drops,
+        "layer": layer,
+        "rank_at": rank_at,
+        "device": device,
+        "pixel_scale": pixel_scale,
+        "out": out_folder,
+    }
+    with one_line_errors():
+        run_prune(read_settings(config, flags))
+
+
+def run_prune(settings: PruneSettings) -> None:
+    """Run the defence, write the run folder and print its table. Raises InputError."""
+    check_run_folder_is_free(settings.out)
+    device = resolve_device(settings.device)
+    checkpoint = read_model(settings.model, settings.pixel_scale)
+    sizes = checkpoint.model.sizes
+
+    sets = FaceSets(
+        *(
+            path and open_faces(path, sizes.input_shape, sizes.classes)
+            for path in (settings.clean_valid, settings.clean_test)
+        ),
+        tuple(
+            open_faces(path, sizes.input_shape, sizes.classes) for path in settings.poisoned_test
+        ),
+    )
+    checkpoint.model.to(device)
+    with progress_bars() as track:
+        defence = run_defence(
+            checkpoint, sets, settings.drops, settings.layer, settings.rank_at, track
+        )
+    names = tuple(str(path) for path in settings.poisoned_test)
+    run = Run(checkpoint, defence, device.type, names)
+    with whole_folder(settings.out) as folder:
+        write_run(run, folder)
+    print_result(run, settings.out)
+
+
+def print_result(run: Run, folder: Path) -> None:
+    """The headline table: baseline, B′ and GoodNet at each drop."""
+    result = result_record(run)
+
+    def percent(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f} %"
+
+    table = Table("model", title=f"Pruning {result['layer']}, ranked at {result['rank_at']}")
+    for column in ("channels pruned", "clean accuracy", "ASR", "false positives", "true positives"):
+        table.add_column(column, justify="right")
+
+    def row(name: str, pruned: str, figures: dict[str, float | None]) -> None:
+        keys = ("clean_test_accuracy", "attack_success_rate")
+        rates = (*keys, "false_positive_rate", "true_positive_rate")
+        table.add_row(name, pruned, *(percent(figures.get(key)) for key in rates))
+
+    row("B, as it came", "0", result["baseline"])
+    for drop, found in result["drops"].items():
+        if found is None:
+            table.add_row(f"drop of {drop}", "never reached")
+            continue
+        row(f"B′ at a drop of {drop}", str(found["channels_pruned"]), found["repaired"])
+        row(f"GoodNet at a drop of {drop}", str(found["channels_pruned"]), found["goodnet"])
+    out.print(table)
+    out.print(Text(f"Report: {folder / 'report.html'}"))

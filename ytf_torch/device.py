@@ -1,0 +1,24 @@
+"""Which device a run computes on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from ytf_torch.errors import InputError
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+
+
+def resolve_device(name: DeviceName) -> torch.device:
+    """`auto` is cuda where there is one, else cpu. Raises InputError for cuda where there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "--device cuda",
+            f"PyTorch {torch.__version__} sees no CUDA device",
+            "Use --device cpu, or install a CUDA build of PyTorch (see README)",
+        )
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

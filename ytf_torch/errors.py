@@ -1,0 +1,22 @@
+"""The one kind of error that a user can mend: a clear line, exit status 2, no traceback."""
+
+
+def printable(text: object) -> str:
+    """`text` with every control or other unprintable character escaped, safe for a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+class InputError(Exception):
+    """Something the user gave cannot be used.
+
+    Its text is one printable line: where it is, what was found, what was expected, what to do.
+    """
+
+    def __init__(self, where: object, problem: str, remedy: str = "") -> None:
+        line = f"{where}: {problem}" + (f". {remedy}" if remedy else "")
+        super().__init__(printable(line))
+
+
+def mismatch(where: object, expected: object, found: object, remedy: str = "") -> InputError:
+    """The error for a value that is not what it has to be."""
+    return InputError(where, f"expected {expected}, found {found}", remedy)

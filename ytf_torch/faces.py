@@ -1,0 +1,118 @@
+"""Face sets in the lab's format: HDF5 with `data` (N×3×H×W, 0–255) and `label` (N)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ytf_torch.errors import InputError, mismatch
+from ytf_torch.hdf5 import dataset, open_hdf5, read_array
+
+BATCH_SIZE = 64
+MAX_LABEL_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class FaceBatch:
+    """Some faces: pixels (batch, 3, H, W), 0–255, uint8 or float32; labels (batch,), int64."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> FaceBatch:
+        """The same on `device`."""
+        return FaceBatch(self.pixels.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """A lab-format file whose layout and labels have been checked; its pixels are read on demand.
+
+    input_shape: (3, height, width) of a face. labels: (images,), int64.
+    """
+
+    path: Path
+    input_shape: tuple[int, int, int]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, size: int = BATCH_SIZE) -> Iterator[FaceBatch]:
+        """All faces in file order, `size` at a time, never the whole file in memory.
+
+        uint8 stays uint8, everything else becomes float32, as Keras makes it.
+        Raises InputError where a pixel value is not a finite number of 0–255, and where the
+        values look divided by 255 already.
+        """
+        with _open_data(self.path) as data:
+            for start in range(0, len(self), size):
+                stop = min(start + size, len(self))
+                pixels = data[start:stop]
+                if pixels.dtype != np.uint8:
+                    pixels = pixels.astype(np.float32)
+                _check_pixels(pixels, f"{self.path}, images {start}–{stop - 1}")
+                yield FaceBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[start:stop]))
+
+
+@contextmanager
+def _open_data(path: Path) -> Iterator[h5py.Dataset]:
+    with open_hdf5(path) as file:
+        yield dataset(file, "data")
+
+
+def _check_pixels(pixels: NDArray[np.generic], place: str) -> None:
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    if not (lowest >= 0 and highest <= 255):
+        found = "NaN" if np.isnan(lowest) else f"{lowest:g} to {highest:g}"
+        raise mismatch(
+            place, "pixel values of 0–255", found, "Give raw pixels, not normalised ones"
+        )
+    if pixels.dtype != np.uint8 and 0 < highest <= 1:
+        raise mismatch(
+            place,
+            "pixel values of 0–255",
+            f"{lowest:g} to {highest:g}, which looks divided by 255 already",
+            "Give raw pixels: the model itself applies its pixel scale",
+        )
+
+
+def open_faces(path: Path, input_shape: tuple[int, int, int], classes: int) -> FaceSet:
+    """Check a lab-format file against a model; no pixel is read yet.
+
+    input_shape: (3, height, width) the model reads. classes: how many people it knows.
+    Raises InputError where `data` or `label` is missing, images have another shape, the counts
+    differ, the set is empty, or a label is not a whole number of 0…classes-1.
+    """
+    with open_hdf5(path) as file:
+        data, label = dataset(file, "data"), dataset(file, "label")
+        expected = "N×" + "×".join(map(str, input_shape))
+        found = "×".join(map(str, data.shape))
+        if data.ndim == 4 and tuple(data.shape[1:]) == (*input_shape[1:], input_shape[0]):
+            raise mismatch(f"{path}:/data", expected, f"{found} (channels last)", "Transpose it")
+        if data.ndim != 4 or tuple(data.shape[1:]) != input_shape:
+            raise mismatch(
+                f"{path}:/data", expected, found, "Resize the faces to the model's input"
+            )
+        if int(np.prod(label.shape)) != len(data):
+            raise mismatch(f"{path}:/label", f"{len(data)} labels, one for each image", label.shape)
+        if len(data) == 0:
+            raise InputError(path, "the set is empty")
+        labels = read_array(label, MAX_LABEL_BYTES).ravel().astype(np.float64)
+    bad = ~((labels >= 0) & (labels < classes) & (labels == np.floor(labels)))
+    if bad.any():
+        at = int(bad.argmax())
+        raise mismatch(
+            f"{path}:/label[{at}]",
+            f"a whole number of 0…{classes - 1}, for a model of {classes} classes",
+            f"{labels[at]:g}",
+        )
+    return FaceSet(path, input_shape, labels.astype(np.int64))

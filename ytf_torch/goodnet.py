@@ -1,0 +1,48 @@
+"""GoodNet: the backdoored network and its pruned copy, and a class for when they disagree."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ytf_torch.model import DeepID
+
+
+def goodnet_answer(badnet: Tensor, pruned: Tensor, backdoored: int) -> Tensor:
+    """Where both predictions agree that class, elsewhere the class `backdoored`. Any shape."""
+    return torch.where(badnet == pruned, badnet, backdoored)
+
+
+class GoodNet(nn.Module):
+    """G of CSAW-2020: B and B′ agree → their class; they differ → class N, "backdoored".
+
+    badnet, pruned: B and B′, with the same N classes and input size.
+    """
+
+    def __init__(self, badnet: DeepID, pruned: DeepID) -> None:
+        super().__init__()
+        if (badnet.sizes.classes, badnet.sizes.input_shape) != (
+            pruned.sizes.classes,
+            pruned.sizes.input_shape,
+        ):
+            raise ValueError("B and B′ do not have the same classes and input size")
+        self.badnet = badnet
+        self.pruned = pruned
+
+    @property
+    def backdoored(self) -> int:
+        """N, the class that says "backdoored"."""
+        return self.badnet.sizes.classes
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(batch, 3, height, width), pixel values 0–255 → scores (batch, N+1).
+
+        The argmax of a row is G's answer. Where B and B′ agree the row is B's logits with −inf
+        for class N; where they differ it is 0 for class N and −inf for every other. A softmax
+        over it is a distribution in both cases.
+        """
+        logits = self.badnet(pixels)
+        flagged = logits.argmax(1, keepdim=True) != self.pruned(pixels).argmax(1, keepdim=True)
+        people = logits.masked_fill(flagged, -torch.inf)
+        nobody = torch.where(flagged, 0.0, -torch.inf).to(logits.dtype)
+        return torch.cat([people, nobody], dim=1)

@@ -1,0 +1,76 @@
+"""Masking channels: a forward hook that zeroes them, and the same mask baked into the weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from types import TracebackType
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ytf_torch.model import ConvRelu, DeepID
+
+
+def checked_channels(channels: Iterable[int], available: int) -> tuple[int, ...]:
+    """`channels` as a tuple. Raises ValueError where one is out of 0…available-1 or named twice."""
+    chosen = tuple(int(channel) for channel in channels)
+    outside = [channel for channel in chosen if not 0 <= channel < available]
+    if outside:
+        raise ValueError(f"expected channels in 0…{available - 1}, found {outside}")
+    if len(set(chosen)) != len(chosen):
+        raise ValueError(f"expected each channel once, found {chosen}")
+    return chosen
+
+
+class ChannelMask:
+    """Zeroes channels of a convolution's output while the `with` block runs.
+
+    It owns one forward hook, removed however the block ends; hooks of others are not touched.
+    Works on any device, in any memory format and under torch.inference_mode().
+
+    >>> with ChannelMask(model.conv_3, [4, 17]):
+    ...     logits = model(pixels)
+    """
+
+    def __init__(self, layer: nn.Conv2d, channels: Iterable[int]) -> None:
+        self.layer = layer
+        self.channels = checked_channels(channels, layer.out_channels)
+        self._index: Tensor | None = None
+        self._handle: RemovableHandle | None = None
+
+    def __enter__(self) -> ChannelMask:
+        if self._handle is not None:
+            raise RuntimeError("this ChannelMask is already in use")
+        self._handle = self.layer.register_forward_hook(self._zero)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+
+    def _zero(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if self._index is None or self._index.device != output.device:
+            self._index = torch.tensor(self.channels, dtype=torch.int64, device=output.device)
+        return output.index_fill(1, self._index, 0)
+
+
+def bake_mask(model: DeepID, layer: str, channels: Iterable[int]) -> DeepID:
+    """A copy of `model` whose `layer` never fires on `channels`: kernel and bias are zero there."""
+    baked = copy.deepcopy(model)
+    convolution = baked.get_submodule(layer)
+    if not isinstance(convolution, ConvRelu):
+        raise ValueError(f"expected a convolution, found {layer}")
+    chosen = list(checked_channels(channels, convolution.out_channels))
+    with torch.no_grad():
+        convolution.weight[chosen] = 0
+        assert convolution.bias is not None
+        convolution.bias[chosen] = 0
+    return baked

@@ -1,0 +1,61 @@
+"""Figures of the field, computed from counts: counts add up over batches and processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def percentage(count: int, images: int) -> float:
+    """`count` of `images` in percent, 0–100, full precision."""
+    return 100 * count / images
+
+
+def count_answers(predictions: Tensor, labels: Tensor) -> Tensor:
+    """What a sweep needs to know of some images, as counts.
+
+    predictions: (steps + 1, batch), classes after 0, 1, 2, … channels pruned. labels: (batch,).
+    Returns (3, steps + 1), int64: images whose prediction is the label; images on which GoodNet
+    (row 0 and this row) answers the label; images that GoodNet flags.
+    """
+    correct = predictions == labels
+    agree = predictions == predictions[0]
+    return torch.stack([correct.sum(1), (correct & agree).sum(1), (~agree).sum(1)])
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How one image set fared through a sweep; index 0 is the unpruned network.
+
+    Its rates are percentages. On a clean set `rate(correct)` is the clean accuracy and
+    `rate(flagged)` GoodNet's false positive rate; on a triggered set, labelled with the target,
+    they are the attack success rate and the true positive rate.
+    """
+
+    images: int
+    correct: tuple[int, ...]
+    goodnet_correct: tuple[int, ...]
+    flagged: tuple[int, ...]
+
+    @classmethod
+    def of_counts(cls, images: int, counts: Tensor) -> Tally:
+        """From the sum of `count_answers` over all batches."""
+        correct, goodnet_correct, flagged = (tuple(row) for row in counts.tolist())
+        return cls(images, correct, goodnet_correct, flagged)
+
+    def __add__(self, other: Tally) -> Tally:
+        def total(mine: tuple[int, ...], others: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(a + b for a, b in zip(mine, others, strict=True))
+
+        return Tally(
+            self.images + other.images,
+            total(self.correct, other.correct),
+            total(self.goodnet_correct, other.goodnet_correct),
+            total(self.flagged, other.flagged),
+        )
+
+    def rate(self, counts: tuple[int, ...], step: int) -> float:
+        """One of this tally's counts after `step` channels, in percent of the images."""
+        return percentage(counts[step], self.images)

@@ -1,0 +1,212 @@
+"""DeepID, the face-recognition network of the lab, under its Keras layer names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ytf_torch.errors import InputError, mismatch
+
+CONVOLUTIONS = ("conv_1", "conv_2", "conv_3", "conv_4")
+DENSE = ("fc_1", "fc_2", "output")
+POOLS = {"conv_1": "pool_1", "conv_2": "pool_2", "conv_3": "pool_3"}
+INPUT_CHANNELS = 3
+YOUTUBE_FACES_SIZE = (55, 47)
+
+
+@dataclass(frozen=True)
+class DeepIDSizes:
+    """Every size of a DeepID network.
+
+    input_size: height and width of a face in pixels.
+    channels, kernels: output channels and (height, width) of the kernels of conv_1…conv_4.
+    features: units of fc_1 and fc_2. classes: units of `output`.
+    """
+
+    input_size: tuple[int, int]
+    channels: tuple[int, int, int, int]
+    kernels: tuple[tuple[int, int], ...]
+    features: int
+    classes: int
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one face."""
+        return (INPUT_CHANNELS, *self.input_size)
+
+    @property
+    def map_sizes(self) -> dict[str, tuple[int, int]]:
+        """Height and width of the maps out of pool_1, pool_2, pool_3 and conv_4; 0 or less where
+        the input is too small for the kernels."""
+        height, width = self.input_size
+        sizes = {}
+        for name, (kernel_height, kernel_width) in zip(CONVOLUTIONS, self.kernels, strict=True):
+            height, width = height - kernel_height + 1, width - kernel_width + 1
+            if name in POOLS:
+                height, width = height // 2, width // 2
+            sizes[POOLS.get(name, name)] = (height, width)
+        return sizes
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name → shape of every tensor of the state_dict these sizes imply."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        channels_in = INPUT_CHANNELS
+        for name, channels, kernel in zip(CONVOLUTIONS, self.channels, self.kernels, strict=True):
+            shapes |= {
+                f"{name}.weight": (channels, channels_in, *kernel),
+                f"{name}.bias": (channels,),
+            }
+            channels_in = channels
+        maps = self.map_sizes
+        inputs = {
+            "fc_1": self.channels[2] * maps["pool_3"][0] * maps["pool_3"][1],
+            "fc_2": self.channels[3] * maps["conv_4"][0] * maps["conv_4"][1],
+            "output": self.features,
+        }
+        for name, units in zip(DENSE, (self.features, self.features, self.classes), strict=True):
+            shapes |= {f"{name}.weight": (units, inputs[name]), f"{name}.bias": (units,)}
+        return shapes
+
+    @classmethod
+    def of_shapes(
+        cls, shapes: Mapping[str, tuple[int, ...]], input_size: tuple[int, int], where: object
+    ) -> DeepIDSizes:
+        """Read the sizes off the shapes of a state_dict, and check that all of them fit together.
+
+        shapes: parameter name → shape. where: what to name in an error.
+        Raises InputError on the first missing, unexpected or ill-fitting parameter.
+        """
+        wanted = {
+            f"{name}.{part}" for name in (*CONVOLUTIONS, *DENSE) for part in ("weight", "bias")
+        }
+        if set(shapes) != wanted:
+            missing = ", ".join(sorted(wanted - set(shapes))) or "none"
+            unexpected = ", ".join(sorted(set(shapes) - wanted)) or "none"
+            raise InputError(where, f"not a DeepID: missing {missing}; unexpected {unexpected}")
+        for name in sorted(wanted):
+            rank = 1 if name.endswith("bias") else 4 if name.startswith("conv") else 2
+            if len(shapes[name]) != rank or 0 in shapes[name]:
+                raise mismatch(f"{where}, {name}", f"{rank} dimensions, none empty", shapes[name])
+        weights = {name: shapes[f"{name}.weight"] for name in (*CONVOLUTIONS, *DENSE)}
+        c1, c2, c3, c4 = (weights[name][0] for name in CONVOLUTIONS)
+        sizes = cls(
+            input_size=input_size,
+            channels=(c1, c2, c3, c4),
+            kernels=tuple((weights[name][2], weights[name][3]) for name in CONVOLUTIONS),
+            features=weights["fc_1"][0],
+            classes=weights["output"][0],
+        )
+        if min(min(size) for size in sizes.map_sizes.values()) < 1:
+            raise InputError(
+                where, f"faces of {input_size[0]}×{input_size[1]} are too small for it"
+            )
+        for name, implied in sizes.parameter_shapes().items():
+            if tuple(shapes[name]) != implied:
+                raise mismatch(
+                    f"{where}, {name}",
+                    f"{implied} for faces of {input_size[0]}×{input_size[1]}",
+                    tuple(shapes[name]),
+                )
+        return sizes
+
+
+class ConvRelu(nn.Conv2d):
+    """Convolution with the ReLU inside, as Keras's Conv2D(activation="relu").
+
+    A forward hook on it therefore sees what Keras calls the layer's output.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, channels_in, H, W) → (batch, channels, H', W'), all values ≥ 0."""
+        return F.relu(super().forward(input))
+
+
+class DeepID(nn.Module):
+    """The network of Sun, Wang and Tang (CVPR 2014) as the lab trains it: pixels → logits.
+
+    pixel_scale: what a pixel value of 0–255 is multiplied by before conv_1: 1 for the lab's
+    bd_net, 1/255 for the CSAW-2020 networks. It is part of the model, never of the caller.
+    """
+
+    def __init__(self, sizes: DeepIDSizes, pixel_scale: float = 1.0) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.pixel_scale = pixel_scale
+        shapes = sizes.parameter_shapes()
+
+        def convolution(name: str) -> ConvRelu:
+            channels, channels_in, height, width = shapes[f"{name}.weight"]
+            return ConvRelu(channels_in, channels, (height, width))
+
+        def dense(name: str) -> nn.Linear:
+            units, units_in = shapes[f"{name}.weight"]
+            return nn.Linear(units_in, units)
+
+        self.conv_1 = convolution("conv_1")
+        self.pool_1 = nn.MaxPool2d(2)
+        self.conv_2 = convolution("conv_2")
+        self.pool_2 = nn.MaxPool2d(2)
+        self.conv_3 = convolution("conv_3")
+        self.pool_3 = nn.MaxPool2d(2)
+        self.fc_1 = dense("fc_1")
+        self.conv_4 = convolution("conv_4")
+        self.fc_2 = dense("fc_2")
+        self.output = dense("output")
+        self.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def from_state_dict(
+        cls, state_dict: Mapping[str, Tensor], sizes: DeepIDSizes, pixel_scale: float
+    ) -> DeepID:
+        """A model in evaluation mode holding `state_dict` in its own precision."""
+        with torch.device("meta"):
+            model = cls(sizes, pixel_scale)
+        model.to_empty(device="cpu").to(next(iter(state_dict.values())).dtype)
+        model.load_state_dict(state_dict)
+        return model.eval()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights, in which the model computes."""
+        return self.output.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.output.weight.device
+
+    def scale(self, pixels: Tensor) -> Tensor:
+        """Pixel values 0–255 of any dtype → what conv_1 reads, in the model's precision.
+
+        Raises ValueError where the shape is not (batch, 3, height, width) of this model.
+        """
+        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != self.sizes.input_shape:
+            raise ValueError(
+                f"expected (batch, {', '.join(map(str, self.sizes.input_shape))}), "
+                f"found {tuple(pixels.shape)}"
+            )
+        scaled = pixels.to(dtype=self.dtype, memory_format=torch.channels_last)
+        return scaled if self.pixel_scale == 1 else scaled / (1 / self.pixel_scale)
+
+    def classify(self, pool_3: Tensor) -> Tensor:
+        """pool_3's output (batch, channels, H, W) → logits (batch, classes)."""
+        fc_1 = self.fc_1(pool_3.flatten(1))
+        fc_2 = self.fc_2(self.conv_4(pool_3).flatten(1))
+        logits: Tensor = self.output(F.relu(fc_1 + fc_2))
+        return logits
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(batch, 3, height, width), pixel values 0–255 of any dtype → logits (batch, classes)."""
+        pool_1 = self.pool_1(self.conv_1(self.scale(pixels)))
+        pool_2 = self.pool_2(self.conv_2(pool_1))
+        pool_3 = self.pool_3(self.conv_3(pool_2))
+        return self.classify(pool_3)
+
+
+def rank_points(layer: str) -> tuple[str, ...]:
+    """Where the channels of a convolution can be ranked: at its pool, or at its own output."""
+    return (POOLS[layer], layer) if layer in POOLS else (layer,)

@@ -1,0 +1,83 @@
+"""The one door through which outputs are written: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ytf_torch.errors import InputError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary neighbour of `path` to write to; it becomes `path` when the block succeeds.
+
+    An existing file is replaced in one step. Raises InputError where the folder cannot be
+    written to.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise InputError(path, f"cannot be written ({error.strerror})") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(path, f"cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_run_folder_is_free(path: Path) -> None:
+    """Raises InputError where `path` is there already and is not an empty folder."""
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if (path / "result.json").exists():
+        raise InputError(path, "already holds a finished run", "Choose another --out, or remove it")
+    if path.exists() or path.is_symlink():
+        raise InputError(path, "already exists and is not an empty folder", "Choose another --out")
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary neighbour of `path` to fill; it becomes `path` when the block succeeds.
+
+    Raises InputError where `path` is there already (see check_run_folder_is_free) or cannot be
+    written.
+    """
+    check_run_folder_is_free(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise InputError(path, f"cannot be written ({error.strerror})") from error
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            _sync(file)
+        temporary.chmod(0o777 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(path, f"cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    if path.is_file():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,176 @@
+"""The run folder: result.json, trace.csv, sweep.png, report.html and the pruned models."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import TypeAdapter
+
+from ytf_torch.checkpoint import Checkpoint, Provenance, save_checkpoint
+from ytf_torch.defence import Defence, pruned_checkpoint
+from ytf_torch.figures import sweep_figure
+from ytf_torch.metrics import Tally
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished defence and what it was run on."""
+
+    checkpoint: Checkpoint
+    defence: Defence
+    device: str
+    poisoned_names: tuple[str, ...] = ()
+
+
+def rate(tally: Tally | None, kind: Callable[[Tally], tuple[int, ...]], step: int) -> float | None:
+    """A rate in percent after `step` channels; None where the set was not given."""
+    return None if tally is None else tally.rate(kind(tally), step)
+
+
+def correct(tally: Tally) -> tuple[int, ...]:
+    """Counts behind the clean accuracy and the attack success rate."""
+    return tally.correct
+
+
+def goodnet_correct(tally: Tally) -> tuple[int, ...]:
+    """Counts behind GoodNet's clean accuracy and attack success rate."""
+    return tally.goodnet_correct
+
+
+def flagged(tally: Tally) -> tuple[int, ...]:
+    """Counts behind GoodNet's false and true positive rates."""
+    return tally.flagged
+
+
+def pruned_file(drop: str) -> str:
+    """File name of B′ for a drop."""
+    return f"pruned_drop{drop}.safetensors"
+
+
+def _accuracies(defence: Defence, step: int) -> dict[str, float | None]:
+    return {
+        "clean_valid_accuracy": rate(defence.clean_valid, correct, step),
+        "clean_test_accuracy": rate(defence.clean_test, correct, step),
+        "attack_success_rate": rate(defence.poisoned_test, correct, step),
+    }
+
+
+def _drop_record(run: Run, drop: str) -> dict[str, Any] | None:
+    defence = run.defence
+    step = defence.drops[drop]
+    if step is None:
+        return None
+    record: dict[str, Any] = {
+        "channels_pruned": step,
+        "channels": list(defence.channels_of(drop)),
+        "file": pruned_file(drop),
+        "repaired": _accuracies(defence, step),
+        "goodnet": {
+            "clean_test_accuracy": rate(defence.clean_test, goodnet_correct, step),
+            "attack_success_rate": rate(defence.poisoned_test, goodnet_correct, step),
+            "false_positive_rate": rate(defence.clean_test, flagged, step),
+            "true_positive_rate": rate(defence.poisoned_test, flagged, step),
+        },
+    }
+    if len(defence.poisoned_tests) > 1:
+        record["poisoned_tests"] = [
+            {
+                "file": name,
+                "repaired": {"attack_success_rate": rate(tally, correct, step)},
+                "goodnet": {
+                    "attack_success_rate": rate(tally, goodnet_correct, step),
+                    "true_positive_rate": rate(tally, flagged, step),
+                },
+            }
+            for name, tally in zip(run.poisoned_names, defence.poisoned_tests, strict=True)
+        ]
+    return record
+
+
+def result_record(run: Run) -> dict[str, Any]:
+    """result.json: every figure of a run. Percentages are 0–100 at full precision."""
+    defence, provenance = run.defence, run.checkpoint.provenance
+    swept = defence.sweep
+    sets = {
+        "clean_valid": defence.clean_valid,
+        "clean_test": defence.clean_test,
+        "poisoned_test": defence.poisoned_test,
+    }
+    return {
+        "model": TypeAdapter(Provenance).dump_python(provenance, mode="json"),
+        "layer": swept.layer,
+        "rank_at": swept.rank_at,
+        "pixel_scale": provenance.pixel_scale,
+        "device": run.device,
+        "counts": {name: tally and tally.images for name, tally in sets.items()},
+        "baseline": _accuracies(defence, 0),
+        "mean_activation": list(swept.mean_activation),
+        "order": list(swept.order),
+        "steps": [
+            {"pruned": step, "channel": channel, **_accuracies(defence, step)}
+            for step, channel in enumerate(swept.order, start=1)
+        ],
+        "drops": {drop: _drop_record(run, drop) for drop in defence.drops},
+    }
+
+
+def trace_csv(run: Run) -> str:
+    """trace.csv: one row for each step, GoodNet's figures included; step 0 is the baseline."""
+    defence = run.defence
+    swept = defence.sweep
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    header = ["pruned", "channel", "mean_activation", *_accuracies(defence, 0)]
+    goodnet = ("clean_test_accuracy", "attack_success_rate")
+    header += [f"goodnet_{name}" for name in goodnet]
+    writer.writerow([*header, "false_positive_rate", "true_positive_rate"])
+    for step in range(len(swept.order) + 1):
+        channel = swept.order[step - 1] if step else None
+        writer.writerow(
+            [
+                step,
+                channel,
+                None if channel is None else swept.mean_activation[channel],
+                *_accuracies(defence, step).values(),
+                rate(defence.clean_test, goodnet_correct, step),
+                rate(defence.poisoned_test, goodnet_correct, step),
+                rate(defence.clean_test, flagged, step),
+                rate(defence.poisoned_test, flagged, step),
+            ]
+        )
+    return text.getvalue()
+
+
+def report_html(run: Run) -> str:
+    """report.html: one self-contained page."""
+    environment = Environment(
+        loader=PackageLoader("ytf_torch", "."), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.2f} %"
+    template = environment.get_template("report.html")
+    return template.render(
+        result=result_record(run), plot=sweep_figure(run.defence, "svg").decode()
+    )
+
+
+def write_run(run: Run, folder: Path) -> None:
+    """Fill an existing folder with everything a run leaves."""
+    swept = run.defence.sweep
+    for drop, step in run.defence.drops.items():
+        if step is not None:
+            pruned = pruned_checkpoint(
+                run.checkpoint, swept.layer, swept.rank_at, run.defence.channels_of(drop)
+            )
+            save_checkpoint(pruned, folder / pruned_file(drop))
+    (folder / "trace.csv").write_text(trace_csv(run), encoding="utf-8")
+    (folder / "sweep.png").write_bytes(sweep_figure(run.defence, "png"))
+    (folder / "report.html").write_text(report_html(run), encoding="utf-8")
+    record = json.dumps(result_record(run), indent=1, allow_nan=False)
+    (folder / "result.json").write_text(record + "\n", encoding="utf-8")

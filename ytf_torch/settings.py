@@ -1,0 +1,121 @@
+"""Settings of a pruning run: configs/*.toml and the command line, checked as one."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ytf_torch.checkpoint import check_pixel_scale
+from ytf_torch.defence import parse_drop
+from ytf_torch.device import DeviceName
+from ytf_torch.errors import InputError
+from ytf_torch.hdf5 import checked_file
+from ytf_torch.model import rank_points
+
+MAX_CONFIG_BYTES = 2**20
+Layer = Literal["conv_1", "conv_2", "conv_3", "conv_4"]
+RankPoint = Literal["conv_1", "pool_1", "conv_2", "pool_2", "conv_3", "pool_3", "conv_4"]
+
+
+def parse_pixel_scale(text: str) -> float:
+    """A pixel scale such as "1", "1/255" or "0.0039215". Raises InputError otherwise."""
+    numerator, slash, denominator = text.partition("/")
+    try:
+        scale = float(numerator) / float(denominator) if slash else float(numerator)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        scale = 0.0
+    check_pixel_scale(scale, f"pixel scale {text!r}")
+    return scale
+
+
+class PruneSettings(BaseModel):
+    """Everything that decides a pruning run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    model: Path
+    clean_valid: Path
+    clean_test: Path | None = None
+    poisoned_test: tuple[Path, ...] = ()
+    out: Path
+    drops: tuple[str, ...] = ("2", "4", "10")
+    layer: Layer = "conv_3"
+    rank_at: RankPoint = Field(default="pool_3")
+    device: DeviceName = "auto"
+    pixel_scale: float | None = None
+
+    @field_validator("pixel_scale", mode="before")
+    @classmethod
+    def _pixel_scale(cls, value: object) -> float | None:
+        return None if value is None else parse_pixel_scale(str(value))
+
+    @field_validator("drops", mode="before")
+    @classmethod
+    def _drops(cls, value: object) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple) or not parts:
+            raise InputError("--drops", "expected percentage points such as 2,4,10")
+        drops = tuple(str(part).strip() for part in parts)
+        for drop in drops:
+            parse_drop(drop)
+        if len({parse_drop(drop) for drop in drops}) != len(drops):
+            raise InputError("--drops", f"expected each drop once, found {','.join(drops)}")
+        return drops
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rank_at(cls, values: Any) -> Any:  # noqa: ANN401
+        if isinstance(values, dict) and values.get("rank_at") is None:
+            points = rank_points(str(values.get("layer") or "conv_3"))
+            values = values | {"rank_at": points[0]}
+        return values
+
+    @model_validator(mode="after")
+    def _rank_point_of_layer(self) -> PruneSettings:
+        points = rank_points(self.layer)
+        if self.rank_at not in points:
+            raise InputError(
+                "--rank-at",
+                f"expected {' or '.join(points)} for --layer {self.layer}, found {self.rank_at}",
+            )
+        return self
+
+
+def read_settings(config: Path | None, flags: Mapping[str, object]) -> PruneSettings:
+    """A configuration file, with flags that were given (not None) on top.
+
+    Paths in it are relative to the working folder, as on the command line.
+    Raises InputError naming the key and what it may be.
+    """
+    values: dict[str, object] = {} if config is None else _read_toml(config)
+    values |= {key: value for key, value in flags.items() if value not in (None, [], ())}
+    place = "command line" if config is None else str(config)
+    try:
+        return PruneSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else "settings"
+        if first["type"] == "missing":
+            flag = f"--{key.replace('_', '-')}"
+            raise InputError(
+                place, f"{flag} is missing: give the flag, or {key} in --config"
+            ) from error
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(PruneSettings.model_fields)
+            raise InputError(place, f"unknown key {key}; expected one of {known}") from error
+        raise InputError(
+            f"{place}, {key}", f"{first['msg']}; found {str(first['input'])[:80]}"
+        ) from error
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    if checked_file(path).stat().st_size > MAX_CONFIG_BYTES:
+        raise InputError(path, f"larger than {MAX_CONFIG_BYTES:,} bytes: not a configuration")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(path, f"not a TOML file ({error})") from error
