@@ -75,7 +75,7 @@ class Parity:
 def logits_of(model: DeepID, inputs: NDArray[np.generic], batch: int = 64) -> Tensor:
     """The model's logits (images, classes) in its own precision."""
     with torch.inference_mode():
-        return torch.cat([model(part) for part in torch.from_numpy(inputs).split(batch)])
+        return torch.cat([model(part) for part in torch.split(torch.from_numpy(inputs), batch)])
 
 
 def compare_logits(model: DeepID, reference: Reference) -> Parity:

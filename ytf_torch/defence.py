@@ -1,4 +1,4 @@
-"""The pruning defence on a model and its face sets: baseline, sweep, B′ and GoodNet at each drop."""
+"""The pruning defence on a model and its face sets: baseline, sweep, and the step of each drop."""
 
 from __future__ import annotations
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
-from ytf_torch.errors import InputError
+from ytf_torch.errors import InputError, mismatch
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 
-def resolve_device(name: DeviceName) -> torch.device:
-    """`auto` is cuda where there is one, else cpu. Raises InputError for cuda where there is none."""
+def resolve_device(name: str) -> torch.device:
+    """`auto` is cuda where there is one, else cpu.
+
+    Raises InputError for another name, and for cuda where there is none.
+    """
+    if name not in get_args(DeviceName):
+        raise mismatch("--device", "auto, cpu or cuda", name)
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "--device cuda",

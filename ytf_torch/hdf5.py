@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -131,12 +132,12 @@ def dataset(group: h5py.Group, path: str) -> h5py.Dataset:
     return node
 
 
-def read_array(node: h5py.Dataset, max_bytes: int) -> NDArray[np.generic]:
+def read_array(node: h5py.Dataset, max_bytes: int) -> NDArray[Any]:
     """All of a dataset. Raises InputError where it declares more than `max_bytes`."""
     declared = int(np.prod(node.shape, dtype=object)) * node.dtype.itemsize
     if declared > max_bytes:
         raise mismatch(where(node), f"at most {max_bytes:,} bytes", f"{declared:,} bytes declared")
-    array: NDArray[np.generic] = node[()]
+    array: NDArray[Any] = node[()]
     return array
 
 
@@ -161,7 +162,7 @@ def names_attribute(node: h5py.Group, name: str) -> list[str] | None:
     return [_decoded(text, node, name) for part in parts for text in np.atleast_1d(part).ravel()]
 
 
-def _attribute(node: h5py.Group, name: str) -> object | None:
+def _attribute(node: h5py.Group, name: str) -> Any:  # noqa: ANN401
     if name not in node.attrs:
         return None
     low = h5py.h5a.open(node.id, name.encode())
@@ -170,8 +171,7 @@ def _attribute(node: h5py.Group, name: str) -> object | None:
         raise mismatch(
             f"{where(node)}@{name}", f"at most {MAX_ATTRIBUTE_BYTES:,} bytes", f"{size:,}"
         )
-    value: object = node.attrs[name]
-    return value
+    return node.attrs[name]
 
 
 def _decoded(value: object, node: h5py.Group, name: str) -> str:

@@ -156,7 +156,7 @@ class DeepID(nn.Module):
         self.conv_4 = convolution("conv_4")
         self.fc_2 = dense("fc_2")
         self.output = dense("output")
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def from_state_dict(

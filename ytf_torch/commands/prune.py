@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from ytf_torch.commands.model_file import read_model
-from ytf_torch.commands.terminal import one_line_errors, out, progress_bars
+from ytf_torch.commands.terminal import one_line_errors, out, progress_bars, say
 from ytf_torch.defence import FaceSets, run_defence
 from ytf_torch.device import resolve_device
-from ytf_torch.faces import open_faces
+from ytf_torch.faces import FaceSet, open_faces
 from ytf_torch.output import check_run_folder_is_free, whole_folder
 from ytf_torch.report import Run, result_record, write_run
 from ytf_torch.settings import PruneSettings, read_settings
@@ -92,14 +91,13 @@ def run_prune(settings: PruneSettings) -> None:
     checkpoint = read_model(settings.model, settings.pixel_scale)
     sizes = checkpoint.model.sizes
 
+    def faces(path: Path) -> FaceSet:
+        return open_faces(path, sizes.input_shape, sizes.classes)
+
     sets = FaceSets(
-        *(
-            path and open_faces(path, sizes.input_shape, sizes.classes)
-            for path in (settings.clean_valid, settings.clean_test)
-        ),
-        tuple(
-            open_faces(path, sizes.input_shape, sizes.classes) for path in settings.poisoned_test
-        ),
+        clean_valid=faces(settings.clean_valid),
+        clean_test=None if settings.clean_test is None else faces(settings.clean_test),
+        poisoned_tests=tuple(map(faces, settings.poisoned_test)),
     )
     checkpoint.model.to(device)
     with progress_bars() as track:
@@ -137,4 +135,8 @@ def print_result(run: Run, folder: Path) -> None:
         row(f"B′ at a drop of {drop}", str(found["channels_pruned"]), found["repaired"])
         row(f"GoodNet at a drop of {drop}", str(found["channels_pruned"]), found["goodnet"])
     out.print(table)
-    out.print(Text(f"Report: {folder / 'report.html'}"))
+    say(f"Report: {folder / 'report.html'}")
+
+
+if __name__ == "__main__":
+    app()

@@ -16,14 +16,20 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-from ytf_torch.errors import InputError
+from ytf_torch.errors import InputError, printable
 from ytf_torch.faces import FaceBatch
 from ytf_torch.sweep import Track
 
 USER_ERROR = 2
 
 out = Console(highlight=False)
+
+
+def say(line: str) -> None:
+    """Print one line as it is: unprintable characters escaped, no markup, no wrapping."""
+    out.print(Text(printable(line)), soft_wrap=True)
 
 
 @contextmanager

@@ -1,0 +1,177 @@
+"""ytf-convert: a Keras BadNet becomes a PyTorch model that provably answers alike."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from convert.deepid import deepid_checkpoint, parameter_rows
+from convert.keras_file import KerasFile, read_keras_file
+from convert.keras_oracle import KerasParity, compare_with_keras
+from convert.parity import Parity, Reference, compare_logits, read_reference
+from ytf_torch.checkpoint import Checkpoint, save_checkpoint
+from ytf_torch.commands.terminal import one_line_errors, out, say
+from ytf_torch.errors import InputError, mismatch, printable
+from ytf_torch.output import whole_file
+from ytf_torch.settings import parse_pixel_scale
+
+PARITY_FAILED = 1
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="Keras HDF5 file: a full model or weights only.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="safetensors file to write.", show_default="SOURCE.safetensors"
+        ),
+    ] = None,
+    pixel_scale: Annotated[
+        str | None,
+        typer.Option(
+            help="What the network's pixel values 0–255 are multiplied by: 1 for the lab's "
+            "bd_net, 1/255 for the CSAW-2020 networks. No Keras file tells it.",
+            show_default="the reference's, else 1",
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="Keras's logits to compare with: .npz of input, logits, pixel_scale."),
+    ] = None,
+    against_keras: Annotated[
+        bool,
+        typer.Option("--against-keras", help="Run real Keras too and compare every layer."),
+    ] = False,
+    json_report: Annotated[
+        Path | None, typer.Option("--json", help="Write the verdict and all shapes to this file.")
+    ] = None,
+) -> None:
+    """Convert a Keras DeepID (.h5) to PyTorch (.safetensors) without TensorFlow or Keras.
+
+    Exit status: 0 converted, and parity held where it was asked for; 1 parity failed, no output
+    left; 2 bad input.
+    """
+    with one_line_errors():
+        target = output or source.with_suffix(".safetensors")
+        _check_paths(source, target, reference, json_report)
+        golden = None if reference is None else read_reference(reference)
+        scale = _pixel_scale(pixel_scale, golden, reference)
+        file = read_keras_file(source)
+        checkpoint = deepid_checkpoint(file, scale)
+        _print_model(file, checkpoint, chosen=pixel_scale is not None or golden is not None)
+
+        verdicts: dict[str, Parity | KerasParity] = {}
+        if golden is not None:
+            verdicts[str(reference)] = compare_logits(checkpoint.model, golden)
+        if against_keras:
+            verdicts["real Keras"] = compare_with_keras(checkpoint.model, source)
+        for name, verdict in verdicts.items():
+            _print_verdict(name, verdict)
+        held = all(verdict.held for verdict in verdicts.values())
+
+        if json_report is not None:
+            with whole_file(json_report) as temporary:
+                record = _record(file, checkpoint, verdicts, target if held else None)
+                temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        if not held:
+            target.unlink(missing_ok=True)
+            say(f"No output left: {target} would not answer as Keras does.")
+            raise typer.Exit(PARITY_FAILED)
+        save_checkpoint(checkpoint, target)
+        say(f"Wrote {target}")
+
+
+def _check_paths(source: Path, target: Path, *others: Path | None) -> None:
+    used = [path.resolve() for path in (source, target, *others) if path is not None]
+    if len(set(used)) != len(used):
+        raise InputError(target, "the same path is given twice", "Choose another -o or --json")
+    if target.is_dir():
+        raise mismatch(target, "a file to write", "a folder")
+
+
+def _pixel_scale(text: str | None, golden: Reference | None, reference: Path | None) -> float:
+    if text is None:
+        return 1.0 if golden is None else golden.pixel_scale
+    scale = parse_pixel_scale(text)
+    if golden is not None and abs(scale - golden.pixel_scale) > 1e-12 * scale:
+        raise mismatch(
+            f"{reference}, pixel_scale", f"{scale:g}, as --pixel-scale says", golden.pixel_scale
+        )
+    return scale
+
+
+def _print_model(file: KerasFile, checkpoint: Checkpoint, *, chosen: bool) -> None:
+    table = Table("weight", title=Text(printable(file.path.name)))
+    for column in ("Keras", "PyTorch", "parameters"):
+        table.add_column(column, justify="right", no_wrap=True)
+    total = 0
+    for name, keras_shape, shape, parameters in parameter_rows(file, checkpoint):
+        table.add_row(name, keras_shape, shape, f"{parameters:,}")
+        total += parameters
+    table.add_section()
+    table.add_row("all", "", "", f"{total:,}")
+    out.print(table)
+    provenance = checkpoint.provenance
+    _, height, width = provenance.input_shape
+    facts = {
+        "SHA-256": provenance.source_sha256,
+        "Keras": provenance.keras_version,
+        "input": f"{height}×{width} RGB, {provenance.classes} classes",
+        "pixel scale": f"{provenance.pixel_scale:g}"
+        + ("" if chosen else " (assumed: raw pixels; CSAW-2020 networks need --pixel-scale 1/255)"),
+    }
+    for name, fact in facts.items():
+        say(f"{name:<12} {fact}")
+
+
+def _print_verdict(name: str, verdict: Parity | KerasParity) -> None:
+    logits = verdict if isinstance(verdict, Parity) else verdict.logits
+    figures = (
+        f"{logits.agreeing} of {logits.images} argmax agree, "
+        f"max |Δlogit| {logits.largest_difference:.2e} of {logits.largest_logit:.1f}, "
+        f"error against float64 {logits.error:.2e} (Keras's own {logits.keras_error:.2e})"
+    )
+    if isinstance(verdict, KerasParity):
+        name = f"{name} {verdict.keras_version}"
+        layers = ", ".join(
+            f"{layer.layer} {layer.largest_difference:.1e}" for layer in verdict.layers
+        )
+        figures += f"; by layer {layers}"
+    word = "parity held" if verdict.held else "PARITY FAILED"
+    say(f"{word} against {name}: {figures}")
+    for failure in verdict.failures:
+        say(f"  {failure}")
+
+
+def _record(
+    file: KerasFile,
+    checkpoint: Checkpoint,
+    verdicts: dict[str, Parity | KerasParity],
+    target: Path | None,
+) -> dict[str, Any]:
+    return {
+        "source": str(file.path),
+        "output": None if target is None else str(target),
+        "model": asdict(checkpoint.provenance),
+        "weights": [
+            {"name": name, "keras_shape": keras, "pytorch_shape": shape, "parameters": parameters}
+            for name, keras, shape, parameters in parameter_rows(file, checkpoint)
+        ],
+        "parity": {
+            name: {"held": verdict.held, "failures": verdict.failures, **asdict(verdict)}
+            for name, verdict in verdicts.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    app()

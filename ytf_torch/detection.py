@@ -1,0 +1,94 @@
+"""Detecting triggered faces: GoodNet's answer for photos and lab-format files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ytf_torch.errors import InputError
+from ytf_torch.faces import BATCH_SIZE, open_faces
+from ytf_torch.goodnet import goodnet_answer
+from ytf_torch.hdf5 import checked_file, is_hdf5
+from ytf_torch.model import DeepID
+from ytf_torch.photos import SUFFIXES, read_photo
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the networks say of one face: classes of G, B and B′; G's is N where it flags.
+
+    input: the file, with the image's index behind it where the file holds many.
+    """
+
+    input: str
+    goodnet: int
+    badnet: int
+    pruned: int
+
+    @property
+    def backdoored(self) -> bool:
+        """Whether G flags it: B and B′ disagree."""
+        return self.badnet != self.pruned
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An input that could not be read, and why."""
+
+    input: str
+    reason: str
+
+
+def detect(badnet: DeepID, pruned: DeepID, inputs: Iterable[Path]) -> Iterator[Answer | Unreadable]:
+    """One answer for each face in PNG and JPEG files, folders of them and lab-format HDF5 files.
+
+    badnet, pruned: B and B′ on one device, with the same classes and input size.
+    Inputs are answered in the order given, folders by file name.
+    """
+    found = _faces(inputs, badnet)
+    while group := list(islice(found, BATCH_SIZE)):
+        faces = [item for item in group if not isinstance(item, Unreadable)]
+        answers = iter(_answers(badnet, pruned, faces) if faces else ())
+        for item in group:
+            yield item if isinstance(item, Unreadable) else next(answers)
+
+
+def _answers(badnet: DeepID, pruned: DeepID, faces: list[tuple[str, Tensor]]) -> Iterator[Answer]:
+    pixels = torch.stack([face for _, face in faces]).to(badnet.device)
+    with torch.inference_mode():
+        b, repaired = badnet(pixels).argmax(1), pruned(pixels).argmax(1)
+        g = goodnet_answer(b, repaired, badnet.sizes.classes)
+    for (name, _), *classes in zip(faces, g.tolist(), b.tolist(), repaired.tolist(), strict=True):
+        yield Answer(name, *classes)
+
+
+def _faces(inputs: Iterable[Path], model: DeepID) -> Iterator[tuple[str, Tensor] | Unreadable]:
+    shape, classes = model.sizes.input_shape, model.sizes.classes
+    for path in inputs:
+        try:
+            if path.is_dir():
+                known = (*SUFFIXES, *HDF5_SUFFIXES)
+                files = sorted(file for file in path.iterdir() if file.suffix.lower() in known)
+                if not files:
+                    raise InputError(path, "the folder holds no PNG, JPEG or HDF5 file")
+                yield from _faces(files, model)
+            elif is_hdf5(checked_file(path)):
+                images = 0
+                for batch in open_faces(path, shape, classes).batches():
+                    pixels = batch.pixels.to(torch.float32)
+                    for face in pixels:
+                        yield f"{path}[{images}]", face
+                        images += 1
+            else:
+                yield str(path), read_photo(path, shape).to(torch.float32)
+        except InputError as error:
+            yield Unreadable(str(path), str(error))
+        except OSError as error:
+            yield Unreadable(str(path), f"{path}: cannot be read ({error.strerror})")
