@@ -1,0 +1,61 @@
+"""Fixtures: small networks and faces that tests make, and the real files where they are."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.keras_files import SMALL, random_weights, write_keras_file
+from ytf_torch.checkpoint import Checkpoint
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = {
+        "cuda": None if torch.cuda.is_available() else "PyTorch sees no CUDA device",
+        "real_keras": None
+        if importlib.util.find_spec("tf_keras")
+        else "real Keras is not installed (extra `keras`)",
+        "shared_files": None
+        if shared_folder()
+        else "the real weights and faces are not here (YTF_SHARED or ../shared)",
+    }
+    for item in items:
+        for mark, reason in missing.items():
+            if reason and item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def shared_folder() -> Path | None:
+    folder = Path(os.environ.get("YTF_SHARED", ROOT.parent / "shared"))
+    return folder if (folder / "zoo").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    folder = shared_folder()
+    assert folder is not None
+    return folder
+
+
+@pytest.fixture
+def keras_file(tmp_path: Path) -> Path:
+    """A full Keras model of a small DeepID with random weights."""
+    return write_keras_file(tmp_path / "bd_net.h5", SMALL, random_weights(SMALL))
+
+
+@pytest.fixture
+def checkpoint(keras_file: Path) -> Checkpoint:
+    from convert.deepid import deepid_checkpoint
+    from convert.keras_file import read_keras_file
+
+    return deepid_checkpoint(read_keras_file(keras_file), pixel_scale=1.0)

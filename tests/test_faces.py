@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from tests.keras_files import SMALL, random_images, write_faces
+from ytf_torch.errors import InputError
+from ytf_torch.faces import FaceSet, open_faces
+
+SHAPE = (3, 55, 47)
+IMAGES = random_images(SMALL, 10)
+
+
+def faces(path: Path, data: np.ndarray = IMAGES, labels=None) -> FaceSet:
+    chosen = np.arange(len(data)) % 7 if labels is None else labels
+    return open_faces(write_faces(path / "valid.h5", data, chosen), SHAPE, classes=7)
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 64])
+@pytest.mark.parametrize("stored", [np.uint8, np.float64, np.float32, np.int16])
+def test_batches_hold_every_face_in_order(tmp_path: Path, stored: type, size: int) -> None:
+    batches = list(faces(tmp_path, IMAGES.astype(stored)).batches(size))
+    pixels = torch.cat([batch.pixels for batch in batches])
+    assert pixels.dtype == (torch.uint8 if stored is np.uint8 else torch.float32)
+    assert np.array_equal(pixels.numpy(), IMAGES)
+    labels = torch.cat([batch.labels for batch in batches])
+    assert labels.tolist() == [index % 7 for index in range(10)]
+    assert max(len(batch.labels) for batch in batches) <= size
+
+
+@pytest.mark.parametrize("labels", [np.arange(10.0) % 7, (np.arange(10) % 7)[:, None]])
+def test_labels_may_be_floats_or_a_column(tmp_path: Path, labels: np.ndarray) -> None:
+    assert faces(tmp_path, labels=labels).labels.tolist() == [index % 7 for index in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("data", "labels", "message"),
+    [
+        (np.zeros((4, 3, 32, 32)), None, "expected N×3×55×47, found 4×3×32×32"),
+        (np.zeros((4, 55, 47, 3)), None, r"found 4×55×47×3 \(channels last\)"),
+        (np.zeros((4, 7755)), None, "found 4×7755"),
+        (np.zeros((0, 3, 55, 47)), None, "the set is empty"),
+        (IMAGES, np.arange(9), "expected 10 labels"),
+        (IMAGES, np.full(10, 7), r"label\[0\]: expected a whole number of 0…6.*found 7"),
+        (IMAGES, np.full(10, -1), "found -1"),
+        (IMAGES, np.full(10, 0.5), r"found 0\.5"),
+        (IMAGES, np.full(10, np.nan), "found nan"),
+        (IMAGES.astype("S1"), None, "expected integers or floats"),
+    ],
+)
+def test_a_set_that_does_not_fit_the_model_is_refused_at_once(
+    tmp_path: Path, data: np.ndarray, labels, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        faces(tmp_path, data, labels)
+
+
+@pytest.mark.parametrize("name", ["data", "label"])
+def test_a_missing_dataset_is_named(tmp_path: Path, name: str) -> None:
+    path = write_faces(tmp_path / "valid.h5", IMAGES, np.zeros(10))
+    with h5py.File(path, "r+") as file:
+        del file[name]
+    with pytest.raises(InputError, match=f"/{name}: expected a dataset, found nothing"):
+        open_faces(path, SHAPE, 7)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.nan, "found NaN"),
+        (np.inf, "0 to inf"),
+        (256.0, "0 to 256"),
+        (-1.0, "-1 to 0"),
+        (0.5, "divided by 255 already"),
+    ],
+)
+def test_pixels_out_of_range_are_refused(tmp_path: Path, pixels: float, message: str) -> None:
+    data = np.zeros((10, 3, 55, 47))
+    data[7, 1, 2, 3] = pixels
+    with pytest.raises(InputError, match=message) as caught:
+        list(faces(tmp_path, data).batches())
+    assert "valid.h5" in str(caught.value)
+
+
+def test_a_black_set_is_a_set(tmp_path: Path) -> None:
+    assert len(list(faces(tmp_path, np.zeros((2, 3, 55, 47))).batches())) == 1

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import torch
+
+from ytf_torch.metrics import Tally, count_answers
+
+PREDICTIONS = torch.tensor(
+    [
+        [0, 1, 2, 3],  # unpruned
+        [0, 1, 2, 0],
+        [1, 1, 0, 3],
+    ]
+)
+LABELS = torch.tensor([0, 1, 1, 3])
+
+
+def test_counts_of_correct_goodnet_correct_and_flagged() -> None:
+    assert count_answers(PREDICTIONS, LABELS).tolist() == [[3, 2, 2], [3, 2, 2], [0, 1, 2]]
+
+
+def test_goodnet_is_right_only_where_both_networks_are() -> None:
+    predictions = torch.tensor([[0, 1], [1, 1]])
+    assert count_answers(predictions, torch.tensor([1, 1])).tolist() == [[1, 2], [1, 1], [0, 1]]
+
+
+def test_tallies_of_two_halves_add_up_to_the_whole() -> None:
+    halves = [
+        Tally.of_counts(2, count_answers(PREDICTIONS[:, half], LABELS[half]))
+        for half in (slice(0, 2), slice(2, 4))
+    ]
+    whole = Tally.of_counts(4, count_answers(PREDICTIONS, LABELS))
+    assert halves[0] + halves[1] == whole
+
+
+def test_rates_are_percentages_of_all_images() -> None:
+    tally = Tally(8, (7, 4), (7, 3), (0, 2))
+    assert [tally.rate(tally.correct, step) for step in (0, 1)] == [87.5, 50.0]
+    assert tally.rate(tally.flagged, 1) == 25.0
