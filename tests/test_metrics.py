@@ -36,3 +36,8 @@ def test_rates_are_percentages_of_all_images() -> None:
     tally = Tally(8, (7, 4), (7, 3), (0, 2))
     assert [tally.rate(tally.correct, step) for step in (0, 1)] == [87.5, 50.0]
     assert tally.rate(tally.flagged, 1) == 25.0
+
+
+def test_counting_stays_on_the_device_of_the_predictions() -> None:
+    on_meta = count_answers(PREDICTIONS.to("meta"), LABELS.to("meta"))
+    assert (on_meta.device.type, tuple(on_meta.shape)) == ("meta", (3, 3))
