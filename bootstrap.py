@@ -66,7 +66,7 @@ def install(extras: set[str]) -> None:
 
 def main() -> int:
     """Set up, then run what was asked for."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036
         sys.exit(f"error: Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
     action, arguments = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
     if action == "install":
