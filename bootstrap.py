@@ -48,7 +48,7 @@ def fingerprint(extras: set[str]) -> str:
 def install(extras: set[str]) -> None:
     """Create .venv and install the package with the extras wanted now and those before."""
     record = VENV / "installed"
-    before = record.read_text().split() if record.exists() else ["", ""]
+    before = record.read_text().split() if record.exists() else [""]
     extras = extras | set(before[1:])
     if before[0] == fingerprint(extras):
         return
