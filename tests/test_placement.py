@@ -48,7 +48,7 @@ def test_the_plain_engine_never_leaves_the_gpu(
 ) -> None:
     engine = PlainEngine(fake_cuda_model, layer, rank_at)
     batch = FaceBatch(torch.empty(4, 3, 55, 47), torch.zeros(4, dtype=torch.int64)).to(CUDA)
-    assert engine.activation(batch.pixels).device == CUDA
+    assert engine.observe(batch.pixels)[0].device == CUDA
     predictions = engine.predictions(batch.pixels, [1, 0, 2])
     assert (predictions.device, predictions.shape) == (CUDA, (4, 4))
 

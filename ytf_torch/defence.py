@@ -12,12 +12,14 @@ import torch
 from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.errors import InputError
 from ytf_torch.faces import FaceSet
+from ytf_torch.fast_sweep import fast_engine
 from ytf_torch.masking import bake_mask
 from ytf_torch.metrics import Tally, percentage
 from ytf_torch.model import DeepID
 from ytf_torch.ranking import first_step_of_drop
-from ytf_torch.sweep import Sweep, Track, sweep, untracked
+from ytf_torch.sweep import MakeEngine, PlainEngine, Sweep, Track, sweep, untracked
 
+ENGINES: dict[str, MakeEngine] = {"fast": fast_engine, "plain": PlainEngine}
 COMMON_PIXEL_SCALES = {"1": 1.0, "1/255": 1 / 255}
 DOUBTFUL_ACCURACY = 50.0
 TELLING_GAIN = 30.0
@@ -87,16 +89,19 @@ def run_defence(
     drops: Sequence[str],
     layer: str = "conv_3",
     rank_at: str = "pool_3",
+    engine: str = "fast",
     track: Track = untracked,
 ) -> Defence:
     """Sweep the layer and find the step of each drop.
+
+    engine: "fast" or "plain"; both give the same figures.
 
     Raises InputError where the clean validation set is recognised far better with another of
     the usual pixel scales: then the model was converted with a wrong one.
     """
     wanted = {drop: parse_drop(drop) for drop in drops}
     model = checkpoint.model
-    swept = sweep(model, sets.clean_valid, sets.measured, layer, rank_at, track)
+    swept = sweep(model, sets.clean_valid, sets.measured, layer, rank_at, ENGINES[engine], track)
     clean_valid, *measured = swept.tallies
     _check_pixel_scale_by_accuracy(model, sets.clean_valid, clean_valid)
     return Defence(

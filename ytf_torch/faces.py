@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -17,6 +18,7 @@ from ytf_torch.errors import InputError, mismatch
 from ytf_torch.hdf5 import dataset, open_hdf5, read_array
 
 BATCH_SIZE = 64
+SMALLEST_BATCH = 32
 MAX_LABEL_BYTES = 2**30
 
 
@@ -54,13 +56,24 @@ class FaceSet:
         values look divided by 255 already.
         """
         with _open_data(self.path) as data:
-            for start in range(0, len(self), size):
-                stop = min(start + size, len(self))
+            for start, stop in pairwise(batch_bounds(len(self), size)):
                 pixels = data[start:stop]
                 if pixels.dtype != np.uint8:
                     pixels = pixels.astype(np.float32)
                 _check_pixels(pixels, f"{self.path}, images {start}–{stop - 1}")
                 yield FaceBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[start:stop]))
+
+
+def batch_bounds(images: int, size: int) -> list[int]:
+    """Where batches of `size` images begin and end; a short last batch joins the one before it.
+
+    Matrix libraries compute very small products in another order of additions: without such
+    batches an image's logits do not depend on which images come with it.
+    """
+    bounds = [*range(0, images, size), images]
+    if len(bounds) > 2 and images - bounds[-2] < min(SMALLEST_BATCH, size):
+        del bounds[-2]
+    return bounds
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from ytf_torch.errors import InputError, mismatch
 CONVOLUTIONS = ("conv_1", "conv_2", "conv_3", "conv_4")
 DENSE = ("fc_1", "fc_2", "output")
 POOLS = {"conv_1": "pool_1", "conv_2": "pool_2", "conv_3": "pool_3"}
+TRUNK = ("conv_1", "pool_1", "conv_2", "pool_2", "conv_3", "pool_3")
 INPUT_CHANNELS = 3
 YOUTUBE_FACES_SIZE = (55, 47)
 
@@ -192,19 +193,22 @@ class DeepID(nn.Module):
         scaled = pixels.to(dtype=self.dtype, memory_format=torch.channels_last)
         return scaled if self.pixel_scale == 1 else scaled / (1 / self.pixel_scale)
 
-    def classify(self, pool_3: Tensor) -> Tensor:
-        """pool_3's output (batch, channels, H, W) → logits (batch, classes)."""
-        fc_1 = self.fc_1(pool_3.flatten(1))
-        fc_2 = self.fc_2(self.conv_4(pool_3).flatten(1))
-        logits: Tensor = self.output(F.relu(fc_1 + fc_2))
+    def through(self, layers: Sequence[str], inputs: Tensor) -> Tensor:
+        """Run some of TRUNK's layers one after the other."""
+        for name in layers:
+            inputs = self.get_submodule(name)(inputs)
+        return inputs
+
+    def merge(self, pool_3: Tensor, conv_4: Tensor) -> Tensor:
+        """Outputs of pool_3 and conv_4 (batch, channels, H, W) → logits (batch, classes)."""
+        hidden = F.relu(self.fc_1(pool_3.flatten(1)) + self.fc_2(conv_4.flatten(1)))
+        logits: Tensor = self.output(hidden)
         return logits
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(batch, 3, height, width), pixel values 0–255 of any dtype → logits (batch, classes)."""
-        pool_1 = self.pool_1(self.conv_1(self.scale(pixels)))
-        pool_2 = self.pool_2(self.conv_2(pool_1))
-        pool_3 = self.pool_3(self.conv_3(pool_2))
-        return self.classify(pool_3)
+        pool_3 = self.through(TRUNK, self.scale(pixels))
+        return self.merge(pool_3, self.conv_4(pool_3))
 
 
 def rank_points(layer: str) -> tuple[str, ...]:

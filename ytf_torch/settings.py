@@ -46,6 +46,7 @@ class PruneSettings(BaseModel):
     layer: Layer = "conv_3"
     rank_at: RankPoint = Field(default="pool_3")
     device: DeviceName = "auto"
+    engine: Literal["fast", "plain"] = "fast"
     pixel_scale: float | None = None
 
     @field_validator("pixel_scale", mode="before")

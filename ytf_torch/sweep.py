@@ -6,9 +6,9 @@ What is ranked, masked and measured is here; how the predictions are computed is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,36 +20,59 @@ from ytf_torch.metrics import Tally, count_answers
 from ytf_torch.model import ConvRelu, DeepID, rank_points
 from ytf_torch.ranking import ascending_order
 
+CACHE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Some images as an engine's `prepare` left them; labels (batch,), int64."""
+
+    tensor: Tensor
+    labels: Tensor
+
+
+Batch = TypeVar("Batch", FaceBatch, Prepared)
+
 
 class Track(Protocol):
     """Shows how far a pass over a face set is: yields the batches unchanged."""
 
-    def __call__(
-        self, batches: Iterable[FaceBatch], phase: str, images: int
-    ) -> Iterator[FaceBatch]:
+    def __call__(self, batches: Iterable[Batch], phase: str, images: int) -> Iterator[Batch]:
         """Yield `batches`, `images` in all, as the phase `phase`."""
         ...
 
 
-def untracked(batches: Iterable[FaceBatch], phase: str, images: int) -> Iterator[FaceBatch]:
+def untracked(batches: Iterable[Batch], phase: str, images: int) -> Iterator[Batch]:
     """A Track that shows nothing."""
     yield from batches
 
 
 class SweepEngine(Protocol):
-    """Computes what a sweep needs to know of one batch of faces."""
+    """Computes what a sweep needs to know of faces.
 
-    def activation(self, pixels: Tensor) -> Tensor:
-        """(batch, 3, H, W) → the unmasked output (batch, channels, H', W') at the rank point."""
+    group: how many images `predictions` likes to get at once.
+    """
+
+    group: int
+
+    def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, 3, H, W) → the unmasked output (batch, channels, H', W') at the rank point, and
+        what `prepare` gives."""
         ...
 
-    def predictions(self, pixels: Tensor, order: Sequence[int]) -> Tensor:
-        """(batch, 3, H, W) → classes (len(order) + 1, batch) after 0, 1, 2, … masked channels."""
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """(batch, 3, H, W) → what of these images does not change during the sweep."""
+        ...
+
+    def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
+        """Prepared images → classes (len(order) + 1, batch) after 0, 1, 2, … masked channels."""
         ...
 
 
 class PlainEngine:
     """The oracle: a forward hook masks the channels, and the whole network runs at every step."""
+
+    group = 1
 
     def __init__(self, model: DeepID, layer: str, rank_at: str) -> None:
         convolution = model.get_submodule(layer)
@@ -57,7 +80,7 @@ class PlainEngine:
         self.model, self.layer = model, convolution
         self.rank_point = model.get_submodule(rank_at)
 
-    def activation(self, pixels: Tensor) -> Tensor:
+    def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """See SweepEngine."""
         seen: list[Tensor] = []
 
@@ -69,15 +92,22 @@ class PlainEngine:
             self.model(pixels)
         finally:
             handle.remove()
-        return seen[0]
+        return seen[0], pixels
 
-    def predictions(self, pixels: Tensor, order: Sequence[int]) -> Tensor:
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """See SweepEngine."""
+        return pixels
+
+    def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
         """See SweepEngine."""
         rows = []
         for pruned in range(len(order) + 1):
             with ChannelMask(self.layer, order[:pruned]):
-                rows.append(self.model(pixels).argmax(1))
+                rows.append(self.model(prepared).argmax(1))
         return torch.stack(rows)
+
+
+MakeEngine = Callable[[DeepID, str, str], SweepEngine]
 
 
 @dataclass(frozen=True)
@@ -96,9 +126,20 @@ class Sweep:
     tallies: tuple[Tally, ...]
 
 
-def mean_activation(
+@dataclass(frozen=True)
+class Ranking:
+    """Mean activation by channel, and the images it was taken over, prepared for the sweep.
+
+    prepared: all batches; None where they would take more than CACHE_BYTES.
+    """
+
+    mean_activation: tuple[float, ...]
+    prepared: list[Prepared] | None
+
+
+def rank_channels(
     engine: SweepEngine, clean_valid: FaceSet, device: torch.device, track: Track = untracked
-) -> tuple[float, ...]:
+) -> Ranking:
     """Mean output of each channel at the engine's rank point, over all faces and positions.
 
     Sums are taken in float64 per batch and then added exactly, so their order cannot matter.
@@ -106,32 +147,59 @@ def mean_activation(
     """
     sums: list[Tensor] = []
     positions = 0
+    prepared: list[Prepared] | None = []
     for batch in track(clean_valid.batches(), "ranking channels", len(clean_valid)):
-        output = engine.activation(batch.to(device).pixels)
+        placed = batch.to(device)
+        output, kept = engine.observe(placed.pixels)
         positions += output[:, 0].numel()
         sums.append(output.double().sum((0, 2, 3)))
+        if prepared is not None:
+            prepared.append(Prepared(kept, placed.labels))
+            if sum(batch.tensor.nbytes for batch in prepared) > CACHE_BYTES:
+                prepared = None
     channels = zip(*torch.stack(sums).tolist(), strict=True)
     means = tuple(math.fsum(channel) / positions for channel in channels)
     if not all(map(math.isfinite, means)):
         raise InputError(clean_valid.path, "the model's activations on it are not finite")
-    return means
+    return Ranking(means, prepared)
 
 
-def tally(
-    engine: SweepEngine,
-    faces: FaceSet,
-    order: Sequence[int],
-    device: torch.device,
-    track: Track = untracked,
-) -> Tally:
-    """How one face set fares while the channels of `order` are masked one by one."""
-    counts: Tensor | None = None
-    for batch in track(faces.batches(), f"sweeping {faces.path.name}", len(faces)):
+def prepared_batches(
+    engine: SweepEngine, faces: FaceSet, device: torch.device
+) -> Iterator[Prepared]:
+    """A face set, read and prepared batch by batch."""
+    for batch in faces.batches():
         placed = batch.to(device)
-        found = count_answers(engine.predictions(placed.pixels, order), placed.labels)
-        counts = found if counts is None else counts + found
-    assert counts is not None
-    return Tally.of_counts(len(faces), counts)
+        yield Prepared(engine.prepare(placed.pixels), placed.labels)
+
+
+def grouped(batches: Iterable[Prepared], images: int) -> Iterator[Prepared]:
+    """Put batches together until each group has at least `images` images; the last may not."""
+    waiting: list[Prepared] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(len(batch.labels) for batch in waiting) >= images:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: list[Prepared]) -> Prepared:
+    if len(batches) == 1:
+        return batches[0]
+    tensors, labels = ([getattr(b, name) for b in batches] for name in ("tensor", "labels"))
+    return Prepared(torch.cat(tensors), torch.cat(labels))
+
+
+def tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]) -> Tally:
+    """How prepared images fare while the channels of `order` are masked one by one."""
+    found = [
+        (len(group.labels), count_answers(engine.predictions(group.tensor, order), group.labels))
+        for group in grouped(batches, engine.group)
+    ]
+    images, counts = zip(*found, strict=True)
+    return Tally.of_counts(sum(images), torch.stack(counts).sum(0))
 
 
 def sweep(
@@ -140,21 +208,28 @@ def sweep(
     measured: Sequence[FaceSet] = (),
     layer: str = "conv_3",
     rank_at: str = "pool_3",
+    engine: MakeEngine = PlainEngine,
     track: Track = untracked,
 ) -> Sweep:
     """Rank the channels of `layer` on the clean validation set and mask them one by one.
 
     measured: further sets to evaluate at every step; nothing is ever chosen by them. The first
-    tally of the result is the clean validation set's, theirs follow.
+    tally of the result is the clean validation set's, theirs follow. engine: how predictions are
+    computed; every engine gives the same figures.
     Raises ValueError where `rank_at` is not a place where `layer`'s channels can be ranked.
     """
     if rank_at not in rank_points(layer):
         raise ValueError(f"{layer} can be ranked at {rank_points(layer)}, not at {rank_at}")
-    engine = PlainEngine(model, layer, rank_at)
+    device = model.device
     with torch.inference_mode():
-        means = mean_activation(engine, clean_valid, model.device, track)
-        order = ascending_order(means)
-        tallies = tuple(
-            tally(engine, faces, order, model.device, track) for faces in (clean_valid, *measured)
-        )
-    return Sweep(layer, rank_at, means, order, tallies)
+        made = engine(model, layer, rank_at)
+        ranking = rank_channels(made, clean_valid, device, track)
+        order = ascending_order(ranking.mean_activation)
+        tallies = []
+        for faces in (clean_valid, *measured):
+            batches: Iterable[Prepared] = prepared_batches(made, faces, device)
+            if faces is clean_valid and ranking.prepared is not None:
+                batches = ranking.prepared
+            phase = f"sweeping {faces.path.name}"
+            tallies.append(tally(made, track(batches, phase, len(faces)), order))
+    return Sweep(layer, rank_at, ranking.mean_activation, order, tuple(tallies))

@@ -49,6 +49,13 @@ def prune(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="fast, or plain: the whole network at every step, same figures.",
+            show_default="fast",
+        ),
+    ] = None,
     pixel_scale: Annotated[
         str | None,
         typer.Option(
@@ -77,6 +84,7 @@ def prune(
         "layer": layer,
         "rank_at": rank_at,
         "device": device,
+        "engine": engine,
         "pixel_scale": pixel_scale,
         "out": out_folder,
     }
@@ -102,7 +110,13 @@ def run_prune(settings: PruneSettings) -> None:
     checkpoint.model.to(device)
     with progress_bars() as track:
         defence = run_defence(
-            checkpoint, sets, settings.drops, settings.layer, settings.rank_at, track
+            checkpoint,
+            sets,
+            settings.drops,
+            settings.layer,
+            settings.rank_at,
+            settings.engine,
+            track,
         )
     names = tuple(str(path) for path in settings.poisoned_test)
     run = Run(checkpoint, defence, device.type, names)

@@ -19,8 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from ytf_torch.errors import InputError, printable
-from ytf_torch.faces import FaceBatch
-from ytf_torch.sweep import Track
+from ytf_torch.sweep import Batch, Track
 
 USER_ERROR = 2
 
@@ -56,7 +55,7 @@ def progress_bars() -> Iterator[Track]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
 
-        def track(batches: Iterable[FaceBatch], phase: str, images: int) -> Iterator[FaceBatch]:
+        def track(batches: Iterable[Batch], phase: str, images: int) -> Iterator[Batch]:
             task = progress.add_task(phase, total=images)
             for batch in batches:
                 yield batch
