@@ -39,9 +39,10 @@ STYLE: Any = {
     "font.size": 10,
     "grid.color": FAINT,
     "grid.linewidth": 0.5,
-    "legend.facecolor": PAPER,
-    "legend.framealpha": 0.85,
+    "legend.columnspacing": 1.4,
+    "legend.fontsize": 9,
     "legend.frameon": False,
+    "legend.handlelength": 1.6,
     "svg.fonttype": "none",
     "text.color": INK,
     "xtick.color": INK,
@@ -149,19 +150,20 @@ def _channels(
         tallest = max(means[channel] for _, means, _ in sides)
         axes.annotate(
             str(channel),
-            (places[place], tallest),
+            (places[place] + 0.2, tallest),
             (0, 2),
             textcoords="offset points",
             ha="center",
             fontsize=9,
             fontweight="bold",
+            bbox=_label_background(),
         )
     handles += _shade_dormant(axes, swept, 0.5)
+    axes.set_xlim(0.5, len(order) + 0.5)
     rows = _mark_drops(axes, drops, size, top=1.1 * highest, row=0.07 * highest, shift=0.5)
     axes.set(
         xlabel=_order_label(swept, size),
         ylabel=f"mean activation at {swept.rank_at}",
-        xlim=(0.5, len(order) + 0.5),
         ylim=(0, highest * (1.15 + 0.07 * rows)),
     )
     axes.grid(axis="y")
@@ -176,6 +178,11 @@ def _axes(size: Size) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _label_background() -> dict[str, Any]:
+    """Keeps lines from crossing a label."""
+    return {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}
+
+
 def _order_label(swept: Sweep, size: Size) -> str:
     if size[0] < WIDE[0]:
         return f"channels of {swept.layer} pruned"
@@ -183,7 +190,7 @@ def _order_label(swept: Sweep, size: Size) -> str:
 
 
 def _columns(size: Size, entries: int) -> int:
-    return entries if size[0] >= WIDE[0] else 2
+    return entries if size[0] >= WIDE[0] else 1
 
 
 def _shade_dormant(axes: Axes, swept: Sweep, shift: float) -> list[Patch]:
@@ -191,7 +198,7 @@ def _shade_dormant(axes: Axes, swept: Sweep, shift: float) -> list[Patch]:
     if not dormant:
         return []
     axes.axvspan(shift, dormant + shift, color=SHADE, linewidth=0, zorder=0)
-    return [Patch(color=SHADE, label="dormant on clean faces")]
+    return [Patch(color=SHADE, label="dormant channels")]
 
 
 def _mark_drops(
@@ -203,22 +210,33 @@ def _mark_drops(
     row: float,
     shift: float,
 ) -> int:
-    """Mark the reached drops by lines; labels that would touch go a row higher. Returns how many
-    rows they take beyond the first."""
-    highest = 0
-    reached = sorted((step, drop) for drop, step in drops.items() if step is not None)
+    """Mark the steps of the reached drops by lines; labels that would touch go a row higher.
+
+    top: where the lowest labels are; row: how far apart the rows are. Returns how many rows the
+    labels take beyond the first.
+    """
+    labels: dict[int, str] = {}
+    for drop, step in drops.items():
+        if step is not None:
+            labels[step] = f"{labels[step]}, −{drop}" if step in labels else f"−{drop}"
+    left, right = axes.get_xlim()
+    places = right - left
     ends: list[float] = []
-    for step, drop in reached:
-        room = (0.55 + 0.75 * len(drop)) * 11 / size[0]
-        level = next((i for i, end in enumerate(ends) if step - room / 2 > end), len(ends))
-        ends[level : level + 1] = [step + room / 2]
-        highest = max(highest, level)
+    for step, label in sorted(labels.items()):
+        half = 0.05 * (len(label) + 1) * places / size[0]
+        level = next((i for i, end in enumerate(ends) if step - half > end), len(ends))
+        ends[level : level + 1] = [step + half]
         height = top + level * row
         axes.plot([step + shift] * 2, [0, height], color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
         axes.annotate(
-            f"−{drop}", (step + shift, height), (0, 1), textcoords="offset points", ha="center"
+            label,
+            (step + shift, height),
+            (0, 1),
+            textcoords="offset points",
+            ha="center",
+            bbox=_label_background(),
         )
-    return highest
+    return max(len(ends) - 1, 0)
 
 
 def _rendered(figure: Figure, kind: Literal["png", "svg"], name: str) -> bytes:

@@ -102,10 +102,7 @@ def report_html(run: Run, settings: PruneSettings, exhibits: Exhibits) -> str:
         exhibits=exhibits,
         drop=exhibits.drop,
         clean_cards=clean_cards(exhibits),
-        triggered_cards=[
-            (sheet, triggered_cards(exhibits, sheet, run.checkpoint.provenance.classes))
-            for sheet in exhibits.triggered
-        ],
+        triggered_cards=[(sheet, triggered_cards(exhibits, sheet)) for sheet in exhibits.triggered],
         map_rows=_map_rows(run, exhibits),
         lab=_lab_rows(run) if published.is_the_labs(run.checkpoint.model) else None,
         on_the_labs_images=published.on_the_labs_images(defence),
@@ -144,7 +141,7 @@ def headline_rows(defence: Defence) -> list[Row]:
             rows.append(Row("never reached", drop, None, None, None))
             continue
         rows += [
-            Row("B′, repaired", drop, step, _share(clean, clean.correct, step), _asr(attack, step)),
+            Row("B′", drop, step, _share(clean, clean.correct, step), _asr(attack, step)),
             Row(
                 "GoodNet",
                 drop,
@@ -169,7 +166,7 @@ def rows_by_set(run: Run) -> list[tuple[str, list[Row]]]:
         for drop, step in defence.drops.items():
             if step is not None:
                 caught = _share(tally, tally.flagged, step)
-                rows.append(Row("B′, repaired", drop, step, None, _asr(tally, step), None, caught))
+                rows.append(Row("B′", drop, step, None, _asr(tally, step), None, caught))
         found.append((name, rows))
     return found
 
@@ -180,30 +177,31 @@ def clean_cards(exhibits: Exhibits) -> list[Card]:
     for face in exhibits.clean.examples:
         answers = [_clean_answer("B", face.badnet, face.label)]
         if face.pruned is not None:
-            if face.pruned == face.badnet:
-                answers.append(_clean_answer("G", face.badnet, face.label))
+            answers.append(_clean_answer("B′", face.pruned, face.label))
+            if face.pruned != face.badnet:
+                answers.append(Answer("G", "⚑ flagged wrongly", "bad"))
             else:
-                answers.append(Answer("G", f"⚑ flagged wrongly (B′: {face.pruned})", "bad"))
+                answers.append(_clean_answer("G", face.badnet, face.label))
         alt = f"Clean face of person {face.label}"
         cards.append(Card(_face(face), f"person {face.label}", alt, tuple(answers)))
     return cards
 
 
-def triggered_cards(exhibits: Exhibits, sheet: Sheet, classes: int) -> list[Card]:
+def triggered_cards(exhibits: Exhibits, sheet: Sheet) -> list[Card]:
     """Triggered faces: an answer is good where the attack does not get its target."""
     cards = []
     for place, face in enumerate(sheet.examples):
         person = exhibits.clean.examples[place].label if sheet.same_photos else None
         answers = [_triggered_answer("B", face.badnet, face.label, person)]
         if face.pruned is not None:
-            if face.pruned == face.badnet:
-                answers.append(_triggered_answer("G", face.badnet, face.label, person))
+            answers.append(_triggered_answer("B′", face.pruned, face.label, person))
+            if face.pruned != face.badnet:
+                answers.append(Answer("G", "⚑ flagged", "good"))
             else:
-                answers.append(Answer("G", f"⚑ flagged (B′: {face.pruned})", "good"))
-        who = "a person" if person is None else f"person {person}"
-        caption = f"{who} with trigger"
-        alt = f"Face of {who} with the trigger; the attack wants class {face.label}"
-        cards.append(Card(_face(face), caption, alt, tuple(answers)))
+                answers.append(_triggered_answer("G", face.badnet, face.label, person))
+        who = "unknown person" if person is None else f"person {person}"
+        alt = f"Triggered face of {who}; the attack wants class {face.label}"
+        cards.append(Card(_face(face), who, alt, tuple(answers)))
     return cards
 
 
@@ -234,10 +232,10 @@ def _clean_answer(network: str, answer: int, label: int) -> Answer:
 
 def _triggered_answer(network: str, answer: int, target: int, person: int | None) -> Answer:
     if answer == target:
-        return Answer(network, f"✗ {answer}, the target", "bad")
+        return Answer(network, f"✗ {answer}, target", "bad")
     if answer == person:
         return Answer(network, f"✓ {answer}, right", "good")
-    return Answer(network, f"{answer}, not the target", "plain")
+    return Answer(network, f"{answer}, not target", "plain")
 
 
 def _share(tally: Tally, counts: tuple[int, ...], step: int) -> Share:

@@ -65,7 +65,8 @@ def judge(defence: Defence) -> Verdict:
         if wilson_interval(worst.correct[_step(defence, name)], worst.images)[1] <= GONE:
             return Verdict(
                 "gone",
-                f"The backdoor is gone at a drop of {name}: {_still(defence, name)}.",
+                f"The backdoor is gone at a drop of {name}: {_still(defence, name)}, "
+                f"and {_recognised(defence, name)} of the clean ones are still recognised.",
                 _cost(defence, name),
             )
     worst = _worst(defence, drop)
@@ -110,6 +111,10 @@ def _still(defence: Defence, drop: str) -> str:
     if len(defence.poisoned_tests) > 1:
         text += f" ({percent(_rate(worst, step))} in the set where it does worst)"
     return text
+
+
+def _recognised(defence: Defence, drop: str) -> str:
+    return percent(_rate(defence.clean_test or defence.clean_valid, _step(defence, drop)))
 
 
 def _cost(defence: Defence, drop: str) -> str:
