@@ -250,8 +250,11 @@ def _rendered(figure: Figure, kind: Literal["png", "svg"], name: str) -> bytes:
 
 
 def _inline(svg: str, name: str) -> str:
-    """An SVG file as an element of a page: the page's colours, and ids no other figure has."""
+    """An SVG file as an element of a page: the page's colours, ids no other figure has, and no
+    address of anything outside."""
     svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
     prefix = re.sub(r"\W+", "-", name)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     for colour, variable in PAGE_COLOURS.items():

@@ -54,6 +54,11 @@ class PruneSettings(BaseModel):
     def _pixel_scale(cls, value: object) -> float | None:
         return None if value is None else parse_pixel_scale(str(value))
 
+    @field_validator("poisoned_test", mode="before")
+    @classmethod
+    def _poisoned_test(cls, value: object) -> object:
+        return (value,) if isinstance(value, str | Path) else value
+
     @field_validator("drops", mode="before")
     @classmethod
     def _drops(cls, value: object) -> tuple[str, ...]:

@@ -122,12 +122,12 @@ def report_html(run: Run, settings: PruneSettings, exhibits: Exhibits) -> str:
 
 def percent(value: float | None) -> str:
     """A rate with two decimals; a dash where there is none."""
-    return "–" if value is None else f"{value:.2f} %"
+    return "–" if value is None else f"{value:.2f}\u00a0%"
 
 
 def interval(share: Share) -> str:
     """The ends of a share's interval, with one decimal."""
-    return f"{share.low:.1f}–{share.high:.1f} %"
+    return f"{share.low:.1f}–{share.high:.1f}\u00a0%"
 
 
 def headline_rows(defence: Defence) -> list[Row]:
@@ -206,22 +206,23 @@ def triggered_cards(exhibits: Exhibits, sheet: Sheet) -> list[Card]:
 
 
 def command_line(settings: PruneSettings) -> str:
-    """The command that repeats a run, into a new folder; settings at their default are left out."""
-    words = ["ytf-prune"]
+    """The command that repeats a run, for a shell, one option a line; settings at their default
+    are left out, and NEW stands for a new folder."""
+    options: list[tuple[str, object]] = []
     for name, field in PruneSettings.model_fields.items():
         value = getattr(settings, name)
         if name == "out" or value == field.get_default():
             continue
         flag = f"--{name.replace('_', '-')}"
-        if name == "poisoned_test":
-            words += [word for path in value for word in (flag, str(path))]
-        elif name == "drops":
-            words += [flag, ",".join(value)]
+        if name == "drops":
+            options.append((flag, ",".join(value)))
         elif name == "pixel_scale":
-            words += [flag, pixel_scale_text(value)]
+            options.append((flag, pixel_scale_text(value)))
         else:
-            words += [flag, str(value)]
-    return shlex.join([*words, "--out", "NEW"])
+            values = value if isinstance(value, tuple) else (value,)
+            options += [(flag, one) for one in values]
+    lines = ["ytf-prune", *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)]
+    return " \\\n  ".join([*lines, "--out NEW"])
 
 
 def _clean_answer(network: str, answer: int, label: int) -> Answer:
