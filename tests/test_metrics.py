@@ -39,6 +39,11 @@ def test_rates_are_percentages_of_all_images() -> None:
     assert tally.rate(tally.flagged, 1) == 25.0
 
 
+def test_counting_stays_on_the_device_of_the_predictions() -> None:
+    on_meta = count_answers(PREDICTIONS.to("meta"), LABELS.to("meta"))
+    assert (on_meta.device.type, tuple(on_meta.shape)) == ("meta", (3, 3))
+
+
 @pytest.mark.parametrize(
     ("count", "images", "low", "high"),
     # R. G. Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.keras_files import KERNELS, LAB, SMALL, WIDE
+from tests.keras_files import LAB, SMALL, WIDE
 from ytf_torch.errors import InputError
 from ytf_torch.model import DeepID, DeepIDSizes, rank_points
 

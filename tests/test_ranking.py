@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import pytest
@@ -15,7 +16,7 @@ from ytf_torch.ranking import ascending_order, first_step_of_drop
 def test_order_ascends_and_ties_go_by_index(means: list[float]) -> None:
     order = ascending_order(means)
     assert sorted(order) == list(range(len(means)))
-    for earlier, later in zip(order, order[1:], strict=False):
+    for earlier, later in itertools.pairwise(order):
         assert (means[earlier], earlier) < (means[later], later)
 
 

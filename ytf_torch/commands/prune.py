@@ -122,21 +122,21 @@ def print_result(run: Run, folder: Path) -> None:
         return "–" if value is None else f"{value:.2f} %"
 
     table = Table("model", title=f"Pruning {result['layer']}, ranked at {result['rank_at']}")
-    for column in ("channels pruned", "clean accuracy", "ASR", "false positives", "true positives"):
-        table.add_column(column, justify="right")
+    for column in ("pruned", "clean accuracy", "ASR", "FPR", "TPR"):
+        table.add_column(column, justify="right", no_wrap=True)
 
     def row(name: str, pruned: str, figures: dict[str, float | None]) -> None:
         keys = ("clean_test_accuracy", "attack_success_rate")
         rates = (*keys, "false_positive_rate", "true_positive_rate")
         table.add_row(name, pruned, *(percent(figures.get(key)) for key in rates))
 
-    row("B, as it came", "0", result["baseline"])
+    row("BadNet B", "0", result["baseline"])
     for drop, found in result["drops"].items():
         if found is None:
-            table.add_row(f"drop of {drop}", "never reached")
+            table.add_row(f"drop {drop}", "never reached")
             continue
-        row(f"B′ at a drop of {drop}", str(found["channels_pruned"]), found["repaired"])
-        row(f"GoodNet at a drop of {drop}", str(found["channels_pruned"]), found["goodnet"])
+        row(f"B′, drop {drop}", str(found["channels_pruned"]), found["repaired"])
+        row(f"GoodNet, drop {drop}", str(found["channels_pruned"]), found["goodnet"])
     out.print(table)
     say(f"Report: {folder / 'report.html'}")
 

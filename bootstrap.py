@@ -1,0 +1,83 @@
+"""Sets the project up in .venv and runs it: python3 bootstrap.py demo | test | install EXTRA…
+
+Needs Python 3.11 or newer and nothing else. What was tested is pinned in constraints.txt. On
+Linux without an NVIDIA driver it takes PyTorch's CPU build, which spares gigabytes of CUDA.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+CPU_TORCH = "https://download.pytorch.org/whl/cpu"
+COMMANDS = {"demo": ("demo", ["ytf_torch.commands.demo"]), "test": ("test", ["pytest"])}
+
+
+def pip(*arguments: str) -> bool:
+    """Run pip inside .venv; whether it succeeded."""
+    done = subprocess.run([PYTHON, "-m", "pip", *arguments], cwd=ROOT, check=False)
+    return done.returncode == 0
+
+
+def needs_cpu_index() -> bool:
+    """Whether plain pip would fetch a CUDA build of PyTorch that this machine cannot use.
+
+    Where pip has package sources of its own, they are left to decide.
+    """
+    if not sys.platform.startswith("linux") or shutil.which("nvidia-smi"):
+        return False
+    settings = subprocess.run(
+        [PYTHON, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    return not any(source in settings for source in ("index-url", "find-links"))
+
+
+def fingerprint(extras: set[str]) -> str:
+    """What an installation depends on; if it is unchanged nothing has to be installed."""
+    files = (ROOT / "pyproject.toml", ROOT / "constraints.txt")
+    text = b"".join(file.read_bytes() for file in files) + repr((sorted(extras), ROOT)).encode()
+    return hashlib.sha256(text).hexdigest()
+
+
+def install(extras: set[str]) -> None:
+    """Create .venv and install the package with the extras wanted now and those before."""
+    record = VENV / "installed"
+    before = record.read_text().split() if record.exists() else [""]
+    extras = extras | set(before[1:])
+    if before[0] == fingerprint(extras):
+        return
+    if not PYTHON.exists():
+        print(f"Creating {VENV}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+    print(f"Installing ytf-torch with: {', '.join(sorted(extras))}", flush=True)
+    constraints = ("--constraint", "constraints.txt", "--quiet")
+    if needs_cpu_index() and not pip("install", *constraints, "--index-url", CPU_TORCH, "torch"):
+        print(f"{CPU_TORCH} cannot be reached: taking PyTorch from PyPI, CUDA included", flush=True)
+    if not pip("install", *constraints, "--editable", f".[{','.join(sorted(extras))}]"):
+        sys.exit("error: installing failed, see pip's message above")
+    record.write_text(" ".join([fingerprint(extras), *sorted(extras)]))
+
+
+def main() -> int:
+    """Set up, then run what was asked for."""
+    if sys.version_info < (3, 11):  # noqa: UP036
+        sys.exit(f"error: Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
+    action, arguments = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
+    if action == "install":
+        install(set(arguments))
+        return 0
+    if action not in COMMANDS:
+        sys.exit(f"usage: {Path(sys.argv[0]).name} demo|test|install [arguments]")
+    extra, module = COMMANDS[action]
+    install({extra})
+    return subprocess.run([PYTHON, "-m", *module, *arguments], cwd=ROOT, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

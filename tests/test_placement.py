@@ -1,0 +1,74 @@
+"""Everything of a sweep happens on the model's device: shown with fake CUDA tensors on any machine,
+and with real ones where there is a GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from tests.keras_files import SMALL, random_images
+from ytf_torch.checkpoint import Checkpoint
+from ytf_torch.device import resolve_device
+from ytf_torch.errors import InputError
+from ytf_torch.faces import FaceBatch
+from ytf_torch.goodnet import GoodNet
+from ytf_torch.masking import ChannelMask
+from ytf_torch.model import DeepID
+from ytf_torch.sweep import PlainEngine
+
+CUDA = torch.device("cuda", 0)
+
+
+@pytest.fixture
+def fake_cuda_model():
+    """A DeepID whose parameters claim to be on a GPU; the test runs under FakeTensorMode."""
+    model = DeepID(SMALL).eval()
+    with FakeTensorMode(allow_non_fake_inputs=False), torch.no_grad():
+        for module in model.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                placed = torch.empty(parameter.shape, device=CUDA)
+                setattr(module, name, torch.nn.Parameter(placed, requires_grad=False))
+        yield model
+
+
+def test_the_model_the_mask_and_goodnet_stay_on_the_gpu(fake_cuda_model: DeepID) -> None:
+    model = fake_cuda_model
+    pixels = torch.empty(4, 3, 55, 47, dtype=torch.uint8, device=CUDA)
+    assert model.device == CUDA
+    assert model(pixels).device == CUDA
+    with ChannelMask(model.conv_3, [0, 2]):
+        assert model(pixels).device == CUDA
+    assert GoodNet(model, model)(pixels).device == CUDA
+
+
+@pytest.mark.parametrize(("layer", "rank_at"), [("conv_3", "pool_3"), ("conv_4", "conv_4")])
+def test_the_plain_engine_never_leaves_the_gpu(
+    fake_cuda_model: DeepID, layer: str, rank_at: str
+) -> None:
+    engine = PlainEngine(fake_cuda_model, layer, rank_at)
+    batch = FaceBatch(torch.empty(4, 3, 55, 47), torch.zeros(4, dtype=torch.int64)).to(CUDA)
+    assert engine.activation(batch.pixels).device == CUDA
+    predictions = engine.predictions(batch.pixels, [1, 0, 2])
+    assert (predictions.device, predictions.shape) == (CUDA, (4, 4))
+
+
+def test_auto_takes_what_there_is() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert resolve_device("auto").type == expected
+    assert resolve_device("cpu").type == "cpu"
+
+
+def test_another_name_is_refused() -> None:
+    with pytest.raises(InputError, match="expected auto, cpu or cuda, found mps"):
+        resolve_device("mps")
+
+
+@pytest.mark.cuda
+def test_a_gpu_predicts_what_the_cpu_does(checkpoint: Checkpoint) -> None:
+    pixels = torch.from_numpy(random_images(SMALL, 64))
+    with torch.inference_mode():
+        on_cpu = PlainEngine(checkpoint.model, "conv_3", "pool_3").predictions(pixels, [0, 1, 2])
+        engine = PlainEngine(checkpoint.model.to(CUDA), "conv_3", "pool_3")
+        on_gpu = engine.predictions(pixels.to(CUDA), [0, 1, 2])
+    assert torch.equal(on_gpu.cpu(), on_cpu)
