@@ -57,7 +57,10 @@ class PruneSettings(BaseModel):
     @field_validator("poisoned_test", mode="before")
     @classmethod
     def _poisoned_test(cls, value: object) -> object:
-        return (value,) if isinstance(value, str | Path) else value
+        paths = (value,) if isinstance(value, str | Path) else value
+        if not isinstance(paths, list | tuple):
+            raise InputError("--poisoned-test", f"expected a path or a list of them, found {value}")
+        return paths
 
     @field_validator("drops", mode="before")
     @classmethod

@@ -199,8 +199,8 @@ def triggered_cards(exhibits: Exhibits, sheet: Sheet) -> list[Card]:
                 answers.append(Answer("G", "⚑ flagged", "good"))
             else:
                 answers.append(_triggered_answer("G", face.badnet, face.label, person))
-        who = "unknown person" if person is None else f"person {person}"
-        alt = f"Triggered face of {who}; the attack wants class {face.label}"
+        who = "person unknown" if person is None else f"person {person}"
+        alt = f"Triggered face, {who}; the attack wants class {face.label}"
         cards.append(Card(_face(face), who, alt, tuple(answers)))
     return cards
 

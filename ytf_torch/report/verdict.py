@@ -123,8 +123,8 @@ def _cost(defence: Defence, drop: str) -> str:
     name = "test" if defence.clean_test else "validation"
     clean = defence.clean_test or defence.clean_valid
     text = (
-        f"With {step} channel{'' if step == 1 else 's'} pruned, accuracy on the clean {name} faces went from "
-        f"{percent(_rate(clean, 0))} to {percent(_rate(clean, step))}. "
+        f"With {step} channel{'' if step == 1 else 's'} pruned, accuracy on the clean {name} faces "
+        f"went from {percent(_rate(clean, 0))} to {percent(_rate(clean, step))}. "
     )
     attack = defence.poisoned_test
     caught = "" if attack is None else f"{percent(attack.rate(attack.flagged, step))} of the "
