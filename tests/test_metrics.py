@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from ytf_torch.metrics import Tally, count_answers
+from ytf_torch.metrics import Tally, count_answers, wilson_interval
 
 PREDICTIONS = torch.tensor(
     [
@@ -41,3 +42,23 @@ def test_rates_are_percentages_of_all_images() -> None:
 def test_counting_stays_on_the_device_of_the_predictions() -> None:
     on_meta = count_answers(PREDICTIONS.to("meta"), LABELS.to("meta"))
     assert (on_meta.device.type, tuple(on_meta.shape)) == ("meta", (3, 3))
+
+
+@pytest.mark.parametrize(
+    ("count", "images", "low", "high"),
+    # R. G. Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in
+    # Medicine 17 (1998), table I, method 3.
+    [(81, 263, 25.53, 36.62), (15, 148, 6.24, 16.05), (0, 20, 0.0, 16.11), (1, 29, 0.61, 17.18)],
+)
+def test_wilson_interval_gives_the_published_values(
+    count: int, images: int, low: float, high: float
+) -> None:
+    assert wilson_interval(count, images) == pytest.approx((low, high), abs=0.005)
+
+
+@pytest.mark.parametrize("images", [1, 7, 12_830])
+def test_wilson_interval_is_mirrored_and_stays_within_0_and_100(images: int) -> None:
+    low, high = wilson_interval(0, images)
+    assert low == 0
+    assert 0 < high < 100
+    assert wilson_interval(images, images) == pytest.approx((100 - high, 100))

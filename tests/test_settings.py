@@ -27,6 +27,11 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     assert settings.drops == ("1", "2.5")
 
 
+def test_one_poisoned_set_needs_no_list() -> None:
+    settings = read_settings(None, FLAGS | {"poisoned_test": "p.h5"})
+    assert settings.poisoned_test == (Path("p.h5"),)
+
+
 @pytest.mark.parametrize(
     ("layer", "rank_at"), [("conv_1", "pool_1"), ("conv_3", "pool_3"), ("conv_4", "conv_4")]
 )
@@ -45,6 +50,7 @@ def test_channels_are_ranked_at_the_layers_own_pool(layer: str, rank_at: str) ->
         ({"drops": "2,x"}, "--drops"),
         ({"drops": "2,2.0"}, "each drop once"),
         ({"pixel_scale": "0"}, "1 or 1/255"),
+        ({"poisoned_test": 3}, "--poisoned-test: expected a path or a list of them, found 3"),
     ],
 )
 def test_a_bad_setting_is_named_with_what_it_may_be(flags: dict, message: str) -> None:

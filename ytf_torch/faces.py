@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -62,6 +62,18 @@ class FaceSet:
                     pixels = pixels.astype(np.float32)
                 _check_pixels(pixels, f"{self.path}, images {start}–{stop - 1}")
                 yield FaceBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[start:stop]))
+
+    def select(self, indices: Sequence[int]) -> FaceBatch:
+        """The faces at `indices` of the file, in the order given.
+
+        Raises InputError as `batches` does.
+        """
+        with _open_data(self.path) as data:
+            pixels = np.stack([data[index] for index in indices])
+        if pixels.dtype != np.uint8:
+            pixels = pixels.astype(np.float32)
+        _check_pixels(pixels, f"{self.path}, images {', '.join(map(str, indices))}")
+        return FaceBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[list(indices)]))
 
 
 def batch_bounds(images: int, size: int) -> list[int]:

@@ -3,51 +3,260 @@
 from __future__ import annotations
 
 import io
-from typing import Literal
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+from PIL import Image
 
 from ytf_torch.defence import Defence
+from ytf_torch.sweep import Sweep
 
-CLEAN, ATTACK, MARK = "#0072b2", "#d55e00", "#555555"
+# Colours that people with colour-blindness tell apart (Okabe and Ito).
+CLEAN, ATTACK = "#0072b2", "#d55e00"
+INK, FAINT, SHADE, PAPER = "#333333", "#bbbbbb", "#eeeeee", "#ffffff"
+# On a page, each colour is the page's, which knows light from dark.
+PAGE_COLOURS = {
+    CLEAN: "var(--clean)",
+    ATTACK: "var(--attack)",
+    INK: "var(--ink)",
+    FAINT: "var(--faint)",
+    SHADE: "var(--shade)",
+    PAPER: "var(--paper)",
+}
+STYLE: Any = {
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.size": 10,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.5,
+    "legend.columnspacing": 1.4,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+WIDE, NARROW = (8.0, 4.4), (3.9, 4.2)
+Size = tuple[float, float]
 
 
-def sweep_figure(defence: Defence, kind: Literal["png", "svg"]) -> bytes:
+def sweep_figure(defence: Defence, kind: Literal["png", "svg"], size: Size = WIDE) -> bytes:
     """Clean accuracy and attack success rate against channels pruned, as PNG or inline SVG.
 
     Drops are marked, and the steps that prune channels dormant on clean faces are shaded.
+    size: in inches.
     """
+    with mpl.rc_context(STYLE):
+        return _rendered(_sweep(defence, size), kind, f"sweep {size}")
+
+
+def channel_figure(
+    swept: Sweep,
+    drops: dict[str, int | None],
+    triggered: Sequence[float] | None,
+    named: Sequence[int] = (),
+    size: Size = WIDE,
+) -> bytes:
+    """Mean activation of each channel, clean and triggered side by side in the order of pruning,
+    as inline SVG.
+
+    triggered: mean activation by channel, None where no triggered faces were given.
+    named: channels whose numbers are written above their bars. size: in inches.
+    """
+    with mpl.rc_context(STYLE):
+        figure = _channels(swept, drops, triggered, named, size)
+        return _rendered(figure, "svg", f"channels {size}")
+
+
+def face_png(pixels: NDArray[np.uint8]) -> bytes:
+    """A face (height, width, 3) as PNG."""
+    return _png(Image.fromarray(pixels))
+
+
+def map_png(values: NDArray[np.float32], highest: float) -> bytes:
+    """A feature map (height, width) as PNG, dark for 0 to bright for `highest`; one pixel a
+    value."""
+    shares = values / highest if highest > 0 else np.zeros_like(values)
+    return _png(Image.fromarray(mpl.colormaps["inferno"](shares, bytes=True)[..., :3]))
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
+def _sweep(defence: Defence, size: Size) -> Figure:
     swept = defence.sweep
     steps = range(len(swept.order) + 1)
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot(
-        xlabel=f"channels of {swept.layer} pruned, lowest mean activation at {swept.rank_at} first",
-        ylabel="percent of images",
-        xlim=(0, len(swept.order)),
-        ylim=(-2, 104),
-    )
-    dormant = sum(mean == 0 for mean in swept.mean_activation)
-    if dormant:
-        axes.axvspan(0, dormant, color="#eeeeee", label="dormant on clean faces", zorder=0)
+    figure, axes = _axes(size)
+    axes.set(xlabel=_order_label(swept, size), ylabel="percent of faces", xlim=(0, len(steps) - 1))
+    handles: list[Line2D | Patch] = []
     curves = [("clean validation accuracy", defence.clean_valid, CLEAN, ":")]
     if defence.clean_test:
         curves.append(("clean test accuracy", defence.clean_test, CLEAN, "-"))
     if defence.poisoned_test:
         curves.append(("attack success rate", defence.poisoned_test, ATTACK, "-"))
-    for label, tally, color, style in curves:
+    for label, tally, color, line in curves:
         rates = [tally.rate(tally.correct, step) for step in steps]
-        axes.plot(steps, rates, style, color=color, label=label, drawstyle="steps-mid")
-    for drop, step in defence.drops.items():
+        handles += axes.plot(
+            steps, rates, line, color=color, linewidth=1.8, label=label, drawstyle="steps-mid"
+        )
+    handles += _shade_dormant(axes, swept, 0.0)
+    rows = _mark_drops(axes, defence.drops, size, top=102.0, row=7.0, shift=0.0)
+    axes.set(ylim=(-2, 106 + 7 * rows), yticks=range(0, 101, 20))
+    axes.grid(axis="y")
+    figure.legend(handles=handles, loc="outside lower center", ncols=_columns(size, len(handles)))
+    return figure
+
+
+def _channels(
+    swept: Sweep,
+    drops: dict[str, int | None],
+    triggered: Sequence[float] | None,
+    named: Sequence[int],
+    size: Size,
+) -> Figure:
+    figure, axes = _axes(size)
+    order = list(swept.order)
+    places = np.arange(len(order)) + 1.0
+    sides: list[tuple[str, Sequence[float], str]] = [
+        ("clean validation faces", swept.mean_activation, CLEAN)
+    ]
+    if triggered is not None:
+        sides.append(("triggered faces", triggered, ATTACK))
+    handles: list[Line2D | Patch] = []
+    width = 0.8 / len(sides)
+    for side, (label, means, color) in enumerate(sides):
+        heights = [means[channel] for channel in order]
+        left = places - 0.4 + side * width
+        axes.bar(left, heights, width, align="edge", color=color)
+        handles.append(Patch(color=color, label=label))
+    highest = max(max(means) for _, means, _ in sides) or 1.0
+    for channel in named:
+        place = order.index(channel)
+        tallest = max(means[channel] for _, means, _ in sides)
+        axes.annotate(
+            str(channel),
+            (places[place] + 0.2, tallest),
+            (0, 2),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            fontweight="bold",
+            bbox=_label_background(),
+        )
+    handles += _shade_dormant(axes, swept, 0.5)
+    axes.set_xlim(0.5, len(order) + 0.5)
+    rows = _mark_drops(axes, drops, size, top=1.1 * highest, row=0.07 * highest, shift=0.5)
+    axes.set(
+        xlabel=_order_label(swept, size),
+        ylabel=f"mean activation at {swept.rank_at}",
+        ylim=(0, highest * (1.15 + 0.07 * rows)),
+    )
+    axes.grid(axis="y")
+    figure.legend(handles=handles, loc="outside lower center", ncols=_columns(size, len(handles)))
+    return figure
+
+
+def _axes(size: Size) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _label_background() -> dict[str, Any]:
+    """Keeps lines from crossing a label."""
+    return {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}
+
+
+def _order_label(swept: Sweep, size: Size) -> str:
+    if size[0] < WIDE[0]:
+        return f"channels of {swept.layer} pruned"
+    return f"channels of {swept.layer} pruned, lowest mean activation at {swept.rank_at} first"
+
+
+def _columns(size: Size, entries: int) -> int:
+    return entries if size[0] >= WIDE[0] else 1
+
+
+def _shade_dormant(axes: Axes, swept: Sweep, shift: float) -> list[Patch]:
+    dormant = sum(mean == 0 for mean in swept.mean_activation)
+    if not dormant:
+        return []
+    axes.axvspan(shift, dormant + shift, color=SHADE, linewidth=0, zorder=0)
+    return [Patch(color=SHADE, label="dormant channels")]
+
+
+def _mark_drops(
+    axes: Axes,
+    drops: dict[str, int | None],
+    size: Size,
+    *,
+    top: float,
+    row: float,
+    shift: float,
+) -> int:
+    """Mark the steps of the reached drops by lines; labels that would touch go a row higher.
+
+    top: where the lowest labels are; row: how far apart the rows are. Returns how many rows the
+    labels take beyond the first.
+    """
+    labels: dict[int, str] = {}
+    for drop, step in drops.items():
         if step is not None:
-            axes.axvline(step, color=MARK, linewidth=0.8)
-            axes.annotate(f"−{drop}", (step, 101), color=MARK, fontsize=9, ha="center")
-    axes.grid(alpha=0.25)
-    axes.legend(loc="lower left")
+            labels[step] = f"{labels[step]}, −{drop}" if step in labels else f"−{drop}"
+    left, right = axes.get_xlim()
+    places = right - left
+    ends: list[float] = []
+    for step, label in sorted(labels.items()):
+        half = 0.05 * (len(label) + 1) * places / size[0]
+        level = next((i for i, end in enumerate(ends) if step - half > end), len(ends))
+        ends[level : level + 1] = [step + half]
+        height = top + level * row
+        axes.plot([step + shift] * 2, [0, height], color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
+        axes.annotate(
+            label,
+            (step + shift, height),
+            (0, 1),
+            textcoords="offset points",
+            ha="center",
+            bbox=_label_background(),
+        )
+    return max(len(ends) - 1, 0)
+
+
+def _rendered(figure: Figure, kind: Literal["png", "svg"], name: str) -> bytes:
+    """The figure's bytes: a salt and no date, so that equal runs draw equal bytes."""
     buffer = io.BytesIO()
-    # A fixed salt and no date: equal runs draw equal bytes.
-    with mpl.rc_context({"svg.hashsalt": "ytf-torch"}):
+    with mpl.rc_context({"svg.hashsalt": name}):
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
-        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata, transparent=kind == "svg")
     content = buffer.getvalue()
-    return content[content.index(b"<svg") :] if kind == "svg" else content
+    return _inline(content.decode(), name).encode() if kind == "svg" else content
+
+
+def _inline(svg: str, name: str) -> str:
+    """An SVG file as an element of a page: the page's colours, ids no other figure has, and no
+    address of anything outside."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    prefix = re.sub(r"\W+", "-", name)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    for colour, variable in PAGE_COLOURS.items():
+        svg = svg.replace(colour, variable)
+    return svg

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
 
 import torch
 from torch import Tensor
@@ -11,6 +13,23 @@ from torch import Tensor
 def percentage(count: int, images: int) -> float:
     """`count` of `images` in percent, 0–100, full precision."""
     return 100 * count / images
+
+
+def wilson_interval(count: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Score interval of a share, (low, high) in percent, within 0–100.
+
+    Unlike the textbook's p ± 1.96 s it is right for shares near 0 and 100 % and for few images.
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+    Journal of the American Statistical Association 22 (1927), 209–212.
+    """
+    share = count / images
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    shrink = 1 + z * z / images
+    centre = (share + z * z / (2 * images)) / shrink
+    half = z / shrink * sqrt(share * (1 - share) / images + z * z / (4 * images * images))
+    low = 0.0 if count == 0 else 100 * (centre - half)
+    high = 100.0 if count == images else 100 * (centre + half)
+    return low, high
 
 
 def count_answers(predictions: Tensor, labels: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ytf_torch.checkpoint import check_pixel_scale
@@ -53,6 +54,14 @@ class PruneSettings(BaseModel):
     @classmethod
     def _pixel_scale(cls, value: object) -> float | None:
         return None if value is None else parse_pixel_scale(str(value))
+
+    @field_validator("poisoned_test", mode="before")
+    @classmethod
+    def _poisoned_test(cls, value: object) -> object:
+        paths = (value,) if isinstance(value, str | Path) else value
+        if not isinstance(paths, list | tuple):
+            raise InputError("--poisoned-test", f"expected a path or a list of them, found {value}")
+        return paths
 
     @field_validator("drops", mode="before")
     @classmethod
@@ -120,3 +129,25 @@ def _read_toml(path: Path) -> dict[str, object]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(path, f"not a TOML file ({error})") from error
+
+
+def settings_toml(settings: PruneSettings, pixel_scale: float, device: str) -> str:
+    """settings.toml of a run folder: `--config settings.toml --out NEW` repeats the run.
+
+    pixel_scale, device: what the run found to use. Paths become absolute; `out` is left out, for
+    a run never overwrites another.
+    """
+    resolved = settings.model_dump(mode="json", exclude={"out"}, exclude_none=True)
+    for key in ("model", "clean_valid", "clean_test"):
+        if key in resolved:
+            resolved[key] = str(Path(resolved[key]).absolute())
+    resolved["poisoned_test"] = [str(path.absolute()) for path in settings.poisoned_test]
+    resolved |= {"pixel_scale": pixel_scale_text(pixel_scale), "device": device}
+    return "# Repeat this run: ytf-prune --config settings.toml --out NEW\n" + tomli_w.dumps(
+        resolved
+    )
+
+
+def pixel_scale_text(pixel_scale: float) -> str:
+    """A pixel scale as it is best written; parse_pixel_scale gives exactly it back."""
+    return "1/255" if pixel_scale == 1 / 255 else f"{pixel_scale!r}".removesuffix(".0")

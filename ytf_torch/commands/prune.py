@@ -12,9 +12,11 @@ from ytf_torch.commands.model_file import read_model
 from ytf_torch.commands.terminal import one_line_errors, out, progress_bars, say
 from ytf_torch.defence import FaceSets, run_defence
 from ytf_torch.device import resolve_device
+from ytf_torch.exhibits import gather_exhibits
 from ytf_torch.faces import FaceSet, open_faces
 from ytf_torch.output import check_run_folder_is_free, whole_folder
-from ytf_torch.report import Run, result_record, write_run
+from ytf_torch.results import Run, result_record
+from ytf_torch.run_folder import write_run
 from ytf_torch.settings import PruneSettings, read_settings
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -118,10 +120,11 @@ def run_prune(settings: PruneSettings) -> None:
             settings.engine,
             track,
         )
+        exhibits = gather_exhibits(checkpoint.model, sets, defence, track)
     names = tuple(str(path) for path in settings.poisoned_test)
     run = Run(checkpoint, defence, device.type, names)
     with whole_folder(settings.out) as folder:
-        write_run(run, folder)
+        write_run(run, settings, exhibits, folder)
     print_result(run, settings.out)
 
 

@@ -1,21 +1,17 @@
-"""The run folder: result.json, trace.csv, sweep.png, report.html and the pruned models."""
+"""The figures of a run: result.json and trace.csv."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import TypeAdapter
 
-from ytf_torch.checkpoint import Checkpoint, Provenance, save_checkpoint
-from ytf_torch.defence import Defence, pruned_checkpoint
-from ytf_torch.figures import sweep_figure
+from ytf_torch.checkpoint import Checkpoint, Provenance
+from ytf_torch.defence import Defence
 from ytf_torch.metrics import Tally
 
 
@@ -146,31 +142,3 @@ def trace_csv(run: Run) -> str:
             ]
         )
     return text.getvalue()
-
-
-def report_html(run: Run) -> str:
-    """report.html: one self-contained page."""
-    environment = Environment(
-        loader=PackageLoader("ytf_torch", "."), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.2f} %"
-    template = environment.get_template("report.html")
-    return template.render(
-        result=result_record(run), plot=sweep_figure(run.defence, "svg").decode()
-    )
-
-
-def write_run(run: Run, folder: Path) -> None:
-    """Fill an existing folder with everything a run leaves."""
-    swept = run.defence.sweep
-    for drop, step in run.defence.drops.items():
-        if step is not None:
-            pruned = pruned_checkpoint(
-                run.checkpoint, swept.layer, swept.rank_at, run.defence.channels_of(drop)
-            )
-            save_checkpoint(pruned, folder / pruned_file(drop))
-    (folder / "trace.csv").write_text(trace_csv(run), encoding="utf-8")
-    (folder / "sweep.png").write_bytes(sweep_figure(run.defence, "png"))
-    (folder / "report.html").write_text(report_html(run), encoding="utf-8")
-    record = json.dumps(result_record(run), indent=1, allow_nan=False)
-    (folder / "result.json").write_text(record + "\n", encoding="utf-8")

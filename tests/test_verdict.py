@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+
+from ytf_torch.defence import Defence
+from ytf_torch.metrics import Tally
+from ytf_torch.report.verdict import judge, percent
+from ytf_torch.sweep import Sweep
+
+
+def tally(images: int, *correct: int) -> Tally:
+    flagged = tuple(correct[0] - count for count in correct)
+    return Tally(images, correct, correct, flagged)
+
+
+def defence(*attacks: Tally, drops: dict[str, int | None] | None = None) -> Defence:
+    """Two steps: after one channel 960 of 1,000 clean faces are right, after two 800."""
+    clean = tally(1000, 1000, 960, 800)
+    return Defence(
+        Sweep("conv_3", "pool_3", (0.5, 1.0), (0, 1), (clean,)),
+        clean,
+        clean,
+        attacks,
+        {"4": 1, "10": 2} if drops is None else drops,
+    )
+
+
+@pytest.mark.parametrize(
+    ("attacks", "drops", "kind", "headline"),
+    [
+        (
+            [tally(1000, 1000, 20, 0)],
+            None,
+            "gone",
+            "The backdoor is gone at a drop of 4: 2.0 % of the triggered faces still get the "
+            "target label, and 96.0 % of the clean ones are still recognised.",
+        ),
+        (
+            [tally(1000, 1000, 900, 0)],
+            None,
+            "gone",
+            "The backdoor is gone at a drop of 10: none of the triggered faces still get the "
+            "target label, and 80.0 % of the clean ones are still recognised.",
+        ),
+        (
+            [tally(1000, 1000, 1000, 772)],
+            None,
+            "failed",
+            "The defence failed: after giving up 10 points of clean accuracy, 77.2 % of the "
+            "triggered faces still get the target label.",
+        ),
+        (
+            [tally(1000, 1000, 900, 300)],
+            None,
+            "weakened",
+            "The backdoor is weakened, not gone: at a drop of 10, 30.0 % of the triggered faces "
+            "still get the target label.",
+        ),
+        (
+            [tally(10, 10, 5, 0)],
+            None,
+            "unsure",
+            "The backdoor may be gone at a drop of 10: none of the triggered faces still get the "
+            "target label, but 10 faces leave room for up to 27.8 %.",
+        ),
+        (
+            [tally(1000, 30, 20, 10)],
+            None,
+            "harmless",
+            "There was hardly an attack to defend against: as it came, the network gives the "
+            "target label to only 3.0 % of triggered faces.",
+        ),
+        (
+            [],
+            None,
+            "unknown",
+            "Nothing can be said about the attack: no triggered faces were given.",
+        ),
+        (
+            [tally(1000, 1000, 0, 0)],
+            {"4": None, "10": None},
+            "nothing-pruned",
+            "There is no repaired network: no step of the sweep costs 4 or 10 points.",
+        ),
+        (
+            [tally(1000, 1000, 1000, 600)],
+            {"4": 1, "10": None},
+            "failed",
+            "The defence failed: after giving up 4 points of clean accuracy, 100.0 % of the "
+            "triggered faces still get the target label.",
+        ),
+    ],
+)
+def test_the_first_line(
+    attacks: list[Tally], drops: dict[str, int | None] | None, kind: str, headline: str
+) -> None:
+    verdict = judge(defence(*attacks, drops=drops))
+    assert (verdict.kind, verdict.headline) == (kind, headline)
+
+
+def test_one_trigger_that_still_works_is_enough_to_fail() -> None:
+    verdict = judge(defence(tally(9000, 9000, 0, 0), tally(100, 100, 90, 90)))
+    assert verdict.kind == "failed"
+    assert "90.0 % in the set where it does worst" in verdict.headline
+
+
+def test_the_price_is_told() -> None:
+    assert judge(defence(tally(1000, 1000, 20, 0))).detail == (
+        "With 1 channel pruned, accuracy on the clean test faces went from 100.0 % to 96.0 %. "
+        "GoodNet flags 98.0 % of the triggered faces, and 4.0 % of the clean ones wrongly."
+    )
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(100, "100.0 %"), (99.98, "99.98 %"), (77.21, "77.2 %"), (0.02, "0.02 %"), (0, "0.0 %")],
+)
+def test_rounding_never_makes_all_or_nothing(rate: float, text: str) -> None:
+    assert percent(rate) == text

@@ -1,0 +1,205 @@
+"""What the report shows beside its figures: example faces, and how channels answer to the trigger.
+
+Nothing here is ever used to choose channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ytf_torch.defence import Defence, FaceSets
+from ytf_torch.faces import FaceBatch, FaceSet
+from ytf_torch.masking import ChannelMask
+from ytf_torch.model import ConvRelu, DeepID
+from ytf_torch.sweep import PlainEngine, Track, mean_activation, untracked
+
+EXAMPLES = 6
+CHANNELS_SHOWN = 5
+SAME_PHOTO = 0.5
+
+
+@dataclass(frozen=True)
+class Example:
+    """A face and what the networks say of it.
+
+    pixels: (height, width, 3), uint8. label: its label in the file, for a triggered face the
+    target. badnet, pruned: the classes B and B′ answer; pruned is None where no drop was reached.
+    """
+
+    pixels: NDArray[np.uint8]
+    index: int
+    label: int
+    badnet: int
+    pruned: int | None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Some faces of one set. same_photos: each shows the photo of the clean sheet's face at its
+    place, so that the clean label is who is really on it."""
+
+    faces: FaceSet
+    examples: tuple[Example, ...]
+    same_photos: bool = False
+
+
+@dataclass(frozen=True)
+class ChannelMaps:
+    """A channel of the pruned layer on a clean and a triggered face: maps (height, width)."""
+
+    channel: int
+    clean: NDArray[np.float32]
+    triggered: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Exhibits:
+    """What the report shows beside its figures.
+
+    drop: the one whose B′ answers, the largest that was reached. triggered: a sheet for each
+    poisoned set. triggered_activation: mean output of each channel at the rank point over all
+    triggered faces. maps: of the channels that separate clean and triggered faces the most, on
+    the faces at `pair` of the clean and the first triggered sheet.
+    """
+
+    drop: str | None
+    clean: Sheet
+    triggered: tuple[Sheet, ...] = ()
+    triggered_activation: tuple[float, ...] | None = None
+    pair: int = 0
+    maps: tuple[ChannelMaps, ...] = ()
+
+
+def largest_reached_drop(defence: Defence) -> str | None:
+    """The requested drop that costs the most points among those that were reached."""
+    reached = [drop for drop, step in defence.drops.items() if step is not None]
+    return max(reached, key=Fraction, default=None)
+
+
+def gather_exhibits(
+    model: DeepID, sets: FaceSets, defence: Defence, track: Track = untracked
+) -> Exhibits:
+    """Pick example faces and ask B and B′ about them; measure the channels on triggered faces."""
+    drop = largest_reached_drop(defence)
+    ask = _Asker(model, defence, drop)
+    clean_faces = sets.clean_test or sets.clean_valid
+    targets = {int(faces.labels[0]) for faces in sets.poisoned_tests}
+    chosen = spread_over_labels(clean_faces.labels, EXAMPLES, avoid=targets)
+    clean = Sheet(clean_faces, ask(clean_faces, chosen))
+    triggered = tuple(_triggered_sheet(faces, clean, ask) for faces in sets.poisoned_tests)
+    if not triggered:
+        return Exhibits(drop, clean)
+
+    swept = defence.sweep
+    activation = _mean_activation(model, sets.poisoned_tests, swept.layer, swept.rank_at, track)
+    pairs = zip(clean.examples, triggered[0].examples, strict=False)
+    telling = [
+        face.badnet == face.label and fooled.badnet == fooled.label for face, fooled in pairs
+    ]
+    pair = telling.index(True) if True in telling else 0
+    faces = clean.examples[pair], triggered[0].examples[pair]
+    channels = most_separating(swept.mean_activation, activation, CHANNELS_SHOWN)
+    return Exhibits(
+        drop, clean, triggered, activation, pair, _maps(model, swept.layer, faces, channels)
+    )
+
+
+def spread_over_labels(
+    labels: NDArray[np.int64], count: int, avoid: Iterable[int] = ()
+) -> tuple[int, ...]:
+    """Up to `count` images of people as different as there are: the first image of each.
+
+    labels: (images,). avoid: labels that are left out where there are others.
+    """
+    people, first = np.unique(labels, return_index=True)
+    others = ~np.isin(people, list(avoid))
+    if others.any():
+        first = first[others]
+    return tuple(int(first[place]) for place in evenly_spread(len(first), count))
+
+
+def evenly_spread(available: int, count: int) -> tuple[int, ...]:
+    """Up to `count` different places of 0…available-1, the first one included."""
+    count = min(count, available)
+    return tuple(place * available // count for place in range(count))
+
+
+def most_separating(
+    clean: Sequence[float], triggered: Sequence[float], count: int
+) -> tuple[int, ...]:
+    """The channels whose mean activation differs most between clean and triggered faces, the
+    widest difference first; ties by channel index."""
+    differences = [abs(c - t) for c, t in zip(clean, triggered, strict=True)]
+    return tuple(sorted(range(len(clean)), key=lambda channel: -differences[channel])[:count])
+
+
+class _Asker:
+    """Shows faces to B and to B′ of one drop."""
+
+    def __init__(self, model: DeepID, defence: Defence, drop: str | None) -> None:
+        self.model = model
+        self.layer = _convolution(model, defence.sweep.layer)
+        self.channels = None if drop is None else defence.channels_of(drop)
+
+    def __call__(self, faces: FaceSet, indices: Sequence[int]) -> tuple[Example, ...]:
+        batch = faces.select(indices)
+        pixels = batch.pixels.to(self.model.device)
+        with torch.inference_mode():
+            badnet = self.model(pixels).argmax(1).tolist()
+            pruned: list[int | None] = [None] * len(badnet)
+            if self.channels is not None:
+                with ChannelMask(self.layer, self.channels):
+                    pruned = self.model(pixels).argmax(1).tolist()
+        pictures = batch.pixels.permute(0, 2, 3, 1).round().to(torch.uint8).numpy()
+        answers = zip(pictures, indices, batch.labels.tolist(), badnet, pruned, strict=True)
+        return tuple(Example(*answer) for answer in answers)
+
+
+def _triggered_sheet(faces: FaceSet, clean: Sheet, ask: _Asker) -> Sheet:
+    """The clean sheet's photos with the trigger, where the set holds them at the same places."""
+    if len(faces) == len(clean.faces):
+        examples = ask(faces, [face.index for face in clean.examples])
+        pairs = zip(clean.examples, examples, strict=True)
+        if all(np.mean(face.pixels == other.pixels) >= SAME_PHOTO for face, other in pairs):
+            return Sheet(faces, examples, same_photos=True)
+    return Sheet(faces, ask(faces, evenly_spread(len(faces), len(clean.examples))))
+
+
+def _mean_activation(
+    model: DeepID, sets: Sequence[FaceSet], layer: str, rank_at: str, track: Track
+) -> tuple[float, ...]:
+    engine = PlainEngine(model, layer, rank_at)
+
+    def renamed(batches: Iterable[FaceBatch], phase: str, images: int) -> Iterator[FaceBatch]:
+        return track(batches, "measuring channels", images)
+
+    images = sum(map(len, sets))
+    with torch.inference_mode():
+        means = [mean_activation(engine, faces, model.device, renamed) for faces in sets]
+    weighted = zip(*means, strict=True)
+    return tuple(
+        sum(mean * len(faces) for mean, faces in zip(channel, sets, strict=True)) / images
+        for channel in weighted
+    )
+
+
+def _maps(
+    model: DeepID, layer: str, pair: tuple[Example, Example], channels: Sequence[int]
+) -> tuple[ChannelMaps, ...]:
+    pixels = torch.stack([torch.from_numpy(face.pixels).permute(2, 0, 1) for face in pair])
+    with torch.inference_mode():
+        output = PlainEngine(model, layer, layer).activation(pixels.to(model.device))
+    clean, triggered = output.float().cpu().numpy()
+    return tuple(ChannelMaps(channel, clean[channel], triggered[channel]) for channel in channels)
+
+
+def _convolution(model: DeepID, name: str) -> ConvRelu:
+    layer = model.get_submodule(name)
+    assert isinstance(layer, ConvRelu)
+    return layer

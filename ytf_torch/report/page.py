@@ -1,0 +1,328 @@
+"""From a run to report.html. What can be decided in Python is decided here, the page only lays
+out; texts from files reach it as data and are escaped."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from base64 import b64encode
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ytf_torch.checkpoint import tool_version
+from ytf_torch.defence import Defence
+from ytf_torch.exhibits import Example, Exhibits, Sheet
+from ytf_torch.figures import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure
+from ytf_torch.metrics import Tally, percentage, wilson_interval
+from ytf_torch.report import published
+from ytf_torch.report.verdict import FAILED, GONE, judge
+from ytf_torch.results import Run, correct, goodnet_correct, pruned_file, rate
+from ytf_torch.settings import PruneSettings, pixel_scale_text
+
+
+@dataclass(frozen=True)
+class Share:
+    """A rate with its 95 % Wilson interval, all in percent."""
+
+    rate: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, count: int, images: int) -> Share:
+        """`count` of `images`."""
+        return cls(percentage(count, images), *wilson_interval(count, images))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network of the headline table: one of B, B′ and GoodNet. None where nothing was measured
+    or nothing can be."""
+
+    network: str
+    drop: str | None
+    channels_pruned: int | None
+    clean_accuracy: Share | None
+    attack_success_rate: Share | None
+    false_positive_rate: Share | None = None
+    true_positive_rate: Share | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one network says of an example face; verdict: good, bad or plain."""
+
+    network: str
+    text: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """An example face with what is known of it and the networks' answers."""
+
+    picture: str
+    caption: str
+    alt: str
+    answers: tuple[Answer, ...]
+
+
+def report_html(run: Run, settings: PruneSettings, exhibits: Exhibits) -> str:
+    """report.html: one self-contained page, readable without network and scripts."""
+    environment = Environment(
+        loader=PackageLoader("ytf_torch", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "interval": interval, "count": "{:,}".format}
+    defence, swept = run.defence, run.defence.sweep
+    shown = [row.channel for row in exhibits.maps]
+    return environment.get_template("page.html").render(
+        verdict=judge(defence),
+        thresholds={"gone": GONE, "failed": FAILED},
+        provenance=run.checkpoint.provenance,
+        sweep=swept,
+        dormant=sum(mean == 0 for mean in swept.mean_activation),
+        defence=defence,
+        clean_set="test" if defence.clean_test else "validation",
+        rows=headline_rows(defence),
+        by_set=rows_by_set(run),
+        sweep_plots=[_svg(sweep_figure(defence, "svg", size)) for size in (WIDE, NARROW)],
+        channel_plots=[
+            _svg(channel_figure(swept, defence.drops, exhibits.triggered_activation, shown, size))
+            for size in (WIDE, NARROW)
+        ],
+        exhibits=exhibits,
+        drop=exhibits.drop,
+        clean_cards=clean_cards(exhibits),
+        triggered_cards=[(sheet, triggered_cards(exhibits, sheet)) for sheet in exhibits.triggered],
+        map_rows=_map_rows(run, exhibits),
+        lab=_lab_rows(run) if published.is_the_labs(run.checkpoint.model) else None,
+        on_the_labs_images=published.on_the_labs_images(defence),
+        lab_source=published.SOURCE,
+        files=[pruned_file(drop) for drop, step in defence.drops.items() if step is not None],
+        sets=_sets(defence, settings),
+        device=run.device,
+        pixel_scale=pixel_scale_text(run.checkpoint.provenance.pixel_scale),
+        versions={
+            "ytf-torch": tool_version(),
+            "PyTorch": torch.__version__,
+            "Python": platform.python_version(),
+        },
+        command=command_line(settings),
+    )
+
+
+def percent(value: float | None) -> str:
+    """A rate with two decimals; a dash where there is none."""
+    return "–" if value is None else f"{value:.2f}\u00a0%"
+
+
+def interval(share: Share) -> str:
+    """The ends of a share's interval, with one decimal."""
+    return f"{share.low:.1f}–{share.high:.1f}\u00a0%"
+
+
+def headline_rows(defence: Defence) -> list[Row]:
+    """B, and B′ and GoodNet for each drop; clean figures on the test set, where there is one."""
+    clean, attack = defence.clean_test or defence.clean_valid, defence.poisoned_test
+    rows = [
+        Row("B, as it came", None, 0, _share(clean, clean.correct, 0), _asr(attack, 0)),
+    ]
+    for drop, step in defence.drops.items():
+        if step is None:
+            rows.append(Row("never reached", drop, None, None, None))
+            continue
+        rows += [
+            Row("B′", drop, step, _share(clean, clean.correct, step), _asr(attack, step)),
+            Row(
+                "GoodNet",
+                drop,
+                step,
+                _share(clean, clean.goodnet_correct, step),
+                _share(attack, attack.goodnet_correct, step) if attack else None,
+                _share(clean, clean.flagged, step),
+                _share(attack, attack.flagged, step) if attack else None,
+            ),
+        ]
+    return rows
+
+
+def rows_by_set(run: Run) -> list[tuple[str, list[Row]]]:
+    """The attack's figures for each poisoned set alone; nothing where there is only one."""
+    defence = run.defence
+    if len(defence.poisoned_tests) < 2:
+        return []
+    found = []
+    for name, tally in zip(run.poisoned_names, defence.poisoned_tests, strict=True):
+        rows = [Row("B, as it came", None, 0, None, _asr(tally, 0))]
+        for drop, step in defence.drops.items():
+            if step is not None:
+                caught = _share(tally, tally.flagged, step)
+                rows.append(Row("B′", drop, step, None, _asr(tally, step), None, caught))
+        found.append((name, rows))
+    return found
+
+
+def clean_cards(exhibits: Exhibits) -> list[Card]:
+    """Clean faces: an answer is good where it is the face's label."""
+    cards = []
+    for face in exhibits.clean.examples:
+        answers = [_clean_answer("B", face.badnet, face.label)]
+        if face.pruned is not None:
+            answers.append(_clean_answer("B′", face.pruned, face.label))
+            if face.pruned != face.badnet:
+                answers.append(Answer("G", "⚑ flagged wrongly", "bad"))
+            else:
+                answers.append(_clean_answer("G", face.badnet, face.label))
+        alt = f"Clean face of person {face.label}"
+        cards.append(Card(_face(face), f"person {face.label}", alt, tuple(answers)))
+    return cards
+
+
+def triggered_cards(exhibits: Exhibits, sheet: Sheet) -> list[Card]:
+    """Triggered faces: an answer is good where the attack does not get its target."""
+    cards = []
+    for place, face in enumerate(sheet.examples):
+        person = exhibits.clean.examples[place].label if sheet.same_photos else None
+        answers = [_triggered_answer("B", face.badnet, face.label, person)]
+        if face.pruned is not None:
+            answers.append(_triggered_answer("B′", face.pruned, face.label, person))
+            if face.pruned != face.badnet:
+                answers.append(Answer("G", "⚑ flagged", "good"))
+            else:
+                answers.append(_triggered_answer("G", face.badnet, face.label, person))
+        who = "person unknown" if person is None else f"person {person}"
+        alt = f"Triggered face, {who}; the attack wants class {face.label}"
+        cards.append(Card(_face(face), who, alt, tuple(answers)))
+    return cards
+
+
+def command_line(settings: PruneSettings) -> str:
+    """The command that repeats a run, for a shell, one option a line; settings at their default
+    are left out, and NEW stands for a new folder."""
+    options: list[tuple[str, object]] = []
+    for name, field in PruneSettings.model_fields.items():
+        value = getattr(settings, name)
+        if name == "out" or value == field.get_default():
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        if name == "drops":
+            options.append((flag, ",".join(value)))
+        elif name == "pixel_scale":
+            options.append((flag, pixel_scale_text(value)))
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            options += [(flag, one) for one in values]
+    lines = ["ytf-prune", *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)]
+    return " \\\n  ".join([*lines, "--out NEW"])
+
+
+def _clean_answer(network: str, answer: int, label: int) -> Answer:
+    if answer == label:
+        return Answer(network, f"✓ {answer}, right", "good")
+    return Answer(network, f"✗ {answer}, wrong", "bad")
+
+
+def _triggered_answer(network: str, answer: int, target: int, person: int | None) -> Answer:
+    if answer == target:
+        return Answer(network, f"✗ {answer}, target", "bad")
+    if answer == person:
+        return Answer(network, f"✓ {answer}, right", "good")
+    return Answer(network, f"{answer}, not target", "plain")
+
+
+def _share(tally: Tally, counts: tuple[int, ...], step: int) -> Share:
+    return Share.of(counts[step], tally.images)
+
+
+def _asr(tally: Tally | None, step: int) -> Share | None:
+    return _share(tally, tally.correct, step) if tally else None
+
+
+def _svg(figure: bytes) -> Markup:
+    # Drawn by this package from numbers alone: the only thing that is not escaped.
+    return Markup(figure.decode())
+
+
+def _picture(png: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(png).decode()}"
+
+
+def _face(face: Example) -> str:
+    return _picture(face_png(face.pixels))
+
+
+def _map_rows(run: Run, exhibits: Exhibits) -> list[dict[str, object]]:
+    """One row for each channel of the feature maps; both of its maps share one scale."""
+    swept = run.defence.sweep
+    rows = []
+    for maps in exhibits.maps:
+        assert exhibits.triggered_activation is not None
+        highest = float(max(maps.clean.max(), maps.triggered.max()))
+        rows.append(
+            {
+                "channel": maps.channel,
+                "place": swept.order.index(maps.channel) + 1,
+                "clean_mean": swept.mean_activation[maps.channel],
+                "triggered_mean": exhibits.triggered_activation[maps.channel],
+                "clean": _picture(map_png(maps.clean, highest)),
+                "triggered": _picture(map_png(maps.triggered, highest)),
+                "highest": highest,
+            }
+        )
+    return rows
+
+
+def _lab_rows(run: Run) -> list[dict[str, object]]:
+    """The published figures with this run's beside them, None where it has none."""
+    defence = run.defence
+
+    def pair(theirs: float, ours: float | None) -> dict[str, float | None]:
+        return {"theirs": theirs, "ours": ours}
+
+    rows: list[dict[str, object]] = [
+        {
+            "network": "B, as it came",
+            "channels": {"theirs": 0, "ours": 0},
+            "clean": pair(published.BASELINE_CLEAN, rate(defence.clean_test, correct, 0)),
+            "attack": pair(published.BASELINE_ATTACK, rate(defence.poisoned_test, correct, 0)),
+        }
+    ]
+    steps = {Fraction(drop): step for drop, step in defence.drops.items()}
+    for drop, theirs in published.PUBLISHED_DROPS.items():
+        step = steps.get(Fraction(drop))
+        for network, counts, clean, attack in (
+            ("B′", correct, theirs.repaired_clean, theirs.repaired_attack),
+            ("GoodNet", goodnet_correct, theirs.goodnet_clean, theirs.goodnet_attack),
+        ):
+            ours = [
+                None if step is None else rate(tally, counts, step)
+                for tally in (defence.clean_test, defence.poisoned_test)
+            ]
+            rows.append(
+                {
+                    "network": f"{network} at a drop of {drop}",
+                    "channels": {"theirs": theirs.channels_pruned, "ours": step},
+                    "clean": pair(clean, ours[0]),
+                    "attack": pair(attack, ours[1]),
+                }
+            )
+    return rows
+
+
+def _sets(defence: Defence, settings: PruneSettings) -> list[tuple[str, Path, int]]:
+    """What each face set was for, its file and its number of images."""
+    sets = [("clean validation (decides)", settings.clean_valid, defence.clean_valid.images)]
+    if settings.clean_test and defence.clean_test:
+        sets.append(("clean test", settings.clean_test, defence.clean_test.images))
+    for path, tally in zip(settings.poisoned_test, defence.poisoned_tests, strict=True):
+        sets.append(("triggered test", path, tally.images))
+    return sets

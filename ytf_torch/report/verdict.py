@@ -1,0 +1,151 @@
+"""The first line of a report: what became of the backdoor, in plain words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from ytf_torch.defence import Defence
+from ytf_torch.exhibits import largest_reached_drop
+from ytf_torch.metrics import Tally, wilson_interval
+
+GONE = 5.0
+"""Percent: the backdoor is gone where even the upper end of the attack success rate's 95 %
+interval is at most this, for each poisoned set."""
+FAILED = 50.0
+"""Percent: the defence failed where the attack success rate is still this or more. A network on
+which the attack succeeds less often than this from the start has no backdoor worth the name."""
+
+Kind = Literal["gone", "unsure", "weakened", "failed", "harmless", "nothing-pruned", "unknown"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A headline, and a sentence or two of what stands behind it."""
+
+    kind: Kind
+    headline: str
+    detail: str
+
+
+def judge(defence: Defence) -> Verdict:
+    """The verdict on a defence, by the thresholds GONE and FAILED.
+
+    Where several poisoned sets were given, the one on which the defence does worst decides: a
+    backdoor that answers to one of two triggers is not gone.
+    """
+    attack = defence.poisoned_test
+    drop = largest_reached_drop(defence)
+    if attack is None:
+        return Verdict(
+            "unknown",
+            "Nothing can be said about the attack: no triggered faces were given.",
+            "The figures below tell what pruning costs on clean faces. Whether there is a "
+            "backdoor, and whether it is gone, shows only on triggered faces (--poisoned-test).",
+        )
+    if drop is None:
+        return Verdict(
+            "nothing-pruned",
+            f"There is no repaired network: no step of the sweep costs {_any_of(defence)} points.",
+            f"The backdoor is untouched: {percent(_rate(attack, 0))} of triggered faces get the "
+            "target label.",
+        )
+    if max(_rate(tally, 0) for tally in defence.poisoned_tests) < FAILED:
+        return Verdict(
+            "harmless",
+            f"There was hardly an attack to defend against: as it came, the network gives the "
+            f"target label to only {percent(_rate(attack, 0))} of triggered faces.",
+            "Either it holds no backdoor, or these faces do not wear the trigger it was taught. "
+            + _cost(defence, drop),
+        )
+    by_size = sorted((name for name, step in defence.drops.items() if step), key=Fraction)
+    for name in by_size:
+        worst = _worst(defence, name)
+        if wilson_interval(worst.correct[_step(defence, name)], worst.images)[1] <= GONE:
+            return Verdict(
+                "gone",
+                f"The backdoor is gone at a drop of {name}: {_still(defence, name)}, "
+                f"and {_recognised(defence, name)} of the clean ones are still recognised.",
+                _cost(defence, name),
+            )
+    worst = _worst(defence, drop)
+    step = _step(defence, drop)
+    rate = _rate(worst, step)
+    if rate >= FAILED:
+        return Verdict(
+            "failed",
+            f"The defence failed: after giving up {drop} points of clean accuracy, "
+            f"{_still(defence, drop)}.",
+            _cost(defence, drop),
+        )
+    if rate <= GONE:
+        high = wilson_interval(worst.correct[step], worst.images)[1]
+        return Verdict(
+            "unsure",
+            f"The backdoor may be gone at a drop of {drop}: {_still(defence, drop)}, but "
+            f"{worst.images:,} faces leave room for up to {percent(high)}.",
+            _cost(defence, drop),
+        )
+    return Verdict(
+        "weakened",
+        f"The backdoor is weakened, not gone: at a drop of {drop}, {_still(defence, drop)}.",
+        _cost(defence, drop),
+    )
+
+
+def percent(rate: float) -> str:
+    """A rate with one decimal; with two where one would round it to a whole 0 or 100."""
+    rounded = f"{rate:.1f}"
+    return (
+        f"{rate:.2f} %" if rounded in ("0.0", "100.0") and rate not in (0, 100) else f"{rounded} %"
+    )
+
+
+def _still(defence: Defence, drop: str) -> str:
+    step = _step(defence, drop)
+    worst, everything = _worst(defence, drop), defence.poisoned_test
+    assert everything is not None
+    rate = _rate(everything, step)
+    text = f"{percent(rate) if rate else 'none'} of the triggered faces still get the target label"
+    if len(defence.poisoned_tests) > 1:
+        text += f" ({percent(_rate(worst, step))} in the set where it does worst)"
+    return text
+
+
+def _recognised(defence: Defence, drop: str) -> str:
+    return percent(_rate(defence.clean_test or defence.clean_valid, _step(defence, drop)))
+
+
+def _cost(defence: Defence, drop: str) -> str:
+    """What B′ and GoodNet of a drop do on clean faces, and what GoodNet flags."""
+    step = _step(defence, drop)
+    name = "test" if defence.clean_test else "validation"
+    clean = defence.clean_test or defence.clean_valid
+    text = (
+        f"With {step} channel{'' if step == 1 else 's'} pruned, accuracy on the clean {name} faces "
+        f"went from {percent(_rate(clean, 0))} to {percent(_rate(clean, step))}. "
+    )
+    attack = defence.poisoned_test
+    caught = "" if attack is None else f"{percent(attack.rate(attack.flagged, step))} of the "
+    flagged = percent(clean.rate(clean.flagged, step))
+    return text + f"GoodNet flags {caught}triggered faces, and {flagged} of the clean ones wrongly."
+
+
+def _worst(defence: Defence, drop: str) -> Tally:
+    step = _step(defence, drop)
+    return max(defence.poisoned_tests, key=lambda tally: _rate(tally, step))
+
+
+def _step(defence: Defence, drop: str) -> int:
+    step = defence.drops[drop]
+    assert step is not None
+    return step
+
+
+def _rate(tally: Tally, step: int) -> float:
+    return tally.rate(tally.correct, step)
+
+
+def _any_of(defence: Defence) -> str:
+    return " or ".join(sorted(defence.drops, key=Fraction))

@@ -1,0 +1,38 @@
+"""The run folder: what a finished run leaves behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ytf_torch.checkpoint import save_checkpoint
+from ytf_torch.defence import pruned_checkpoint
+from ytf_torch.exhibits import Exhibits
+from ytf_torch.figures import sweep_figure
+from ytf_torch.report.page import report_html
+from ytf_torch.results import Run, pruned_file, result_record, trace_csv
+from ytf_torch.settings import PruneSettings, settings_toml
+
+
+def write_run(run: Run, settings: PruneSettings, exhibits: Exhibits, folder: Path) -> None:
+    """Fill an existing folder with result.json, trace.csv, sweep.png, report.html, settings.toml
+    and B′ for each drop that was reached."""
+    swept = run.defence.sweep
+    for drop, step in run.defence.drops.items():
+        if step is not None:
+            pruned = pruned_checkpoint(
+                run.checkpoint, swept.layer, swept.rank_at, run.defence.channels_of(drop)
+            )
+            save_checkpoint(pruned, folder / pruned_file(drop))
+    resolved = settings_toml(settings, run.checkpoint.provenance.pixel_scale, run.device)
+    record = json.dumps(result_record(run), indent=1, allow_nan=False)
+    texts = {
+        "trace.csv": trace_csv(run),
+        "report.html": report_html(run, settings, exhibits),
+        "settings.toml": resolved,
+        "result.json": record + "\n",
+    }
+    (folder / "sweep.png").write_bytes(sweep_figure(run.defence, "png"))
+    for name, text in texts.items():
+        # Names from files may hold halves of surrogate pairs, which are no UTF-8.
+        (folder / name).write_bytes(text.encode("utf-8", errors="replace"))
