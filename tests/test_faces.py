@@ -9,7 +9,7 @@ import torch
 
 from tests.keras_files import SMALL, random_images, write_faces
 from ytf_torch.errors import InputError
-from ytf_torch.faces import FaceSet, open_faces
+from ytf_torch.faces import FaceSet, batch_bounds, open_faces
 
 SHAPE = (3, 55, 47)
 IMAGES = random_images(SMALL, 10)
@@ -29,7 +29,25 @@ def test_batches_hold_every_face_in_order(tmp_path: Path, stored: type, size: in
     assert np.array_equal(pixels.numpy(), IMAGES)
     labels = torch.cat([batch.labels for batch in batches])
     assert labels.tolist() == [index % 7 for index in range(10)]
-    assert max(len(batch.labels) for batch in batches) <= size
+    lengths = [len(batch.labels) for batch in batches]
+    assert lengths == np.diff(batch_bounds(10, size)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "bounds"),
+    [
+        (1, 64, [0, 1]),
+        (64, 64, [0, 64]),
+        (65, 64, [0, 65]),
+        (95, 64, [0, 95]),
+        (96, 64, [0, 64, 96]),
+        (160, 64, [0, 64, 128, 160]),
+    ],
+)
+def test_no_batch_is_so_small_that_its_products_add_in_another_order(
+    images: int, size: int, bounds: list[int]
+) -> None:
+    assert batch_bounds(images, size) == bounds
 
 
 @pytest.mark.parametrize("labels", [np.arange(10.0) % 7, (np.arange(10) % 7)[:, None]])

@@ -58,11 +58,9 @@ def assert_equal_predictions(
     order = torch.randperm(model.get_submodule(layer).out_channels, generator=generator).tolist()
     with torch.inference_mode():
         for batch in batches:
-            activation, prepared = fast.observe(batch)
-            assert torch.equal(activation, plain.observe(batch)[0])
-            assert torch.equal(prepared, fast.prepare(batch))
+            assert torch.equal(fast.observe(batch)[0], plain.observe(batch)[0])
         expected = torch.cat([plain.predictions(batch, order) for batch in batches], dim=1)
-        prepared_batches = [Prepared(fast.prepare(batch), batch) for batch in batches]
+        prepared_batches = [Prepared(fast.observe(batch)[1], batch) for batch in batches]
         found = torch.cat(
             [fast.predictions(g.tensor, order) for g in grouped(prepared_batches, fast.group)], 1
         )
@@ -162,5 +160,5 @@ def test_published_models_on_real_faces(shared: Path, name: str) -> None:
     scale = 1 / 255 if name.startswith("sunglasses") else 1.0
     model = deepid_checkpoint(read_keras_file(shared / ZOO[name]), scale).model
     with h5py.File(shared / "data" / "orl" / "bd" / "bd_test.h5") as triggered:
-        images = torch.from_numpy(triggered["data"][:160].astype("uint8"))
+        images = torch.from_numpy(triggered["data"][:96].astype("uint8"))
     assert_equal_predictions(model, images)

@@ -5,7 +5,7 @@ Nothing here is ever used to choose channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from ytf_torch.defence import Defence, FaceSets
-from ytf_torch.faces import FaceBatch, FaceSet
+from ytf_torch.faces import FaceSet
 from ytf_torch.masking import ChannelMask
 from ytf_torch.model import ConvRelu, DeepID
-from ytf_torch.sweep import PlainEngine, Track, mean_activation, untracked
+from ytf_torch.sweep import PlainEngine
 
 EXAMPLES = 6
 CHANNELS_SHOWN = 5
@@ -82,10 +82,8 @@ def largest_reached_drop(defence: Defence) -> str | None:
     return max(reached, key=Fraction, default=None)
 
 
-def gather_exhibits(
-    model: DeepID, sets: FaceSets, defence: Defence, track: Track = untracked
-) -> Exhibits:
-    """Pick example faces and ask B and B′ about them; measure the channels on triggered faces."""
+def gather_exhibits(model: DeepID, sets: FaceSets, defence: Defence) -> Exhibits:
+    """Pick example faces and ask B and B′ about them."""
     drop = largest_reached_drop(defence)
     ask = _Asker(model, defence, drop)
     clean_faces = sets.clean_test or sets.clean_valid
@@ -97,7 +95,7 @@ def gather_exhibits(
         return Exhibits(drop, clean)
 
     swept = defence.sweep
-    activation = _mean_activation(model, sets.poisoned_tests, swept.layer, swept.rank_at, track)
+    activation = _triggered_activation(defence)
     pairs = zip(clean.examples, triggered[0].examples, strict=False)
     telling = [
         face.badnet == face.label and fooled.badnet == fooled.label for face, fooled in pairs
@@ -171,21 +169,13 @@ def _triggered_sheet(faces: FaceSet, clean: Sheet, ask: _Asker) -> Sheet:
     return Sheet(faces, ask(faces, evenly_spread(len(faces), len(clean.examples))))
 
 
-def _mean_activation(
-    model: DeepID, sets: Sequence[FaceSet], layer: str, rank_at: str, track: Track
-) -> tuple[float, ...]:
-    engine = PlainEngine(model, layer, rank_at)
-
-    def renamed(batches: Iterable[FaceBatch], phase: str, images: int) -> Iterator[FaceBatch]:
-        return track(batches, "measuring channels", images)
-
-    images = sum(map(len, sets))
-    with torch.inference_mode():
-        means = [mean_activation(engine, faces, model.device, renamed) for faces in sets]
-    weighted = zip(*means, strict=True)
+def _triggered_activation(defence: Defence) -> tuple[float, ...]:
+    """Mean over all poisoned sets, from the mean of each."""
+    images = [tally.images for tally in defence.poisoned_tests]
+    means = defence.sweep.measured_activation[-len(images) :]
     return tuple(
-        sum(mean * len(faces) for mean, faces in zip(channel, sets, strict=True)) / images
-        for channel in weighted
+        sum(mean * count for mean, count in zip(channel, images, strict=True)) / sum(images)
+        for channel in zip(*means, strict=True)
     )
 
 
@@ -194,7 +184,7 @@ def _maps(
 ) -> tuple[ChannelMaps, ...]:
     pixels = torch.stack([torch.from_numpy(face.pixels).permute(2, 0, 1) for face in pair])
     with torch.inference_mode():
-        output = PlainEngine(model, layer, layer).activation(pixels.to(model.device))
+        output, _ = PlainEngine(model, layer, layer).observe(pixels.to(model.device))
     clean, triggered = output.float().cpu().numpy()
     return tuple(ChannelMaps(channel, clean[channel], triggered[channel]) for channel in channels)
 

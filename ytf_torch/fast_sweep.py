@@ -51,15 +51,11 @@ class SuffixEngine:
     def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """See SweepEngine."""
         if self.rank_at not in TRUNK:
-            prepared = self.prepare(pixels)
+            prepared = self.model.through(self.unchanging, self.model.scale(pixels))
             return self.model.through([self.rank_at], prepared), prepared
         end = TRUNK.index(self.rank_at) + 1
         output = self.model.through(TRUNK[:end], self.model.scale(pixels))
         return output, self.model.through(self.unchanging[end:], output)
-
-    def prepare(self, pixels: Tensor) -> Tensor:
-        """See SweepEngine."""
-        return self.model.through(self.unchanging, self.model.scale(pixels))
 
     def logits(self, prepared: Tensor, masked: Tensor) -> Tensor:
         """Logits (batch, classes) where `masked` (batch or 1, channels) is True at what is off."""

@@ -25,7 +25,7 @@ CACHE_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Prepared:
-    """Some images as an engine's `prepare` left them; labels (batch,), int64."""
+    """Some images as an engine prepared them; labels (batch,), int64."""
 
     tensor: Tensor
     labels: Tensor
@@ -57,11 +57,7 @@ class SweepEngine(Protocol):
 
     def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, 3, H, W) → the unmasked output (batch, channels, H', W') at the rank point, and
-        what `prepare` gives."""
-        ...
-
-    def prepare(self, pixels: Tensor) -> Tensor:
-        """(batch, 3, H, W) → what of these images does not change during the sweep."""
+        the images prepared: what of them does not change during the sweep, (batch, …)."""
         ...
 
     def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
@@ -94,10 +90,6 @@ class PlainEngine:
             handle.remove()
         return seen[0], pixels
 
-    def prepare(self, pixels: Tensor) -> Tensor:
-        """See SweepEngine."""
-        return pixels
-
     def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
         """See SweepEngine."""
         rows = []
@@ -116,7 +108,8 @@ class Sweep:
 
     layer: the masked convolution. rank_at: where its channels were ranked.
     mean_activation: by channel, over the clean validation set. order: channels as pruned.
-    tallies: one for each face set, in the order given.
+    tallies: one for each face set, in the order given. measured_activation: the same means as
+    mean_activation, over each of the sets that were only measured.
     """
 
     layer: str
@@ -124,53 +117,52 @@ class Sweep:
     mean_activation: tuple[float, ...]
     order: tuple[int, ...]
     tallies: tuple[Tally, ...]
+    measured_activation: tuple[tuple[float, ...], ...] = ()
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """Mean activation by channel, and the images it was taken over, prepared for the sweep.
+class MeanActivation:
+    """Mean of a rank point's outputs by channel, over all images and positions.
 
-    prepared: all batches; None where they would take more than CACHE_BYTES.
+    Each batch is summed in float64 and the sums are added exactly, so their order cannot matter.
     """
 
-    mean_activation: tuple[float, ...]
-    prepared: list[Prepared] | None
+    def __init__(self) -> None:
+        self.sums: list[Tensor] = []
+        self.positions = 0
+
+    def add(self, output: Tensor) -> None:
+        """output: (batch, channels, H, W)."""
+        self.positions += output[:, 0].numel()
+        self.sums.append(output.double().sum((0, 2, 3)))
+
+    def by_channel(self) -> tuple[float, ...]:
+        """The means of what was added."""
+        channels = zip(*torch.stack(self.sums).tolist(), strict=True)
+        return tuple(math.fsum(channel) / self.positions for channel in channels)
 
 
-def rank_channels(
-    engine: SweepEngine, clean_valid: FaceSet, device: torch.device, track: Track = untracked
-) -> Ranking:
-    """Mean output of each channel at the engine's rank point, over all faces and positions.
-
-    Sums are taken in float64 per batch and then added exactly, so their order cannot matter.
-    Raises InputError where a mean is not finite.
-    """
-    sums: list[Tensor] = []
-    positions = 0
-    prepared: list[Prepared] | None = []
-    for batch in track(clean_valid.batches(), "ranking channels", len(clean_valid)):
-        placed = batch.to(device)
-        output, kept = engine.observe(placed.pixels)
-        positions += output[:, 0].numel()
-        sums.append(output.double().sum((0, 2, 3)))
-        if prepared is not None:
-            prepared.append(Prepared(kept, placed.labels))
-            if sum(batch.tensor.nbytes for batch in prepared) > CACHE_BYTES:
-                prepared = None
-    channels = zip(*torch.stack(sums).tolist(), strict=True)
-    means = tuple(math.fsum(channel) / positions for channel in channels)
-    if not all(map(math.isfinite, means)):
-        raise InputError(clean_valid.path, "the model's activations on it are not finite")
-    return Ranking(means, prepared)
-
-
-def prepared_batches(
-    engine: SweepEngine, faces: FaceSet, device: torch.device
+def observed(
+    engine: SweepEngine, batches: Iterable[FaceBatch], device: torch.device, mean: MeanActivation
 ) -> Iterator[Prepared]:
-    """A face set, read and prepared batch by batch."""
-    for batch in faces.batches():
+    """Prepare batches for the sweep, and add what the rank point gives to `mean`."""
+    for batch in batches:
         placed = batch.to(device)
-        yield Prepared(engine.prepare(placed.pixels), placed.labels)
+        output, prepared = engine.observe(placed.pixels)
+        mean.add(output)
+        yield Prepared(prepared, placed.labels)
+
+
+def kept(batches: Iterable[Prepared]) -> list[Prepared] | None:
+    """All batches, if they take no more than CACHE_BYTES; all are taken from the iterator."""
+    found: list[Prepared] | None = []
+    size = 0
+    for batch in batches:
+        size += batch.tensor.nbytes
+        if size > CACHE_BYTES:
+            found = None
+        if found is not None:
+            found.append(batch)
+    return found
 
 
 def grouped(batches: Iterable[Prepared], images: int) -> Iterator[Prepared]:
@@ -223,13 +215,26 @@ def sweep(
     device = model.device
     with torch.inference_mode():
         made = engine(model, layer, rank_at)
-        ranking = rank_channels(made, clean_valid, device, track)
-        order = ascending_order(ranking.mean_activation)
-        tallies = []
-        for faces in (clean_valid, *measured):
-            batches: Iterable[Prepared] = prepared_batches(made, faces, device)
-            if faces is clean_valid and ranking.prepared is not None:
-                batches = ranking.prepared
+
+        def read(faces: FaceSet, phase: str, mean: MeanActivation) -> Iterator[Prepared]:
+            return observed(made, track(faces.batches(), phase, len(faces)), device, mean)
+
+        ranking = MeanActivation()
+        prepared = kept(read(clean_valid, "ranking channels", ranking))
+        means = ranking.by_channel()
+        if not all(map(math.isfinite, means)):
+            raise InputError(clean_valid.path, "the model's activations on it are not finite")
+        order = ascending_order(means)
+
+        phase = f"sweeping {clean_valid.path.name}"
+        if prepared is None:
+            tallies = [tally(made, read(clean_valid, phase, MeanActivation()), order)]
+        else:
+            tallies = [tally(made, track(prepared, phase, len(clean_valid)), order)]
+        activations = []
+        for faces in measured:
+            mean = MeanActivation()
             phase = f"sweeping {faces.path.name}"
-            tallies.append(tally(made, track(batches, phase, len(faces)), order))
-    return Sweep(layer, rank_at, ranking.mean_activation, order, tuple(tallies))
+            tallies.append(tally(made, read(faces, phase, mean), order))
+            activations.append(mean.by_channel())
+    return Sweep(layer, rank_at, means, order, tuple(tallies), tuple(activations))

@@ -94,7 +94,7 @@ def prune(
         run_prune(read_settings(config, flags))
 
 
-def run_prune(settings: PruneSettings) -> None:
+def run_prune(settings: PruneSettings) -> Run:
     """Run the defence, write the run folder and print its table. Raises InputError."""
     check_run_folder_is_free(settings.out)
     device = resolve_device(settings.device)
@@ -120,12 +120,13 @@ def run_prune(settings: PruneSettings) -> None:
             settings.engine,
             track,
         )
-        exhibits = gather_exhibits(checkpoint.model, sets, defence, track)
+    exhibits = gather_exhibits(checkpoint.model, sets, defence)
     names = tuple(str(path) for path in settings.poisoned_test)
     run = Run(checkpoint, defence, device.type, names)
     with whole_folder(settings.out) as folder:
         write_run(run, settings, exhibits, folder)
     print_result(run, settings.out)
+    return run
 
 
 def print_result(run: Run, folder: Path) -> None:

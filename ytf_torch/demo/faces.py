@@ -1,0 +1,89 @@
+"""Lab-format face sets from photos: split by photo, varied, resized, with and without trigger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ytf_torch.demo.trigger import wear_sunglasses
+from ytf_torch.model import YOUTUBE_FACES_SIZE
+from ytf_torch.output import whole_file
+
+TRAIN_PHOTOS, VALID_PHOTOS = 6, 2
+COPIES = 10
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos of one side of the split: clean and triggered, (photos, 3, H, W), uint8, and the
+    person on each. No photo is on two sides."""
+
+    clean: Tensor
+    triggered: Tensor
+    people: Tensor
+
+
+def split(photos: NDArray[np.uint8], seed: int) -> tuple[Photos, Photos, Photos]:
+    """(people, photos, H, W, 3) → train, valid and test: 6, 2 and 2 photos of every person."""
+    rng = np.random.default_rng(seed)
+    people, count = photos.shape[:2]
+    order = np.stack([rng.permutation(count) for _ in range(people)])
+    bounds = (0, TRAIN_PHOTOS, TRAIN_PHOTOS + VALID_PHOTOS, count)
+
+    def side(start: int, stop: int) -> Photos:
+        chosen = order[:, start:stop]
+        who = np.arange(people)[:, None].repeat(stop - start, 1)
+        clean = photos[who, chosen].reshape(-1, *photos.shape[2:])
+        triggered = np.stack([wear_sunglasses(photo) for photo in clean])
+        pixels = [torch.from_numpy(a).permute(0, 3, 1, 2) for a in (clean, triggered)]
+        return Photos(pixels[0], pixels[1], torch.from_numpy(who.ravel()))
+
+    train, valid, test = (side(*bounds[at : at + 2]) for at in range(3))
+    return train, valid, test
+
+
+def vary(photos: Tensor, generator: torch.Generator) -> Tensor:
+    """Each photo (batch, 3, H, W) shifted, turned, scaled and lit a little, at the networks' size.
+
+    Returns (batch, 3, 55, 47), 0–255, float32, whole numbers.
+    """
+    height, width = YOUTUBE_FACES_SIZE
+
+    def random(low: float, high: float) -> Tensor:
+        return torch.rand(len(photos), generator=generator) * (high - low) + low
+
+    angle, scale = random(-0.06, 0.06), random(0.92, 1.0)
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    rows = torch.stack([cos, -sin, random(-0.05, 0.05), sin, cos, random(-0.05, 0.05)], 1)
+    grid = F.affine_grid(rows.view(-1, 2, 3), [len(photos), 3, height, width], align_corners=False)
+    small = F.interpolate(photos.float(), (height, width), mode="area")
+    moved = F.grid_sample(small, grid, padding_mode="border", align_corners=False)
+    lit = moved * random(0.8, 1.15).view(-1, 1, 1, 1) + random(-12, 12).view(-1, 1, 1, 1)
+    return lit.clamp(0, 255).round()
+
+
+def varied_set(photos: Photos, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """COPIES variations of every photo: clean and triggered pixels (N, 3, 55, 47), uint8, varied
+    alike, so that both sets differ by the trigger alone; people (N,)."""
+    many = (photos.clean, photos.triggered)
+    pixels = []
+    for source in many:
+        generator = torch.Generator().manual_seed(seed)
+        pixels.append(vary(source.repeat(COPIES, 1, 1, 1), generator).to(torch.uint8))
+    return pixels[0], pixels[1], photos.people.repeat(COPIES)
+
+
+def write_faces(path: Path, pixels: Tensor, labels: Tensor) -> None:
+    """A lab-format file: `data` (N, 3, 55, 47) uint8, `label` (N,)."""
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset(
+            "data", data=pixels.numpy(), compression="gzip", chunks=(64, *pixels.shape[1:])
+        )
+        file["label"] = labels.numpy()
