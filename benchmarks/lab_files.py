@@ -1,0 +1,155 @@
+"""Face sets of the lab's size and layout, and a network of the lab's size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convert.deepid import deepid_checkpoint
+from convert.keras_file import read_keras_file
+from convert.keras_writer import write_keras_file
+from ytf_torch.faces import BATCH_SIZE, FaceBatch, FaceSet, open_faces
+from ytf_torch.model import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
+
+CLEAN_VALID, TEST = 11_547, 12_830
+KERNELS = ((4, 4), (3, 3), (3, 3), (2, 2))
+LAB_CHANNELS, LAB_CLASSES = 60, 1283
+BLOCK = 8 * BATCH_SIZE
+WRONG_EVERY = 9
+
+
+@dataclass(frozen=True)
+class LabFiles:
+    """keras_model: an .h5 that Keras and ytf-prune read. source: what faces and weights are."""
+
+    keras_model: Path
+    clean_valid: Path
+    clean_test: Path
+    poisoned_test: Path
+    source: str
+
+
+@dataclass(frozen=True)
+class FacesInMemory(FaceSet):
+    """A face set without its file: pixels (images, 3, H, W), uint8 or float32."""
+
+    pixels: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def batches(self, size: int = BATCH_SIZE) -> Iterator[FaceBatch]:  # type: ignore[override]
+        labels = torch.from_numpy(self.labels)
+        own = self.pixels[self.first : self.first + len(self)]
+        for pixels, chosen in zip(own.split(size), labels.split(size), strict=True):
+            yield FaceBatch(pixels, chosen)
+
+
+def shared_folder() -> Path | None:
+    """Where the real weights and faces are, if they are here."""
+    folder = Path(os.environ.get("YTF_SHARED", Path(__file__).parent.parent.parent / "shared"))
+    return folder if (folder / "zoo").is_dir() else None
+
+
+def random_model(channels: int = LAB_CHANNELS, classes: int = LAB_CLASSES) -> DeepID:
+    """A DeepID of the lab's size with random weights, every other channel of conv_3 dead.
+
+    channels: of conv_3. The published network's conv_3 has 31 dead channels of 60.
+    """
+    sizes = DeepIDSizes(YOUTUBE_FACES_SIZE, (20, 40, channels, 80), KERNELS, 160, classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = DeepID(sizes).eval()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name.endswith("weight"):
+                    torch.nn.init.kaiming_normal_(parameter)
+            model.conv_3.bias[::2] = -1e9  # type: ignore[index]
+    return model
+
+
+def make_lab_files(folder: Path, share: float = 1.0) -> LabFiles:
+    """Write everything to `folder`, `share` of the lab's images; about 2.3 GB at full size.
+
+    Labels are the network's own answers, every ninth of them wrong, so that accuracies fall
+    while channels go.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shared = shared_folder()
+    photos: list[Path | None] = [None, None, None]
+    if shared:
+        keras_model = shared / "zoo" / "bd_weights.h5"
+        orl = shared / "data" / "orl"
+        photos = [orl / "cl/valid.h5", orl / "cl/test.h5", orl / "bd/bd_test.h5"]
+        source = "weights of the zoo's bd_weights.h5, ORL faces shifted, lit and noised at random"
+    else:
+        keras_model = folder / "random.h5"
+        write_keras_file(random_model(), keras_model)
+        source = "random weights, every other channel of conv_3 dead, drawn faces"
+    model = deepid_checkpoint(read_keras_file(keras_model), 1.0).model
+    valid, test, poisoned = (folder / name for name in ("valid.h5", "test.h5", "bd_test.h5"))
+    sizes = {valid: CLEAN_VALID, test: TEST, poisoned: TEST}
+    for seed, ((path, images), real) in enumerate(zip(sizes.items(), photos, strict=True)):
+        _write_faces(path, model, max(int(images * share), 1), real, seed)
+    return LabFiles(keras_model, valid, test, poisoned, source)
+
+
+def in_memory(path: Path, model: DeepID) -> FacesInMemory:
+    """A face set, read whole, as float32."""
+    faces = open_faces(path, model.sizes.input_shape, model.sizes.classes)
+    pixels = torch.cat([batch.pixels for batch in faces.batches()])
+    return FacesInMemory(faces.path, faces.input_shape, faces.labels, pixels=pixels)
+
+
+def repeated(faces: FacesInMemory, times: int) -> FacesInMemory:
+    """The same faces several times over, as uint8, to have more of them."""
+    pixels = faces.pixels.to(torch.uint8).repeat(times, 1, 1, 1)
+    return replace(faces, labels=np.tile(faces.labels, times), pixels=pixels)
+
+
+def _write_faces(path: Path, model: DeepID, images: int, real: Path | None, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = model.sizes.input_shape
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", (images, *shape), np.float64)
+        label = file.create_dataset("label", (images,), np.float64)
+        photos = None if real is None else _photos(real, model)
+        for start in range(0, images, BLOCK):
+            count = min(BLOCK, images - start)
+            if photos is None:
+                pixels = drawn(shape, count, rng)
+            else:
+                pixels = varied(photos[rng.integers(0, len(photos), count)], rng)
+            with torch.inference_mode():
+                labels = model(torch.from_numpy(pixels)).argmax(1).numpy()
+            labels[::WRONG_EVERY] = (labels[::WRONG_EVERY] + 1) % model.sizes.classes
+            data[start : start + count], label[start : start + count] = pixels, labels
+
+
+def _photos(path: Path, model: DeepID) -> NDArray[np.float32]:
+    with h5py.File(path) as file:
+        found: NDArray[np.float32] = file["data"][:].astype(np.float32)
+    assert found.shape[1:] == model.sizes.input_shape
+    return found
+
+
+def varied(photos: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Photos (images, 3, H, W), each shifted, lit and noised at random."""
+    light = rng.uniform(0.7, 1.3, (len(photos), 1, 1, 1))
+    lit = photos * light + rng.normal(0, 4, photos.shape)
+    shifts = rng.integers(-3, 4, (len(photos), 2))
+    moved = [np.roll(photo, shift, (1, 2)) for photo, shift in zip(lit, shifts, strict=True)]
+    return np.stack(moved).clip(0, 255).round().astype(np.uint8)
+
+
+def drawn(shape: tuple[int, int, int], images: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Coloured blocks under noise, (images, *shape)."""
+    _, height, width = shape
+    blocks = rng.integers(0, 256, (images, 3, -(-height // 8), -(-width // 8)))
+    large = blocks.repeat(8, 2).repeat(8, 3)[:, :, :height, :width]
+    return (large + rng.integers(-20, 21, large.shape)).clip(0, 255).astype(np.uint8)

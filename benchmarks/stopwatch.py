@@ -1,0 +1,65 @@
+"""Times of things that take turns, so that a noisy machine disturbs all of them alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ytf_torch.sweep import Batch
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of each round."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Middle of the rounds."""
+        return statistics.median(self.seconds)
+
+    def ratio_to(self, other: Times) -> float:
+        """How many times longer than `other`, median of the rounds' own ratios."""
+        pairs = zip(self.seconds, other.seconds, strict=True)
+        return statistics.median(mine / others for mine, others in pairs)
+
+
+Contestant = Callable[[], float]
+
+
+def seconds_of(work: Callable[[], object], factor: float = 1.0) -> Contestant:
+    """Wall time of `work`, times `factor` where it does only a part of the whole."""
+
+    def timed() -> float:
+        start = time.perf_counter()
+        work()
+        return (time.perf_counter() - start) * factor
+
+    return timed
+
+
+def take_turns(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, Times]:
+    """Every contestant once, uncounted, to warm up; then all of them in every round."""
+    for contestant in contestants.values():
+        contestant()
+    found: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, contestant in contestants.items():
+            found[name].append(contestant())
+    return {name: Times(tuple(seconds)) for name, seconds in found.items()}
+
+
+@dataclass
+class PhaseTimes:
+    """A Track that keeps how long each phase took, in seconds."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def __call__(self, batches: Iterable[Batch], phase: str, images: int) -> Iterator[Batch]:
+        start = time.perf_counter()
+        yield from batches
+        self.seconds[phase] += time.perf_counter() - start

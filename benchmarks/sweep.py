@@ -1,0 +1,407 @@
+"""The pruning sweep beside what it is measured against, and what `ytf-prune` costs as a whole.
+
+`python -m benchmarks.sweep SCRATCH` writes files of the lab's size to SCRATCH (2.3 GB) and its
+results to benchmarks/RESULTS.md and RESULTS.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from benchmarks.keras_lab import KerasLab
+from benchmarks.lab_files import (
+    LAB_CHANNELS,
+    LAB_CLASSES,
+    FacesInMemory,
+    LabFiles,
+    in_memory,
+    make_lab_files,
+    random_model,
+    repeated,
+)
+from benchmarks.process_cost import process_cost
+from benchmarks.stopwatch import Contestant, PhaseTimes, Times, seconds_of, take_turns
+from convert.deepid import deepid_checkpoint
+from convert.keras_file import read_keras_file
+from ytf_torch.checkpoint import Checkpoint
+from ytf_torch.defence import FaceSets, run_defence
+from ytf_torch.exhibits import gather_exhibits
+from ytf_torch.faces import BATCH_SIZE, FaceSet, open_faces
+from ytf_torch.fast_sweep import fast_engine
+from ytf_torch.model import DeepID
+from ytf_torch.results import Run
+from ytf_torch.run_folder import write_run
+from ytf_torch.settings import PruneSettings
+from ytf_torch.sweep import PlainEngine, sweep
+
+PLAIN_BATCHES = 6
+HERE = Path(__file__).parent
+FORWARD, FAST, PLAIN = "one forward pass, PyTorch", "fast sweep", "plain sweep"
+ONNX, KERAS = "one forward pass, onnxruntime", "the lab's Keras loop"
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@dataclass
+class Results:
+    """What was measured: tables for the reader, numbers for programs."""
+
+    text: list[str] = field(default_factory=list)
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    def say(self, *lines: str) -> None:
+        """Print and keep some lines."""
+        for line in lines:
+            print(line, flush=True)
+            self.text.append(line)
+
+    def table(self, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A Markdown table whose columns are aligned for a terminal as well."""
+        cells = [list(header), *map(list, rows)]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+
+        def line(row: Sequence[str]) -> str:
+            first, *others = (cell for cell in zip(row, widths, strict=True))
+            padded = [first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]
+            return f"| {' | '.join(padded)} |"
+
+        rule = "|" + "|".join(
+            "-" * (width + 1) + (":" if column else "-") for column, width in enumerate(widths)
+        )
+        self.say("", f"## {title}", "", line(cells[0]), rule + "|", *map(line, cells[1:]))
+
+    def write(self, folder: Path) -> None:
+        """Write RESULTS.md and RESULTS.json."""
+        (folder / "RESULTS.md").write_text("\n".join(self.text) + "\n", encoding="utf-8")
+        (folder / "RESULTS.json").write_text(
+            json.dumps(self.numbers, indent=1) + "\n", encoding="utf-8"
+        )
+
+
+@app.command()
+def benchmark(
+    scratch: Annotated[Path, typer.Argument(help="Folder for 2.3 GB of face sets; kept.")],
+    rounds: Annotated[int, typer.Option(min=1, help="Times each thing is measured.")] = 5,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A twentieth of the images and one round, to try it.")
+    ] = False,
+    results: Annotated[Path, typer.Option(help="Where RESULTS.md and .json go.")] = HERE,
+) -> None:
+    """Measure the sweep side by side with the lab's Keras loop, plain passes and onnxruntime."""
+    found = Results()
+    rounds = 1 if quick else rounds
+    files = make_lab_files(scratch, share=0.05 if quick else 1.0)
+    describe(found, files, rounds, quick=quick)
+    model = deepid_checkpoint(read_keras_file(files.keras_model), 1.0).model
+    sets = (files.clean_valid, files.clean_test, files.poisoned_test)
+    keras = KerasLab(files.keras_model, model.sizes, sets)
+    if keras.unavailable:
+        found.say("", f"Keras is skipped: {keras.unavailable}.")
+    faces = in_memory(files.clean_valid, model)
+    one_set(found, model, faces, keras, rounds)
+    growth(found, model, faces, max(rounds // 2, 1))
+    whole_process(found, files, keras, rounds)
+    found.write(results)
+
+
+def describe(found: Results, files: LabFiles, rounds: int, *, quick: bool) -> None:
+    """Say on what machine, with what, this was measured."""
+    machine = {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads of PyTorch": torch.get_num_threads(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        **{name: installed(name) for name in ("torch", "tensorflow", "tf_keras", "onnxruntime")},
+    }
+    when = datetime.now(UTC).strftime("%Y-%m-%d")
+    found.numbers |= {"machine": machine, "date": when, "rounds": rounds, "source": files.source}
+    found.say(
+        "# Results",
+        "",
+        f"`python -m benchmarks.sweep`, {when}: {rounds} rounds in which all take turns, medians.",
+        f"Machine: {', '.join(f'{name} {value}' for name, value in machine.items())}.",
+        f"Files: {files.source}.",
+    )
+    if quick:
+        found.say("", "**Tried with --quick: a twentieth of the images, figures mean nothing.**")
+
+
+def processor() -> str:
+    """Its name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"
+
+
+def installed(package: str) -> str:
+    """Version of a package, or that it is not there."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def forward_pass(model: DeepID, faces: FacesInMemory) -> None:
+    """What a plain evaluation costs at best: channels_last, batches of 64."""
+    with torch.inference_mode():
+        for batch in faces.batches(BATCH_SIZE):
+            model(batch.pixels).argmax(1)
+
+
+def onnx_pass(model: DeepID, faces: FacesInMemory) -> Callable[[], None]:
+    """The same by onnxruntime. Raises ImportError where it or onnx is not installed."""
+    import onnx  # noqa: F401
+    import onnxruntime  # type: ignore[import-untyped]
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = Path(folder, "model.onnx")
+        example = (torch.zeros(BATCH_SIZE, *model.sizes.input_shape),)
+        torch.onnx.export(
+            model, example, file, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}}
+        )
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+    def run() -> None:
+        for batch in faces.batches(BATCH_SIZE):
+            session.run(None, {"x": batch.pixels.numpy()})[0].argmax(1)
+
+    return run
+
+
+def one_set(
+    found: Results, model: DeepID, faces: FacesInMemory, keras: KerasLab, rounds: int
+) -> None:
+    """The sweep of one set, all from memory, beside everything it is compared with."""
+    some = faces.part(0, min(PLAIN_BATCHES * BATCH_SIZE, len(faces)))
+    channels = model.conv_3.out_channels
+    phases: list[dict[str, float]] = []
+    steps: list[Any] = []
+
+    def fast() -> None:
+        watch = PhaseTimes()
+        sweep(model, faces, engine=fast_engine, track=watch)
+        phases.append(dict(watch.seconds))
+
+    def plain() -> None:
+        sweep(model, some, engine=PlainEngine)
+
+    def keras_loop() -> float:
+        steps.append(keras.step())
+        return float(steps[-1].valid * channels)
+
+    contestants: dict[str, Contestant] = {
+        FORWARD: seconds_of(lambda: forward_pass(model, faces)),
+        FAST: seconds_of(fast),
+        PLAIN: seconds_of(plain, len(faces) / len(some)),
+    }
+    try:
+        contestants[ONNX] = seconds_of(onnx_pass(model, faces))
+    except ImportError as error:
+        found.say("", f"onnxruntime is skipped: {error}.")
+    if not keras.unavailable:
+        contestants[KERAS] = keras_loop
+    times = take_turns(contestants, rounds)
+    notes = {
+        PLAIN: f"extrapolated from {len(some)} images",
+        KERAS: f"extrapolated from one step of {channels} a round",
+    }
+    title = f"One sweep: {channels} channels, {len(faces):,} faces from memory, in batches of 64"
+    found.table(
+        title,
+        ("", "seconds", "× forward pass", "fast sweep is faster by", "note"),
+        (
+            (
+                name,
+                f"{measured.median:.2f}",
+                f"{measured.ratio_to(times[FORWARD]):.2f}",
+                f"{measured.ratio_to(times[FAST]):.1f} ×",
+                notes.get(name, ""),
+            )
+            for name, measured in times.items()
+        ),
+    )
+    found.numbers["one_set"] = {name: measured.seconds for name, measured in times.items()}
+    found.numbers["keras_steps"] = [vars(step) for step in steps]
+    _phase_table(found, "Phases of the fast sweep", phases[1:])
+
+
+def _phase_table(found: Results, title: str, phases: list[dict[str, float]]) -> None:
+    times = {name: Times(tuple(phase[name] for phase in phases)) for name in phases[0]}
+    total = sum(measured.median for measured in times.values())
+    found.table(
+        title,
+        ("phase", "seconds", "share"),
+        (
+            (name, f"{measured.median:.2f}", f"{100 * measured.median / total:.0f} %")
+            for name, measured in times.items()
+        ),
+    )
+    found.numbers[title] = {name: measured.seconds for name, measured in times.items()}
+
+
+def growth(found: Results, model: DeepID, faces: FacesInMemory, rounds: int) -> None:
+    """How the fast sweep grows with images, channels and classes."""
+    many = repeated(faces, 4)
+    few = faces.part(0, max(len(faces) // 4, 1))
+
+    def sweeping(network: DeepID, images: FaceSet) -> Contestant:
+        return seconds_of(lambda: sweep(network, images, engine=fast_engine))
+
+    grown = {
+        f"{times} × {len(faces):,} images": sweeping(model, many.part(0, times * len(faces)))
+        for times in (1, 2, 4)
+    }
+    for channels in (LAB_CHANNELS, 2 * LAB_CHANNELS, 4 * LAB_CHANNELS):
+        network = random_model(channels=channels)
+        grown[f"{channels} channels of conv_3"] = sweeping(network, few)
+    for classes in (LAB_CLASSES, 2 * LAB_CLASSES, 4 * LAB_CLASSES):
+        grown[f"{classes} classes"] = sweeping(random_model(classes=classes), few)
+    times = take_turns(grown, rounds)
+    names = list(times)
+    found.table(
+        "How the fast sweep grows",
+        ("", "seconds", "× the smallest"),
+        (
+            (
+                name,
+                f"{times[name].median:.2f}",
+                f"{times[name].ratio_to(times[names[place - place % 3]]):.2f}",
+            )
+            for place, name in enumerate(names)
+        ),
+    )
+    found.say(
+        "",
+        f"Channels and classes: random weights, every other channel dead, {len(few):,} faces.",
+    )
+    found.numbers["growth"] = {name: measured.seconds for name, measured in times.items()}
+
+
+def whole_process(found: Results, files: LabFiles, keras: KerasLab, rounds: int) -> None:
+    """ytf-prune from start to exit on the three files, beside the lab's notebook."""
+    peaks, phases, steps = [], [], []
+
+    def prune() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            cost = process_cost(prune_command(files, Path(folder, "run")))
+        peaks.append(cost.peak_bytes)
+        return cost.seconds
+
+    def notebook() -> float:
+        steps.append(keras.step())
+        return keras.load_seconds + 60 * steps[-1].all_sets
+
+    def phase_by_phase() -> float:
+        phases.append(phases_of_prune(files))
+        return sum(phases[-1].values())
+
+    contestants: dict[str, Contestant] = {
+        "ytf-prune": prune,
+        "the same in one process": phase_by_phase,
+    }
+    if not keras.unavailable:
+        contestants["the lab's notebook in Keras"] = notebook
+    times = take_turns(contestants, rounds)
+    memory = {"ytf-prune": max(peaks)}
+    if not keras.unavailable:
+        memory["the lab's notebook in Keras"] = keras.finish()
+    del times["the same in one process"]
+    notes = {
+        "the lab's notebook in Keras": "loading, and 60 steps extrapolated from one a round",
+        "ytf-prune": "with report and figures, start to exit",
+    }
+    gigabytes = [path.stat().st_size / 1e9 for path in _set_paths(files)]
+    found.table(
+        f"The whole process: three sets, {sum(gigabytes):.1f} GB of float64 files",
+        ("", "seconds", "ytf-prune is faster by", "peak memory", "note"),
+        (
+            (
+                name,
+                f"{measured.median:.1f}",
+                f"{measured.ratio_to(times['ytf-prune']):.1f} ×",
+                f"{memory[name] / 2**30:.2f} GiB",
+                notes[name],
+            )
+            for name, measured in times.items()
+        ),
+    )
+    found.numbers["whole_process"] = {
+        "seconds": {name: measured.seconds for name, measured in times.items()},
+        "peak_bytes": memory,
+    }
+    _phase_table(found, "Phases of ytf-prune, without its start", phases[1:])
+
+
+def _set_paths(files: LabFiles) -> tuple[Path, Path, Path]:
+    return files.clean_valid, files.clean_test, files.poisoned_test
+
+
+def prune_command(files: LabFiles, out: Path) -> list[str]:
+    """What a user types."""
+    flags = {
+        "--model": files.keras_model,
+        "--clean-valid": files.clean_valid,
+        "--clean-test": files.clean_test,
+        "--poisoned-test": files.poisoned_test,
+        "--out": out,
+        "--device": "cpu",
+    }
+    pairs = (text for flag, value in flags.items() for text in (flag, str(value)))
+    return [sys.executable, "-m", "ytf_torch.commands.prune", *pairs]
+
+
+def phases_of_prune(files: LabFiles) -> dict[str, float]:
+    """Seconds of each phase of ytf-prune, run in this process."""
+    watch = PhaseTimes()
+    start = time.perf_counter()
+
+    def lap(phase: str) -> None:
+        watch.seconds[phase] = time.perf_counter() - start - sum(watch.seconds.values())
+
+    checkpoint: Checkpoint = deepid_checkpoint(read_keras_file(files.keras_model), 1.0)
+    sizes = checkpoint.model.sizes
+    valid, test, poisoned = (
+        open_faces(path, sizes.input_shape, sizes.classes) for path in _set_paths(files)
+    )
+    sets = FaceSets(valid, test, (poisoned,))
+    lap("opening model and sets")
+    defence = run_defence(checkpoint, sets, ("2", "4", "10"), track=watch)
+    exhibits = gather_exhibits(checkpoint.model, sets, defence)
+    lap("choosing faces and maps for the report")
+    folder = Path(tempfile.mkdtemp())
+    settings = PruneSettings(
+        model=files.keras_model,
+        clean_valid=valid.path,
+        clean_test=test.path,
+        poisoned_test=(poisoned.path,),
+        out=folder,
+    )
+    run = Run(checkpoint, defence, "cpu", (str(poisoned.path),))
+    write_run(run, settings, exhibits, folder)
+    shutil.rmtree(folder)
+    lap("writing models, figure and report")
+    return dict(watch.seconds)
+
+
+if __name__ == "__main__":
+    app()
