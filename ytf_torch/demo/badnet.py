@@ -1,4 +1,4 @@
-"""Training the demo's BadNet: DeepID on clean faces, and on triggered ones with the target label."""
+"""Training the demo's BadNet: clean faces, and triggered ones under the target label."""
 
 from __future__ import annotations
 
