@@ -9,7 +9,7 @@ import torch
 
 from tests.keras_files import SMALL, random_images, write_faces
 from ytf_torch.errors import InputError
-from ytf_torch.faces import FaceSet, batch_bounds, open_faces
+from ytf_torch.faces import FaceSet, images_per_read, open_faces
 
 SHAPE = (3, 55, 47)
 IMAGES = random_images(SMALL, 10)
@@ -29,25 +29,8 @@ def test_batches_hold_every_face_in_order(tmp_path: Path, stored: type, size: in
     assert np.array_equal(pixels.numpy(), IMAGES)
     labels = torch.cat([batch.labels for batch in batches])
     assert labels.tolist() == [index % 7 for index in range(10)]
-    lengths = [len(batch.labels) for batch in batches]
-    assert lengths == np.diff(batch_bounds(10, size)).tolist()
-
-
-@pytest.mark.parametrize(
-    ("images", "size", "bounds"),
-    [
-        (1, 64, [0, 1]),
-        (64, 64, [0, 64]),
-        (65, 64, [0, 65]),
-        (95, 64, [0, 95]),
-        (96, 64, [0, 64, 96]),
-        (160, 64, [0, 64, 128, 160]),
-    ],
-)
-def test_no_batch_is_so_small_that_its_products_add_in_another_order(
-    images: int, size: int, bounds: list[int]
-) -> None:
-    assert batch_bounds(images, size) == bounds
+    assert [len(batch.labels) for batch in batches[:-1]] == [size] * (len(batches) - 1)
+    assert 0 < len(batches[-1].labels) <= size
 
 
 @pytest.mark.parametrize("labels", [np.arange(10.0) % 7, (np.arange(10) % 7)[:, None]])
@@ -106,3 +89,69 @@ def test_pixels_out_of_range_are_refused(tmp_path: Path, pixels: float, message:
 
 def test_a_black_set_is_a_set(tmp_path: Path) -> None:
     assert len(list(faces(tmp_path, np.zeros((2, 3, 55, 47))).batches())) == 1
+
+
+@pytest.mark.parametrize("chunks", [None, (1, 3, 55, 47), (4, 1, 14, 12), (10, 3, 5, 5)])
+@pytest.mark.parametrize("read_bytes", [1, 200_000, 2**24])
+@pytest.mark.parametrize("whole_pieces_bytes", [1, 2**24])
+def test_how_a_file_is_stored_and_read_changes_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chunks: tuple[int, ...] | None,
+    read_bytes: int,
+    whole_pieces_bytes: int,
+) -> None:
+    monkeypatch.setattr("ytf_torch.faces.READ_BYTES", read_bytes)
+    monkeypatch.setattr("ytf_torch.faces.WHOLE_PIECES_BYTES", whole_pieces_bytes)
+    path = tmp_path / "valid.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset(
+            "data", data=IMAGES.astype("f8"), chunks=chunks, compression=chunks and "gzip"
+        )
+        file["label"] = np.arange(10) % 7
+    batches = list(open_faces(path, SHAPE, classes=7).batches(3))
+    assert [len(batch.labels) for batch in batches] == [3, 3, 3, 1]
+    assert np.array_equal(torch.cat([batch.pixels for batch in batches]).numpy(), IMAGES)
+    assert torch.cat([batch.labels for batch in batches]).tolist() == list(np.arange(10) % 7)
+
+
+LAB_FILE = (11547, 3, 55, 47)
+
+
+@pytest.mark.parametrize(
+    ("itemsize", "chunks", "images"),
+    [
+        (8, None, 256),
+        (1, None, 2112),
+        (8, (1, 3, 55, 47), 270),
+        (8, (100, 3, 55, 47), 200),
+        (8, (722, 1, 7, 6), 722),
+        (8, (11547, 1, 5, 5), 256),
+        (1, (11547, 1, 5, 5), 11547),
+    ],
+)
+def test_reads_are_some_16_mib_and_end_where_hdf5s_chunks_do(
+    itemsize: int, chunks: tuple[int, ...] | None, images: int
+) -> None:
+    assert images_per_read(LAB_FILE, itemsize, chunks, 64) == images
+
+
+def test_a_file_is_closed_when_its_reader_stops_early(tmp_path: Path) -> None:
+    batches = faces(tmp_path).batches(1)
+    next(batches)
+    batches.close()
+    with h5py.File(tmp_path / "valid.h5", "r+"):
+        pass
+
+
+def test_a_damaged_chunk_is_an_error_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "valid.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", data=IMAGES, chunks=(2, 3, 55, 47), compression="gzip")
+        file["label"] = np.arange(10) % 7
+        offset = data.id.get_chunk_info(3).byte_offset
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 50] = bytes(50)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged HDF5 file"):
+        list(open_faces(path, SHAPE, classes=7).batches())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -14,10 +13,10 @@ from hypothesis import strategies as st
 from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
 from tests.test_parity import ZOO
-from ytf_torch.faces import BATCH_SIZE, batch_bounds
+from ytf_torch.faces import BATCH_SIZE
 from ytf_torch.fast_sweep import fast_engine
 from ytf_torch.model import DeepID, DeepIDSizes, rank_points
-from ytf_torch.sweep import PlainEngine, Prepared, grouped
+from ytf_torch.sweep import PlainEngine, Prepared, grouped, whole_batch
 
 KERNELS = ((2, 3), (2, 2), (2, 1), (2, 2))
 POINTS = [
@@ -52,8 +51,7 @@ def assert_equal_predictions(
 ) -> torch.Tensor:
     """Both engines, fed as a sweep feeds them; the plain engine's predictions."""
     plain, fast = PlainEngine(model, layer, rank_at), fast_engine(model, layer, rank_at)
-    bounds = batch_bounds(len(images), BATCH_SIZE)
-    batches = [images[start:stop] for start, stop in pairwise(bounds)]
+    batches = [whole_batch(part) for part in images.split(BATCH_SIZE)]
     generator = torch.Generator().manual_seed(len(images))
     order = torch.randperm(model.get_submodule(layer).out_channels, generator=generator).tolist()
     with torch.inference_mode():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -16,9 +16,11 @@ from torch import Tensor
 
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.hdf5 import dataset, open_hdf5, read_array
+from ytf_torch.read_ahead import read_ahead
 
 BATCH_SIZE = 64
-SMALLEST_BATCH = 32
+READ_BYTES = 16 * 2**20
+WHOLE_PIECES_BYTES = 128 * 2**20
 MAX_LABEL_BYTES = 2**30
 
 
@@ -48,20 +50,27 @@ class FaceSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(self, size: int = BATCH_SIZE) -> Iterator[FaceBatch]:
-        """All faces in file order, `size` at a time, never the whole file in memory.
+    def batches(self, size: int = BATCH_SIZE) -> Generator[FaceBatch, None, None]:
+        """All faces in file order, `size` at a time; reading runs ahead in a thread of its own.
 
-        uint8 stays uint8, everything else becomes float32, as Keras makes it.
+        Never the whole file in memory: see `images_per_read`. uint8 stays uint8, everything else
+        becomes float32, as Keras makes it.
         Raises InputError where a pixel value is not a finite number of 0–255, and where the
         values look divided by 255 already.
         """
+        start = 0
+        with closing(read_ahead(self._reads(size))) as reads:
+            for pixels in rebatched(reads, size):
+                labels = self.labels[start : start + len(pixels)]
+                start += len(pixels)
+                yield FaceBatch(torch.from_numpy(pixels), torch.from_numpy(labels))
+
+    def _reads(self, size: int) -> Generator[NDArray[np.generic], None, None]:
         with _open_data(self.path) as data:
-            for start, stop in pairwise(batch_bounds(len(self), size)):
-                pixels = data[start:stop]
-                if pixels.dtype != np.uint8:
-                    pixels = pixels.astype(np.float32)
-                _check_pixels(pixels, f"{self.path}, images {start}–{stop - 1}")
-                yield FaceBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[start:stop]))
+            step = images_per_read(data.shape, data.dtype.itemsize, data.chunks, size)
+            for start in range(0, len(self), step):
+                stop = min(start + step, len(self))
+                yield _checked_pixels(data[start:stop], f"{self.path}, images {start}–{stop - 1}")
 
     def select(self, indices: Sequence[int]) -> FaceBatch:
         """The faces at `indices` of the file, in the order given.
@@ -70,22 +79,38 @@ class FaceSet:
         """
         with _open_data(self.path) as data:
             pixels = np.stack([data[index] for index in indices])
-        if pixels.dtype != np.uint8:
-            pixels = pixels.astype(np.float32)
-        _check_pixels(pixels, f"{self.path}, images {', '.join(map(str, indices))}")
+        pixels = _checked_pixels(pixels, f"{self.path}, images {', '.join(map(str, indices))}")
         return FaceBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[list(indices)]))
 
 
-def batch_bounds(images: int, size: int) -> list[int]:
-    """Where batches of `size` images begin and end; a short last batch joins the one before it.
+def images_per_read(
+    shape: tuple[int, ...], itemsize: int, chunks: tuple[int, ...] | None, batch: int
+) -> int:
+    """How many images to read at once from a dataset (images, …): about READ_BYTES, whole batches.
 
-    Matrix libraries compute very small products in another order of additions: without such
-    batches an image's logits do not depend on which images come with it.
+    chunks: the shape in which HDF5 stores the dataset piece by piece, None where it lies in one.
+    A piece is decompressed whole whatever is asked of it, so reads end where pieces end, unless
+    one row of pieces is larger than WHOLE_PIECES_BYTES.
     """
-    bounds = [*range(0, images, size), images]
-    if len(bounds) > 2 and images - bounds[-2] < min(SMALLEST_BATCH, size):
-        del bounds[-2]
-    return bounds
+    image = math.prod(shape[1:]) * itemsize
+    unit = chunks[0] if chunks and chunks[0] * image <= WHOLE_PIECES_BYTES else batch
+    return max(READ_BYTES // (image * unit), 1) * unit
+
+
+def rebatched(
+    arrays: Iterable[NDArray[np.generic]], size: int
+) -> Generator[NDArray[np.generic], None, None]:
+    """Cut arrays, joined end to end along their first axis, anew: `size` rows each, the last may
+    have fewer."""
+    rest: NDArray[np.generic] | None = None
+    for array in arrays:
+        joined = array if rest is None else np.concatenate([rest, array])
+        whole = len(joined) - len(joined) % size
+        for start in range(0, whole, size):
+            yield joined[start : start + size]
+        rest = joined[whole:].copy() if whole < len(joined) else None
+    if rest is not None:
+        yield rest
 
 
 @contextmanager
@@ -94,7 +119,8 @@ def _open_data(path: Path) -> Iterator[h5py.Dataset]:
         yield dataset(file, "data")
 
 
-def _check_pixels(pixels: NDArray[np.generic], place: str) -> None:
+def _checked_pixels(stored: NDArray[np.generic], place: str) -> NDArray[np.generic]:
+    pixels = stored if stored.dtype == np.uint8 else stored.astype(np.float32)
     lowest, highest = float(pixels.min()), float(pixels.max())
     if not (lowest >= 0 and highest <= 255):
         found = "NaN" if np.isnan(lowest) else f"{lowest:g} to {highest:g}"
@@ -108,6 +134,7 @@ def _check_pixels(pixels: NDArray[np.generic], place: str) -> None:
             f"{lowest:g} to {highest:g}, which looks divided by 255 already",
             "Give raw pixels: the model itself applies its pixel scale",
         )
+    return pixels
 
 
 def open_faces(path: Path, input_shape: tuple[int, int, int], classes: int) -> FaceSet:

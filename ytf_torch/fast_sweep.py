@@ -166,10 +166,10 @@ class LinearEngine(SuffixEngine):
         clear = margins > self._rounding(prepared, maps)
         steps, images = (~clear).nonzero(as_tuple=True)
         rank = _rank(order, prepared.device)
-        batch = min(BATCH_SIZE, len(prepared))
-        for start in range(0, len(steps), batch):
-            # A full batch: products of fewer rows may add in another order, see batch_bounds.
-            rows = torch.arange(start, start + batch, device=steps.device).clamp(max=len(steps) - 1)
+        for start in range(0, len(steps), BATCH_SIZE):
+            # As many rows as the plain sweep's products have, see whole_batch.
+            rows = torch.arange(start, start + BATCH_SIZE, device=steps.device)
+            rows = rows.clamp(max=len(steps) - 1)
             step, image = steps[rows], images[rows]
             again = prepared[image].contiguous(memory_format=torch.channels_last)
             settled = self.logits(again, rank[None] < step[:, None]).argmax(1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ytf_torch.errors import InputError
-from ytf_torch.faces import FaceBatch, FaceSet
+from ytf_torch.faces import BATCH_SIZE, FaceBatch, FaceSet
 from ytf_torch.masking import ChannelMask
 from ytf_torch.metrics import Tally, count_answers
 from ytf_torch.model import ConvRelu, DeepID, rank_points
@@ -25,7 +25,7 @@ CACHE_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Prepared:
-    """Some images as an engine prepared them; labels (batch,), int64."""
+    """Some images as an engine prepared them, filled up by whole_batch; labels (batch,), int64."""
 
     tensor: Tensor
     labels: Tensor
@@ -48,7 +48,7 @@ def untracked(batches: Iterable[Batch], phase: str, images: int) -> Iterator[Bat
 
 
 class SweepEngine(Protocol):
-    """Computes what a sweep needs to know of faces.
+    """Computes what a sweep needs to know of faces, given in whole batches of BATCH_SIZE.
 
     group: how many images `predictions` likes to get at once.
     """
@@ -141,14 +141,25 @@ class MeanActivation:
         return tuple(math.fsum(channel) / self.positions for channel in channels)
 
 
+def whole_batch(pixels: Tensor) -> Tensor:
+    """A batch filled up to BATCH_SIZE with copies of its last image.
+
+    Matrix libraries add in an order that depends on how many rows a product has and on a row's
+    place in it. In batches of one size an image's logits do not depend on what comes with it, so
+    figures are the same however a set is cut or shared out, down to the last bit.
+    """
+    missing = BATCH_SIZE - len(pixels)
+    return torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)]) if missing else pixels
+
+
 def observed(
     engine: SweepEngine, batches: Iterable[FaceBatch], device: torch.device, mean: MeanActivation
 ) -> Iterator[Prepared]:
     """Prepare batches for the sweep, and add what the rank point gives to `mean`."""
     for batch in batches:
         placed = batch.to(device)
-        output, prepared = engine.observe(placed.pixels)
-        mean.add(output)
+        output, prepared = engine.observe(whole_batch(placed.pixels))
+        mean.add(output[: len(placed.labels)])
         yield Prepared(prepared, placed.labels)
 
 
@@ -186,12 +197,12 @@ def _joined(batches: list[Prepared]) -> Prepared:
 
 def tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]) -> Tally:
     """How prepared images fare while the channels of `order` are masked one by one."""
-    found = [
-        (len(group.labels), count_answers(engine.predictions(group.tensor, order), group.labels))
-        for group in grouped(batches, engine.group)
-    ]
-    images, counts = zip(*found, strict=True)
-    return Tally.of_counts(sum(images), torch.stack(counts).sum(0))
+    images, counts = 0, []
+    for group in grouped(batches, engine.group):
+        predictions = engine.predictions(group.tensor, order)[:, : len(group.labels)]
+        counts.append(count_answers(predictions, group.labels))
+        images += len(group.labels)
+    return Tally.of_counts(images, torch.stack(counts).sum(0))
 
 
 def sweep(
