@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from ytf_torch.distributed import gathered, share_of, together
 from ytf_torch.errors import InputError
 from ytf_torch.faces import BATCH_SIZE, FaceBatch, FaceSet
 from ytf_torch.masking import ChannelMask
@@ -136,9 +138,11 @@ class MeanActivation:
         self.sums.append(output.double().sum((0, 2, 3)))
 
     def by_channel(self) -> tuple[float, ...]:
-        """The means of what was added."""
-        channels = zip(*torch.stack(self.sums).tolist(), strict=True)
-        return tuple(math.fsum(channel) / self.positions for channel in channels)
+        """The means of what was added, by all processes."""
+        own = torch.stack(self.sums).tolist() if self.sums else []
+        sums, positions = zip(*gathered((own, self.positions)), strict=True)
+        channels = zip(*chain.from_iterable(sums), strict=True)
+        return tuple(math.fsum(channel) / sum(positions) for channel in channels)
 
 
 def whole_batch(pixels: Tensor) -> Tensor:
@@ -202,7 +206,17 @@ def tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]
         predictions = engine.predictions(group.tensor, order)[:, : len(group.labels)]
         counts.append(count_answers(predictions, group.labels))
         images += len(group.labels)
+    if not counts:
+        return Tally.empty(len(order))
     return Tally.of_counts(images, torch.stack(counts).sum(0))
+
+
+def total_tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]) -> Tally:
+    """The tallies of all processes together, each of its own batches."""
+    with together():
+        own = tally(engine, batches, order)
+    first, *others = gathered(own)
+    return sum(others, start=first)
 
 
 def sweep(
@@ -230,8 +244,13 @@ def sweep(
         def read(faces: FaceSet, phase: str, mean: MeanActivation) -> Iterator[Prepared]:
             return observed(made, track(faces.batches(), phase, len(faces)), device, mean)
 
+        def share(faces: FaceSet) -> FaceSet:
+            return share_of(faces, max(made.group, BATCH_SIZE))
+
+        own = share(clean_valid)
         ranking = MeanActivation()
-        prepared = kept(read(clean_valid, "ranking channels", ranking))
+        with together():
+            prepared = kept(read(own, "ranking channels", ranking))
         means = ranking.by_channel()
         if not all(map(math.isfinite, means)):
             raise InputError(clean_valid.path, "the model's activations on it are not finite")
@@ -239,13 +258,13 @@ def sweep(
 
         phase = f"sweeping {clean_valid.path.name}"
         if prepared is None:
-            tallies = [tally(made, read(clean_valid, phase, MeanActivation()), order)]
+            tallies = [total_tally(made, read(own, phase, MeanActivation()), order)]
         else:
-            tallies = [tally(made, track(prepared, phase, len(clean_valid)), order)]
+            tallies = [total_tally(made, track(prepared, phase, len(own)), order)]
         activations = []
         for faces in measured:
             mean = MeanActivation()
             phase = f"sweeping {faces.path.name}"
-            tallies.append(tally(made, read(faces, phase, mean), order))
+            tallies.append(total_tally(made, read(share(faces), phase, mean), order))
             activations.append(mean.by_channel())
     return Sweep(layer, rank_at, means, order, tuple(tallies), tuple(activations))
