@@ -33,6 +33,16 @@ def test_batches_hold_every_face_in_order(tmp_path: Path, stored: type, size: in
     assert 0 < len(batches[-1].labels) <= size
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, 10), (3, 10), (2, 7), (4, 4)])
+def test_a_part_is_a_face_set_of_some_of_the_images(tmp_path: Path, start: int, stop: int) -> None:
+    part = faces(tmp_path).part(1, 10).part(start - 1, stop - 1) if start else faces(tmp_path)
+    found = [batch.pixels for batch in part.batches(3)]
+    assert np.array_equal(torch.cat([torch.empty(0, *SHAPE), *found]).numpy(), IMAGES[start:stop])
+    assert part.labels.tolist() == [index % 7 for index in range(start, stop)]
+    if len(part):
+        assert np.array_equal(part.select([0]).pixels.numpy(), IMAGES[start : start + 1])
+
+
 @pytest.mark.parametrize("labels", [np.arange(10.0) % 7, (np.arange(10) % 7)[:, None]])
 def test_labels_may_be_floats_or_a_column(tmp_path: Path, labels: np.ndarray) -> None:
     assert faces(tmp_path, labels=labels).labels.tolist() == [index % 7 for index in range(10)]

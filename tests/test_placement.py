@@ -8,6 +8,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.keras_files import SMALL, random_images
+from ytf_torch import device
 from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import InputError
@@ -62,6 +63,28 @@ def test_auto_takes_what_there_is() -> None:
 def test_another_name_is_refused() -> None:
     with pytest.raises(InputError, match="expected auto, cpu or cuda, found mps"):
         resolve_device("mps")
+
+
+class TestProcessesOfTorchrun:
+    @pytest.fixture(autouse=True)
+    def _two_gpus(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(device, "launched", lambda: True)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    @pytest.mark.parametrize("local_rank", [0, 1])
+    @pytest.mark.parametrize("name", ["cuda", "auto"])
+    def test_each_takes_a_gpu_of_its_own(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, local_rank: int
+    ) -> None:
+        monkeypatch.setenv("LOCAL_RANK", str(local_rank))
+        assert resolve_device(name) == torch.device("cuda", local_rank)
+        assert resolve_device("cpu") == torch.device("cpu")
+
+    def test_more_processes_than_gpus_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LOCAL_RANK", "2")
+        with pytest.raises(InputError, match="at most 2, one process for each GPU"):
+            resolve_device("cuda")
 
 
 @pytest.mark.cuda

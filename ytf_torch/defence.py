@@ -10,8 +10,9 @@ from fractions import Fraction
 import torch
 
 from ytf_torch.checkpoint import Checkpoint
+from ytf_torch.distributed import gathered, share_of, together
 from ytf_torch.errors import InputError
-from ytf_torch.faces import FaceSet
+from ytf_torch.faces import BATCH_SIZE, FaceSet
 from ytf_torch.fast_sweep import fast_engine
 from ytf_torch.masking import bake_mask
 from ytf_torch.metrics import Tally, percentage
@@ -136,11 +137,11 @@ def _check_pixel_scale_by_accuracy(model: DeepID, clean_valid: FaceSet, baseline
 def clean_accuracy(model: DeepID, faces: FaceSet) -> float:
     """Share of faces that get their label, in percent."""
     correct = 0
-    with torch.inference_mode():
-        for batch in faces.batches():
+    with torch.inference_mode(), together():
+        for batch in share_of(faces, BATCH_SIZE).batches():
             placed = batch.to(model.device)
             correct += int((model(placed.pixels).argmax(1) == placed.labels).sum())
-    return percentage(correct, len(faces))
+    return percentage(sum(gathered(correct)), len(faces))
 
 
 def pruned_checkpoint(

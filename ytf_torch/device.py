@@ -6,13 +6,14 @@ from typing import Literal, get_args
 
 import torch
 
+from ytf_torch.distributed import launched, local_rank
 from ytf_torch.errors import InputError, mismatch
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is cuda where there is one, else cpu.
+    """`auto` is cuda where there is one, else cpu; each process of torchrun gets a GPU of its own.
 
     Raises InputError for another name, and for cuda where there is none.
     """
@@ -26,4 +27,17 @@ def resolve_device(name: str) -> torch.device:
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and launched():
+        return _own_gpu(local_rank())
     return torch.device(name)
+
+
+def _own_gpu(local_rank: int) -> torch.device:
+    if local_rank >= torch.cuda.device_count():
+        raise mismatch(
+            "--nproc-per-node",
+            f"at most {torch.cuda.device_count()}, one process for each GPU of this machine",
+            f"process {local_rank + 1}",
+            "Start fewer processes, or use --device cpu",
+        )
+    return torch.device("cuda", local_rank)

@@ -10,11 +10,15 @@ class InputError(Exception):
     """Something the user gave cannot be used.
 
     Its text is one printable line: where it is, what was found, what was expected, what to do.
+    It can be sent to another process.
     """
 
     def __init__(self, where: object, problem: str, remedy: str = "") -> None:
-        line = f"{where}: {problem}" + (f". {remedy}" if remedy else "")
-        super().__init__(printable(line))
+        super().__init__(str(where), problem, remedy)
+
+    def __str__(self) -> str:
+        where, problem, remedy = self.args
+        return printable(f"{where}: {problem}" + (f". {remedy}" if remedy else ""))
 
 
 def mismatch(where: object, expected: object, found: object, remedy: str = "") -> InputError:

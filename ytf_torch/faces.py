@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -40,15 +40,21 @@ class FaceBatch:
 class FaceSet:
     """A lab-format file whose layout and labels have been checked; its pixels are read on demand.
 
-    input_shape: (3, height, width) of a face. labels: (images,), int64.
+    input_shape: (3, height, width) of a face. labels: (images,), int64. first: where in the file
+    its images begin, for a part of a file.
     """
 
     path: Path
     input_shape: tuple[int, int, int]
     labels: NDArray[np.int64]
+    first: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def part(self, start: int, stop: int) -> FaceSet:
+        """Images start…stop-1 only."""
+        return replace(self, labels=self.labels[start:stop], first=self.first + start)
 
     def batches(self, size: int = BATCH_SIZE) -> Generator[FaceBatch, None, None]:
         """All faces in file order, `size` at a time; reading runs ahead in a thread of its own.
@@ -68,9 +74,11 @@ class FaceSet:
     def _reads(self, size: int) -> Generator[NDArray[np.generic], None, None]:
         with _open_data(self.path) as data:
             step = images_per_read(data.shape, data.dtype.itemsize, data.chunks, size)
-            for start in range(0, len(self), step):
-                stop = min(start + step, len(self))
+            start, end = self.first, self.first + len(self)
+            while start < end:
+                stop = min(start - start % step + step, end)
                 yield _checked_pixels(data[start:stop], f"{self.path}, images {start}–{stop - 1}")
+                start = stop
 
     def select(self, indices: Sequence[int]) -> FaceBatch:
         """The faces at `indices` of the file, in the order given.
@@ -78,7 +86,7 @@ class FaceSet:
         Raises InputError as `batches` does.
         """
         with _open_data(self.path) as data:
-            pixels = np.stack([data[index] for index in indices])
+            pixels = np.stack([data[self.first + index] for index in indices])
         pixels = _checked_pixels(pixels, f"{self.path}, images {', '.join(map(str, indices))}")
         return FaceBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[list(indices)]))
 

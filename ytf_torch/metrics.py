@@ -64,6 +64,11 @@ class Tally:
         correct, goodnet_correct, flagged = (tuple(row) for row in counts.tolist())
         return cls(images, correct, goodnet_correct, flagged)
 
+    @classmethod
+    def empty(cls, steps: int) -> Tally:
+        """Of no image at all, over a sweep of `steps` channels."""
+        return cls.of_counts(0, torch.zeros(3, steps + 1, dtype=torch.int64))
+
     def __add__(self, other: Tally) -> Tally:
         def total(mine: tuple[int, ...], others: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(a + b for a, b in zip(mine, others, strict=True))

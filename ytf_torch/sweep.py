@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from ytf_torch.distributed import gathered, share_of, together
 from ytf_torch.errors import InputError
 from ytf_torch.faces import BATCH_SIZE, FaceBatch, FaceSet
 from ytf_torch.masking import ChannelMask
@@ -142,9 +143,11 @@ class MeanActivation:
         self.positions += output[:, 0].numel()
 
     def by_channel(self) -> tuple[float, ...]:
-        """The means of what was added."""
-        channels = self.sums.T.tolist()
-        return tuple(math.fsum(channel) / self.positions for channel in channels)
+        """The means of what was added, by all processes."""
+        own = self.sums[: self.added].tolist() if self.added else []
+        sums, positions = zip(*gathered((own, self.positions)), strict=True)
+        channels = zip(*chain.from_iterable(sums), strict=True)
+        return tuple(math.fsum(channel) / sum(positions) for channel in channels)
 
 
 def batch_count(images: int) -> int:
@@ -223,7 +226,15 @@ def tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]
         predictions = engine.predictions(group.tensor, order)[:, : len(group.labels)]
         counts = count_answers(predictions, group.labels) + counts
         images += len(group.labels)
-    return Tally.of_counts(images, counts)
+    return Tally.of_counts(images, counts) if images else Tally.empty(len(order))
+
+
+def total_tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]) -> Tally:
+    """The tallies of all processes together, each of its own batches."""
+    with together():
+        own = tally(engine, batches, order)
+    first, *others = gathered(own)
+    return sum(others, start=first)
 
 
 def sweep(
@@ -251,9 +262,14 @@ def sweep(
         def read(faces: FaceSet, phase: str, mean: MeanActivation) -> Iterator[Prepared]:
             return observed(made, track(faces.batches(), phase, len(faces)), device, mean)
 
-        batches = batch_count(len(clean_valid))
+        def share(faces: FaceSet) -> FaceSet:
+            return share_of(faces, max(made.group, BATCH_SIZE))
+
+        own = share(clean_valid)
+        batches = batch_count(len(own))
         ranking = MeanActivation(batches)
-        prepared = kept(read(clean_valid, "ranking channels", ranking), len(clean_valid))
+        with together():
+            prepared = kept(read(own, "ranking channels", ranking), len(own))
         means = ranking.by_channel()
         if not all(map(math.isfinite, means)):
             raise InputError(clean_valid.path, "the model's activations on it are not finite")
@@ -261,13 +277,14 @@ def sweep(
 
         phase = f"sweeping {clean_valid.path.name}"
         if prepared is None:
-            tallies = [tally(made, read(clean_valid, phase, MeanActivation(batches)), order)]
+            tallies = [total_tally(made, read(own, phase, MeanActivation(batches)), order)]
         else:
-            tallies = [tally(made, track(prepared, phase, len(clean_valid)), order)]
+            tallies = [total_tally(made, track(prepared, phase, len(own)), order)]
         activations = []
         for faces in measured:
-            mean = MeanActivation(batch_count(len(faces)))
+            own = share(faces)
+            mean = MeanActivation(batch_count(len(own)))
             phase = f"sweeping {faces.path.name}"
-            tallies.append(tally(made, read(faces, phase, mean), order))
+            tallies.append(total_tally(made, read(own, phase, mean), order))
             activations.append(mean.by_channel())
     return Sweep(layer, rank_at, means, order, tuple(tallies), tuple(activations))

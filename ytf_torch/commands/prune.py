@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.commands.model_file import read_model
 from ytf_torch.commands.terminal import one_line_errors, out, progress_bars, say
 from ytf_torch.defence import FaceSets, run_defence
 from ytf_torch.device import resolve_device
+from ytf_torch.distributed import check_same, is_first, process_group, together
 from ytf_torch.exhibits import gather_exhibits
 from ytf_torch.faces import FaceSet, open_faces
 from ytf_torch.output import check_run_folder_is_free, whole_folder
@@ -95,9 +98,43 @@ def prune(
 
 
 def run_prune(settings: PruneSettings) -> Run:
-    """Run the defence, write the run folder and print its table. Raises InputError."""
-    check_run_folder_is_free(settings.out)
+    """Run the defence, write the run folder and print its table.
+
+    Of several processes, each takes a share of the images and the first writes and prints.
+    Raises InputError, and ProcessLostError where another process ended early.
+    """
     device = resolve_device(settings.device)
+    with process_group(device):
+        with together():
+            if is_first():
+                check_run_folder_is_free(settings.out)
+            checkpoint, sets = open_inputs(settings)
+        check_same(
+            "the model, the face sets or the settings", fingerprint(checkpoint, sets, settings)
+        )
+        checkpoint.model.to(device)
+        with progress_bars() as track:
+            defence = run_defence(
+                checkpoint,
+                sets,
+                settings.drops,
+                settings.layer,
+                settings.rank_at,
+                settings.engine,
+                track,
+            )
+        names = tuple(str(path) for path in settings.poisoned_test)
+        run = Run(checkpoint, defence, device.type, names)
+        if is_first():
+            exhibits = gather_exhibits(checkpoint.model, sets, defence)
+            with whole_folder(settings.out) as folder:
+                write_run(run, settings, exhibits, folder)
+            print_result(run, settings.out)
+    return run
+
+
+def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
+    """The model, and the face sets checked against it. Raises InputError."""
     checkpoint = read_model(settings.model, settings.pixel_scale)
     sizes = checkpoint.model.sizes
 
@@ -109,24 +146,16 @@ def run_prune(settings: PruneSettings) -> Run:
         clean_test=None if settings.clean_test is None else faces(settings.clean_test),
         poisoned_tests=tuple(map(faces, settings.poisoned_test)),
     )
-    checkpoint.model.to(device)
-    with progress_bars() as track:
-        defence = run_defence(
-            checkpoint,
-            sets,
-            settings.drops,
-            settings.layer,
-            settings.rank_at,
-            settings.engine,
-            track,
-        )
-    exhibits = gather_exhibits(checkpoint.model, sets, defence)
-    names = tuple(str(path) for path in settings.poisoned_test)
-    run = Run(checkpoint, defence, device.type, names)
-    with whole_folder(settings.out) as folder:
-        write_run(run, settings, exhibits, folder)
-    print_result(run, settings.out)
-    return run
+    return checkpoint, sets
+
+
+def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings) -> object:
+    """What has to be the same on all processes of a run, without the pixels."""
+    decisive = settings.model_dump(include={"drops", "layer", "rank_at", "engine"})
+    labels = [
+        sha256(faces.labels.tobytes()).hexdigest() for faces in (sets.clean_valid, *sets.measured)
+    ]
+    return checkpoint.provenance, decisive, labels
 
 
 def print_result(run: Run, folder: Path) -> None:

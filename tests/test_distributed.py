@@ -1,0 +1,165 @@
+"""A run of several processes, started by torchrun as a user does, against the same run of one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from tests.keras_files import SMALL, random_images, write_faces
+from ytf_torch import distributed
+from ytf_torch.checkpoint import Checkpoint, save_checkpoint
+from ytf_torch.faces import FaceSet
+
+UNITS_OF_256 = {"valid": 700, "test": 300, "bd_test": 100}
+DYING_WORKER = """
+import os, signal
+from ytf_torch import faces
+from ytf_torch.commands.prune import app
+if os.environ["RANK"] == os.environ["DYING_RANK"]:
+    faces._checked_pixels = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+app()
+"""
+WORKER_WITH_FILES_OF_ITS_OWN = """
+import os, sys
+from ytf_torch.commands.prune import app
+sys.argv = [argument.replace("{rank}", os.environ["RANK"]) for argument in sys.argv]
+app()
+"""
+
+
+def faces(images: int) -> FaceSet:
+    return FaceSet(Path("valid.h5"), SMALL.input_shape, np.arange(images))
+
+
+class TestShares:
+    @pytest.mark.parametrize("processes", [1, 2, 3, 7])
+    @pytest.mark.parametrize("images", [1, 63, 64, 65, 256, 700])
+    def test_each_image_is_in_one_share_and_shares_begin_where_batches_do(
+        self, monkeypatch: pytest.MonkeyPatch, images: int, processes: int
+    ) -> None:
+        monkeypatch.setattr(distributed, "launched", lambda: True)
+        shares = []
+        for rank in range(processes):
+            here = (None, rank, processes)
+            monkeypatch.setattr(distributed, "_rendezvous", lambda here=here: here)
+            shares.append(distributed.share_of(faces(images), unit=64))
+        assert np.concatenate([share.labels for share in shares]).tolist() == list(range(images))
+        for share, following in pairwise(shares):
+            assert following.first == share.first + len(share)
+            assert following.first % 64 == 0 or len(following) == 0
+        assert max(map(len, shares)) - min(map(len, shares)) <= 64 + 63
+
+    def test_one_process_has_it_all(self) -> None:
+        assert distributed.share_of(faces(70), unit=64).labels.tolist() == list(range(70))
+        assert distributed.gathered("mine") == ["mine"]
+        assert distributed.is_first()
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, checkpoint: Checkpoint) -> dict[str, Path]:
+    """A model and face sets which it knows but for every ninth face."""
+    paths = {"model": tmp_path / "model.safetensors"}
+    save_checkpoint(checkpoint, paths["model"])
+    for seed, (name, images) in enumerate(UNITS_OF_256.items(), start=1):
+        pixels = random_images(SMALL, images, seed)
+        with torch.inference_mode():
+            labels = checkpoint.model(torch.from_numpy(pixels)).argmax(1).numpy()
+        labels[::9] = (labels[::9] + 1) % SMALL.classes
+        paths[name] = write_faces(tmp_path / f"{name}.h5", pixels.astype(np.float64), labels)
+    return paths
+
+
+def prune(
+    inputs: dict[str, Path], out: Path, *more: str, processes: int = 1, script: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    program = ["-m", "ytf_torch.commands.prune"] if script is None else [str(script)]
+    if processes > 1:
+        launcher = ["-m", "torch.distributed.run", "--standalone"]
+        program = [*launcher, f"--nproc-per-node={processes}", *program]
+    sets = ("--clean-valid", inputs["valid"], "--clean-test", inputs["test"])
+    sets += ("--poisoned-test", inputs["bd_test"])
+    arguments = ("--model", inputs["model"], *sets, "--out", out, "--device", "cpu", *more)
+    return subprocess.run(
+        [sys.executable, *program, *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def assert_one_error(
+    result: subprocess.CompletedProcess[str], folder: Path, *parts: object
+) -> None:
+    """It failed, one process told why in one line, and no run folder is there, not even a half."""
+    assert result.returncode != 0
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    for part in parts:
+        assert str(part) in lines[0]
+    assert not list(folder.glob("*run*"))
+    assert not list(folder.glob(".run*"))
+
+
+@pytest.mark.parametrize(
+    ("processes", "flags"),
+    [(2, ("--layer", "conv_3")), (3, ("--layer", "conv_2", "--engine", "plain"))],
+)
+def test_several_processes_write_what_one_does_and_one_of_them_prints(
+    tmp_path: Path, inputs: dict[str, Path], processes: int, flags: tuple[str, ...]
+) -> None:
+    alone = prune(inputs, tmp_path / "alone", *flags)
+    shared = prune(inputs, tmp_path / "shared", *flags, processes=processes)
+    assert shared.returncode == 0, shared.stderr
+    for name in ("result.json", "trace.csv", "report.html", "sweep.png"):
+        assert (tmp_path / "shared" / name).read_bytes() == (
+            tmp_path / "alone" / name
+        ).read_bytes(), name
+    assert shared.stdout.replace("shared", "alone") == alone.stdout
+
+
+@pytest.mark.parametrize("dying", ["0", "2"])
+def test_a_killed_process_ends_the_run(
+    tmp_path: Path, inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, dying: str
+) -> None:
+    monkeypatch.setenv("DYING_RANK", dying)
+    script = tmp_path / "worker.py"
+    script.write_text(DYING_WORKER)
+    result = prune(inputs, tmp_path / "run", processes=3, script=script)
+    assert_one_error(result, tmp_path, "one of its processes ended early")
+
+
+def test_a_bad_pixel_in_one_share_is_told_once(tmp_path: Path, inputs: dict[str, Path]) -> None:
+    with h5py.File(inputs["valid"], "r+") as file:
+        file["data"][650, 0, 3, 3] = np.nan
+    result = prune(inputs, tmp_path / "run", processes=2)
+    assert_one_error(result, tmp_path, inputs["valid"], "expected pixel values of 0–255, found NaN")
+
+
+def test_a_missing_file_is_told_once(tmp_path: Path, inputs: dict[str, Path]) -> None:
+    inputs["test"].unlink()
+    result = prune(inputs, tmp_path / "run", processes=2)
+    assert_one_error(result, tmp_path, inputs["test"], "no such file")
+
+
+def test_processes_with_different_files_refuse_to_share_a_run(
+    tmp_path: Path, inputs: dict[str, Path]
+) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER_WITH_FILES_OF_ITS_OWN)
+    pixels = random_images(SMALL, 10)
+    for rank in range(2):
+        write_faces(tmp_path / f"bd_test{rank}.h5", pixels, np.full(10, rank))
+    inputs["bd_test"] = tmp_path / "bd_test{rank}.h5"
+    result = prune(inputs, tmp_path / "run", processes=2, script=script)
+    assert_one_error(result, tmp_path, "not the same on all processes")

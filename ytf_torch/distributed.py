@@ -1,0 +1,147 @@
+"""Several processes share one run: torchrun starts them, each takes a share of the images.
+
+What is summed over images is gathered here and added by every process, so that all of them go on
+with the same figures. In a run of one process nothing here does anything.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from ytf_torch.errors import InputError
+from ytf_torch.faces import FaceSet
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
+
+TIMEOUT = timedelta(minutes=30)
+
+Value = TypeVar("Value")
+
+
+class ProcessLostError(Exception):
+    """Another process of this run ended before the run did. Its text is one printable line."""
+
+
+def _lost(problem: str) -> ProcessLostError:
+    return ProcessLostError(f"the run was stopped: {problem}. Start it again")
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """The processes of this run work together in this block, over `device`'s own backend (nccl on
+    cuda, gloo on cpu).
+
+    Raises ProcessLostError, at the latest where values are gathered, if one of them ends early.
+    """
+    if not launched():
+        yield
+        return
+    store, rank, processes = _rendezvous()
+    ended_by = signal.signal(signal.SIGTERM, _raise_ended)
+    with torch.accelerator.device_index(device.index):
+        try:
+            dist.init_process_group(
+                dist.get_default_backend_for_device(device),
+                store=store,
+                rank=rank,
+                world_size=processes,
+                timeout=TIMEOUT,
+            )
+            yield
+            # Not after an error: a process that is gone cannot take leave.
+            dist.destroy_process_group()
+        finally:
+            signal.signal(signal.SIGTERM, ended_by)
+
+
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return dist.is_available() and bool(dist.is_torchelastic_launched())
+
+
+def local_rank() -> int:
+    """Which of this machine's processes this is, 0 the first."""
+    return int(os.environ["LOCAL_RANK"])
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes, prints and shows progress."""
+    return not launched() or _rendezvous()[1] == 0
+
+
+def is_first_to_report() -> bool:
+    """True for one process of the run only: the first that wants to tell why the run ended."""
+    if not launched():
+        return True
+    try:
+        return _rendezvous()[0].add("reported", 1) == 1
+    except RuntimeError:  # the machine that keeps the store is gone
+        return True
+
+
+def share_of(faces: FaceSet, unit: int) -> FaceSet:
+    """This process's part of a face set: consecutive images, as many as the others have or one
+    unit more or less. It begins at a multiple of `unit` images, so that batches are the same ones
+    however many processes there are; it may be empty.
+    """
+    _, rank, processes = _rendezvous() if launched() else (None, 0, 1)
+    units = -(-len(faces) // unit)
+    start, stop = (units * place // processes * unit for place in (rank, rank + 1))
+    return faces.part(start, min(stop, len(faces)))
+
+
+def gathered(value: Value) -> list[Value]:
+    """What each process has, in an order all agree on. All processes must ask at the same place."""
+    if not launched():
+        return [value]
+    values: list[Value | None] = [None] * dist.get_world_size()
+    try:
+        dist.all_gather_object(values, value)
+    except RuntimeError as error:
+        raise _lost("one of its processes ended early or did not answer") from error
+    return values  # type: ignore[return-value]
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """If this block fails by an InputError on one process, it does on all: they raise the same."""
+    failure: InputError | None = None
+    try:
+        yield
+    except InputError as error:
+        failure = error
+    for failed in gathered(failure):
+        if failed is not None:
+            raise failed
+
+
+def check_same(what: str, value: object) -> None:
+    """Raises InputError on every process where `value` is not the same on all of them."""
+    if any(other != value for other in gathered(value)):
+        raise InputError(
+            what, "not the same on all processes", "Give every machine the same files and flags"
+        )
+
+
+@cache
+def _rendezvous() -> tuple[Store, int, int]:
+    """Where processes leave messages, this one's rank, and how many there are."""
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, processes = next(rendezvous("env://"))
+    return store, rank, processes
+
+
+def _raise_ended(signum: int, frame: FrameType | None) -> NoReturn:
+    raise _lost("one of its processes ended early, or the whole run was ended")
