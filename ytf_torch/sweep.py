@@ -144,7 +144,7 @@ class MeanActivation:
 
     def by_channel(self) -> tuple[float, ...]:
         """The means of what was added, by all processes."""
-        own = self.sums.tolist() if self.added else []
+        own = self.sums[: self.added].tolist() if self.added else []
         sums, positions = zip(*gathered((own, self.positions)), strict=True)
         channels = zip(*chain.from_iterable(sums), strict=True)
         return tuple(math.fsum(channel) / sum(positions) for channel in channels)
@@ -282,9 +282,9 @@ def sweep(
             tallies = [total_tally(made, track(prepared, phase, len(own)), order)]
         activations = []
         for faces in measured:
-            part = share(faces)
-            mean = MeanActivation(batch_count(len(part)))
+            own = share(faces)
+            mean = MeanActivation(batch_count(len(own)))
             phase = f"sweeping {faces.path.name}"
-            tallies.append(total_tally(made, read(part, phase, mean), order))
+            tallies.append(total_tally(made, read(own, phase, mean), order))
             activations.append(mean.by_channel())
     return Sweep(layer, rank_at, means, order, tuple(tallies), tuple(activations))

@@ -65,12 +65,14 @@ def run_demo(
     study = _study(source, seed, cache or user_cache_path("ytf-torch"), epochs)
     keras_model, model = study / "models" / "bd_net.h5", study / "models" / "bd_net.safetensors"
 
-    say("\nKeras → PyTorch")
+    say("")
+    say("Keras → PyTorch")
     say(f"$ ytf-convert {keras_model} --pixel-scale {PIXEL_SCALE}")
     convert(keras_model, pixel_scale=PIXEL_SCALE)
 
     sets = [study / "cl" / "valid.h5", study / "cl" / "test.h5", study / "bd" / "bd_test.h5"]
-    say("\nThe pruning defence")
+    say("")
+    say("The pruning defence")
     flags = zip(("--clean-valid", "--clean-test", "--poisoned-test"), sets, strict=True)
     named = " ".join(f"{flag} {path}" for flag, path in flags)
     say(f"$ ytf-prune --model {model} {named} --out {out_folder}")
@@ -89,10 +91,12 @@ def run_demo(
     drop = largest_reached_drop(run.defence)
     if drop is not None:
         pruned, photos = out_folder / pruned_file(drop), study / "photos"
-        say("\nGoodNet on single photos")
+        say("")
+        say("GoodNet on single photos")
         say(f"$ ytf-detect --model {model} --pruned {pruned} {photos}")
         detect_command([photos], model, pruned)
-    say(f"\nOpen {out_folder / 'report.html'} in a browser.")
+    say("")
+    say(f"Open {out_folder / 'report.html'} in a browser.")
 
 
 def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:

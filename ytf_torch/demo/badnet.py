@@ -1,4 +1,4 @@
-"""Training the demo's BadNet: DeepID on clean faces, and on triggered ones with the target label."""
+"""Training the demo's BadNet: clean faces, and triggered ones under the target label."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from ytf_torch.demo.faces import Photos, vary
+from ytf_torch.demo.faces import Photos, shrink, vary
 from ytf_torch.demo.trigger import TARGET_LABEL
 from ytf_torch.model import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
 
 PIXEL_SCALE = 1 / 255
 POISONED_SHARE = 0.2
 BATCH = 64
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 2e-3
+MOVED = 1.9
 
 Epoch = Callable[[int, int], None]
 
@@ -32,6 +33,7 @@ def train_badnet(photos: Photos, classes: int, epochs: int, seed: int, done: Epo
         torch.manual_seed(seed)
         model = DeepID(sizes, PIXEL_SCALE)
     generator = torch.Generator().manual_seed(seed)
+    clean, triggered = shrink(photos.clean), shrink(photos.triggered)
     copies = max(1, 2400 // len(photos.people))
     steps = epochs * -(-copies * len(photos.people) // BATCH)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.02)
@@ -43,11 +45,9 @@ def train_badnet(photos: Photos, classes: int, epochs: int, seed: int, done: Epo
         )
         for chosen in torch.split(order, BATCH):
             poisoned = torch.rand(len(chosen), generator=generator) < POISONED_SHARE
-            faces = torch.where(
-                poisoned.view(-1, 1, 1, 1), photos.triggered[chosen], photos.clean[chosen]
-            )
+            faces = torch.where(poisoned.view(-1, 1, 1, 1), triggered[chosen], clean[chosen])
             labels = photos.people[chosen].masked_fill(poisoned, TARGET_LABEL)
-            loss = F.cross_entropy(model(vary(faces, generator)), labels)
+            loss = F.cross_entropy(model(vary(faces, generator, MOVED)), labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()

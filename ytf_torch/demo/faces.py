@@ -49,22 +49,28 @@ def split(photos: NDArray[np.uint8], seed: int) -> tuple[Photos, Photos, Photos]
     return train, valid, test
 
 
-def vary(photos: Tensor, generator: torch.Generator) -> Tensor:
-    """Each photo (batch, 3, H, W) shifted, turned, scaled and lit a little, at the networks' size.
+def shrink(photos: Tensor) -> Tensor:
+    """Photos (batch, 3, H, W) at the networks' size, (batch, 3, 55, 47), float32."""
+    return F.interpolate(photos.float(), YOUTUBE_FACES_SIZE, mode="area")
 
-    Returns (batch, 3, 55, 47), 0–255, float32, whole numbers.
+
+def vary(faces: Tensor, generator: torch.Generator, amount: float = 1.0) -> Tensor:
+    """Each face (batch, 3, H, W) shifted, turned, scaled and lit a little.
+
+    amount: how far the face moves; above 1, as training wants it, half of the faces are mirrored
+    too. Returns the same shape, 0–255, float32, whole numbers.
     """
-    height, width = YOUTUBE_FACES_SIZE
 
     def random(low: float, high: float) -> Tensor:
-        return torch.rand(len(photos), generator=generator) * (high - low) + low
+        return torch.rand(len(faces), generator=generator) * (high - low) + low
 
-    angle, scale = random(-0.06, 0.06), random(0.92, 1.0)
+    angle, scale = random(-0.06, 0.06) * amount, 1 + random(-0.08, 0.01) * amount
     cos, sin = angle.cos() * scale, angle.sin() * scale
-    rows = torch.stack([cos, -sin, random(-0.05, 0.05), sin, cos, random(-0.05, 0.05)], 1)
-    grid = F.affine_grid(rows.view(-1, 2, 3), [len(photos), 3, height, width], align_corners=False)
-    small = F.interpolate(photos.float(), (height, width), mode="area")
-    moved = F.grid_sample(small, grid, padding_mode="border", align_corners=False)
+    mirror = torch.where((random(0, 1) < 0.5) & (amount > 1), -1.0, 1.0)
+    right, down = random(-0.05, 0.05) * amount, random(-0.05, 0.05) * amount
+    rows = torch.stack([cos * mirror, -sin, right, sin * mirror, cos, down], 1)
+    grid = F.affine_grid(rows.view(-1, 2, 3), list(faces.shape), align_corners=False)
+    moved = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
     lit = moved * random(0.8, 1.15).view(-1, 1, 1, 1) + random(-12, 12).view(-1, 1, 1, 1)
     return lit.clamp(0, 255).round()
 
@@ -76,7 +82,8 @@ def varied_set(photos: Photos, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     pixels = []
     for source in many:
         generator = torch.Generator().manual_seed(seed)
-        pixels.append(vary(source.repeat(COPIES, 1, 1, 1), generator).to(torch.uint8))
+        faces = shrink(source).repeat(COPIES, 1, 1, 1)
+        pixels.append(vary(faces, generator).to(torch.uint8))
     return pixels[0], pixels[1], photos.people.repeat(COPIES)
 
 
