@@ -46,7 +46,7 @@ class FacesInMemory(FaceSet):
     def batches(self, size: int = BATCH_SIZE) -> Iterator[FaceBatch]:  # type: ignore[override]
         labels = torch.from_numpy(self.labels)
         own = self.pixels[self.first : self.first + len(self)]
-        for pixels, chosen in zip(own.split(size), labels.split(size), strict=True):
+        for pixels, chosen in zip(torch.split(own, size), torch.split(labels, size), strict=True):
             yield FaceBatch(pixels, chosen)
 
 

@@ -42,10 +42,14 @@ def seconds_of(work: Callable[[], object], factor: float = 1.0) -> Contestant:
     return timed
 
 
-def take_turns(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, Times]:
-    """Every contestant once, uncounted, to warm up; then all of them in every round."""
+def warm_up(contestants: Mapping[str, Contestant]) -> None:
+    """Run every contestant once, uncounted."""
     for contestant in contestants.values():
         contestant()
+
+
+def take_turns(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, Times]:
+    """All contestants one after the other, in every round."""
     found: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, contestant in contestants.items():

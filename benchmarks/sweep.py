@@ -36,7 +36,7 @@ from benchmarks.lab_files import (
     repeated,
 )
 from benchmarks.process_cost import process_cost
-from benchmarks.stopwatch import Contestant, PhaseTimes, Times, seconds_of, take_turns
+from benchmarks.stopwatch import Contestant, PhaseTimes, Times, seconds_of, take_turns, warm_up
 from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
 from ytf_torch.checkpoint import Checkpoint
@@ -101,10 +101,19 @@ def benchmark(
     quick: Annotated[
         bool, typer.Option("--quick", help="A twentieth of the images and one round, to try it.")
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads of each thing measured; 1 where others use the machine as well.",
+            show_default="all cores",
+        ),
+    ] = None,
     results: Annotated[Path, typer.Option(help="Where RESULTS.md and .json go.")] = HERE,
 ) -> None:
     """Measure the sweep side by side with the lab's Keras loop, plain passes and onnxruntime."""
     found = Results()
+    limit_threads(threads or os.cpu_count() or 1)
     rounds = 1 if quick else rounds
     files = make_lab_files(scratch, share=0.05 if quick else 1.0)
     describe(found, files, rounds, quick=quick)
@@ -120,12 +129,19 @@ def benchmark(
     found.write(results)
 
 
+def limit_threads(threads: int) -> None:
+    """So many for PyTorch here, and for everything that is started from here."""
+    torch.set_num_threads(threads)
+    for library in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ[library] = str(threads)
+
+
 def describe(found: Results, files: LabFiles, rounds: int, *, quick: bool) -> None:
     """Say on what machine, with what, this was measured."""
     machine = {
         "processor": processor(),
         "cores": os.cpu_count(),
-        "threads of PyTorch": torch.get_num_threads(),
+        "threads": torch.get_num_threads(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         **{name: installed(name) for name in ("torch", "tensorflow", "tf_keras", "onnxruntime")},
@@ -136,6 +152,7 @@ def describe(found: Results, files: LabFiles, rounds: int, *, quick: bool) -> No
         "# Results",
         "",
         f"`python -m benchmarks.sweep`, {when}: {rounds} rounds in which all take turns, medians.",
+        f"Load of the machine when it began: {os.getloadavg()[0]:.1f}.",
         f"Machine: {', '.join(f'{name} {value}' for name, value in machine.items())}.",
         f"Files: {files.source}.",
     )
@@ -179,7 +196,9 @@ def onnx_pass(model: DeepID, faces: FacesInMemory) -> Callable[[], None]:
         torch.onnx.export(
             model, example, file, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}}
         )
-        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
     def run() -> None:
         for batch in faces.batches(BATCH_SIZE):
@@ -220,6 +239,8 @@ def one_set(
         found.say("", f"onnxruntime is skipped: {error}.")
     if not keras.unavailable:
         contestants[KERAS] = keras_loop
+    warm_up(contestants)
+    phases.clear()
     times = take_turns(contestants, rounds)
     notes = {
         PLAIN: f"extrapolated from {len(some)} images",
@@ -242,7 +263,7 @@ def one_set(
     )
     found.numbers["one_set"] = {name: measured.seconds for name, measured in times.items()}
     found.numbers["keras_steps"] = [vars(step) for step in steps]
-    _phase_table(found, "Phases of the fast sweep", phases[1:])
+    _phase_table(found, "Phases of the fast sweep", phases)
 
 
 def _phase_table(found: Results, title: str, phases: list[dict[str, float]]) -> None:
@@ -349,7 +370,7 @@ def whole_process(found: Results, files: LabFiles, keras: KerasLab, rounds: int)
         "seconds": {name: measured.seconds for name, measured in times.items()},
         "peak_bytes": memory,
     }
-    _phase_table(found, "Phases of ytf-prune, without its start", phases[1:])
+    _phase_table(found, "Phases of ytf-prune, without its start", phases)
 
 
 def _set_paths(files: LabFiles) -> tuple[Path, Path, Path]:
