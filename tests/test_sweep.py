@@ -9,13 +9,13 @@ import torch
 
 from tests.keras_files import SMALL, random_images, write_faces
 from ytf_torch.checkpoint import Checkpoint
-from ytf_torch.defence import FaceSets, pruned_checkpoint, run_defence
+from ytf_torch.defence import ENGINES, FaceSets, pruned_checkpoint, run_defence
 from ytf_torch.errors import InputError
-from ytf_torch.faces import FaceSet, open_faces
+from ytf_torch.faces import BATCH_SIZE, FaceSet, open_faces
 from ytf_torch.goodnet import GoodNet
 from ytf_torch.masking import bake_mask
 from ytf_torch.model import DeepID
-from ytf_torch.sweep import sweep
+from ytf_torch.sweep import MakeEngine, MeanActivation, sweep, whole_batch
 
 IMAGES = 70
 
@@ -121,3 +121,44 @@ def test_activations_that_overflow_are_refused(checkpoint: Checkpoint, sets: Fac
             checkpoint.model.get_submodule(name).weight.fill_(1e30)
     with pytest.raises(InputError, match="not finite"):
         sweep(checkpoint.model, sets.clean_valid)
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+def test_what_is_kept_of_the_validation_set_is_bounded_and_changes_nothing(
+    checkpoint: Checkpoint, sets: FaceSets, engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
+    monkeypatch.setattr("ytf_torch.sweep.CACHE_BYTES", 1000)
+    assert sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine) == whole
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+@pytest.mark.parametrize("size", [7, 35, 70, 128])
+def test_the_size_of_batches_changes_no_figure(
+    checkpoint: Checkpoint,
+    sets: FaceSets,
+    engine: MakeEngine,
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
+    monkeypatch.setattr(FaceSet.batches, "__defaults__", (size,))
+    monkeypatch.setattr("ytf_torch.sweep.BATCH_SIZE", size)
+    other = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
+    assert (other.order, other.tallies) == (usual.order, usual.tallies)
+
+
+def test_means_are_exact_where_plain_sums_lose_all() -> None:
+    mean = MeanActivation(batches=4)
+    for value in (1e30, 1.0, -1e30):
+        mean.add(torch.full((2, 1, 1, 1), value, dtype=torch.float64))
+    assert mean.by_channel() == (2 / 6,)
+
+
+def test_copies_of_the_last_image_fill_a_batch() -> None:
+    pixels = torch.arange(3 * 2).view(3, 1, 1, 2).to(torch.uint8)
+    filled = whole_batch(pixels)
+    assert len(filled) == BATCH_SIZE
+    assert torch.equal(filled[:3], pixels)
+    assert (filled[3:] == pixels[2]).all()
+    assert torch.equal(whole_batch(filled), filled)

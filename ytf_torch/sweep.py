@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Protocol, TypeVar
 
 import torch
@@ -128,21 +128,30 @@ class MeanActivation:
     Each batch is summed in float64 and the sums are added exactly, so their order cannot matter.
     """
 
-    def __init__(self) -> None:
-        self.sums: list[Tensor] = []
-        self.positions = 0
+    def __init__(self, batches: int) -> None:
+        """batches: how many there will be at most."""
+        # One tensor: small ones kept between large short-lived ones break up the memory.
+        self.sums = torch.zeros((0, 0))
+        self.batches, self.added, self.positions = batches, 0, 0
 
     def add(self, output: Tensor) -> None:
         """output: (batch, channels, H, W)."""
+        if not self.added:
+            self.sums = output.new_zeros((self.batches, output.shape[1]), dtype=torch.float64)
+        self.sums[self.added] = output.double().sum((0, 2, 3))
+        self.added += 1
         self.positions += output[:, 0].numel()
-        self.sums.append(output.double().sum((0, 2, 3)))
 
     def by_channel(self) -> tuple[float, ...]:
         """The means of what was added, by all processes."""
-        own = torch.stack(self.sums).tolist() if self.sums else []
-        sums, positions = zip(*gathered((own, self.positions)), strict=True)
+        sums, positions = zip(*gathered((self.sums.tolist(), self.positions)), strict=True)
         channels = zip(*chain.from_iterable(sums), strict=True)
         return tuple(math.fsum(channel) / sum(positions) for channel in channels)
+
+
+def batch_count(images: int) -> int:
+    """How many batches so many images make."""
+    return -(-images // BATCH_SIZE)
 
 
 def whole_batch(pixels: Tensor) -> Tensor:
@@ -167,48 +176,58 @@ def observed(
         yield Prepared(prepared, placed.labels)
 
 
-def kept(batches: Iterable[Prepared]) -> list[Prepared] | None:
-    """All batches, if they take no more than CACHE_BYTES; all are taken from the iterator."""
+def kept(batches: Iterable[Prepared], images: int) -> list[Prepared] | None:
+    """All batches of a set of so many images, or None where they take more than CACHE_BYTES; all
+    are taken from the iterator.
+
+    They lie in one tensor: pieces kept one by one would leave the memory between them unusable.
+    """
     found: list[Prepared] | None = []
-    size = 0
     for batch in batches:
-        size += batch.tensor.nbytes
-        if size > CACHE_BYTES:
-            found = None
+        rows = len(batch.tensor)
+        if not found:
+            capacity = batch_count(images) * rows
+            if batch.tensor.nbytes // rows * capacity > CACHE_BYTES:
+                found = None
+            else:
+                room = _room_like(batch.tensor, capacity)
         if found is not None:
-            found.append(batch)
+            place = room[len(found) * rows : (len(found) + 1) * rows]
+            found.append(Prepared(place.copy_(batch.tensor), batch.labels))
     return found
 
 
 def grouped(batches: Iterable[Prepared], images: int) -> Iterator[Prepared]:
-    """Put batches together until each group has at least `images` images; the last may not."""
-    waiting: list[Prepared] = []
-    for batch in batches:
-        waiting.append(batch)
-        if sum(len(batch.labels) for batch in waiting) >= images:
-            yield _joined(waiting)
-            waiting = []
-    if waiting:
-        yield _joined(waiting)
+    """Put batches together, so many images in a group; the last may have fewer.
+
+    A group's tensor is overwritten when the next one is asked for.
+    """
+    remaining, room = iter(batches), None
+    while waiting := list(islice(remaining, batch_count(images))):
+        if len(waiting) == 1:
+            yield waiting[0]
+            continue
+        rows = sum(len(batch.tensor) for batch in waiting)
+        room = _room_like(waiting[0].tensor, rows) if room is None else room[:rows]
+        torch.cat([batch.tensor for batch in waiting], out=room)
+        yield Prepared(room, torch.cat([batch.labels for batch in waiting]))
 
 
-def _joined(batches: list[Prepared]) -> Prepared:
-    if len(batches) == 1:
-        return batches[0]
-    tensors, labels = ([getattr(b, name) for b in batches] for name in ("tensor", "labels"))
-    return Prepared(torch.cat(tensors), torch.cat(labels))
+def _room_like(batch: Tensor, rows: int) -> Tensor:
+    """An empty tensor of so many rows, laid out in memory as `batch` is."""
+    return batch.new_empty_strided((rows, *batch.shape[1:]), batch.stride())
 
 
 def tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]) -> Tally:
     """How prepared images fare while the channels of `order` are masked one by one."""
-    images, counts = 0, []
+    images, counts = 0, torch.zeros((), dtype=torch.int64)
     for group in grouped(batches, engine.group):
         predictions = engine.predictions(group.tensor, order)[:, : len(group.labels)]
-        counts.append(count_answers(predictions, group.labels))
+        counts = count_answers(predictions, group.labels) + counts
         images += len(group.labels)
-    if not counts:
+    if not images:
         return Tally.empty(len(order))
-    return Tally.of_counts(images, torch.stack(counts).sum(0))
+    return Tally.of_counts(images, counts)
 
 
 def total_tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]) -> Tally:
@@ -248,9 +267,9 @@ def sweep(
             return share_of(faces, max(made.group, BATCH_SIZE))
 
         own = share(clean_valid)
-        ranking = MeanActivation()
+        ranking = MeanActivation(batch_count(len(own)))
         with together():
-            prepared = kept(read(own, "ranking channels", ranking))
+            prepared = kept(read(own, "ranking channels", ranking), len(own))
         means = ranking.by_channel()
         if not all(map(math.isfinite, means)):
             raise InputError(clean_valid.path, "the model's activations on it are not finite")
@@ -258,13 +277,15 @@ def sweep(
 
         phase = f"sweeping {clean_valid.path.name}"
         if prepared is None:
-            tallies = [total_tally(made, read(own, phase, MeanActivation()), order)]
+            again = read(own, phase, MeanActivation(batch_count(len(own))))
+            tallies = [total_tally(made, again, order)]
         else:
             tallies = [total_tally(made, track(prepared, phase, len(own)), order)]
         activations = []
         for faces in measured:
-            mean = MeanActivation()
+            part = share(faces)
+            mean = MeanActivation(batch_count(len(part)))
             phase = f"sweeping {faces.path.name}"
-            tallies.append(total_tally(made, read(share(faces), phase, mean), order))
+            tallies.append(total_tally(made, read(part, phase, mean), order))
             activations.append(mean.by_channel())
     return Sweep(layer, rank_at, means, order, tuple(tallies), tuple(activations))
