@@ -205,6 +205,23 @@ class TestPrune:
         assert (finished / "result.json").read_bytes() == before
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+    def test_engine_and_precision_change_no_clear_answer_and_no_model(
+        self, tmp_path: Path, keras_file: Path, faces: dict[str, Path], finished: Path
+    ) -> None:
+        for number, options in enumerate(
+            [["--engine", "plain"], ["--precision", "float64"], ["--precision", "float32"]]
+        ):
+            folder = tmp_path / f"again{number}"
+            assert prune(keras_file, faces, folder, *options).exit_code == 0
+            names = ["result.json"] if "float64" not in options else []
+            for name in [*names, *(path.name for path in finished.glob("*.safetensors"))]:
+                assert (folder / name).read_bytes() == (finished / name).read_bytes()
+            record, expected = (
+                json.loads((f / "result.json").read_text()) for f in (folder, finished)
+            )
+            assert record["order"] == expected["order"]
+            assert record["steps"] == expected["steps"]
+
     def test_cuda_where_there_is_none(
         self, tmp_path: Path, keras_file: Path, faces: dict[str, Path]
     ) -> None:

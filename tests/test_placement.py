@@ -12,13 +12,15 @@ from ytf_torch import device
 from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import InputError
-from ytf_torch.faces import FaceBatch
+from ytf_torch.faces import BATCH_SIZE, FaceBatch
+from ytf_torch.fast_sweep import LinearEngine, fast_engine
 from ytf_torch.goodnet import GoodNet
 from ytf_torch.masking import ChannelMask
-from ytf_torch.model import DeepID
+from ytf_torch.model import DeepID, rank_points
 from ytf_torch.sweep import PlainEngine
 
 CUDA = torch.device("cuda", 0)
+META = torch.device("meta")
 
 
 @pytest.fixture
@@ -52,6 +54,37 @@ def test_the_plain_engine_never_leaves_the_gpu(
     assert engine.observe(batch.pixels)[0].device == CUDA
     predictions = engine.predictions(batch.pixels, [1, 0, 2])
     assert (predictions.device, predictions.shape) == (CUDA, (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("layer", "rank_at"),
+    [(f"conv_{n}", point) for n in (1, 2, 3, 4) for point in rank_points(f"conv_{n}")],
+)
+def test_the_fast_engine_stays_on_the_models_device(layer: str, rank_at: str) -> None:
+    engine = fast_engine(DeepID(SMALL).to(META), layer, rank_at)
+    pixels = torch.empty(BATCH_SIZE, 3, 55, 47, dtype=torch.uint8, device=META)
+    output, prepared = engine.observe(pixels)
+    assert (output.device, prepared.device) == (META, META)
+    masked = torch.zeros(1, output.shape[1], dtype=torch.bool, device=META)
+    assert engine.logits(prepared, masked).device == META
+
+
+@pytest.mark.parametrize("layer", ["conv_3", "conv_4"])
+@torch.inference_mode()
+def test_a_step_of_the_fast_engine_waits_for_no_value(layer: str) -> None:
+    """A tensor on `meta` has no values: had a step waited for one, it would have raised here."""
+    engine = LinearEngine(DeepID(SMALL).to(META), layer, rank_points(layer)[0])
+    prepared = torch.empty(BATCH_SIZE, SMALL.channels[2], *SMALL.map_sizes["pool_3"], device=META)
+    with pytest.raises(RuntimeError, match="meta tensors"):
+        prepared.sum().item()
+    maps = engine._maps(prepared)
+    sums = engine._sums(prepared, maps)
+    changed = torch.zeros(5, dtype=torch.int64, device=META)
+    values = maps.flatten(2).transpose(0, 1)[0]
+    left = engine._without(sums, changed, values, channel=0)
+    classes, margins = engine._best(engine._hidden(left))
+    assert {t.device for t in (left, classes, margins, engine._rounding(prepared, maps))} == {META}
+    assert len(classes) == 5
 
 
 def test_auto_takes_what_there_is() -> None:

@@ -19,6 +19,8 @@ def resolve_device(name: str) -> torch.device:
     """
     if name not in get_args(DeviceName):
         raise mismatch("--device", "auto, cpu or cuda", name)
+    # By default cuDNN rounds what float32 convolutions read to 10 bits: no parity is left then.
+    torch.backends.cudnn.allow_tf32 = False
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "--device cuda",

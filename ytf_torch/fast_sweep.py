@@ -22,7 +22,7 @@ from ytf_torch.faces import BATCH_SIZE
 from ytf_torch.model import POOLS, TRUNK, DeepID
 from ytf_torch.sweep import SweepEngine
 
-GROUP = 4 * BATCH_SIZE
+GROUP = 8 * BATCH_SIZE
 # In units of one rounding at the sum of absolute terms. Real networks stay below 0.1 of them.
 # Products of equal terms, whose roundings all go one way, can reach 80, so what is allowed is
 # checked on every group: where the plain sweep is further from it than this share of what is
@@ -60,6 +60,10 @@ class SuffixEngine:
         output = self.model.through(TRUNK[:end], self.model.scale(pixels))
         return output, self.model.through(self.unchanging[end:], output)
 
+    def _maps(self, prepared: Tensor) -> Tensor:
+        """The maps (batch, channels, H, W) in which a masked channel is zero."""
+        return self.model.conv_4(prepared) if self.layer == "conv_4" else prepared
+
     def logits(self, prepared: Tensor, masked: Tensor) -> Tensor:
         """Logits (batch, classes) where `masked` (batch or 1, channels) is True at what is off."""
         channels = masked[:, :, None, None]
@@ -71,7 +75,7 @@ class SuffixEngine:
     def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
         """See SweepEngine."""
         rank = _rank(order, prepared.device)
-        alive = _alive(prepared)
+        alive = _alive(self._maps(prepared))
         rows = [self.logits(prepared, rank[None] < 0).argmax(1)]
         for step, channel in enumerate(order, start=1):
             changed = alive[channel]
@@ -145,7 +149,7 @@ class LinearEngine(SuffixEngine):
         Works on the (step, image) pairs at which anything changes, in order of steps; where a
         channel is zero on an image, the image's class stays the one of its last pair.
         """
-        maps = self.model.conv_4(prepared) if self.layer == "conv_4" else prepared
+        maps = self._maps(prepared)
         steps, images, counts = _changes(maps, order)
         channels = maps.flatten(2).transpose(0, 1).contiguous()
         sums = self._sums(prepared, maps)
@@ -155,10 +159,7 @@ class LinearEngine(SuffixEngine):
             if count:
                 changed = images[start : start + count]
                 start += count
-                kept = sums.index_select(0, changed)
-                values = channels[channel].index_select(0, changed)
-                left = torch.addmm(kept, values, self.contributions[channel], alpha=-1)
-                sums.index_copy_(0, changed, left)
+                left = self._without(sums, changed, channels[channel], channel)
                 found.append(self._best(self._hidden(left)))
         classes, margins = (torch.cat(parts) for parts in zip(*found, strict=True))
         allowed = self._rounding(prepared, maps)[images]
@@ -178,6 +179,14 @@ class LinearEngine(SuffixEngine):
         latest = images.new_zeros((len(order) + 1, len(prepared)))
         latest[steps, images] = torch.arange(len(images), device=images.device)
         return classes[latest.cummax(0).values]
+
+    def _without(self, sums: Tensor, images: Tensor, values: Tensor, channel: int) -> Tensor:
+        """Take a channel, whose maps are `values` (batch, positions), off the sums of `images` in
+        place; the sums of these images, (images, units)."""
+        kept, values = sums.index_select(0, images), values.index_select(0, images)
+        left = torch.addmm(kept, values, self.contributions[channel], alpha=-1)
+        sums.index_copy_(0, images, left)
+        return left
 
     def _best(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """The best class (batch,) and how far its logit is above the second best."""

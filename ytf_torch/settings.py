@@ -48,6 +48,7 @@ class PruneSettings(BaseModel):
     rank_at: RankPoint = Field(default="pool_3")
     device: DeviceName = "auto"
     engine: Literal["fast", "plain"] = "fast"
+    precision: Literal["float32", "float64"] | None = None
     pixel_scale: float | None = None
 
     @field_validator("pixel_scale", mode="before")

@@ -131,7 +131,7 @@ class MeanActivation:
     def __init__(self, batches: int) -> None:
         """batches: how many there will be at most."""
         # One tensor: small ones kept between large short-lived ones break up the memory.
-        self.sums = torch.zeros(())
+        self.sums = torch.zeros((0, 0))
         self.batches, self.added, self.positions = batches, 0, 0
 
     def add(self, output: Tensor) -> None:
@@ -144,8 +144,7 @@ class MeanActivation:
 
     def by_channel(self) -> tuple[float, ...]:
         """The means of what was added, by all processes."""
-        own = self.sums[: self.added].tolist() if self.added else []
-        sums, positions = zip(*gathered((own, self.positions)), strict=True)
+        sums, positions = zip(*gathered((self.sums.tolist(), self.positions)), strict=True)
         channels = zip(*chain.from_iterable(sums), strict=True)
         return tuple(math.fsum(channel) / sum(positions) for channel in channels)
 
@@ -226,7 +225,9 @@ def tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]
         predictions = engine.predictions(group.tensor, order)[:, : len(group.labels)]
         counts = count_answers(predictions, group.labels) + counts
         images += len(group.labels)
-    return Tally.of_counts(images, counts) if images else Tally.empty(len(order))
+    if not images:
+        return Tally.empty(len(order))
+    return Tally.of_counts(images, counts)
 
 
 def total_tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]) -> Tally:
@@ -266,8 +267,7 @@ def sweep(
             return share_of(faces, max(made.group, BATCH_SIZE))
 
         own = share(clean_valid)
-        batches = batch_count(len(own))
-        ranking = MeanActivation(batches)
+        ranking = MeanActivation(batch_count(len(own)))
         with together():
             prepared = kept(read(own, "ranking channels", ranking), len(own))
         means = ranking.by_channel()
@@ -277,14 +277,15 @@ def sweep(
 
         phase = f"sweeping {clean_valid.path.name}"
         if prepared is None:
-            tallies = [total_tally(made, read(own, phase, MeanActivation(batches)), order)]
+            again = read(own, phase, MeanActivation(batch_count(len(own))))
+            tallies = [total_tally(made, again, order)]
         else:
             tallies = [total_tally(made, track(prepared, phase, len(own)), order)]
         activations = []
         for faces in measured:
-            own = share(faces)
-            mean = MeanActivation(batch_count(len(own)))
+            part = share(faces)
+            mean = MeanActivation(batch_count(len(part)))
             phase = f"sweeping {faces.path.name}"
-            tallies.append(total_tally(made, read(own, phase, mean), order))
+            tallies.append(total_tally(made, read(part, phase, mean), order))
             activations.append(mean.by_channel())
     return Sweep(layer, rank_at, means, order, tuple(tallies), tuple(activations))

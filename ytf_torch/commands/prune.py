@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.table import Table
 
@@ -61,6 +64,14 @@ def prune(
             show_default="fast",
         ),
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="float32 or float64. Parity with Keras is judged in the model's own; in another, "
+            "near ties may fall otherwise. Saved models keep their own.",
+            show_default="the model's own",
+        ),
+    ] = None,
     pixel_scale: Annotated[
         str | None,
         typer.Option(
@@ -90,6 +101,7 @@ def prune(
         "rank_at": rank_at,
         "device": device,
         "engine": engine,
+        "precision": precision,
         "pixel_scale": pixel_scale,
         "out": out_folder,
     }
@@ -112,10 +124,13 @@ def run_prune(settings: PruneSettings) -> Run:
         check_same(
             "the model, the face sets or the settings", fingerprint(checkpoint, sets, settings)
         )
-        checkpoint.model.to(device)
+        precision = checkpoint.model.dtype
+        if settings.precision is not None:
+            precision = getattr(torch, settings.precision)
+        computing = copy.deepcopy(checkpoint.model).to(device, precision)
         with progress_bars() as track:
             defence = run_defence(
-                checkpoint,
+                replace(checkpoint, model=computing),
                 sets,
                 settings.drops,
                 settings.layer,
@@ -126,7 +141,7 @@ def run_prune(settings: PruneSettings) -> Run:
         names = tuple(str(path) for path in settings.poisoned_test)
         run = Run(checkpoint, defence, device.type, names)
         if is_first():
-            exhibits = gather_exhibits(checkpoint.model, sets, defence)
+            exhibits = gather_exhibits(computing, sets, defence)
             with whole_folder(settings.out) as folder:
                 write_run(run, settings, exhibits, folder)
             print_result(run, settings.out)
