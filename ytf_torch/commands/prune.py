@@ -166,7 +166,7 @@ def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
 
 def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings) -> object:
     """What has to be the same on all processes of a run, without the pixels."""
-    decisive = settings.model_dump(include={"drops", "layer", "rank_at", "engine"})
+    decisive = settings.model_dump(include={"drops", "layer", "rank_at", "engine", "precision"})
     labels = [
         sha256(faces.labels.tobytes()).hexdigest() for faces in (sets.clean_valid, *sets.measured)
     ]
