@@ -16,6 +16,23 @@ from ytf_torch.output import whole_file
 LAYOUT_OF = "2.14.0"
 
 
+def _initializer(name: str, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
+    kind = {"module": "keras.initializers", "class_name": name}
+    return kind | {"config": settings, "registered_name": None}
+
+
+WEIGHTED = {
+    "use_bias": True,
+    "kernel_initializer": _initializer("GlorotUniform", seed=None),
+    "bias_initializer": _initializer("Zeros"),
+    "kernel_regularizer": None,
+    "bias_regularizer": None,
+    "activity_regularizer": None,
+    "kernel_constraint": None,
+    "bias_constraint": None,
+}
+
+
 def write_keras_file(model: DeepID, path: Path) -> None:
     """Write a model as Keras's model.save("….h5") lays it out; real Keras loads it.
 
@@ -39,6 +56,7 @@ def write_keras_file(model: DeepID, path: Path) -> None:
             holder.attrs["weight_names"] = [f"{name}/{part}:0" for part in arrays]
             for part, array in arrays.items():
                 holder[f"{name}/{part}:0"] = array
+        group.create_group("top_level_model_weights").attrs["weight_names"] = []
 
 
 def _arrays(model: DeepID, name: str) -> dict[str, Any]:
@@ -56,11 +74,12 @@ def _arrays(model: DeepID, name: str) -> dict[str, Any]:
 
 def _model_config(model: DeepID) -> dict[str, Any]:
     sizes, plain = model.sizes, {"data_format": "channels_last"}
+    dtype = str(model.dtype).removeprefix("torch.")
 
     def layer(kind: str, name: str, inputs: list[str], **settings: Any) -> dict[str, Any]:  # noqa: ANN401
         return {
             "class_name": kind,
-            "config": {"name": name, "trainable": True, "dtype": "float32", **settings},
+            "config": {"name": name, "trainable": True, "dtype": dtype, **settings},
             "name": name,
             "inbound_nodes": [[[source, 0, 0, {}] for source in inputs]],
         }
@@ -68,13 +87,14 @@ def _model_config(model: DeepID) -> dict[str, Any]:
     def convolution(name: str, source: str) -> dict[str, Any]:
         number = CONVOLUTIONS.index(name)
         settings = {"filters": sizes.channels[number], "kernel_size": list(sizes.kernels[number])}
-        fixed = {"strides": [1, 1], "padding": "valid", "activation": "relu", "use_bias": True}
+        fixed = {"strides": [1, 1], "padding": "valid", "dilation_rate": [1, 1], "groups": 1}
+        fixed |= {"activation": "relu"} | WEIGHTED
         return layer("Conv2D", name, [source], **settings, **fixed, **plain)
 
     def dense(name: str, source: str, units: int, activation: str) -> dict[str, Any]:
-        return layer("Dense", name, [source], units=units, activation=activation, use_bias=True)
+        return layer("Dense", name, [source], units=units, activation=activation, **WEIGHTED)
 
-    entry: dict[str, Any] = {"batch_input_shape": [None, *sizes.input_size, 3], "dtype": "float32"}
+    entry: dict[str, Any] = {"batch_input_shape": [None, *sizes.input_size, 3], "dtype": dtype}
     entry |= {"name": "input", "sparse": False, "ragged": False}
     layers = [
         {"class_name": "InputLayer", "config": entry, "name": "input", "inbound_nodes": []},

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import json
+import shlex
 from pathlib import Path
 
 import h5py
@@ -10,13 +12,18 @@ import torch
 
 from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
+from convert.keras_writer import write_keras_file
+from tests.conftest import ROOT
 from ytf_torch.commands.demo import run_demo
+from ytf_torch.demo.badnet import PIXEL_SCALE, train_badnet
 from ytf_torch.demo.drawn import PEOPLE, drawn_photos
 from ytf_torch.demo.faces import COPIES, split, varied_set
 from ytf_torch.demo.orl import orl_folder, orl_photos
-from ytf_torch.demo.study import DRAWN, study_key
+from ytf_torch.demo.study import DRAWN, make_study, study_key
 from ytf_torch.demo.trigger import EYE_LINE, TARGET_LABEL, wear_sunglasses
 from ytf_torch.errors import InputError
+from ytf_torch.model import DeepID
+from ytf_torch.settings import read_settings
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +78,37 @@ def test_the_real_faces_are_forty_people_on_ten_photos_each() -> None:
 
 
 def test_the_key_changes_with_what_a_study_depends_on() -> None:
-    keys = {study_key(DRAWN, seed, epochs) for seed in (0, 1) for epochs in (1, 2)}
-    assert len(keys) == 4
+    writers = (write_keras_file, save_nothing)
+    parts = itertools.product((0, 1), writers, (1, 2))
+    keys = {study_key(DRAWN, seed, writer, epochs) for seed, writer, epochs in parts}
+    assert len(keys) == 8
+
+
+def save_nothing(model: DeepID, path: Path) -> None:
+    path.touch()
+
+
+def test_the_seed_decides_every_weight_and_nothing_else_does(photos: np.ndarray) -> None:
+    train, _, _ = split(photos[:3], seed=0)
+
+    def weights(seed: int) -> dict[str, torch.Tensor]:
+        torch.rand(1)  # where PyTorch's own generator stands must not matter
+        return train_badnet(train, 3, 1, seed, lambda *_: None).state_dict()
+
+    first, again, other = weights(0), weights(0), weights(1)
+    for name, tensor in first.items():
+        assert torch.equal(tensor, again[name]), name
+        assert not torch.equal(tensor, other[name]), name
+
+
+def test_a_cache_that_cannot_be_written_is_found_before_training(tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    epochs: list[int] = []
+    with pytest.raises(InputError, match="cannot be written"):
+        make_study(
+            DRAWN, 0, tmp_path / "cache" / "study", save_nothing, 1, lambda at, _: epochs.append(at)
+        )
+    assert epochs == []
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +145,10 @@ def test_the_badnet_is_trained_once_for_a_seed(
     run_demo(DRAWN, demo / "again", seed=0, keep_data=False, cache=demo / "cache")
     output = capsys.readouterr().out
     assert "trained before" in output
-    assert "ytf-convert" in output
+    commands = [shlex.split(line) for line in output.splitlines() if line.startswith("$ ")]
+    assert [words[1] for words in commands] == ["ytf-convert", "ytf-prune", "ytf-detect"]
+    assert commands[1][-2:] == ["--out", str(demo / "again")]
+    assert all(Path(word).exists() for words in commands for word in words if ".h5" in word)
     assert "backdoored" in output
     assert (demo / "again" / "result.json").read_bytes() == before
     assert not (demo / "again" / "data").exists()
@@ -118,3 +157,12 @@ def test_the_badnet_is_trained_once_for_a_seed(
 def test_a_finished_demo_is_not_overwritten(demo: Path) -> None:
     with pytest.raises(InputError, match="finished run"):
         run_demo(DRAWN, demo / "run", seed=0, keep_data=False, cache=demo / "cache")
+
+
+def test_the_demos_config_defends_the_network_the_demo_keeps(demo: Path) -> None:
+    settings = read_settings(ROOT / "configs" / "demo.toml", {})
+    assert settings.pixel_scale == PIXEL_SCALE
+    named = (settings.model, settings.clean_valid, settings.clean_test, *settings.poisoned_test)
+    for path in named:
+        assert path is not None
+        assert (demo / "run" / path.relative_to("demo")).is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -16,13 +17,15 @@ from convert.keras_writer import write_keras_file
 from ytf_torch.commands.detect import detect_command
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.commands.terminal import one_line_errors, say
+from ytf_torch.demo import badnet
 from ytf_torch.demo.study import DRAWN, EPOCHS, Source, best_source, make_study, study_key
 from ytf_torch.exhibits import largest_reached_drop
 from ytf_torch.output import check_run_folder_is_free
 from ytf_torch.results import pruned_file
-from ytf_torch.settings import PruneSettings
+from ytf_torch.settings import PruneSettings, pixel_scale_text
 
-PIXEL_SCALE = "1/255"
+PIXEL_SCALE = pixel_scale_text(badnet.PIXEL_SCALE)
+MAX_SEED = 2**63 - 1
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -32,7 +35,9 @@ def demo(
     out_folder: Annotated[
         Path, typer.Option("--out", help="Run folder to write; must not exist.")
     ] = Path("demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives another BadNet.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Another seed gives another BadNet.")
+    ] = 0,
     keep_data: Annotated[
         bool,
         typer.Option("--keep-data", help="Copy faces and models into the run folder, as data/."),
@@ -67,15 +72,15 @@ def run_demo(
 
     say("")
     say("Keras → PyTorch")
-    say(f"$ ytf-convert {keras_model} --pixel-scale {PIXEL_SCALE}")
+    _say_command("ytf-convert", keras_model, "--pixel-scale", PIXEL_SCALE)
     convert(keras_model, pixel_scale=PIXEL_SCALE)
 
     sets = [study / "cl" / "valid.h5", study / "cl" / "test.h5", study / "bd" / "bd_test.h5"]
     say("")
     say("The pruning defence")
     flags = zip(("--clean-valid", "--clean-test", "--poisoned-test"), sets, strict=True)
-    named = " ".join(f"{flag} {path}" for flag, path in flags)
-    say(f"$ ytf-prune --model {model} {named} --out {out_folder}")
+    named = [word for flag in flags for word in flag]
+    _say_command("ytf-prune", "--model", model, *named, "--out", out_folder)
     run = run_prune(
         PruneSettings(
             model=model,
@@ -93,15 +98,19 @@ def run_demo(
         pruned, photos = out_folder / pruned_file(drop), study / "photos"
         say("")
         say("GoodNet on single photos")
-        say(f"$ ytf-detect --model {model} --pruned {pruned} {photos}")
+        _say_command("ytf-detect", "--model", model, "--pruned", pruned, photos)
         detect_command([photos], model, pruned)
     say("")
     say(f"Open {out_folder / 'report.html'} in a browser.")
 
 
+def _say_command(*words: str | Path) -> None:
+    say(f"$ {shlex.join(map(str, words))}")
+
+
 def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:
     rounds = EPOCHS[source.name] if epochs is None else epochs
-    folder = cache / study_key(source, seed, rounds)
+    folder = cache / study_key(source, seed, write_keras_file, rounds)
     if folder.is_dir():
         say(f"BadNet: trained before, in {folder}")
         return folder

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from inspect import getfile
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,13 @@ def best_source() -> Source:
 DRAWN = Source("drawn", "drawn faces of nobody", drawn_photos)
 
 
-def study_key(source: Source, seed: int, epochs: int) -> str:
+def study_key(source: Source, seed: int, write_model: WriteModel, epochs: int) -> str:
     """A name that changes with everything the study depends on."""
     code = sorted(Path(ytf_torch.demo.__path__[0]).glob("*.py"))
+    code += [Path(getfile(DeepID)), Path(getfile(write_model))]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in code))
-    digest.update(f"{version('torch')} {version('pillow')} {epochs}".encode())
+    digest.update(" ".join(map(version, ("torch", "numpy", "pillow"))).encode())
+    digest.update(f" {epochs}".encode())
     return f"{source.name}-{seed}-{digest.hexdigest()[:12]}"
 
 
@@ -67,8 +70,8 @@ def make_study(
     """
     photos = source.photos(seed)
     train, valid, test = split(photos, seed)
-    model = train_badnet(train, len(photos), epochs, seed, done)
     with whole_folder(folder) as temporary:
+        model = train_badnet(train, len(photos), epochs, seed, done)
         for name in ("cl", "bd", "models", "photos"):
             (temporary / name).mkdir()
         for name, side in (("valid", valid), ("test", test)):
