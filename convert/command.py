@@ -91,7 +91,10 @@ def convert(
 
 
 def _check_paths(source: Path, target: Path, *others: Path | None) -> None:
-    used = [path.resolve() for path in (source, target, *others) if path is not None]
+    try:
+        used = [path.resolve() for path in (source, target, *others) if path is not None]
+    except (OSError, RuntimeError) as error:  # pathlib's way to tell of a link to itself
+        raise InputError(source, f"cannot be read ({error})") from error
     if len(set(used)) != len(used):
         raise InputError(target, "the same path is given twice", "Choose another -o or --json")
     if target.is_dir():

@@ -13,8 +13,14 @@ from torch import Tensor
 
 from convert.keras_file import KerasFile, KerasLayer
 from convert.layout import convolution_from_keras, dense_from_keras, flattened_dense_from_keras
-from ytf_torch.checkpoint import Checkpoint, Provenance, check_pixel_scale, tool_version
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.checkpoint import (
+    MAX_NAME_LENGTH,
+    Checkpoint,
+    Provenance,
+    check_pixel_scale,
+    tool_version,
+)
+from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.model import (
     CONVOLUTIONS,
     DENSE,
@@ -77,15 +83,19 @@ def _check_graph(file: KerasFile) -> tuple[int, int]:
     found: dict[str, KerasLayer] = {}
 
     def reached(name: str) -> KerasLayer:
-        if name not in layers:
-            raise InputError(f"{file.path}@model_config", f"a layer {name!r} is used but not there")
-        used.add(name)
-        layer = layers[name]
-        if layer.class_name in IDENTITY_AT_INFERENCE and len(layer.inbound) == 1:
-            if name in layer.inbound:
+        passed: set[str] = set()
+        while True:
+            if name not in layers:
+                problem = f"a layer {name!r} is used but not there"
+                raise InputError(f"{file.path}@model_config", problem)
+            if name in passed:
                 raise InputError(f"{file.path}@model_config", f"{name} reads itself")
-            return reached(layer.inbound[0])
-        return layer
+            used.add(name)
+            passed.add(name)
+            layer = layers[name]
+            if layer.class_name not in IDENTITY_AT_INFERENCE or len(layer.inbound) != 1:
+                return layer
+            name = layer.inbound[0]
 
     def compare(name: str, expected: Expected) -> None:
         layer = reached(name)
@@ -204,9 +214,9 @@ def deepid_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
         pixel_scale=pixel_scale,
         input_shape=sizes.input_shape,
         classes=sizes.classes,
-        source_file=file.path.name,
+        source_file=printable(file.path.name)[:MAX_NAME_LENGTH],
         source_sha256=file.sha256,
-        keras_version=file.keras_version,
+        keras_version=printable(file.keras_version)[:MAX_NAME_LENGTH],
         converter_version=tool_version(),
     )
     return Checkpoint(DeepID.from_state_dict(state, sizes, pixel_scale), provenance)

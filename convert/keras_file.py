@@ -13,15 +13,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.hdf5 import dataset, names_attribute, open_hdf5, read_array, subgroup, text_attribute
+from ytf_torch.hdf5 import (
+    Group,
+    checked_file,
+    dataset,
+    find_group,
+    names_attribute,
+    open_hdf5,
+    read_array,
+    subgroup,
+    text_attribute,
+)
 
-MAX_WEIGHT_BYTES = 2**30
+# The published network has 2.4 MB; conversion holds some six copies at a time, below 1 GB in all.
+MAX_WEIGHT_BYTES = 64 * 2**20
+# The weights, and as much again twice for an optimizer, which is not read.
+MAX_FILE_BYTES = 256 * 2**20
+# The deepest networks that Keras itself ships have some 700.
 MAX_LAYERS = 1000
+# Those have some 2,000.
+MAX_ARRAYS = 3000
+# Classes of Keras that run code, or carry code or a path to it, when Keras loads them.
+CODE_CLASSES = frozenset(
+    {
+        *("Lambda", "function", "__lambda__", "__typespec__"),
+        *("TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"),
+    }
+)
+KERAS_MODULES = ("keras", "tf_keras", "tensorflow")
 FLOATS = (np.float16, np.float32, np.float64)
 
 
@@ -61,52 +84,70 @@ def read_keras_file(path: Path) -> KerasFile:
     Raises InputError, naming the place in the file, where it is not one, is damaged, leads to
     other files, or declares more than MAX_WEIGHT_BYTES of weights.
     """
+    if checked_file(path).stat().st_size > MAX_FILE_BYTES:
+        raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
     with open_hdf5(path) as file:
-        whole_model = "layer_names" not in file.attrs and "layer_names0" not in file.attrs
-        if whole_model and "model_weights" not in file:
-            raise mismatch(
-                path,
-                "a Keras model: `layer_names` at the root, or `model_weights`",
-                f"{len(file)} other entries",
-                "Save it with Keras's model.save('….h5') or save_weights('….h5')",
-            )
-        group = subgroup(file, "model_weights") if whole_model else file
+        names = names_attribute(file, "layer_names")
+        group = file
+        if names is None:
+            group = _model_weights(file)
+            names = names_attribute(group, "layer_names") or []
         config = text_attribute(file, "model_config")
         layers, outputs = (None, ()) if config is None else _graph(config, f"{path}@model_config")
         return KerasFile(
             path=path,
-            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            sha256=_sha256(path),
             keras_version=text_attribute(group, "keras_version")
             or text_attribute(file, "keras_version")
             or "unknown",
-            weights=_weights(group, path),
+            weights=_weights(group, names),
             layers=layers,
             outputs=outputs,
         )
 
 
-def _weights(group: h5py.Group, path: Path) -> dict[str, dict[str, NDArray[np.floating[Any]]]]:
-    names = names_attribute(group, "layer_names") or []
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _model_weights(file: Group) -> Group:
+    group = find_group(file, "model_weights")
+    if group is None:
+        raise mismatch(
+            file.file,
+            "a Keras model: `layer_names` at the root, or `model_weights`",
+            "neither",
+            "Save it with Keras's model.save('….h5') or save_weights('….h5')",
+        )
+    return group
+
+
+def _weights(group: Group, names: list[str]) -> dict[str, dict[str, NDArray[np.floating[Any]]]]:
     if len(names) > MAX_LAYERS:
-        raise mismatch(f"{path}@layer_names", f"at most {MAX_LAYERS} layers", len(names))
+        raise mismatch(f"{group}@layer_names", f"at most {MAX_LAYERS} layers", len(names))
     if len(set(names)) != len(names):
-        raise InputError(f"{path}@layer_names", "a layer is named twice")
+        raise InputError(f"{group}@layer_names", "a layer is named twice")
     weights: dict[str, dict[str, NDArray[np.floating[Any]]]] = {}
-    budget = MAX_WEIGHT_BYTES
+    budget, count = MAX_WEIGHT_BYTES, 0
     for layer in names:
         holder = subgroup(group, layer)
         arrays: dict[str, NDArray[np.floating[Any]]] = {}
-        for weight_name in names_attribute(holder, "weight_names") or []:
+        weight_names = names_attribute(holder, "weight_names") or []
+        count += len(weight_names)
+        if count > MAX_ARRAYS:
+            raise mismatch(f"{holder}@weight_names", f"at most {MAX_ARRAYS} arrays in all", count)
+        for weight_name in weight_names:
             node = dataset(holder, weight_name)
             if node.dtype not in FLOATS:
-                raise mismatch(f"{path}:{node.name}", "float16, float32 or float64", node.dtype)
+                raise mismatch(node, "float16, float32 or float64", node.dtype)
             array = read_array(node, budget)
             budget -= array.nbytes
             key = weight_name.rsplit("/", 1)[-1].split(":")[0]
             if key in arrays:
-                raise InputError(f"{path}:{node.name}", f"{layer} has two weights named {key}")
+                raise InputError(node, f"{layer} has two weights named {key}")
             if not np.isfinite(array).all():
-                raise InputError(f"{path}:{node.name}", "weights that are NaN or infinite")
+                raise InputError(node, "weights that are NaN or infinite")
             arrays[key] = array
         if arrays:
             weights[layer] = arrays
@@ -118,6 +159,7 @@ def _graph(text: str, place: str) -> tuple[tuple[KerasLayer, ...], tuple[str, ..
         model = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise mismatch(place, "JSON", f"damaged text ({type(error).__name__})") from error
+    _check_no_code(model, place)
     try:
         if model["class_name"] not in ("Model", "Functional"):
             raise mismatch(
@@ -131,6 +173,26 @@ def _graph(text: str, place: str) -> tuple[tuple[KerasLayer, ...], tuple[str, ..
     if len({layer.name for layer in layers}) != len(layers):
         raise InputError(place, "a layer is named twice")
     return layers, outputs
+
+
+def _check_no_code(model: object, place: str) -> None:
+    """Nothing in a configuration is ever imported or called; what asks for it is refused by name
+    all the same: Lambda and other carriers of code, custom objects, modules that are not Keras's.
+    """
+    waiting = [model]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            class_name, module = part.get("class_name"), part.get("module")
+            registered = part.get("registered_name")
+            if isinstance(class_name, str) and class_name in CODE_CLASSES:
+                raise InputError(place, f"refused: {class_name}, which can run code of its own")
+            if module is not None and str(module)[:80].split(".")[0] not in KERAS_MODULES:
+                raise InputError(place, f"refused: {class_name} of module {module}, not Keras's")
+            if registered is not None and registered != class_name:
+                raise InputError(place, f"refused: custom object {registered}")
+        if isinstance(part, dict | list):
+            waiting += part.values() if isinstance(part, dict) else part
 
 
 def _layer(entry: dict[str, Any], place: str) -> KerasLayer:

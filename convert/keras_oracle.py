@@ -130,7 +130,15 @@ def _run_keras(
         sizes = json.dumps(asdict(model.sizes) | {"dtype": str(model.dtype).split(".")[1]})
         np.savez(request, input=scaled.transpose(0, 2, 3, 1), sizes=sizes)
         done = subprocess.run(
-            [sys.executable, "-m", "convert.keras_oracle", str(source), str(request), str(answer)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "convert.keras_oracle",
+                str(source),
+                str(request),
+                str(answer),
+            ],
             env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
             capture_output=True,
             text=True,

@@ -119,7 +119,7 @@ def recast(name: str, class_name: str) -> Callable[[Config], None]:
         (rewire("output", "add_1"), "Activation, as DeepID has there, found Add"),
         (rewire("conv_4", "pool_2"), "conv_4|pool_3"),
         (recast("pool_2", "AveragePooling2D"), "found AveragePooling2D pool_2"),
-        (recast("add_1", "Lambda"), "found Lambda add_1"),
+        (recast("add_1", "Lambda"), "refused: Lambda"),
         (recast("add_1", "Concatenate"), "found Concatenate add_1"),
         (
             insert({"class_name": "BatchNormalization", "config": {"name": "bn"}}, "conv_3"),

@@ -38,7 +38,7 @@ def test_the_core_imports_neither_convert_nor_the_commands(path: Path) -> None:
 )
 def test_one_door_reads_hdf5_and_nothing_unpickles(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
-    if path.name != "hdf5.py":
+    if path.name != "hdf5_reader.py":
         writes = source.count('h5py.File(temporary, "w")')
         assert source.count("h5py.File(") == writes
     assert "torch.load" not in source

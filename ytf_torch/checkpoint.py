@@ -21,7 +21,11 @@ from ytf_torch.model import DeepID, DeepIDSizes
 from ytf_torch.output import whole_file
 
 FORMAT = "ytf-torch/1"
-MAX_MODEL_BYTES = 2**30
+# As much as the converter reads, in the widest precision it writes; see convert/keras_file.py.
+MAX_MODEL_BYTES = 128 * 2**20
+# Ours has some 3 kB.
+MAX_HEADER_BYTES = 2**20
+MAX_NAME_LENGTH = 255
 DTYPES = (torch.float32, torch.float64)
 
 
@@ -109,6 +113,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     if checked_file(path).stat().st_size > MAX_MODEL_BYTES:
         raise mismatch(path, f"at most {MAX_MODEL_BYTES:,} bytes", f"{path.stat().st_size:,}")
+    with path.open("rb") as opened:
+        header = int.from_bytes(opened.read(8), "little")
+    if header > MAX_HEADER_BYTES:
+        raise InputError(
+            path,
+            "neither a safetensors file nor a Keras HDF5 file (header too large)",
+            "Convert a Keras model with ytf-convert",
+        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -154,6 +166,14 @@ def _provenance(metadata: dict[str, str], path: Path) -> Provenance:
         place = ".".join(map(str, first["loc"]))
         raise InputError(f"{path}, metadata {place}", first["msg"]) from error
     check_pixel_scale(provenance.pixel_scale, f"{path}, metadata pixel_scale")
+    for field in fields(Provenance):
+        text = getattr(provenance, field.name)
+        if isinstance(text, str) and (len(text) > MAX_NAME_LENGTH or not text.isprintable()):
+            raise mismatch(
+                f"{path}, metadata {field.name}",
+                f"at most {MAX_NAME_LENGTH} printable characters",
+                repr(text[:40]),
+            )
     return provenance
 
 

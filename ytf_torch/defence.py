@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -73,10 +74,7 @@ def parse_drop(text: str) -> Fraction:
 
     Raises InputError for anything but a decimal number above 0 and up to 100.
     """
-    try:
-        drop = Fraction(text) if "/" not in text and "e" not in text.lower() else Fraction(0)
-    except ValueError:
-        drop = Fraction(0)
+    drop = Fraction(text if re.fullmatch(r"[0-9]{1,3}([.][0-9]{1,9})?", text) else 0)
     if not 0 < drop <= 100:
         raise InputError(
             "--drops", f"expected percentage points above 0, such as 2,4,10; found {text}"

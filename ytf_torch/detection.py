@@ -91,4 +91,5 @@ def _faces(inputs: Iterable[Path], model: DeepID) -> Iterator[tuple[str, Tensor]
         except InputError as error:
             yield Unreadable(str(path), str(error))
         except OSError as error:
-            yield Unreadable(str(path), f"{path}: cannot be read ({error.strerror})")
+            problem = InputError(path, f"cannot be read ({error.strerror})")
+            yield Unreadable(str(path), str(problem))

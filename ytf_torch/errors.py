@@ -1,5 +1,8 @@
 """The one kind of error that a user can mend: a clear line, exit status 2, no traceback."""
 
+# Some 20 lines of a terminal. Names in a stranger's file may have megabytes.
+MAX_LINE = 2000
+
 
 def printable(text: object) -> str:
     """`text` with every control or other unprintable character escaped, safe for a terminal."""
@@ -18,7 +21,10 @@ class InputError(Exception):
 
     def __str__(self) -> str:
         where, problem, remedy = self.args
-        return printable(f"{where}: {problem}" + (f". {remedy}" if remedy else ""))
+        line = f"{where}: {problem}" + (f". {remedy}" if remedy else "")
+        if len(line) > MAX_LINE:
+            line = f"{line[: MAX_LINE // 2]} … {line[-MAX_LINE // 2 :]}"
+        return printable(line)
 
 
 def mismatch(where: object, expected: object, found: object, remedy: str = "") -> InputError:

@@ -8,20 +8,19 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.hdf5 import dataset, open_hdf5, read_array
+from ytf_torch.hdf5 import Dataset, dataset, open_hdf5, read_array
 from ytf_torch.read_ahead import read_ahead
 
 BATCH_SIZE = 32
 READ_BYTES = 16 * 2**20
 WHOLE_PIECES_BYTES = 128 * 2**20
-MAX_LABEL_BYTES = 2**30
+MAX_LABEL_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def _placed(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 @contextmanager
-def _open_data(path: Path) -> Iterator[h5py.Dataset]:
+def _open_data(path: Path) -> Iterator[Dataset]:
     with open_hdf5(path) as file:
         yield dataset(file, "data")
 

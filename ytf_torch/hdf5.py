@@ -1,185 +1,278 @@
-"""The one door through which HDF5 files are opened.
+"""The one door through which HDF5 files are read.
 
-A file may come from a stranger, so nothing is read before it has been looked at: every link on
-the way must be a hard link, every dataset must keep its bytes in this very file (CVE-2026-1669),
-and the declared size must be one the caller allows.
+Their bytes are parsed in a process of its own, hdf5_reader.py, which says what is refused and
+why its limits are what they are. Here arrive texts and arrays of numbers, nothing else.
 """
 
 from __future__ import annotations
 
+import atexit
+import json
+import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ytf_torch.errors import InputError, mismatch
 
-MAX_ATTRIBUTE_BYTES = 16 * 2**20
-MAX_NAME_BYTES = 1024
-SAFE_FILTERS = {"gzip", "lzf", "shuffle", "fletcher32"}
-FILTER_NAMES = {
-    h5py.h5z.FILTER_DEFLATE: "gzip",
-    h5py.h5z.FILTER_SHUFFLE: "shuffle",
-    h5py.h5z.FILTER_FLETCHER32: "fletcher32",
-    h5py.h5z.FILTER_LZF: "lzf",
-}
+READER = Path(__file__).with_name("hdf5_reader.py")
+# No filters from elsewhere are loaded, and the reader takes no more than one core.
+READER_SETTINGS = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
+# A list of names that is too long for one attribute of 64 kB is split: name0, name1, …
+MAX_NAME_PARTS = 100
 
 
 def is_hdf5(path: Path) -> bool:
     """Whether the file starts with HDF5's signature."""
+    return _signature(path) == b"\x89HDF\r\n\x1a\n"
+
+
+def _signature(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(8) == b"\x89HDF\r\n\x1a\n"
+        return file.read(8)
+
+
+def check_no_archive(path: Path) -> None:
+    """Raises InputError for a zip, as Keras 3's .keras is one."""
+    if _signature(checked_file(path)).startswith(b"PK\x03\x04"):
+        found = "a zip archive, such as Keras 3's .keras"
+        remedy = "Save it again in Keras with model.save('….h5')"
+        raise mismatch(path, "an HDF5 file", found, remedy)
 
 
 def checked_file(path: Path) -> Path:
     """`path`, if it is a regular file that can be read. Raises InputError otherwise."""
-    if not path.exists():
-        raise InputError(path, "no such file")
-    if not path.is_file():
-        raise InputError(path, "not a file")
     try:
-        path.open("rb").close()
+        if not path.exists():
+            raise InputError(path, "no such file")
+        if not path.is_file():
+            raise InputError(path, "not a file")
+        with path.open("rb") as file:
+            file.read(1)
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})") from error
     return path
 
 
+class _Reader:
+    """A process that reads one HDF5 file at a time.
+
+    sound: whether it answered the last request in full and found no damage, which could have
+    damaged it too.
+    """
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", str(READER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | READER_SETTINGS,
+        )
+        assert self.process.stdin is not None
+        assert isinstance(self.process.stdout, BufferedReader)
+        self.sound = True
+        self.requests, self.answers = self.process.stdin, self.process.stdout
+
+    def ask(
+        self, file: Path, method: str, *arguments: object, into: NDArray[Any] | None = None
+    ) -> Any:  # noqa: ANN401
+        """The value that a method of hdf5_reader.OpenFile gives; the bytes it gives, `into` an
+        array. Raises InputError."""
+        self.sound = False
+        try:
+            self.requests.write(json.dumps([method, arguments]).encode() + b"\n")
+            self.requests.flush()
+            line = self.answers.readline()
+        except BrokenPipeError:
+            line = b""
+        if not line.endswith(b"\n"):
+            raise self._died(file)
+        answer = json.loads(line)
+        if "damaged" in answer:
+            raise InputError(file, f"damaged HDF5 file ({answer['damaged']})")
+        if "refused" in answer:
+            self.sound = True
+            raise InputError(f"{file}:{answer['place']}", answer["refused"])
+        if into is not None and into.size:
+            content = into.data.cast("B")
+            if answer["value"] != into.nbytes or self.answers.readinto(content) != into.nbytes:
+                raise self._died(file)
+        self.sound = True
+        return answer["value"]
+
+    def _died(self, file: Path) -> InputError:
+        self.end()
+        status = self.process.returncode
+        return InputError(file, f"damaged HDF5 file (its reader broke off with status {status})")
+
+    def end(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+
+
+_idle: list[_Reader] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)
+
+
+@atexit.register
+def _end_idle() -> None:
+    while _idle:
+        _idle.pop().end()
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of an open HDF5 file. path: below the root, which is ""."""
+
+    reader: _Reader
+    file: Path
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:/{self.path}"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An array of integers or floats in an open HDF5 file; rows are read by data[start:stop]
+    and data[index]."""
+
+    reader: _Reader
+    file: Path
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...] | None
+
+    def __str__(self) -> str:
+        return f"{self.file}:/{self.path}"
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all of it takes, as declared."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | int) -> NDArray[Any]:
+        if isinstance(rows, int):
+            index = range(len(self))[rows]
+            one: NDArray[Any] = self._read((index, index + 1))[0]
+            return one
+        start, stop, _ = rows.indices(len(self))
+        return self._read((start, max(start, stop)))
+
+    def _read(self, rows: tuple[int, int] | None) -> NDArray[Any]:
+        shape = self.shape if rows is None else (rows[1] - rows[0], *self.shape[1:])
+        array = np.empty(shape, self.dtype)
+        self.reader.ask(self.file, "read", self.path, rows, into=array)
+        return array
+
+
 @contextmanager
-def open_hdf5(path: Path) -> Iterator[h5py.Group]:
+def open_hdf5(path: Path) -> Iterator[Group]:
     """The root group of an HDF5 file, closed when the block ends.
 
-    Raises InputError where the file is missing, is no HDF5 or breaks off; h5py's own errors
-    inside the block are turned into InputErrors too, for they mean a damaged file.
+    Raises InputError where the file is missing, is no HDF5 or damaged.
     """
-    checked_file(path)
+    check_no_archive(path)
     if not is_hdf5(path):
         raise mismatch(path, "an HDF5 file", "something else (no HDF5 signature)")
     try:
-        file = h5py.File(path, "r")
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(path, f"damaged or truncated HDF5 file ({error})") from error
-    with file:
-        try:
-            yield file
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(path, f"damaged HDF5 file ({error})") from error
+        reader = _idle.pop()
+    except IndexError:
+        reader = _Reader()
+    try:
+        reader.ask(path, "open", str(path.absolute()))
+        yield Group(reader, path)
+    finally:
+        if reader.sound:
+            reader.ask(path, "close")
+            _idle.append(reader)
+        else:
+            reader.end()
 
 
-def where(node: h5py.Group | h5py.Dataset) -> str:
-    """A file and the place in it, for an error."""
-    return f"{node.file.filename}:{node.name}"
+def _below(group: Group, path: str) -> str:
+    return f"{group.path}/{path}" if group.path else path
 
 
-def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
-    """What lies at `path` below `group`; None where nothing does.
-
-    Every component is looked at as a link first. Raises InputError where one is a soft or an
-    external link: following those could lead to another file.
-    """
-    node: h5py.Group | h5py.Dataset = group
-    for name in path.split("/"):
-        if not isinstance(node, h5py.Group):
-            return None
-        link = node.get(name, getlink=True) if name not in ("", ".", "..") else None
-        if link is None:
-            return None
-        if not isinstance(link, h5py.HardLink):
-            kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
-            raise InputError(f"{where(node)}/{name}", f"refused: {kind} link, only data in place")
-        node = node[name]
-    return node
+def find_group(group: Group, path: str) -> Group | None:
+    """The group at `path`, None where nothing is. Raises InputError where it is something else."""
+    below = _below(group, path)
+    kind = group.reader.ask(group.file, "kind", below)
+    if kind not in ("a group", "nothing"):
+        raise mismatch(f"{group.file}:/{below}", "a group", kind)
+    return Group(group.reader, group.file, below) if kind == "a group" else None
 
 
-def subgroup(group: h5py.Group, path: str) -> h5py.Group:
+def subgroup(group: Group, path: str) -> Group:
     """The group at `path`. Raises InputError where there is none."""
-    node = member(group, path)
-    if not isinstance(node, h5py.Group):
-        raise mismatch(f"{where(group)}/{path}", "a group", "none" if node is None else "a dataset")
-    return node
+    found = find_group(group, path)
+    if found is None:
+        raise mismatch(f"{group.file}:/{_below(group, path)}", "a group", "nothing")
+    return found
 
 
-def dataset(group: h5py.Group, path: str) -> h5py.Dataset:
+def dataset(group: Group, path: str) -> Dataset:
     """The dataset at `path`, of numbers that lie in this file; nothing is read yet.
 
     Raises InputError where it is missing, external, virtual, compressed by a filter that is not
-    HDF5's own, or holds anything but integers and floats.
+    HDF5's own, holds anything but integers and floats, or declares far more than the file can
+    hold.
     """
-    node = member(group, path)
-    if not isinstance(node, h5py.Dataset):
-        raise mismatch(
-            f"{where(group).rstrip('/')}/{path}",
-            "a dataset",
-            "nothing" if node is None else "a group",
-        )
-    if node.external is not None:
-        raise InputError(where(node), "refused: its bytes lie in another file (external storage)")
-    if node.is_virtual:
-        raise InputError(where(node), "refused: a virtual dataset, its bytes lie elsewhere")
-    creation = node.id.get_create_plist()
-    for index in range(creation.get_nfilters()):
-        code = creation.get_filter(index)[0]
-        if FILTER_NAMES.get(code) not in SAFE_FILTERS:
-            raise mismatch(where(node), f"a filter of {sorted(SAFE_FILTERS)}", f"filter {code}")
-    if node.shape is None:
-        raise mismatch(where(node), "an array", "an empty dataset")
-    if node.dtype.kind not in "iuf":
-        kind = "raw 2-byte values, as bfloat16 is stored" if node.dtype.kind == "V" else node.dtype
-        raise mismatch(where(node), "integers or floats", kind)
-    return node
+    below = _below(group, path)
+    found = group.reader.ask(group.file, "array", below)
+    shape, chunks = tuple(found["shape"]), found["chunks"] and tuple(found["chunks"])
+    return Dataset(group.reader, group.file, below, shape, np.dtype(found["dtype"]), chunks)
 
 
-def read_array(node: h5py.Dataset, max_bytes: int) -> NDArray[Any]:
+def read_array(data: Dataset, max_bytes: int) -> NDArray[Any]:
     """All of a dataset. Raises InputError where it declares more than `max_bytes`."""
-    declared = int(np.prod(node.shape, dtype=object)) * node.dtype.itemsize
-    if declared > max_bytes:
-        raise mismatch(where(node), f"at most {max_bytes:,} bytes", f"{declared:,} bytes declared")
-    array: NDArray[Any] = node[()]
-    return array
+    if data.nbytes > max_bytes:
+        raise mismatch(data, f"at most {max_bytes:,} bytes", f"{data.nbytes:,} bytes declared")
+    return data._read(None)
 
 
-def text_attribute(node: h5py.Group, name: str) -> str | None:
+def text_attribute(group: Group, name: str) -> str | None:
     """A text attribute, whether stored as bytes or str; None where there is none."""
-    value = _attribute(node, name)
-    if value is None:
-        return None
-    if isinstance(value, np.ndarray):
-        raise mismatch(f"{where(node)}@{name}", "one text", f"an array of {value.shape}")
-    return _decoded(value, node, name)
+    value = group.reader.ask(group.file, "text", group.path, name)
+    if isinstance(value, list):
+        raise mismatch(f"{group}@{name}", "one text", f"a list of {len(value)}")
+    return None if value is None else str(value)
 
 
-def names_attribute(node: h5py.Group, name: str) -> list[str] | None:
+def names_attribute(group: Group, name: str) -> list[str] | None:
     """A list of names, which Keras splits into name0, name1, … when it is long; None without it."""
-    whole = _attribute(node, name)
-    parts = [whole] if whole is not None else []
-    while whole is None and (part := _attribute(node, f"{name}{len(parts)}")) is not None:
+    whole = _texts(group, name)
+    if whole is not None:
+        return whole
+    parts: list[list[str]] = []
+    while (part := _texts(group, f"{name}{len(parts)}")) is not None:
         parts.append(part)
-    if not parts:
-        return None
-    return [_decoded(text, node, name) for part in parts for text in np.atleast_1d(part).ravel()]
+        if len(parts) > MAX_NAME_PARTS:
+            raise mismatch(f"{group}@{name}", f"at most {MAX_NAME_PARTS} parts", "more")
+    return [text for part in parts for text in part] if parts else None
 
 
-def _attribute(node: h5py.Group, name: str) -> Any:  # noqa: ANN401
-    if name not in node.attrs:
-        return None
-    low = h5py.h5a.open(node.id, name.encode())
-    size = int(np.prod(low.shape or (1,), dtype=object)) * low.dtype.itemsize
-    if size > MAX_ATTRIBUTE_BYTES:
-        raise mismatch(
-            f"{where(node)}@{name}", f"at most {MAX_ATTRIBUTE_BYTES:,} bytes", f"{size:,}"
-        )
-    return node.attrs[name]
-
-
-def _decoded(value: object, node: h5py.Group, name: str) -> str:
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError as error:
-            raise mismatch(f"{where(node)}@{name}", "UTF-8 text", repr(value[:20])) from error
-    if not isinstance(value, str):
-        raise mismatch(f"{where(node)}@{name}", "text", type(value).__name__)
-    return value
+def _texts(group: Group, name: str) -> list[str] | None:
+    value = group.reader.ask(group.file, "text", group.path, name)
+    return [value] if isinstance(value, str) else value

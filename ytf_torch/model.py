@@ -17,6 +17,9 @@ POOLS = {"conv_1": "pool_1", "conv_2": "pool_2", "conv_3": "pool_3"}
 TRUNK = ("conv_1", "pool_1", "conv_2", "pool_2", "conv_3", "pool_3")
 INPUT_CHANNELS = 3
 YOUTUBE_FACES_SIZE = (55, 47)
+# Values in the largest feature map of one face; the published network has 46,000. In a batch of 64
+# each million takes 256 MB.
+MAX_MAP_VALUES = 500_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,19 @@ class DeepIDSizes:
                 height, width = height // 2, width // 2
             sizes[POOLS.get(name, name)] = (height, width)
         return sizes
+
+    def largest_map(self) -> int:
+        """Values in the largest feature map of one face, before pooling; the face itself is one."""
+        height, width = self.input_size
+        largest = INPUT_CHANNELS * height * width
+        for name, channels, (rows, columns) in zip(
+            CONVOLUTIONS, self.channels, self.kernels, strict=True
+        ):
+            height, width = height - rows + 1, width - columns + 1
+            largest = max(largest, channels * height * width)
+            if name in POOLS:
+                height, width = height // 2, width // 2
+        return largest
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name → shape of every tensor of the state_dict these sizes imply."""
@@ -105,6 +121,9 @@ class DeepIDSizes:
             raise InputError(
                 where, f"faces of {input_size[0]}×{input_size[1]} are too small for it"
             )
+        if (largest := sizes.largest_map()) > MAX_MAP_VALUES:
+            expected = f"feature maps of at most {MAX_MAP_VALUES:,} values"
+            raise mismatch(where, expected, f"one of {largest:,}")
         for name, implied in sizes.parameter_shapes().items():
             if tuple(shapes[name]) != implied:
                 raise mismatch(

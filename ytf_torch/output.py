@@ -38,11 +38,14 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def check_run_folder_is_free(path: Path) -> None:
     """Raises InputError where `path` is there already and is not an empty folder."""
-    if path.is_dir() and not any(path.iterdir()):
-        return
-    if (path / "result.json").exists():
+    try:
+        free = not any(path.iterdir()) if path.is_dir() else not os.path.lexists(path)
+        finished = (path / "result.json").exists()
+    except OSError as error:
+        raise InputError(path, f"cannot be written ({error.strerror})") from error
+    if finished:
         raise InputError(path, "already holds a finished run", "Choose another --out, or remove it")
-    if path.exists() or path.is_symlink():
+    if not free:
         raise InputError(path, "already exists and is not an empty folder", "Choose another --out")
 
 

@@ -17,7 +17,8 @@ from ytf_torch.errors import InputError
 from ytf_torch.hdf5 import checked_file
 from ytf_torch.model import rank_points
 
-MAX_CONFIG_BYTES = 2**20
+# Ours have 2 kB with all their comments; long dotted keys take tomllib quadratic time.
+MAX_CONFIG_BYTES = 2**14
 Layer = Literal["conv_1", "conv_2", "conv_3", "conv_4"]
 RankPoint = Literal["conv_1", "pool_1", "conv_2", "pool_2", "conv_3", "pool_3", "conv_4"]
 
@@ -127,9 +128,19 @@ def _read_toml(path: Path) -> dict[str, object]:
     if checked_file(path).stat().st_size > MAX_CONFIG_BYTES:
         raise InputError(path, f"larger than {MAX_CONFIG_BYTES:,} bytes: not a configuration")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise InputError(path, f"not a TOML file ({error})") from error
+    for key, value in values.items():
+        if not all(map(_is_plain, value if isinstance(value, list) else [value])):
+            raise InputError(f"{path}, {key}", "expected a text, a number or a list of them")
+    return values
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" not in value
+    return isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 64)
 
 
 def settings_toml(settings: PruneSettings, pixel_scale: float, device: str) -> str:

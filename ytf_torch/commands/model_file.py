@@ -8,7 +8,7 @@ from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
 from ytf_torch.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.errors import mismatch
-from ytf_torch.hdf5 import checked_file, is_hdf5
+from ytf_torch.hdf5 import check_no_archive, is_hdf5
 
 
 def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
@@ -18,7 +18,8 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
     model it must be the one in its metadata.
     Raises InputError where the file is neither, or the scales contradict each other.
     """
-    if is_hdf5(checked_file(path)):
+    check_no_archive(path)
+    if is_hdf5(path):
         return deepid_checkpoint(read_keras_file(path), 1.0 if pixel_scale is None else pixel_scale)
     checkpoint = load_checkpoint(path)
     if pixel_scale is not None and pixel_scale != checkpoint.provenance.pixel_scale:

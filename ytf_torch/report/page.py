@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from ytf_torch.checkpoint import tool_version
 from ytf_torch.defence import Defence
+from ytf_torch.errors import printable
 from ytf_torch.exhibits import Example, Exhibits, Sheet
 from ytf_torch.figures import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure
 from ytf_torch.metrics import Tally, percentage, wilson_interval
@@ -72,11 +73,19 @@ class Card:
     answers: tuple[Answer, ...]
 
 
+def _printable_lines(value: object) -> object:
+    """What the page shows of a value: names from strangers with every control character escaped."""
+    if isinstance(value, Markup):
+        return value
+    return "\n".join(map(printable, str(value).split("\n")))
+
+
 def report_html(run: Run, settings: PruneSettings, exhibits: Exhibits) -> str:
     """report.html: one self-contained page, readable without network and scripts."""
     environment = Environment(
         loader=PackageLoader("ytf_torch", "report"),
         autoescape=True,
+        finalize=_printable_lines,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
