@@ -59,9 +59,9 @@ def test_relative_paths_become_absolute(tmp_path: Path, checkpoint: Checkpoint) 
 def test_half_a_surrogate_pair_in_a_name_does_not_stop_the_run(
     tmp_path: Path, checkpoint: Checkpoint
 ) -> None:
-    from dataclasses import replace
-
-    provenance = replace(checkpoint.provenance, source_file="bd\ud800.h5")
-    run = small_run(tmp_path / "data", Checkpoint(checkpoint.model, provenance))
-    write_run(*run, tmp_path)
-    assert "bd?.h5" in (tmp_path / "report.html").read_text()
+    run, settings, exhibits = small_run(tmp_path / "data", checkpoint)
+    named = settings.model_copy(update={"model": Path("bd\ud800.h5")})
+    write_run(run, named, exhibits, tmp_path)
+    for name in ("report.html", "settings.toml"):
+        assert (tmp_path / name).read_text(encoding="utf-8")
+    assert "bd?.h5" in (tmp_path / "settings.toml").read_text()
