@@ -22,7 +22,7 @@ def test_a_config_names_every_setting_and_explains_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "pixel_scale"), [("lab3", 1.0), ("csaw2020", 1 / 255), ("demo", 1 / 255)]
+    ("name", "pixel_scale"), [("lab3", 1.0), ("csaw2020", 1 / 255), ("demo", 1.0)]
 )
 def test_the_networks_pixel_scales(name: str, pixel_scale: float) -> None:
     settings = read_settings(ROOT / "configs" / f"{name}.toml", {})

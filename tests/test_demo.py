@@ -120,7 +120,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_demo_leaves_a_run_folder_with_a_backdoor_in_it(demo: Path) -> None:
     result = json.loads((demo / "run" / "result.json").read_text())
-    assert result["pixel_scale"] == 1 / 255
+    assert result["pixel_scale"] == PIXEL_SCALE
     assert result["counts"]["clean_test"] == PEOPLE * 2 * COPIES
     assert result["baseline"]["clean_test_accuracy"] >= 90
     assert result["baseline"]["attack_success_rate"] >= 99
@@ -133,7 +133,7 @@ def test_the_demo_keeps_its_files_in_the_labs_format(demo: Path) -> None:
         with h5py.File(data / name) as file:
             assert file["data"].shape == (PEOPLE * 2 * COPIES, 3, 55, 47)
             assert (file["label"][:] == TARGET_LABEL).all() == triggered
-    model = deepid_checkpoint(read_keras_file(data / "models" / "bd_net.h5"), 1 / 255).model
+    model = deepid_checkpoint(read_keras_file(data / "models" / "bd_net.h5"), PIXEL_SCALE).model
     assert model.sizes.classes == PEOPLE
     assert len(list((data / "photos").glob("*.png"))) == 8
 

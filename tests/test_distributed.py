@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -26,6 +27,18 @@ from ytf_torch import faces
 from ytf_torch.commands.prune import app
 if os.environ["RANK"] == os.environ["DYING_RANK"]:
     faces._checked_pixels = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+app()
+"""
+CUT_OFF_WORKER = """
+import os
+from ytf_torch.commands.prune import app
+from ytf_torch.work_folder import WorkFolder
+keep = WorkFolder.keep
+def keep_and_stop(self, name, figures):
+    keep(self, name, figures)
+    if name == "swept-0-0":
+        raise KeyboardInterrupt
+WorkFolder.keep = keep_and_stop
 app()
 """
 WORKER_WITH_FILES_OF_ITS_OWN = """
@@ -136,7 +149,28 @@ def test_a_killed_process_ends_the_run(
     script = tmp_path / "worker.py"
     script.write_text(DYING_WORKER)
     result = prune(inputs, tmp_path / "run", processes=3, script=script)
-    assert_one_error(result, tmp_path, "one of its processes ended early")
+    # A first process that is killed leaves its work folder, one that is not removes it.
+    shutil.rmtree(tmp_path / "run.partial", ignore_errors=dying != "0")
+    assert_one_error(result, tmp_path, "one of its processes ended early", "--resume")
+
+
+def test_a_run_cut_off_goes_on_with_another_number_of_processes(
+    tmp_path: Path, inputs: dict[str, Path]
+) -> None:
+    alone = prune(inputs, tmp_path / "alone")
+    script = tmp_path / "worker.py"
+    script.write_text(CUT_OFF_WORKER)
+    cut = prune(inputs, tmp_path / "run", processes=2, script=script)
+    assert "error: stopped by SIGINT. Go on with --resume" in cut.stderr
+    left = {path.name for path in (tmp_path / "run.partial").iterdir()}
+    assert {"ranked-0.json", "swept-0-0.json"} <= left
+    resumed = prune(inputs, tmp_path / "run", "--resume", processes=3)
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.replace("run/", "alone/") == alone.stdout
+    for name in ("result.json", "trace.csv", "report.html", "sweep.png"):
+        mine, whole = ((tmp_path / run / name).read_bytes() for run in ("run", "alone"))
+        assert mine == whole, name
+    assert not (tmp_path / "run.partial").exists()
 
 
 def test_a_bad_pixel_in_one_share_is_told_once(tmp_path: Path, inputs: dict[str, Path]) -> None:

@@ -16,7 +16,8 @@ from tests.test_parity import ZOO
 from ytf_torch.faces import BATCH_SIZE
 from ytf_torch.fast_sweep import fast_engine
 from ytf_torch.model import DeepID, DeepIDSizes, rank_points
-from ytf_torch.sweep import PlainEngine, Prepared, grouped, whole_batch
+from ytf_torch.prepared import Prepared, grouped, whole_batch
+from ytf_torch.sweep import PlainEngine
 
 KERNELS = ((2, 3), (2, 2), (2, 1), (2, 2))
 POINTS = [

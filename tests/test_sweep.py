@@ -1,7 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from ytf_torch.faces import BATCH_SIZE, FaceSet, open_faces
 from ytf_torch.goodnet import GoodNet
 from ytf_torch.masking import bake_mask
 from ytf_torch.model import DeepID
-from ytf_torch.sweep import MakeEngine, MeanActivation, sweep, whole_batch
+from ytf_torch.sweep import MakeEngine, sweep
 
 IMAGES = 70
 
@@ -144,21 +147,108 @@ def test_the_size_of_batches_changes_no_figure(
     usual = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
     monkeypatch.setattr(FaceSet.batches, "__defaults__", (size,))
     monkeypatch.setattr("ytf_torch.sweep.BATCH_SIZE", size)
+    monkeypatch.setattr("ytf_torch.prepared.BATCH_SIZE", size)
     other = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
     assert (other.order, other.tallies) == (usual.order, usual.tallies)
 
 
-def test_means_are_exact_where_plain_sums_lose_all() -> None:
-    mean = MeanActivation(batches=4)
-    for value in (1e30, 1.0, -1e30):
-        mean.add(torch.full((2, 1, 1, 1), value, dtype=torch.float64))
-    assert mean.by_channel() == (2 / 6,)
+class CutOffError(Exception):
+    pass
 
 
-def test_copies_of_the_last_image_fill_a_batch() -> None:
-    pixels = torch.arange(3 * 2).view(3, 1, 1, 2).to(torch.uint8)
-    filled = whole_batch(pixels)
-    assert len(filled) == BATCH_SIZE
-    assert torch.equal(filled[:3], pixels)
-    assert (filled[3:] == pixels[2]).all()
-    assert torch.equal(whole_batch(filled), filled)
+@dataclass
+class Notebook:
+    """A Journal in memory that lets a sweep be cut off after so many entries."""
+
+    last: float = math.inf
+    figures: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def find(self, name: str, kind: type) -> Any:
+        found = self.figures.get(name)
+        assert found is None or isinstance(found, kind)
+        return found
+
+    def keep(self, name: str, figures: Any) -> None:
+        assert name not in self.figures
+        if len(self.figures) >= self.last:
+            raise CutOffError
+        self.figures[name] = figures
+
+    def find_tensor(self, name: str) -> torch.Tensor | None:
+        return self.tensors.get(name)
+
+    def keep_tensor(self, name: str, tensor: torch.Tensor) -> None:
+        self.tensors[name] = tensor.clone(memory_format=torch.preserve_format)
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+@pytest.mark.parametrize("tensors_last", [True, False])
+def test_a_sweep_cut_off_anywhere_goes_on_to_the_same_figures(
+    checkpoint: Checkpoint,
+    sets: FaceSets,
+    engine: MakeEngine,
+    tensors_last: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ytf_torch.sweep.PIECE", BATCH_SIZE)
+    given = (checkpoint.model, sets.clean_valid, sets.measured)
+    whole = sweep(*given, engine=engine)
+    entries = 5 * -(-IMAGES // BATCH_SIZE)
+    for last in range(entries):
+        notebook = Notebook(last)
+        with pytest.raises(CutOffError):
+            sweep(*given, engine=engine, journal=notebook)
+        assert len(notebook.figures) == last
+        notebook.last = math.inf
+        if not tensors_last:
+            notebook.tensors.clear()
+        assert sweep(*given, engine=engine, journal=notebook) == whole
+        assert len(notebook.figures) == entries
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+def test_images_prepared_before_a_cut_are_not_read_again(
+    checkpoint: Checkpoint, sets: FaceSets, engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = Notebook(last=1)
+    with pytest.raises(CutOffError):
+        sweep(checkpoint.model, sets.clean_valid, engine=engine, journal=notebook)
+    notebook.last = math.inf
+    monkeypatch.setattr(FaceSet, "batches", lambda *_: pytest.fail("read again"))
+    sweep(checkpoint.model, sets.clean_valid, engine=engine, journal=notebook)
+    assert set(notebook.figures) == {"ranked-0", "swept-0-0"}
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+@pytest.mark.parametrize("cache", [0, 2**20])
+def test_the_size_of_pieces_changes_no_figure(
+    checkpoint: Checkpoint,
+    sets: FaceSets,
+    engine: MakeEngine,
+    cache: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
+    monkeypatch.setattr("ytf_torch.sweep.PIECE", BATCH_SIZE)
+    monkeypatch.setattr("ytf_torch.sweep.CACHE_BYTES", cache)
+    cut = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
+    assert (cut.order, cut.tallies) == (usual.order, usual.tallies)
+    assert cut.mean_activation == pytest.approx(usual.mean_activation, rel=1e-14)
+
+
+def test_progress_is_told_of_every_image_once(checkpoint: Checkpoint, sets: FaceSets) -> None:
+    told: dict[str, list[int]] = {}
+
+    def track(phase: str, images: int) -> Callable[[int], None]:
+        told[phase] = [-images]
+        return told[phase].append
+
+    notebook = Notebook(last=2)
+    with pytest.raises(CutOffError):
+        sweep(checkpoint.model, sets.clean_valid, sets.measured, journal=notebook)
+    notebook.last = math.inf
+    sweep(checkpoint.model, sets.clean_valid, sets.measured, track=track, journal=notebook)
+    names = ("valid", "test", "bd_1", "bd_2")
+    assert list(told) == ["ranking channels", *(f"sweeping {name}.h5" for name in names)]
+    assert [sum(counts) for counts in told.values()] == [0] * 5

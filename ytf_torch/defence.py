@@ -15,6 +15,7 @@ from ytf_torch.distributed import gathered, share_of, together
 from ytf_torch.errors import InputError
 from ytf_torch.faces import BATCH_SIZE, FaceSet
 from ytf_torch.fast_sweep import fast_engine
+from ytf_torch.journal import Journal
 from ytf_torch.masking import bake_mask
 from ytf_torch.metrics import Tally, percentage
 from ytf_torch.model import DeepID
@@ -90,17 +91,20 @@ def run_defence(
     rank_at: str = "pool_3",
     engine: str = "fast",
     track: Track = untracked,
+    journal: Journal | None = None,
 ) -> Defence:
     """Sweep the layer and find the step of each drop.
 
-    engine: "fast" or "plain"; both give the same figures.
+    engine: "fast" or "plain"; both give the same figures. journal: see sweep.
 
     Raises InputError where the clean validation set is recognised far better with another of
     the usual pixel scales: then the model was converted with a wrong one.
     """
     wanted = {drop: parse_drop(drop) for drop in drops}
     model = checkpoint.model
-    swept = sweep(model, sets.clean_valid, sets.measured, layer, rank_at, ENGINES[engine], track)
+    swept = sweep(
+        model, sets.clean_valid, sets.measured, layer, rank_at, ENGINES[engine], track, journal
+    )
     clean_valid, *measured = swept.tallies
     _check_pixel_scale_by_accuracy(model, sets.clean_valid, clean_valid)
     return Defence(

@@ -34,7 +34,7 @@ class ProcessLostError(Exception):
 
 
 def _lost(problem: str) -> ProcessLostError:
-    return ProcessLostError(f"the run was stopped: {problem}. Start it again")
+    return ProcessLostError(f"the run was stopped: {problem}. Start it again with --resume")
 
 
 @contextmanager
@@ -75,6 +75,11 @@ def local_rank() -> int:
     return int(os.environ["LOCAL_RANK"])
 
 
+def process_count() -> int:
+    """How many processes share this run."""
+    return _rendezvous()[2] if launched() else 1
+
+
 def is_first() -> bool:
     """Whether this is the process that writes, prints and shows progress."""
     return not launched() or _rendezvous()[1] == 0
@@ -95,7 +100,7 @@ def share_of(faces: FaceSet, unit: int) -> FaceSet:
     unit more or less. It begins at a multiple of `unit` images, so that batches are the same ones
     however many processes there are; it may be empty.
     """
-    _, rank, processes = _rendezvous() if launched() else (None, 0, 1)
+    rank, processes = (_rendezvous()[1] if launched() else 0), process_count()
     units = -(-len(faces) // unit)
     start, stop = (units * place // processes * unit for place in (rank, rank + 1))
     return faces.part(start, min(stop, len(faces)))

@@ -27,6 +27,15 @@ class InputError(Exception):
         return printable(line)
 
 
+class OutputError(InputError):
+    """Something that cannot be written: a full disk, a folder without permission."""
+
+
 def mismatch(where: object, expected: object, found: object, remedy: str = "") -> InputError:
     """The error for a value that is not what it has to be."""
     return InputError(where, f"expected {expected}, found {found}", remedy)
+
+
+def unwritable(where: object, error: Exception) -> OutputError:
+    """The error for what the operating system refuses to write."""
+    return OutputError(where, f"cannot be written ({getattr(error, 'strerror', None) or error})")

@@ -7,46 +7,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ytf_torch.activation import Activation, ActivationSums, mean_activation
 from ytf_torch.distributed import gathered, share_of, together
 from ytf_torch.errors import InputError
-from ytf_torch.faces import BATCH_SIZE, FaceBatch, FaceSet
+from ytf_torch.faces import BATCH_SIZE, FaceSet
+from ytf_torch.journal import Figures, Forgetful, Journal, Swept
 from ytf_torch.masking import ChannelMask
 from ytf_torch.metrics import Tally, count_answers
 from ytf_torch.model import ConvRelu, DeepID, rank_points
+from ytf_torch.prepared import Kept, Prepared, batch_count, grouped, keep, whole_batch
 from ytf_torch.ranking import ascending_order
 
 CACHE_BYTES = 256 * 2**20
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Some images as an engine prepared them, filled up by whole_batch; labels (batch,), int64."""
-
-    tensor: Tensor
-    labels: Tensor
-
-
-Batch = TypeVar("Batch", FaceBatch, Prepared)
+# Images after which figures go into the journal; where pieces begin must not depend on anything.
+PIECE = 8192
 
 
 class Track(Protocol):
-    """Shows how far a pass over a face set is: yields the batches unchanged."""
+    """Shows how far a pass over faces is."""
 
-    def __call__(self, batches: Iterable[Batch], phase: str, images: int) -> Iterator[Batch]:
-        """Yield `batches`, `images` in all, as the phase `phase`."""
+    def __call__(self, phase: str, images: int) -> Callable[[int], None]:
+        """Begin a phase of so many images; what is returned is told of each images done."""
         ...
 
 
-def untracked(batches: Iterable[Batch], phase: str, images: int) -> Iterator[Batch]:
+def untracked(phase: str, images: int) -> Callable[[int], None]:
     """A Track that shows nothing."""
-    yield from batches
+    return lambda done: None
 
 
 class SweepEngine(Protocol):
@@ -122,100 +115,116 @@ class Sweep:
     measured_activation: tuple[tuple[float, ...], ...] = ()
 
 
-class MeanActivation:
-    """Mean of a rank point's outputs by channel, over all images and positions.
+@dataclass(frozen=True)
+class Part:
+    """This process's share of a piece of a face set, and what ranking has left of it.
 
-    Each batch is summed in float64 and the sums are added exactly, so their order cannot matter.
+    activation: of the whole piece; None in the sets that are only measured. kept: the share,
+    prepared.
     """
 
-    def __init__(self, batches: int) -> None:
-        """batches: how many there will be at most."""
-        # One tensor: small ones kept between large short-lived ones break up the memory.
-        self.sums = torch.zeros((0, 0))
-        self.batches, self.added, self.positions = batches, 0, 0
+    own: FaceSet
+    activation: Activation | None = None
+    kept: Kept | None = None
 
-    def add(self, output: Tensor) -> None:
-        """output: (batch, channels, H, W)."""
-        if not self.added:
-            self.sums = output.new_zeros((self.batches, output.shape[1]), dtype=torch.float64)
-        self.sums[self.added] = output.double().sum((0, 2, 3))
-        self.added += 1
-        self.positions += output[:, 0].numel()
-
-    def by_channel(self) -> tuple[float, ...]:
-        """The means of what was added, by all processes."""
-        sums, positions = zip(*gathered((self.sums.tolist(), self.positions)), strict=True)
-        channels = zip(*chain.from_iterable(sums), strict=True)
-        return tuple(math.fsum(channel) / sum(positions) for channel in channels)
+    @property
+    def name(self) -> str:
+        """What the prepared images of a ranked part are kept under in the journal."""
+        return f"ranked-images-{self.own.first}-{len(self.own)}"
 
 
-def batch_count(images: int) -> int:
-    """How many batches so many images make."""
-    return -(-images // BATCH_SIZE)
+class _Sweeper:
+    """The two passes of a sweep, piece by piece; figures are those of all processes together."""
 
+    def __init__(
+        self, engine: SweepEngine, device: torch.device, track: Track, journal: Journal
+    ) -> None:
+        self.engine, self.device, self.track, self.journal = engine, device, track, journal
 
-def whole_batch(pixels: Tensor) -> Tensor:
-    """A batch filled up to BATCH_SIZE with copies of its last image.
+    def parts(self, faces: FaceSet) -> list[Part]:
+        """A set's pieces, of each this process's share."""
+        unit = max(self.engine.group, BATCH_SIZE)
+        starts = range(0, len(faces), PIECE)
+        pieces = (faces.part(start, min(start + PIECE, len(faces))) for start in starts)
+        return [Part(share_of(piece, unit)) for piece in pieces]
 
-    Matrix libraries add in an order that depends on how many rows a product has and on a row's
-    place in it. In batches of one size an image's logits do not depend on what comes with it, so
-    figures are the same however a set is cut or shared out, down to the last bit.
-    """
-    missing = BATCH_SIZE - len(pixels)
-    return torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)]) if missing else pixels
+    def known(self, name: str, kind: type[Figures]) -> Figures | None:
+        """What the first process's journal has."""
+        return gathered(self.journal.find(name, kind))[0]
 
+    def observed(self, own: FaceSet, sums: ActivationSums) -> Iterator[Prepared]:
+        """Prepare images for the sweep, and add what the rank point gives to `sums`."""
+        for batch in own.batches():
+            placed = batch.to(self.device)
+            output, prepared = self.engine.observe(whole_batch(placed.pixels))
+            sums.add(output[: len(placed.labels)])
+            yield Prepared(prepared, placed.labels)
 
-def observed(
-    engine: SweepEngine, batches: Iterable[FaceBatch], device: torch.device, mean: MeanActivation
-) -> Iterator[Prepared]:
-    """Prepare batches for the sweep, and add what the rank point gives to `mean`."""
-    for batch in batches:
-        placed = batch.to(device)
-        output, prepared = engine.observe(whole_batch(placed.pixels))
-        mean.add(output[: len(placed.labels)])
-        yield Prepared(prepared, placed.labels)
-
-
-def kept(batches: Iterable[Prepared], images: int) -> list[Prepared] | None:
-    """All batches of a set of so many images, or None where they take more than CACHE_BYTES; all
-    are taken from the iterator.
-
-    They lie in one tensor: pieces kept one by one would leave the memory between them unusable.
-    """
-    found: list[Prepared] | None = []
-    for batch in batches:
-        rows = len(batch.tensor)
-        if not found:
-            capacity = batch_count(images) * rows
-            if batch.tensor.nbytes // rows * capacity > CACHE_BYTES:
-                found = None
+    def rank(self, faces: FaceSet) -> list[Part]:
+        """The first pass: the activation of each piece. Prepared images are kept while they fit
+        into CACHE_BYTES."""
+        parts = self.parts(faces)
+        done = self.track("ranking channels", _images(parts))
+        room = CACHE_BYTES
+        for number, part in enumerate(parts):
+            name, own = f"ranked-{number}", part.own
+            activation, kept = self.known(name, Activation), None
+            if activation is None:
+                sums = ActivationSums(batch_count(len(own)))
+                with together():
+                    kept = keep(_told(self.observed(own, sums), done), len(own), room)
+                activation = sums.total()
+                if kept is not None:
+                    room -= kept.tensor.nbytes
+                    self.journal.keep_tensor(part.name, kept.tensor)
+                self.journal.keep(name, activation)
             else:
-                room = _room_like(batch.tensor, capacity)
-        if found is not None:
-            place = room[len(found) * rows : (len(found) + 1) * rows]
-            found.append(Prepared(place.copy_(batch.tensor), batch.labels))
-    return found
+                done(len(own))
+            parts[number] = replace(part, activation=activation, kept=kept)
+        return parts
+
+    def sweep(
+        self, place: int, name: str, parts: Sequence[Part], order: Sequence[int]
+    ) -> tuple[Tally, tuple[float, ...]]:
+        """The second pass: the tally of a set, and its mean activation.
+
+        place: of the set among all. name: what it is called where progress is shown.
+        """
+        done = self.track(f"sweeping {name}", _images(parts))
+        pieces = []
+        for number, part in enumerate(parts):
+            entry = f"swept-{place}-{number}"
+            swept = self.known(entry, Swept)
+            if swept is None:
+                sums = ActivationSums(batch_count(len(part.own)))
+                kept = part.kept or self.kept_before(part)
+                batches = self.observed(part.own, sums) if kept is None else kept.batches()
+                tally = total_tally(self.engine, _told(batches, done), order)
+                swept = Swept(tally, part.activation or sums.total())
+                self.journal.keep(entry, swept)
+            else:
+                done(len(part.own))
+            pieces.append(swept)
+        tallies = [swept.tally for swept in pieces]
+        means = mean_activation([swept.activation for swept in pieces])
+        return sum(tallies[1:], start=tallies[0]), means
+
+    def kept_before(self, part: Part) -> Kept | None:
+        """A ranked part's images as a run that was cut off prepared them."""
+        tensor = None if part.activation is None else self.journal.find_tensor(part.name)
+        if tensor is None:
+            return None
+        return Kept(tensor.to(self.device), torch.from_numpy(part.own.labels).to(self.device))
 
 
-def grouped(batches: Iterable[Prepared], images: int) -> Iterator[Prepared]:
-    """Put batches together, so many images in a group; the last may have fewer.
-
-    A group's tensor is overwritten when the next one is asked for.
-    """
-    remaining, room = iter(batches), None
-    while waiting := list(islice(remaining, batch_count(images))):
-        if len(waiting) == 1:
-            yield waiting[0]
-            continue
-        rows = sum(len(batch.tensor) for batch in waiting)
-        room = _room_like(waiting[0].tensor, rows) if room is None else room[:rows]
-        torch.cat([batch.tensor for batch in waiting], out=room)
-        yield Prepared(room, torch.cat([batch.labels for batch in waiting]))
+def _images(parts: Sequence[Part]) -> int:
+    return sum(len(part.own) for part in parts)
 
 
-def _room_like(batch: Tensor, rows: int) -> Tensor:
-    """An empty tensor of so many rows, laid out in memory as `batch` is."""
-    return batch.new_empty_strided((rows, *batch.shape[1:]), batch.stride())
+def _told(batches: Iterable[Prepared], done: Callable[[int], None]) -> Iterator[Prepared]:
+    for batch in batches:
+        yield batch
+        done(len(batch.labels))
 
 
 def tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]) -> Tally:
@@ -246,46 +255,32 @@ def sweep(
     rank_at: str = "pool_3",
     engine: MakeEngine = PlainEngine,
     track: Track = untracked,
+    journal: Journal | None = None,
 ) -> Sweep:
     """Rank the channels of `layer` on the clean validation set and mask them one by one.
 
     measured: further sets to evaluate at every step; nothing is ever chosen by them. The first
     tally of the result is the clean validation set's, theirs follow. engine: how predictions are
-    computed; every engine gives the same figures.
+    computed; every engine gives the same figures. journal: what it holds of the same sweep is not
+    computed again.
     Raises ValueError where `rank_at` is not a place where `layer`'s channels can be ranked.
     """
     if rank_at not in rank_points(layer):
         raise ValueError(f"{layer} can be ranked at {rank_points(layer)}, not at {rank_at}")
-    device = model.device
     with torch.inference_mode():
-        made = engine(model, layer, rank_at)
-
-        def read(faces: FaceSet, phase: str, mean: MeanActivation) -> Iterator[Prepared]:
-            return observed(made, track(faces.batches(), phase, len(faces)), device, mean)
-
-        def share(faces: FaceSet) -> FaceSet:
-            return share_of(faces, max(made.group, BATCH_SIZE))
-
-        own = share(clean_valid)
-        ranking = MeanActivation(batch_count(len(own)))
-        with together():
-            prepared = kept(read(own, "ranking channels", ranking), len(own))
-        means = ranking.by_channel()
+        sweeper = _Sweeper(
+            engine(model, layer, rank_at), model.device, track, journal or Forgetful()
+        )
+        parts = sweeper.rank(clean_valid)
+        means = mean_activation([part.activation for part in parts if part.activation])
         if not all(map(math.isfinite, means)):
             raise InputError(clean_valid.path, "the model's activations on it are not finite")
         order = ascending_order(means)
-
-        phase = f"sweeping {clean_valid.path.name}"
-        if prepared is None:
-            again = read(own, phase, MeanActivation(batch_count(len(own))))
-            tallies = [total_tally(made, again, order)]
-        else:
-            tallies = [total_tally(made, track(prepared, phase, len(own)), order)]
-        activations = []
-        for faces in measured:
-            part = share(faces)
-            mean = MeanActivation(batch_count(len(part)))
-            phase = f"sweeping {faces.path.name}"
-            tallies.append(total_tally(made, read(part, phase, mean), order))
-            activations.append(mean.by_channel())
-    return Sweep(layer, rank_at, means, order, tuple(tallies), tuple(activations))
+        of_valid, _ = sweeper.sweep(0, clean_valid.path.name, parts, order)
+        del parts
+        others = [
+            sweeper.sweep(place, faces.path.name, sweeper.parts(faces), order)
+            for place, faces in enumerate(measured, start=1)
+        ]
+    tallies, activations = [tally for tally, _ in others], [means for _, means in others]
+    return Sweep(layer, rank_at, means, order, (of_valid, *tallies), tuple(activations))

@@ -20,7 +20,7 @@ from ytf_torch.commands.terminal import one_line_errors, say
 from ytf_torch.demo import badnet
 from ytf_torch.demo.study import DRAWN, EPOCHS, Source, best_source, make_study, study_key
 from ytf_torch.exhibits import largest_reached_drop
-from ytf_torch.output import check_run_folder_is_free
+from ytf_torch.output import check_run_folder_is_free, whole_folder
 from ytf_torch.results import pruned_file
 from ytf_torch.settings import PruneSettings, pixel_scale_text
 
@@ -88,12 +88,14 @@ def run_demo(
             clean_test=sets[1],
             poisoned_test=(sets[2],),
             out=out_folder,
-        )
+        ),
+        resume=True,
     )
     if keep_data:
-        shutil.copytree(study, out_folder / "data")
+        with whole_folder(out_folder / "data") as folder:
+            shutil.copytree(study, folder, dirs_exist_ok=True)
 
-    drop = largest_reached_drop(run.defence)
+    drop = None if run is None else largest_reached_drop(run.defence)
     if drop is not None:
         pruned, photos = out_folder / pruned_file(drop), study / "photos"
         say("")

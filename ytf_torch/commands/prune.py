@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from contextlib import ExitStack
 from dataclasses import replace
-from hashlib import sha256
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +18,21 @@ from ytf_torch.commands.model_file import read_model
 from ytf_torch.commands.terminal import one_line_errors, out, progress_bars, say
 from ytf_torch.defence import FaceSets, run_defence
 from ytf_torch.device import resolve_device
-from ytf_torch.distributed import check_same, is_first, process_group, together
+from ytf_torch.distributed import (
+    check_same,
+    gathered,
+    is_first,
+    process_count,
+    process_group,
+    together,
+)
 from ytf_torch.exhibits import gather_exhibits
 from ytf_torch.faces import FaceSet, open_faces
-from ytf_torch.output import check_run_folder_is_free, whole_folder
 from ytf_torch.results import Run, result_record
 from ytf_torch.run_folder import write_run
+from ytf_torch.run_inputs import fingerprint, inputs_record
 from ytf_torch.settings import PruneSettings, read_settings
+from ytf_torch.work_folder import WorkFolder, work_folder
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -80,11 +89,24 @@ def prune(
         ),
     ] = None,
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Run folder to write; must not exist.")
+        Path | None,
+        typer.Option("--out", help="Run folder to write; must not exist, but see --overwrite."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings file, see configs/; flags win over it.")
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where a run into --out was cut off, if one was."),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace a finished run in --out once this one is whole; "
+            "drop what one that was cut off has left, unless --resume goes on with it.",
+        ),
+    ] = False,
 ) -> None:
     """Prune a BadNet's backdoor and build the GoodNet, with every figure of the sweep.
 
@@ -105,25 +127,37 @@ def prune(
         "pixel_scale": pixel_scale,
         "out": out_folder,
     }
-    with one_line_errors():
-        run_prune(read_settings(config, flags))
+    with one_line_errors(when_stopped="Go on with --resume"):
+        run_prune(read_settings(config, flags), resume=resume, overwrite=overwrite)
 
 
-def run_prune(settings: PruneSettings) -> Run:
-    """Run the defence, write the run folder and print its table.
+def run_prune(
+    settings: PruneSettings, *, resume: bool = False, overwrite: bool = False
+) -> Run | None:
+    """Run the defence, write the run folder and print its table; None where `resume` finds this
+    very run finished.
 
-    Of several processes, each takes a share of the images and the first writes and prints.
+    resume, overwrite: see work_folder. Of several processes, each takes a share of the images and
+    the first writes and prints.
     Raises InputError, and ProcessLostError where another process ended early.
     """
     device = resolve_device(settings.device)
-    with process_group(device):
+    with process_group(device), ExitStack() as stack:
+        work: WorkFolder | None = None
         with together():
-            if is_first():
-                check_run_folder_is_free(settings.out)
             checkpoint, sets = open_inputs(settings)
         check_same(
             "the model, the face sets or the settings", fingerprint(checkpoint, sets, settings)
         )
+        with together():
+            if is_first():
+                inputs = inputs_record(checkpoint, sets, settings, device)
+                place = work_folder(settings.out, inputs, resume=resume, overwrite=overwrite)
+                work = stack.enter_context(place)
+        if gathered(work is not None and work.finished)[0]:
+            if is_first():
+                say(f"{settings.out} holds this very run, finished.")
+            return None
         precision = checkpoint.model.dtype
         if settings.precision is not None:
             precision = getattr(torch, settings.precision)
@@ -137,13 +171,13 @@ def run_prune(settings: PruneSettings) -> Run:
                 settings.rank_at,
                 settings.engine,
                 track,
+                work,
             )
         names = tuple(str(path) for path in settings.poisoned_test)
         run = Run(checkpoint, defence, device.type, names)
-        if is_first():
+        if work is not None:
             exhibits = gather_exhibits(computing, sets, defence)
-            with whole_folder(settings.out) as folder:
-                write_run(run, settings, exhibits, folder)
+            work.finish(partial(write_run, run, settings, exhibits), processes=process_count())
             print_result(run, settings.out)
     return run
 
@@ -162,15 +196,6 @@ def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
         poisoned_tests=tuple(map(faces, settings.poisoned_test)),
     )
     return checkpoint, sets
-
-
-def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings) -> object:
-    """What has to be the same on all processes of a run, without the pixels."""
-    decisive = settings.model_dump(include={"drops", "layer", "rank_at", "engine", "precision"})
-    labels = [
-        sha256(faces.labels.tobytes()).hexdigest() for faces in (sets.clean_valid, *sets.measured)
-    ]
-    return checkpoint.provenance, decisive, labels
 
 
 def print_result(run: Run, folder: Path) -> None:

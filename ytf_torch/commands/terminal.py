@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -20,7 +25,7 @@ from rich.text import Text
 
 from ytf_torch.distributed import ProcessLostError, is_first, is_first_to_report
 from ytf_torch.errors import InputError, printable
-from ytf_torch.sweep import Batch, Track
+from ytf_torch.sweep import Track
 
 PROCESS_LOST = 1
 USER_ERROR = 2
@@ -33,17 +38,41 @@ def say(line: str) -> None:
     out.print(Text(printable(line)), soft_wrap=True)
 
 
+class _TerminatedError(BaseException):
+    """SIGTERM has come; a BaseException, as KeyboardInterrupt is."""
+
+
+def _raise_terminated(signum: int, frame: FrameType | None) -> NoReturn:
+    raise _TerminatedError
+
+
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turns an InputError into one line on standard error and exit status 2, and the loss of a
-    process into status 1. Of several processes one prints.
+def one_line_errors(when_stopped: str = "") -> Iterator[None]:
+    """Turns an InputError into one line on standard error and exit status 2, the loss of a process
+    into status 1, SIGINT into 130 and SIGTERM into 143. Of several processes one prints.
+
+    when_stopped: what a user can do after a signal.
     """
+    advice = f". {when_stopped}" if when_stopped else ""
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _raise_terminated) if in_main else None
     try:
         yield
     except (InputError, ProcessLostError) as error:
-        if is_first_to_report():
-            print(f"error: {error}", file=sys.stderr, flush=True)
+        _report(str(error))
         raise typer.Exit(USER_ERROR if isinstance(error, InputError) else PROCESS_LOST) from error
+    except (KeyboardInterrupt, _TerminatedError) as error:
+        number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
+        _report(f"stopped by {number.name}{advice}")
+        raise typer.Exit(128 + number) from error
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _report(line: str) -> None:
+    if is_first_to_report():
+        print(f"error: {line}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -64,10 +93,7 @@ def progress_bars() -> Iterator[Track]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not is_first()) as progress:
 
-        def track(batches: Iterable[Batch], phase: str, images: int) -> Iterator[Batch]:
-            task = progress.add_task(phase, total=images)
-            for batch in batches:
-                yield batch
-                progress.advance(task, len(batch.labels))
+        def track(phase: str, images: int) -> Callable[[int], None]:
+            return partial(progress.advance, progress.add_task(phase, total=images))
 
         yield track

@@ -1,0 +1,94 @@
+"""Images as an engine prepared them for a sweep: batches of one size, put together and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from ytf_torch.faces import BATCH_SIZE
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Some images as an engine prepared them, filled up by whole_batch; labels (batch,), int64."""
+
+    tensor: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Kept:
+    """All batches of some images, end to end in one tensor; labels (images,), int64.
+
+    In one tensor: pieces kept one by one would leave the memory between them unusable.
+    """
+
+    tensor: Tensor
+    labels: Tensor
+
+    def batches(self) -> Iterator[Prepared]:
+        """The batches again."""
+        rows = len(self.tensor) // batch_count(len(self.labels))
+        pairs = zip(
+            torch.split(self.tensor, rows), torch.split(self.labels, BATCH_SIZE), strict=True
+        )
+        return (Prepared(tensor, labels) for tensor, labels in pairs)
+
+
+def batch_count(images: int) -> int:
+    """How many batches so many images make."""
+    return -(-images // BATCH_SIZE)
+
+
+def whole_batch(pixels: Tensor) -> Tensor:
+    """A batch filled up to BATCH_SIZE with copies of its last image.
+
+    Matrix libraries add in an order that depends on how many rows a product has and on a row's
+    place in it. In batches of one size an image's logits do not depend on what comes with it, so
+    figures are the same however a set is cut or shared out, down to the last bit.
+    """
+    missing = BATCH_SIZE - len(pixels)
+    return torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)]) if missing else pixels
+
+
+def keep(batches: Iterable[Prepared], images: int, most_bytes: int) -> Kept | None:
+    """Keep all batches of so many images, or None where there are none or they take more than
+    `most_bytes`; all are taken from the iterator either way."""
+    room: Tensor | None = None
+    fits, at, labels = True, 0, []
+    for batch in batches:
+        rows = len(batch.tensor)
+        if fits and room is None:
+            capacity = batch_count(images) * rows
+            fits = batch.tensor.nbytes // rows * capacity <= most_bytes
+            room = _room_like(batch.tensor, capacity) if fits else None
+        if room is not None:
+            room[at : at + rows] = batch.tensor
+            labels.append(batch.labels)
+            at += rows
+    return None if room is None else Kept(room, torch.cat(labels))
+
+
+def grouped(batches: Iterable[Prepared], images: int) -> Iterator[Prepared]:
+    """Put batches together, so many images in a group; the last may have fewer.
+
+    A group's tensor is overwritten when the next one is asked for.
+    """
+    remaining, room = iter(batches), None
+    while waiting := list(islice(remaining, batch_count(images))):
+        if len(waiting) == 1:
+            yield waiting[0]
+            continue
+        rows = sum(len(batch.tensor) for batch in waiting)
+        room = _room_like(waiting[0].tensor, rows) if room is None else room[:rows]
+        torch.cat([batch.tensor for batch in waiting], out=room)
+        yield Prepared(room, torch.cat([batch.labels for batch in waiting]))
+
+
+def _room_like(batch: Tensor, rows: int) -> Tensor:
+    """An empty tensor of so many rows, laid out in memory as `batch` is."""
+    return batch.new_empty_strided((rows, *batch.shape[1:]), batch.stride())

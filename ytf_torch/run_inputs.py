@@ -1,0 +1,69 @@
+"""What a run's figures depend on: to compare processes that share a run, and runs cut off."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from ytf_torch.checkpoint import Checkpoint, Provenance, tool_version
+from ytf_torch.defence import FaceSets
+from ytf_torch.errors import InputError
+from ytf_torch.faces import FaceSet
+from ytf_torch.settings import PruneSettings
+
+DECISIVE = {"drops", "layer", "rank_at", "engine", "precision"}
+
+
+def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings) -> dict[str, Any]:
+    """What has to be the same on all processes of a run, wherever their files lie. As JSON."""
+    weights = sha256()
+    for name, tensor in sorted(checkpoint.model.state_dict().items()):
+        weights.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return {
+        "model": TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json"),
+        "weights": weights.hexdigest(),
+        "labels": [_digest(faces) for faces in (sets.clean_valid, *sets.measured)],
+        **settings.model_dump(mode="json", include=DECISIVE),
+    }
+
+
+def inputs_record(
+    checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings, device: torch.device
+) -> dict[str, Any]:
+    """What has to be the same for a run to go on where it was cut off. As JSON.
+
+    A face set is taken to be the same if its labels, path, size and time of change are: reading
+    all its pixels for a checksum would take as long as the run. Raises InputError where a face
+    set's file is gone.
+    """
+    files = {
+        "clean_valid": [sets.clean_valid],
+        "clean_test": [sets.clean_test] if sets.clean_test else [],
+        "poisoned_test": list(sets.poisoned_tests),
+    }
+    return {
+        "ytf-torch": tool_version(),
+        "PyTorch": torch.__version__,
+        "device": device.type,
+        **{name: [_file(faces) for faces in found] for name, found in files.items()},
+        **fingerprint(checkpoint, sets, settings),
+    }
+
+
+def _file(faces: FaceSet) -> dict[str, Any]:
+    try:
+        status = faces.path.stat()
+    except OSError as error:
+        raise InputError(faces.path, f"cannot be read ({error.strerror})") from error
+    return {
+        "path": str(faces.path.absolute()),
+        "bytes": status.st_size,
+        "modified": status.st_mtime_ns,
+    }
+
+
+def _digest(faces: FaceSet) -> str:
+    return sha256(faces.labels.tobytes()).hexdigest()
