@@ -196,7 +196,7 @@ def _answer(opened: OpenFile, method: str, arguments: list[Any]) -> tuple[Any, b
 
 
 class Confinement:
-    """The limits of this process. Windows has none of them, macOS only that on time."""
+    """The limits of this process. Windows has none of them, macOS not that on memory."""
 
     def __init__(self) -> None:
         self.files = (0, 0)

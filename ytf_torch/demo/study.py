@@ -23,7 +23,7 @@ from ytf_torch.demo.trigger import TARGET_LABEL
 from ytf_torch.model import DeepID
 from ytf_torch.output import whole_folder
 
-EPOCHS = {"orl": 20, "drawn": 6}
+EPOCHS = {"orl": 28, "drawn": 10}
 SHOWN_PHOTOS = 4
 
 WriteModel = Callable[[DeepID, Path], None]
