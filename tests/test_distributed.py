@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.keras_files import SMALL, random_images, write_faces
 from ytf_torch import distributed
 from ytf_torch.checkpoint import Checkpoint, save_checkpoint
-from ytf_torch.faces import FaceSet
+from ytf_torch.faces import BATCH_SIZE, FaceSet
 
 UNITS_OF_256 = {"valid": 700, "test": 300, "bd_test": 100}
 DYING_WORKER = """
@@ -64,15 +64,15 @@ class TestShares:
         for rank in range(processes):
             here = (None, rank, processes)
             monkeypatch.setattr(distributed, "_rendezvous", lambda here=here: here)
-            shares.append(distributed.share_of(faces(images), unit=64))
+            shares.append(distributed.share_of(faces(images)))
         assert np.concatenate([share.labels for share in shares]).tolist() == list(range(images))
         for share, following in pairwise(shares):
             assert following.first == share.first + len(share)
-            assert following.first % 64 == 0 or len(following) == 0
-        assert max(map(len, shares)) - min(map(len, shares)) <= 64 + 63
+            assert following.first % BATCH_SIZE == 0 or len(following) == 0
+        assert max(map(len, shares)) - min(map(len, shares)) <= 2 * BATCH_SIZE - 1
 
     def test_one_process_has_it_all(self) -> None:
-        assert distributed.share_of(faces(70), unit=64).labels.tolist() == list(range(70))
+        assert distributed.share_of(faces(70)).labels.tolist() == list(range(70))
         assert distributed.gathered("mine") == ["mine"]
         assert distributed.is_first()
 

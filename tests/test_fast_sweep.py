@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
 from tests.test_parity import ZOO
+from ytf_torch import fast_sweep
 from ytf_torch.faces import BATCH_SIZE
 from ytf_torch.fast_sweep import fast_engine
 from ytf_torch.model import DeepID, DeepIDSizes, rank_points
@@ -80,8 +81,16 @@ def test_batch_boundaries(images: int) -> None:
     assert_equal_predictions(random_model(1), pixels(images))
 
 
+@pytest.mark.parametrize(("group_bytes", "groups"), [(0, 10), (100_000, 2), (10**9, 1)])
+def test_any_size_of_groups(monkeypatch: pytest.MonkeyPatch, group_bytes: int, groups: int) -> None:
+    monkeypatch.setattr(fast_sweep, "GROUP_BYTES", group_bytes)
+    model, images = random_model(8), pixels(300)
+    assert -(-len(images) // fast_engine(model, "conv_3", "pool_3").group) == groups
+    assert_equal_predictions(model, images)
+
+
 @pytest.mark.parametrize("layer", ["conv_3", "conv_4"])
-@pytest.mark.parametrize("classes", [1, 2, 300])
+@pytest.mark.parametrize("classes", [1, 2, 32, 33, 300])
 def test_any_number_of_classes(layer: str, classes: int) -> None:
     assert_equal_predictions(random_model(2, classes), pixels(70), layer, rank_points(layer)[0])
 

@@ -13,7 +13,7 @@ import torch
 from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.distributed import gathered, share_of, together
 from ytf_torch.errors import InputError
-from ytf_torch.faces import BATCH_SIZE, FaceSet
+from ytf_torch.faces import FaceSet
 from ytf_torch.fast_sweep import fast_engine
 from ytf_torch.journal import Journal
 from ytf_torch.masking import bake_mask
@@ -140,7 +140,7 @@ def clean_accuracy(model: DeepID, faces: FaceSet) -> float:
     """Share of faces that get their label, in percent."""
     correct = 0
     with torch.inference_mode(), together():
-        for batch in share_of(faces, BATCH_SIZE).batches():
+        for batch in share_of(faces).batches():
             placed = batch.to(model.device)
             correct += int((model(placed.pixels).argmax(1) == placed.labels).sum())
     return percentage(sum(gathered(correct)), len(faces))

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 
 from ytf_torch.errors import InputError
-from ytf_torch.faces import FaceSet
+from ytf_torch.faces import BATCH_SIZE, FaceSet
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -95,14 +95,14 @@ def is_first_to_report() -> bool:
         return True
 
 
-def share_of(faces: FaceSet, unit: int) -> FaceSet:
+def share_of(faces: FaceSet) -> FaceSet:
     """This process's part of a face set: consecutive images, as many as the others have or one
-    unit more or less. It begins at a multiple of `unit` images, so that batches are the same ones
-    however many processes there are; it may be empty.
+    batch more or less. It begins where a batch of BATCH_SIZE does, so that batches are the same
+    ones however many processes there are; it may be empty.
     """
     rank, processes = (_rendezvous()[1] if launched() else 0), process_count()
-    units = -(-len(faces) // unit)
-    start, stop = (units * place // processes * unit for place in (rank, rank + 1))
+    batches = -(-len(faces) // BATCH_SIZE)
+    start, stop = (batches * place // processes * BATCH_SIZE for place in (rank, rank + 1))
     return faces.part(start, min(stop, len(faces)))
 
 

@@ -22,13 +22,18 @@ from ytf_torch.faces import BATCH_SIZE
 from ytf_torch.model import POOLS, TRUNK, DeepID
 from ytf_torch.sweep import SweepEngine
 
-GROUP = 8 * BATCH_SIZE
+# What the linear engine may have in memory of one group of images; the larger the group, the less
+# the steps of a sweep cost each. 2112 images for the lab's network.
+GROUP_BYTES = 48 * 2**20
+# Classes searched at once, see _argmax.
+BLOCK = 32
 # In units of one rounding at the sum of absolute terms. Real networks stay below 0.1 of them.
 # Products of equal terms, whose roundings all go one way, can reach 80, so what is allowed is
-# checked on every group: where the plain sweep is further from it than this share of what is
-# allowed, on any of the pairs that are run again, the whole group is.
+# checked on every group, at all that is doubtful and PROBES batches more: where the plain sweep is
+# further from it than this share of what is allowed, the whole group is run again.
 ROUNDINGS = 8.0
 TOLERATED = 0.25
+PROBES = 4
 
 
 def fast_engine(model: DeepID, layer: str, rank_at: str) -> SweepEngine:
@@ -86,18 +91,25 @@ class SuffixEngine:
 class LinearEngine(SuffixEngine):
     """Takes each channel's contribution off the sums it enters, for conv_3 and conv_4.
 
-    The sums, (batch, units), are what is linear in the layer's channels: fc_1 and conv_4 before
-    its ReLU for conv_3; fc_1 + fc_2 for conv_4.
+    The sums, (batch, units), are what is linear in the layer's channels: first what `output` reads,
+    before the ReLU; for conv_3 this lacks what comes through conv_4, whose own outputs, before the
+    ReLU, follow.
     """
-
-    group = GROUP
 
     def __init__(self, model: DeepID, layer: str, rank_at: str) -> None:
         super().__init__(model, layer, rank_at)
         with torch.inference_mode():
             self.contributions = self._contributions()
-            self.fc_2_kernel = model.fc_2.weight.T.contiguous()
-            self.output_kernel = model.output.weight.T.contiguous()
+            self.magnitudes = self._magnitudes()
+            of_conv_4 = model.fc_2.weight.T if layer == "conv_3" else model.fc_2.weight.T[:0]
+            self.fc_2_kernel = of_conv_4.contiguous()
+            missing = -model.output.out_features % BLOCK
+            self.output_kernel = F.pad(model.output.weight.T, (0, missing)).contiguous()
+            self.output_bias = F.pad(model.output.bias, (0, missing), value=-torch.inf)
+        channels, positions, units = self.contributions.shape
+        values = 2 * (channels * positions + units) + len(self.output_bias)
+        batches = GROUP_BYTES // (values * model.output.bias.itemsize * BATCH_SIZE)
+        self.group = max(batches, 1) * BATCH_SIZE
 
     def _contributions(self) -> Tensor:
         """(channels, positions, units): what a channel at a position adds to the sums, per unit."""
@@ -106,42 +118,52 @@ class LinearEngine(SuffixEngine):
         positions = height * width
         if self.layer == "conv_4":
             return _by_channel(model.fc_2.weight, positions)
+        to_output = _by_channel(model.fc_1.weight, positions)
         ones = torch.eye(positions, dtype=model.dtype, device=model.device)
         impulses = ones.view(positions, 1, height, width)
         kernels = model.conv_4.weight.transpose(0, 1).unsqueeze(2)
-        through_conv_4 = [F.conv2d(impulses, kernel).flatten(1) for kernel in kernels]
-        return torch.cat(
-            [_by_channel(model.fc_1.weight, positions), torch.stack(through_conv_4)], dim=2
-        ).contiguous()
+        to_conv_4 = torch.stack([F.conv2d(impulses, kernel).flatten(1) for kernel in kernels])
+        return torch.cat([to_output, to_conv_4], dim=2).contiguous()
 
-    def _sums(self, prepared: Tensor, maps: Tensor, *, magnitude: bool = False) -> Tensor:
-        """The sums with every channel on; magnitude: of the absolute values of all their terms."""
-        model, of = self.model, torch.abs if magnitude else torch.clone
-        fc_1 = F.linear(prepared.flatten(1), of(model.fc_1.weight), of(model.fc_1.bias))
-        if self.layer == "conv_4":
-            return fc_1 + F.linear(maps.flatten(1), of(model.fc_2.weight), of(model.fc_2.bias))
-        assert model.conv_4.bias is not None
-        conv_4 = F.conv2d(prepared, of(model.conv_4.weight), of(model.conv_4.bias))
-        return torch.cat([fc_1, conv_4.flatten(1)], dim=1)
+    def _magnitudes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What one unit of each of pool_3's outputs adds to a logit at most when all weights count
+        as absolute values, by way of fc_1 (values,); the same of the masked maps by way of fc_2;
+        and of all biases together."""
+        model = self.model
+        output = model.output.weight.T.abs()
+        fc_1, fc_2 = model.fc_1.weight.T.abs(), model.fc_2.weight.T.abs()
+        biases = model.fc_1.bias.abs() + model.fc_2.bias.abs()
+        if self.layer == "conv_3":
+            assert model.conv_4.bias is not None
+            positions = len(fc_2) // len(model.conv_4.bias)
+            biases += model.conv_4.bias.abs().repeat_interleave(positions) @ fc_2
+            conv_4 = self.contributions[..., model.sizes.features :].flatten(0, 1).abs()
+            fc_2 = conv_4 @ fc_2
+        of_biases = biases @ output + model.output.bias.abs()
+        return (fc_1 @ output).amax(1), (fc_2 @ output).amax(1), of_biases.amax()
 
-    def _hidden(self, sums: Tensor) -> Tensor:
-        """Sums → what `output` reads, (batch, features)."""
+    def _sums(self, prepared: Tensor, maps: Tensor) -> Tensor:
+        """The sums with every channel on."""
+        model = self.model
+        fc_1: Tensor = model.fc_1(prepared.flatten(1))
         if self.layer == "conv_4":
-            return F.relu(sums)
-        features = self.model.sizes.features
-        fc_1, conv_4 = sums[:, :features], sums[:, features:]
-        return F.relu(torch.addmm(self.model.fc_2.bias, F.relu(conv_4), self.fc_2_kernel) + fc_1)
+            return torch.add(fc_1, model.fc_2(maps.flatten(1)))
+        conv_4: Tensor = F.conv2d(prepared, model.conv_4.weight, model.conv_4.bias)
+        return torch.cat([fc_1 + model.fc_2.bias, conv_4.flatten(1)], dim=1)
+
+    def _best(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """The best class (batch,) and how far its logit is above the second best. Spoils `sums`."""
+        to_output, conv_4 = sums.tensor_split([self.model.sizes.features], dim=1)
+        hidden = torch.addmm(to_output, conv_4.relu_(), self.fc_2_kernel).relu_()
+        logits = torch.addmm(self.output_bias, hidden, self.output_kernel)
+        classes = _argmax(logits)
+        return classes, _margin(logits, classes)
 
     def _rounding(self, prepared: Tensor, maps: Tensor) -> Tensor:
         """(batch,): how far rounding may move a logit of each image, at any step."""
-        model = self.model
-        hidden = self._sums(prepared, maps, magnitude=True)
-        if self.layer == "conv_3":
-            features = model.sizes.features
-            through = F.linear(hidden[:, features:], model.fc_2.weight.abs(), model.fc_2.bias.abs())
-            hidden = hidden[:, :features] + through
-        logits = F.linear(hidden, model.output.weight.abs(), model.output.bias.abs())
-        return logits.amax(1) * (ROUNDINGS * torch.finfo(model.dtype).eps)
+        of_prepared, of_maps, of_biases = self.magnitudes
+        logits = prepared.flatten(1) @ of_prepared + maps.flatten(1) @ of_maps + of_biases
+        return logits * (ROUNDINGS * torch.finfo(self.model.dtype).eps)
 
     def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
         """See SweepEngine.
@@ -153,19 +175,17 @@ class LinearEngine(SuffixEngine):
         steps, images, counts = _changes(maps, order)
         channels = maps.flatten(2).transpose(0, 1).contiguous()
         sums = self._sums(prepared, maps)
-        found = [self._best(self._hidden(sums))]
+        found = [self._best(sums.clone())]
         start = len(prepared)
         for channel, count in zip(order, counts, strict=True):
             if count:
                 changed = images[start : start + count]
                 start += count
-                left = self._without(sums, changed, channels[channel], channel)
-                found.append(self._best(self._hidden(left)))
+                found.append(self._best(self._without(sums, changed, channels[channel], channel)))
         classes, margins = (torch.cat(parts) for parts in zip(*found, strict=True))
         allowed = self._rounding(prepared, maps)[images]
-        probes = torch.arange(0, len(images), -(-len(images) // BATCH_SIZE), device=images.device)
         doubtful = ~(margins > allowed)
-        doubtful[probes] = True
+        doubtful[_probes(images)] = True
         again = doubtful.nonzero()[:, 0]
         settled, true_margins = self._again(
             prepared, images[again], steps[again], classes[again], order
@@ -182,17 +202,11 @@ class LinearEngine(SuffixEngine):
 
     def _without(self, sums: Tensor, images: Tensor, values: Tensor, channel: int) -> Tensor:
         """Take a channel, whose maps are `values` (batch, positions), off the sums of `images` in
-        place; the sums of these images, (images, units)."""
+        place; a copy of the sums of these images, (images, units)."""
         kept, values = sums.index_select(0, images), values.index_select(0, images)
-        left = torch.addmm(kept, values, self.contributions[channel], alpha=-1)
-        sums.index_copy_(0, images, left)
-        return left
-
-    def _best(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """The best class (batch,) and how far its logit is above the second best."""
-        logits = torch.addmm(self.model.output.bias, hidden, self.output_kernel)
-        classes = logits.argmax(1)
-        return classes, _margin(logits, classes)
+        kept.addmm_(values, self.contributions[channel], alpha=-1)
+        sums.index_copy_(0, images, kept)
+        return kept
 
     def _again(
         self, prepared: Tensor, images: Tensor, steps: Tensor, classes: Tensor, order: Sequence[int]
@@ -225,6 +239,25 @@ class LinearEngine(SuffixEngine):
 def _batches(tensor: Tensor) -> tuple[Tensor, ...]:
     """Pieces of BATCH_SIZE rows."""
     return torch.split(tensor, BATCH_SIZE)
+
+
+def _argmax(logits: Tensor) -> Tensor:
+    """logits.argmax(1), of whole blocks of columns: PyTorch's argmax is ten times slower than its
+    amax, so it searches the maxima of blocks, and then one block."""
+    blocks = torch.unflatten(logits, 1, (-1, BLOCK))
+    best = blocks.amax(2).argmax(1, keepdim=True)
+    within = blocks.take_along_dim(best[..., None], 1)[:, 0].argmax(1)
+    return best[:, 0] * BLOCK + within
+
+
+def _probes(images: Tensor) -> Tensor:
+    """Of the pairs of these images and some steps, PROBES batches: at every place in a batch the
+    same number, spread over all steps."""
+    rows = images % BATCH_SIZE
+    pairs_at_row = rows.bincount(minlength=BATCH_SIZE)
+    share = torch.arange(PROBES * BATCH_SIZE, device=images.device).view(PROBES, BATCH_SIZE)
+    at = pairs_at_row.cumsum(0) - pairs_at_row + pairs_at_row * share // share.numel()
+    return rows.argsort(stable=True)[at.flatten()]
 
 
 def _margin(logits: Tensor, classes: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ytf_torch.activation import Activation, ActivationSums, mean_activation
 from ytf_torch.distributed import gathered, share_of, together
 from ytf_torch.errors import InputError
-from ytf_torch.faces import BATCH_SIZE, FaceSet
+from ytf_torch.faces import FaceSet
 from ytf_torch.journal import Figures, Forgetful, Journal, Swept
 from ytf_torch.masking import ChannelMask
 from ytf_torch.metrics import Tally, count_answers
@@ -143,10 +143,9 @@ class _Sweeper:
 
     def parts(self, faces: FaceSet) -> list[Part]:
         """A set's pieces, of each this process's share."""
-        unit = max(self.engine.group, BATCH_SIZE)
         starts = range(0, len(faces), PIECE)
         pieces = (faces.part(start, min(start + PIECE, len(faces))) for start in starts)
-        return [Part(share_of(piece, unit)) for piece in pieces]
+        return [Part(share_of(piece)) for piece in pieces]
 
     def known(self, name: str, kind: type[Figures]) -> Figures | None:
         """What the first process's journal has."""
