@@ -13,7 +13,6 @@ from ytf_torch.defence import FaceSets, run_defence
 from ytf_torch.exhibits import (
     evenly_spread,
     gather_exhibits,
-    largest_reached_drop,
     most_separating,
     spread_over_labels,
 )
@@ -44,13 +43,6 @@ def test_evenly_spread(available: int, count: int, places: tuple[int, ...]) -> N
 
 def test_the_most_separating_channels_come_first_and_ties_by_index() -> None:
     assert most_separating([1, 5, 0, 0], [1, 0, 3, 3], 3) == (1, 2, 3)
-
-
-def test_the_largest_reached_drop_is_the_largest_number(tmp_path: Path) -> None:
-    from tests.test_verdict import defence
-
-    assert largest_reached_drop(defence(drops={"10": 2, "4": 1, "20": None})) == "10"
-    assert largest_reached_drop(defence(drops={"20": None})) is None
 
 
 def test_b_and_b_prime_answer_as_the_networks_themselves(

@@ -62,6 +62,7 @@ def test_every_page_is_well_formed_self_contained_and_small(
     html = report_html(*small_run(tmp_path, checkpoint, clean_test=clean_test, triggered=triggered))
     page = Page(html)
     assert page.open == []
+    assert "\\x" not in page.text
     assert len(html.encode()) < MAX_BYTES
     assert "http:" not in html
     assert "https:" not in html

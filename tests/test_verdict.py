@@ -4,7 +4,7 @@ import pytest
 
 from ytf_torch.defence import Defence
 from ytf_torch.metrics import Tally
-from ytf_torch.report.verdict import judge, percent
+from ytf_torch.report.verdict import judge, percent, shown_drop
 from ytf_torch.sweep import Sweep
 
 
@@ -96,6 +96,22 @@ def test_the_first_line(
 ) -> None:
     verdict = judge(defence(*attacks, drops=drops))
     assert (verdict.kind, verdict.headline) == (kind, headline)
+
+
+@pytest.mark.parametrize(
+    ("attacks", "drops", "shown"),
+    [
+        ([tally(1000, 1000, 20, 0)], {"10": 2, "4": 1, "20": None}, "4"),
+        ([tally(1000, 1000, 900, 0)], {"10": 2, "4": 1, "20": None}, "10"),
+        ([tally(1000, 1000, 900, 800)], {"10": 2, "4": 1, "20": None}, "10"),
+        ([], {"10": 2, "4": 1}, "10"),
+        ([tally(1000, 1000, 20, 0)], {"20": None}, None),
+    ],
+)
+def test_the_shown_drop_is_the_first_without_backdoor_else_the_largest(
+    attacks: list[Tally], drops: dict[str, int | None], shown: str | None
+) -> None:
+    assert shown_drop(defence(*attacks, drops=drops)) == shown
 
 
 def test_one_trigger_that_still_works_is_enough_to_fail() -> None:

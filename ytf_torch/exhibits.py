@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from ytf_torch.defence import Defence, FaceSets
 from ytf_torch.faces import FaceSet
 from ytf_torch.masking import ChannelMask
 from ytf_torch.model import ConvRelu, DeepID
+from ytf_torch.report.verdict import shown_drop
 from ytf_torch.sweep import PlainEngine
 
 EXAMPLES = 6
@@ -62,10 +62,10 @@ class ChannelMaps:
 class Exhibits:
     """What the report shows beside its figures.
 
-    drop: the one whose B′ answers, the largest that was reached. triggered: a sheet for each
-    poisoned set. triggered_activation: mean output of each channel at the rank point over all
-    triggered faces. maps: of the channels that separate clean and triggered faces the most, on
-    the faces at `pair` of the clean and the first triggered sheet.
+    drop: the one whose B′ answers, see shown_drop. triggered: a sheet for each poisoned set.
+    triggered_activation: mean output of each channel at the rank point over all triggered faces.
+    maps: of the channels that separate clean and triggered faces the most, on the faces at `pair`
+    of the clean and the first triggered sheet.
     """
 
     drop: str | None
@@ -76,15 +76,9 @@ class Exhibits:
     maps: tuple[ChannelMaps, ...] = ()
 
 
-def largest_reached_drop(defence: Defence) -> str | None:
-    """The requested drop that costs the most points among those that were reached."""
-    reached = [drop for drop, step in defence.drops.items() if step is not None]
-    return max(reached, key=Fraction, default=None)
-
-
 def gather_exhibits(model: DeepID, sets: FaceSets, defence: Defence) -> Exhibits:
     """Pick example faces and ask B and B′ about them."""
-    drop = largest_reached_drop(defence)
+    drop = shown_drop(defence)
     ask = _Asker(model, defence, drop)
     clean_faces = sets.clean_test or sets.clean_valid
     targets = {int(faces.labels[0]) for faces in sets.poisoned_tests}

@@ -12,6 +12,7 @@ from tests.keras_files import SMALL, random_images, random_weights, write_faces,
 from ytf_torch.checkpoint import load_checkpoint
 from ytf_torch.commands.detect import app as detect
 from ytf_torch.commands.prune import app as prune
+from ytf_torch.errors import NO_BREAK_SPACE
 
 TEXT = "[red]<script>alert(1)<\x1b[31m\nerror: b\u202egnp"
 
@@ -42,4 +43,5 @@ def test_names_and_versions_are_shown_as_text(tmp_path: Path) -> None:
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "[red]&lt;script&gt;alert" in page
-    assert all(line.isprintable() for line in page.splitlines())
+    assert all(line.replace(NO_BREAK_SPACE, " ").isprintable() for line in page.splitlines())
+    assert f"{NO_BREAK_SPACE}%" in page

@@ -19,8 +19,8 @@ from ytf_torch.commands.prune import run_prune
 from ytf_torch.commands.terminal import one_line_errors, say
 from ytf_torch.demo import badnet
 from ytf_torch.demo.study import DRAWN, EPOCHS, Source, best_source, make_study, study_key
-from ytf_torch.exhibits import largest_reached_drop
 from ytf_torch.output import check_run_folder_is_free, whole_folder
+from ytf_torch.report.verdict import shown_drop
 from ytf_torch.results import pruned_file
 from ytf_torch.settings import PruneSettings, pixel_scale_text
 
@@ -95,7 +95,7 @@ def run_demo(
         with whole_folder(out_folder / "data") as folder:
             shutil.copytree(study, folder, dirs_exist_ok=True)
 
-    drop = None if run is None else largest_reached_drop(run.defence)
+    drop = None if run is None else shown_drop(run.defence)
     if drop is not None:
         pruned, photos = out_folder / pruned_file(drop), study / "photos"
         say("")

@@ -7,7 +7,6 @@ from fractions import Fraction
 from typing import Literal
 
 from ytf_torch.defence import Defence
-from ytf_torch.exhibits import largest_reached_drop
 from ytf_torch.metrics import Tally, wilson_interval
 
 GONE = 5.0
@@ -36,7 +35,7 @@ def judge(defence: Defence) -> Verdict:
     backdoor that answers to one of two triggers is not gone.
     """
     attack = defence.poisoned_test
-    drop = largest_reached_drop(defence)
+    drop = shown_drop(defence)
     if attack is None:
         return Verdict(
             "unknown",
@@ -59,16 +58,13 @@ def judge(defence: Defence) -> Verdict:
             "Either it holds no backdoor, or these faces do not wear the trigger it was taught. "
             + _cost(defence, drop),
         )
-    by_size = sorted((name for name, step in defence.drops.items() if step), key=Fraction)
-    for name in by_size:
-        worst = _worst(defence, name)
-        if wilson_interval(worst.correct[_step(defence, name)], worst.images)[1] <= GONE:
-            return Verdict(
-                "gone",
-                f"The backdoor is gone at a drop of {name}: {_still(defence, name)}, "
-                f"and {_recognised(defence, name)} of the clean ones are still recognised.",
-                _cost(defence, name),
-            )
+    if _is_gone(defence, drop):
+        return Verdict(
+            "gone",
+            f"The backdoor is gone at a drop of {drop}: {_still(defence, drop)}, "
+            f"and {_recognised(defence, drop)} of the clean ones are still recognised.",
+            _cost(defence, drop),
+        )
     worst = _worst(defence, drop)
     step = _step(defence, drop)
     rate = _rate(worst, step)
@@ -92,6 +88,15 @@ def judge(defence: Defence) -> Verdict:
         f"The backdoor is weakened, not gone: at a drop of {drop}, {_still(defence, drop)}.",
         _cost(defence, drop),
     )
+
+
+def shown_drop(defence: Defence) -> str | None:
+    """The drop that the verdict speaks of and examples are shown for: the smallest at which the
+    backdoor is gone, else the largest that was reached; None where none was.
+    """
+    reached = sorted((name for name, step in defence.drops.items() if step), key=Fraction)
+    gone = (name for name in reached if _is_gone(defence, name))
+    return next(gone, reached[-1] if reached else None)
 
 
 def percent(rate: float) -> str:
@@ -130,6 +135,13 @@ def _cost(defence: Defence, drop: str) -> str:
     caught = "" if attack is None else f"{percent(attack.rate(attack.flagged, step))} of the "
     flagged = percent(clean.rate(clean.flagged, step))
     return text + f"GoodNet flags {caught}triggered faces, and {flagged} of the clean ones wrongly."
+
+
+def _is_gone(defence: Defence, drop: str) -> bool:
+    if not defence.poisoned_tests:
+        return False
+    worst = _worst(defence, drop)
+    return wilson_interval(worst.correct[_step(defence, drop)], worst.images)[1] <= GONE
 
 
 def _worst(defence: Defence, drop: str) -> Tally:
