@@ -4,18 +4,9 @@
 MAX_LINE = 2000
 
 
-NO_BREAK_SPACE = "\xa0"
-
-
 def printable(text: object) -> str:
     """`text` with every control or other unprintable character escaped, safe for a terminal."""
-
-    def escaped(character: str) -> str:
-        if character.isprintable() or character == NO_BREAK_SPACE:
-            return character
-        return character.encode("unicode_escape").decode()
-
-    return "".join(map(escaped, str(text)))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 class InputError(Exception):

@@ -12,7 +12,7 @@ from tests.keras_files import SMALL, random_images, random_weights, write_faces,
 from ytf_torch.checkpoint import load_checkpoint
 from ytf_torch.commands.detect import app as detect
 from ytf_torch.commands.prune import app as prune
-from ytf_torch.errors import NO_BREAK_SPACE
+from ytf_torch.report.page import NO_BREAK_SPACE
 
 TEXT = "[red]<script>alert(1)<\x1b[31m\nerror: b\u202egnp"
 

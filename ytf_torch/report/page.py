@@ -4,6 +4,7 @@ out; texts from files reach it as data and are escaped."""
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 from base64 import b64encode
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from ytf_torch.report import published
 from ytf_torch.report.verdict import FAILED, GONE, judge
 from ytf_torch.results import Run, correct, goodnet_correct, pruned_file, rate
 from ytf_torch.settings import PruneSettings, pixel_scale_text
+
+NO_BREAK_SPACE = "\xa0"
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,13 @@ class Card:
     answers: tuple[Answer, ...]
 
 
-def _printable_lines(value: object) -> object:
-    """What the page shows of a value: names from strangers with every control character escaped."""
+def _printable(value: object) -> object:
+    """What the page shows of a value: names from strangers with every control character escaped,
+    line ends and no-break spaces kept."""
     if isinstance(value, Markup):
         return value
-    return "\n".join(map(printable, str(value).split("\n")))
+    parts = re.split(f"([\n{NO_BREAK_SPACE}])", str(value))
+    return "".join(part if part in ("\n", NO_BREAK_SPACE) else printable(part) for part in parts)
 
 
 def report_html(run: Run, settings: PruneSettings, exhibits: Exhibits) -> str:
@@ -85,7 +90,7 @@ def report_html(run: Run, settings: PruneSettings, exhibits: Exhibits) -> str:
     environment = Environment(
         loader=PackageLoader("ytf_torch", "report"),
         autoescape=True,
-        finalize=_printable_lines,
+        finalize=_printable,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
