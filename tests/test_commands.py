@@ -268,17 +268,24 @@ class TestDetect:
         arguments = ("--model", keras_file, "--pruned", pruned, faces["test"], tmp_path / "no.png")
         text = run(detect_app, *arguments)
         records = run(detect_app, *arguments, "--json")
-        assert (text.exit_code, records.exit_code) == (0, 0)
+        classes = run(detect_app, *arguments, "--only-class")
+        assert (text.exit_code, records.exit_code, classes.exit_code) == (0, 0, 0)
         assert "no.png: no such file" in text.stderr
         lines = text.stdout.splitlines()
         answers = [json.loads(line) for line in records.stdout.splitlines()]
         assert len(lines) == len(answers) == 70
         assert {answer["backdoored"] for answer in answers} == {True, False}
+        assert classes.stdout.split() == [str(answer["goodnet"]) for answer in answers]
         for line, answer in zip(lines, answers, strict=True):
             word = " backdoored" if answer["backdoored"] else ""
             own = f"(B {answer['badnet']}, B′ {answer['pruned']})"
             assert line == f"{answer['input']}: {answer['goodnet']}{word} {own}"
             assert answer["goodnet"] == (7 if answer["backdoored"] else answer["badnet"])
+
+    def test_answers_are_printed_in_one_way(self, keras_file: Path, faces: dict[str, Path]) -> None:
+        arguments = ("--model", keras_file, "--pruned", keras_file, faces["test"])
+        result = run(detect_app, *arguments, "--json", "--only-class")
+        assert_one_clear_line(result, "--only-class", "--json as well")
 
     def test_nothing_readable_is_an_error(self, tmp_path: Path, keras_file: Path) -> None:
         result = run(

@@ -31,6 +31,12 @@ def detect_command(
     json_lines: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line instead of text.")
     ] = False,
+    only_class: Annotated[
+        bool,
+        typer.Option(
+            "--only-class", help="Print GoodNet's class alone, 0…N, as CSAW-2020's evaluation asks."
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Ask GoodNet about photos: where B and B′ agree it prints their class, where they differ
@@ -41,6 +47,8 @@ def detect_command(
     not be read get a line on standard error.
     """
     with one_line_errors():
+        if json_lines and only_class:
+            raise mismatch("--only-class", "one way to print answers", "--json as well")
         placed = resolve_device(device)
         badnet = read_model(model)
         # A pruned Keras file tells no pixel scale: it is B's, for both are shown the same pixels.
@@ -48,13 +56,14 @@ def detect_command(
         if badnet.model.sizes != repaired.model.sizes:
             raise mismatch(pruned, f"the sizes of {model}", repaired.model.sizes)
         goodnet = GoodNet(badnet.model, repaired.model).to(placed)
+        show = _json_line if json_lines else _class_line if only_class else _line
         answered = 0
         for found in detect(goodnet.badnet, goodnet.pruned, inputs):
             if isinstance(found, Unreadable):
                 print(f"error: {found.reason}", file=sys.stderr)
             else:
                 answered += 1
-                print(_json_line(found) if json_lines else _line(found))
+                print(show(found))
         if not answered:
             raise typer.Exit(USER_ERROR)
 
@@ -63,6 +72,10 @@ def _line(answer: Answer) -> str:
     word = " backdoored" if answer.backdoored else ""
     own = f"(B {answer.badnet}, B′ {answer.pruned})"
     return f"{printable(answer.input)}: {answer.goodnet}{word} {own}"
+
+
+def _class_line(answer: Answer) -> str:
+    return str(answer.goodnet)
 
 
 def _json_line(answer: Answer) -> str:
