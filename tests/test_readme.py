@@ -43,7 +43,9 @@ def test_two_commands_do_all_the_set_up(command: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    sorted(set(re.findall(r"(?:`|\()((?:benchmarks|docs|tests|configs|ytf_torch)/[\w./-]+\w)", README))),
+    sorted(
+        set(re.findall(r"(?:`|\()((?:benchmarks|docs|tests|configs|ytf_torch)/[\w./-]+\w)", README))
+    ),
 )
 def test_every_file_it_names_is_there(path: str) -> None:
     assert (ROOT / path).exists()
