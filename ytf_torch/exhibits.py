@@ -16,8 +16,8 @@ from ytf_torch.defence import Defence, FaceSets
 from ytf_torch.faces import FaceSet
 from ytf_torch.masking import ChannelMask
 from ytf_torch.model import ConvRelu, DeepID
-from ytf_torch.report.verdict import shown_drop
 from ytf_torch.sweep import PlainEngine
+from ytf_torch.verdict import shown_drop
 
 EXAMPLES = 6
 CHANNELS_SHOWN = 5
