@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -54,19 +55,24 @@ def arguments(inputs: dict[str, Path], out: Path) -> list[str]:
 def start(inputs: dict[str, Path], out: Path, *more: str) -> int:
     """Run ytf-prune in a child process of its own; its number.
 
-    Forked, so that a kill does not cost the seconds that importing PyTorch takes.
+    Forked, so that a kill does not cost the seconds that importing PyTorch takes. What it prints
+    goes to OUT.log.
     """
     child = os.fork()
     if child:
         return child
     status = 70
     try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.dup2(null, 2)
+        log = os.open(out.with_name(f"{out.name}.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
         app([*arguments(inputs, out), *more])
     except SystemExit as end:
         status = int(end.code or 0)
+    except KeyboardInterrupt:  # before the command has begun: Python itself ends like this
+        status = 128 + signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(status)
 
@@ -128,14 +134,17 @@ def kill_and_resume(
             if met:
                 outcome.kills[chosen.name] += 1
             elif status != 0:
-                outcome.failures.append(f"{out.name}: exit status {status} after {chosen.name}")
+                printed = out.with_name(f"{out.name}.log").read_text()
+                outcome.failures.append(
+                    f"{out.name}: exit status {status} after {chosen.name}\n{printed}"
+                )
                 break
             if out.exists() and contents(out) != expected:
                 outcome.failures.append(f"{out.name}: half-written or wrong after {chosen.name}")
         if status == 0 and contents(out) != expected:
             outcome.failures.append(f"{out.name}: another result")
         left = {path.name for path in folder.glob(f"*{out.name}[.]*")}
-        left = {name for name in left if not name.endswith(".partial")}
+        left = {name for name in left if not name.endswith((".partial", ".log"))}
         if left:
             outcome.failures.append(f"{out.name}: {sorted(left)} left behind")
         say(f"{outcome.kills.total()} kills, {outcome.runs} runs, {len(outcome.failures)} failures")

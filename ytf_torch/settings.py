@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ytf_torch.checkpoint import check_pixel_scale
 from ytf_torch.defence import parse_drop
 from ytf_torch.device import DeviceName
-from ytf_torch.errors import InputError
+from ytf_torch.errors import InputError, mismatch
 from ytf_torch.hdf5 import checked_file
 from ytf_torch.model import rank_points
 
@@ -29,7 +29,7 @@ def parse_pixel_scale(text: str) -> float:
     try:
         scale = float(numerator) / float(denominator) if slash else float(numerator)
     except (ValueError, ZeroDivisionError, OverflowError):
-        scale = 0.0
+        raise mismatch("pixel scale", "a number such as 1 or 1/255", repr(text)) from None
     check_pixel_scale(scale, f"pixel scale {text!r}")
     return scale
 

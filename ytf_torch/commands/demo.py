@@ -116,6 +116,7 @@ def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:
     if folder.is_dir():
         say(f"BadNet: trained before, in {folder}")
         return folder
+    say("BadNet: being trained, which takes a minute or two")
     columns = (
         TextColumn("training a BadNet"),
         BarColumn(),
