@@ -146,7 +146,7 @@ def test_the_size_of_batches_changes_no_figure(
 ) -> None:
     usual = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
     monkeypatch.setattr(FaceSet.batches, "__defaults__", (size,))
-    monkeypatch.setattr("ytf_torch.sweep.BATCH_SIZE", size)
+    monkeypatch.setattr("ytf_torch.distributed.BATCH_SIZE", size)
     monkeypatch.setattr("ytf_torch.prepared.BATCH_SIZE", size)
     other = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
     assert (other.order, other.tallies) == (usual.order, usual.tallies)
