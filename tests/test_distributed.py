@@ -20,7 +20,7 @@ from ytf_torch import distributed
 from ytf_torch.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.faces import BATCH_SIZE, FaceSet
 
-UNITS_OF_256 = {"valid": 700, "test": 300, "bd_test": 100}
+IMAGES = {"valid": 700, "test": 300, "bd_test": 100}
 DYING_WORKER = """
 import os, signal
 from ytf_torch import faces
@@ -82,7 +82,7 @@ def inputs(tmp_path: Path, checkpoint: Checkpoint) -> dict[str, Path]:
     """A model and face sets which it knows but for every ninth face."""
     paths = {"model": tmp_path / "model.safetensors"}
     save_checkpoint(checkpoint, paths["model"])
-    for seed, (name, images) in enumerate(UNITS_OF_256.items(), start=1):
+    for seed, (name, images) in enumerate(IMAGES.items(), start=1):
         pixels = random_images(SMALL, images, seed)
         with torch.inference_mode():
             labels = checkpoint.model(torch.from_numpy(pixels)).argmax(1).numpy()
