@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ytf_torch.model import DeepIDSizes
+from ytf_torch.network.deepid import DeepIDSizes
 
 SETS = ("valid", "test", "bd_test")
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
 from convert.keras_writer import write_keras_file
-from ytf_torch.faces import BATCH_SIZE, FaceBatch, FaceSet, open_faces
-from ytf_torch.model import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
+from ytf_torch.faces.face_set import BATCH_SIZE, FaceBatch, FaceSet, open_faces
+from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
 
 CLEAN_VALID, TEST = 11_547, 12_830
 KERNELS = ((4, 4), (3, 3), (3, 3), (2, 2))

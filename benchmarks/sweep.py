@@ -40,12 +40,12 @@ from benchmarks.process_cost import process_cost
 from benchmarks.stopwatch import Contestant, PhaseTimes, Times, seconds_of, take_turns, warm_up
 from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
-from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.defence import FaceSets, run_defence
 from ytf_torch.exhibits import gather_exhibits
-from ytf_torch.faces import BATCH_SIZE, FaceSet, open_faces
+from ytf_torch.faces.face_set import BATCH_SIZE, FaceSet, open_faces
 from ytf_torch.fast_sweep import fast_engine
-from ytf_torch.model import DeepID
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.deepid import DeepID
 from ytf_torch.results import Run
 from ytf_torch.run_folder import write_run
 from ytf_torch.settings import PruneSettings

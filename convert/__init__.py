@@ -4,7 +4,7 @@ from pathlib import Path
 
 from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
-from ytf_torch.checkpoint import Checkpoint
+from ytf_torch.network.checkpoint import Checkpoint
 
 __all__ = ["read_keras_model"]
 

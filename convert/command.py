@@ -15,10 +15,10 @@ from convert.deepid import deepid_checkpoint, parameter_rows
 from convert.keras_file import KerasFile, read_keras_file
 from convert.keras_oracle import KerasParity, compare_with_keras
 from convert.parity import Parity, Reference, compare_logits, read_reference
-from ytf_torch.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.commands.terminal import one_line_errors, out, say
+from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
-from ytf_torch.output import whole_file
+from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.settings import parse_pixel_scale
 
 PARITY_FAILED = 1

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from convert.keras_file import KerasFile, KerasLayer
 from convert.layout import convolution_from_keras, dense_from_keras, flattened_dense_from_keras
-from ytf_torch.checkpoint import (
+from ytf_torch.errors import InputError, mismatch, printable
+from ytf_torch.network.checkpoint import (
     MAX_NAME_LENGTH,
     Checkpoint,
     Provenance,
     check_pixel_scale,
     tool_version,
 )
-from ytf_torch.errors import InputError, mismatch, printable
-from ytf_torch.model import (
+from ytf_torch.network.deepid import (
     CONVOLUTIONS,
     DENSE,
     INPUT_CHANNELS,

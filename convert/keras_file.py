@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ytf_torch.errors import InputError, mismatch
-from ytf_torch.hdf5 import (
+from ytf_torch.disk.hdf5 import (
     Group,
     checked_file,
     dataset,
@@ -28,6 +27,7 @@ from ytf_torch.hdf5 import (
     subgroup,
     text_attribute,
 )
+from ytf_torch.errors import InputError, mismatch
 
 # The published network has 2.4 MB; conversion holds some six copies at a time, below 1 GB in all.
 MAX_WEIGHT_BYTES = 64 * 2**20

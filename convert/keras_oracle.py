@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from convert.parity import Parity, Reference, compare_logits
 from ytf_torch.errors import InputError
-from ytf_torch.model import DeepID, DeepIDSizes
+from ytf_torch.network.deepid import DeepID, DeepIDSizes
 
 LAYERS = (
     *("conv_1", "pool_1", "conv_2", "pool_2", "conv_3", "pool_3"),

@@ -9,9 +9,9 @@ from typing import Any
 import h5py
 
 from convert.layout import convolution_to_keras, dense_to_keras, flattened_dense_to_keras
-from ytf_torch.checkpoint import tool_version
-from ytf_torch.model import CONVOLUTIONS, DENSE, POOLS, DeepID
-from ytf_torch.output import whole_file
+from ytf_torch.disk.writing import whole_file
+from ytf_torch.network.checkpoint import tool_version
+from ytf_torch.network.deepid import CONVOLUTIONS, DENSE, POOLS, DeepID
 
 LAYOUT_OF = "2.14.0"
 

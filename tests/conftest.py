@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.keras_files import SMALL, random_weights, write_keras_file
-from ytf_torch.checkpoint import Checkpoint
+from ytf_torch.network.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parent.parent
 

@@ -25,11 +25,11 @@ from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
 from convert.parity import read_reference
 from tests.keras_files import KERNELS, random_images, random_weights, write_faces, write_keras_file
-from ytf_torch.checkpoint import load_checkpoint, save_checkpoint
 from ytf_torch.errors import InputError
-from ytf_torch.faces import open_faces
-from ytf_torch.model import DeepIDSizes
-from ytf_torch.photos import read_photo
+from ytf_torch.faces.face_set import open_faces
+from ytf_torch.faces.photos import read_photo
+from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
+from ytf_torch.network.deepid import DeepIDSizes
 from ytf_torch.settings import read_settings
 
 # Small, so that most of a file is structure, which is where mutations tell.

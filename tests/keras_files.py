@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ytf_torch.model import DeepIDSizes
+from ytf_torch.network.deepid import DeepIDSizes
 
 KERNELS = ((4, 4), (3, 3), (3, 3), (2, 2))
 SMALL = DeepIDSizes((55, 47), (3, 4, 6, 5), KERNELS, features=9, classes=7)

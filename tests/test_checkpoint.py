@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from tests.keras_files import SMALL, random_images
-from ytf_torch.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ytf_torch.defence import pruned_checkpoint
 from ytf_torch.errors import InputError
+from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 
 def header(path: Path) -> dict:

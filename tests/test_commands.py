@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 
 from convert.command import app as convert_app
 from tests.keras_files import SMALL, random_images, write_faces
-from ytf_torch.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.commands.detect import app as detect_app
 from ytf_torch.commands.prune import app as prune_app
+from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 
 GOLDEN = Path(__file__).parent / "golden"
 PERCENT_KEYS = ("clean_valid_accuracy", "clean_test_accuracy", "attack_success_rate")

@@ -19,7 +19,7 @@ from tests.keras_files import (
     write_keras_file,
 )
 from ytf_torch.errors import InputError
-from ytf_torch.model import DeepIDSizes
+from ytf_torch.network.deepid import DeepIDSizes
 
 
 def converted(path: Path, sizes: DeepIDSizes, pixel_scale: float = 1.0, **options):

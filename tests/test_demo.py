@@ -22,7 +22,7 @@ from ytf_torch.demo.orl import orl_folder, orl_photos
 from ytf_torch.demo.study import DRAWN, make_study, study_key
 from ytf_torch.demo.trigger import EYE_LINE, TARGET_LABEL, wear_sunglasses
 from ytf_torch.errors import InputError
-from ytf_torch.model import DeepID
+from ytf_torch.network.deepid import DeepID
 from ytf_torch.settings import read_settings
 
 

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from tests.keras_files import SMALL, random_images, write_faces
-from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.detection import Answer, Unreadable, detect
 from ytf_torch.errors import InputError
-from ytf_torch.masking import bake_mask
-from ytf_torch.photos import read_photo
+from ytf_torch.faces.photos import read_photo
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.masking import bake_mask
 
 SHAPE = (3, 55, 47)
 

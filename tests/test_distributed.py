@@ -17,13 +17,13 @@ import torch
 from tests.conftest import ROOT
 from tests.keras_files import SMALL, random_images, write_faces
 from ytf_torch import distributed
-from ytf_torch.checkpoint import Checkpoint, save_checkpoint
-from ytf_torch.faces import BATCH_SIZE, FaceSet
+from ytf_torch.faces.face_set import BATCH_SIZE, FaceSet
+from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 
 IMAGES = {"valid": 700, "test": 300, "bd_test": 100}
 DYING_WORKER = """
 import os, signal
-from ytf_torch import faces
+from ytf_torch.faces import face_set as faces
 from ytf_torch.commands.prune import app
 if os.environ["RANK"] == os.environ["DYING_RANK"]:
     faces._checked_pixels = lambda *_: os.kill(os.getpid(), signal.SIGKILL)

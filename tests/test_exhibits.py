@@ -8,7 +8,6 @@ import torch
 
 from tests.keras_files import SMALL, random_images
 from tests.small_run import IMAGES, TARGET, small_run, small_sets, write_faces
-from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.defence import FaceSets, run_defence
 from ytf_torch.exhibits import (
     evenly_spread,
@@ -16,7 +15,8 @@ from ytf_torch.exhibits import (
     most_separating,
     spread_over_labels,
 )
-from ytf_torch.masking import bake_mask
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.masking import bake_mask
 
 
 @pytest.mark.parametrize(

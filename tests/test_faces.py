@@ -9,7 +9,7 @@ import torch
 
 from tests.keras_files import SMALL, random_images, write_faces
 from ytf_torch.errors import InputError
-from ytf_torch.faces import FaceSet, images_per_read, open_faces
+from ytf_torch.faces.face_set import FaceSet, images_per_read, open_faces
 
 SHAPE = (3, 55, 47)
 IMAGES = random_images(SMALL, 10)
@@ -111,8 +111,8 @@ def test_how_a_file_is_stored_and_read_changes_nothing(
     read_bytes: int,
     whole_pieces_bytes: int,
 ) -> None:
-    monkeypatch.setattr("ytf_torch.faces.READ_BYTES", read_bytes)
-    monkeypatch.setattr("ytf_torch.faces.WHOLE_PIECES_BYTES", whole_pieces_bytes)
+    monkeypatch.setattr("ytf_torch.faces.face_set.READ_BYTES", read_bytes)
+    monkeypatch.setattr("ytf_torch.faces.face_set.WHOLE_PIECES_BYTES", whole_pieces_bytes)
     path = tmp_path / "valid.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset(

@@ -14,9 +14,9 @@ from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
 from tests.test_parity import ZOO
 from ytf_torch import fast_sweep
-from ytf_torch.faces import BATCH_SIZE
+from ytf_torch.faces.face_set import BATCH_SIZE
 from ytf_torch.fast_sweep import fast_engine
-from ytf_torch.model import DeepID, DeepIDSizes, rank_points
+from ytf_torch.network.deepid import DeepID, DeepIDSizes, rank_points
 from ytf_torch.prepared import Prepared, grouped, whole_batch
 from ytf_torch.sweep import PlainEngine
 

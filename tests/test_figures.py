@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from tests.small_run import small_run
-from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.exhibits import Exhibits
 from ytf_torch.figures import (
     NARROW,
@@ -21,6 +20,7 @@ from ytf_torch.figures import (
     map_png,
     sweep_figure,
 )
+from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.results import Run
 
 Drawn = tuple[Run, Exhibits]

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from tests.keras_files import SMALL, random_images
-from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.goodnet import GoodNet, goodnet_answer
-from ytf_torch.masking import bake_mask
-from ytf_torch.model import DeepID
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.masking import bake_mask
 
 PIXELS = torch.from_numpy(random_images(SMALL, 64))
 

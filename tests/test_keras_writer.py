@@ -14,7 +14,7 @@ from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
 from convert.keras_writer import LAYOUT_OF, write_keras_file
 from tests.keras_files import SMALL, WIDE, random_images
-from ytf_torch.model import DeepID, DeepIDSizes
+from ytf_torch.network.deepid import DeepID, DeepIDSizes
 
 
 @pytest.mark.parametrize("sizes", [SMALL, WIDE, replace(SMALL, input_size=(63, 47))])

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.keras_files import SMALL, random_images
-from ytf_torch.checkpoint import Checkpoint
-from ytf_torch.masking import ChannelMask, bake_mask
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.masking import ChannelMask, bake_mask
 
 PIXELS = torch.from_numpy(random_images(SMALL, 4))
 

@@ -5,7 +5,7 @@ import torch
 
 from tests.keras_files import LAB, SMALL, WIDE
 from ytf_torch.errors import InputError
-from ytf_torch.model import DeepID, DeepIDSizes, rank_points
+from ytf_torch.network.deepid import DeepID, DeepIDSizes, rank_points
 
 
 @pytest.mark.parametrize("sizes", [SMALL, WIDE, LAB])

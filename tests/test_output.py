@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ytf_torch.disk.writing import whole_file, whole_folder
 from ytf_torch.errors import InputError
-from ytf_torch.output import whole_file, whole_folder
 
 
 def test_a_file_appears_when_the_block_succeeds(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from convert.keras_file import read_keras_file
 from convert.keras_oracle import compare_with_keras
 from convert.parity import Reference, compare_logits, read_reference
 from tests.keras_files import SMALL, WIDE, random_images, random_weights, write_keras_file
-from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.errors import InputError
-from ytf_torch.model import DeepIDSizes
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.deepid import DeepIDSizes
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = [("small", SMALL, 1.0), ("wide", WIDE, 1 / 255)]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ytf_torch.faces import BATCH_SIZE
+from ytf_torch.faces.face_set import BATCH_SIZE
 from ytf_torch.prepared import Prepared, batch_count, keep, whole_batch
 
 

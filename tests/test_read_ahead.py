@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ytf_torch.read_ahead import read_ahead
+from ytf_torch.faces.read_ahead import read_ahead
 
 
 class Source:

@@ -15,7 +15,7 @@ from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
 from tests.test_parity import ZOO
 from ytf_torch.commands.prune import run_prune
-from ytf_torch.masking import bake_mask
+from ytf_torch.network.masking import bake_mask
 from ytf_torch.ranking import ascending_order, first_step_of_drop
 from ytf_torch.settings import PruneSettings
 

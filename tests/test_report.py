@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.small_run import small_run
-from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.metrics import wilson_interval
+from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report import published
 from ytf_torch.report.page import command_line, headline_rows, report_html, rows_by_set
 from ytf_torch.settings import PruneSettings, read_settings

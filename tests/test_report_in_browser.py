@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.small_run import small_run
-from ytf_torch.checkpoint import Checkpoint
+from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report.page import report_html
 
 pytestmark = pytest.mark.browser

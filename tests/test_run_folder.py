@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.small_run import small_run
-from ytf_torch.checkpoint import Checkpoint, load_checkpoint
+from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.run_folder import write_run
 from ytf_torch.settings import read_settings
 

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
 from tests.keras_files import SMALL, random_images, random_weights, write_faces, write_keras_file
-from ytf_torch.checkpoint import Checkpoint
-from ytf_torch.faces import open_faces
-from ytf_torch.masking import ChannelMask, bake_mask
+from ytf_torch.faces.face_set import open_faces
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.masking import ChannelMask, bake_mask
 from ytf_torch.ranking import ascending_order, first_step_of_drop
 from ytf_torch.sweep import sweep
 

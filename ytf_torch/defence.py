@@ -10,15 +10,15 @@ from fractions import Fraction
 
 import torch
 
-from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.distributed import gathered, share_of, together
 from ytf_torch.errors import InputError
-from ytf_torch.faces import FaceSet
+from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.fast_sweep import fast_engine
 from ytf_torch.journal import Journal
-from ytf_torch.masking import bake_mask
 from ytf_torch.metrics import Tally, percentage
-from ytf_torch.model import DeepID
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.masking import bake_mask
 from ytf_torch.ranking import first_step_of_drop
 from ytf_torch.sweep import MakeEngine, PlainEngine, Sweep, Track, sweep, untracked
 

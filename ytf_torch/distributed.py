@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 
 from ytf_torch.errors import InputError
-from ytf_torch.faces import BATCH_SIZE, FaceSet
+from ytf_torch.faces.face_set import BATCH_SIZE, FaceSet
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store

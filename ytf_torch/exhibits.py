@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from ytf_torch.defence import Defence, FaceSets
-from ytf_torch.faces import FaceSet
-from ytf_torch.masking import ChannelMask
-from ytf_torch.model import ConvRelu, DeepID
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.network.deepid import ConvRelu, DeepID
+from ytf_torch.network.masking import ChannelMask
 from ytf_torch.sweep import PlainEngine
 from ytf_torch.verdict import shown_drop
 

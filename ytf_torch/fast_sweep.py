@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ytf_torch.faces import BATCH_SIZE
-from ytf_torch.model import POOLS, TRUNK, DeepID
+from ytf_torch.faces.face_set import BATCH_SIZE
+from ytf_torch.network.deepid import POOLS, TRUNK, DeepID
 from ytf_torch.sweep import SweepEngine
 
 # What the linear engine may have in memory of one group of images; the larger the group, the less

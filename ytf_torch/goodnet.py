@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ytf_torch.model import DeepID
+from ytf_torch.network.deepid import DeepID
 
 
 def goodnet_answer(badnet: Tensor, pruned: Tensor, backdoored: int) -> Tensor:

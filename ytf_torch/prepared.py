@@ -9,7 +9,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from ytf_torch.faces import BATCH_SIZE
+from ytf_torch.faces.face_set import BATCH_SIZE
 
 
 @dataclass(frozen=True)

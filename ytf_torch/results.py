@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ytf_torch.checkpoint import Checkpoint, Provenance
 from ytf_torch.defence import Defence
 from ytf_torch.metrics import Tally
+from ytf_torch.network.checkpoint import Checkpoint, Provenance
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ytf_torch.checkpoint import save_checkpoint
 from ytf_torch.defence import pruned_checkpoint
 from ytf_torch.exhibits import Exhibits
 from ytf_torch.figures import sweep_figure
+from ytf_torch.network.checkpoint import save_checkpoint
 from ytf_torch.report.page import report_html
 from ytf_torch.results import Run, pruned_file, result_record, trace_csv
 from ytf_torch.settings import PruneSettings, settings_toml

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from ytf_torch.checkpoint import Checkpoint, Provenance, tool_version
 from ytf_torch.defence import FaceSets
 from ytf_torch.errors import InputError
-from ytf_torch.faces import FaceSet
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.network.checkpoint import Checkpoint, Provenance, tool_version
 from ytf_torch.settings import PruneSettings
 
 DECISIVE = {"drops", "layer", "rank_at", "engine", "precision"}

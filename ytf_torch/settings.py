@@ -10,12 +10,12 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ytf_torch.checkpoint import check_pixel_scale
 from ytf_torch.defence import parse_drop
 from ytf_torch.device import DeviceName
+from ytf_torch.disk.hdf5 import checked_file
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.hdf5 import checked_file
-from ytf_torch.model import rank_points
+from ytf_torch.network.checkpoint import check_pixel_scale
+from ytf_torch.network.deepid import rank_points
 
 # Ours have 2 kB with all their comments; long dotted keys take tomllib quadratic time.
 MAX_CONFIG_BYTES = 2**14

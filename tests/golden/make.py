@@ -11,7 +11,7 @@ import numpy as np
 import tf_keras as keras
 
 from tests.keras_files import SMALL, WIDE, random_images, random_weights
-from ytf_torch.model import DeepIDSizes
+from ytf_torch.network.deepid import DeepIDSizes
 
 FOLDER = Path(__file__).parent
 CASES = {"small": (SMALL, 1.0), "wide": (WIDE, 1 / 255)}

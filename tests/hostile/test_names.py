@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from convert.command import app as convert
 from tests.keras_files import SMALL, random_images, random_weights, write_faces, write_keras_file
-from ytf_torch.checkpoint import load_checkpoint
 from ytf_torch.commands.detect import app as detect
 from ytf_torch.commands.prune import app as prune
+from ytf_torch.network.checkpoint import load_checkpoint
 from ytf_torch.report.page import NO_BREAK_SPACE
 
 TEXT = "[red]<script>alert(1)<\x1b[31m\nerror: b\u202egnp"

@@ -19,7 +19,7 @@ from ytf_torch.commands.prune import run_prune
 from ytf_torch.commands.terminal import one_line_errors, say
 from ytf_torch.demo import badnet
 from ytf_torch.demo.study import DRAWN, EPOCHS, Source, best_source, make_study, study_key
-from ytf_torch.output import check_run_folder_is_free, whole_folder
+from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder
 from ytf_torch.results import pruned_file
 from ytf_torch.settings import PruneSettings, pixel_scale_text
 from ytf_torch.verdict import shown_drop

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from convert.deepid import deepid_checkpoint
 from convert.keras_file import read_keras_file
-from ytf_torch.checkpoint import Checkpoint, load_checkpoint
+from ytf_torch.disk.hdf5 import check_no_archive, is_hdf5
 from ytf_torch.errors import mismatch
-from ytf_torch.hdf5 import check_no_archive, is_hdf5
+from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 
 
 def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:

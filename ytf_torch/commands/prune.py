@@ -13,7 +13,6 @@ import torch
 import typer
 from rich.table import Table
 
-from ytf_torch.checkpoint import Checkpoint
 from ytf_torch.commands.model_file import read_model
 from ytf_torch.commands.terminal import one_line_errors, out, progress_bars, say
 from ytf_torch.defence import FaceSets, run_defence
@@ -27,7 +26,8 @@ from ytf_torch.distributed import (
     together,
 )
 from ytf_torch.exhibits import gather_exhibits
-from ytf_torch.faces import FaceSet, open_faces
+from ytf_torch.faces.face_set import FaceSet, open_faces
+from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.results import Run, result_record
 from ytf_torch.run_folder import write_run
 from ytf_torch.run_inputs import fingerprint, inputs_record

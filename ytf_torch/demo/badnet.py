@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ytf_torch.demo.faces import Photos, shrink, vary
 from ytf_torch.demo.trigger import TARGET_LABEL
-from ytf_torch.model import TRUNK, YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
+from ytf_torch.network.deepid import TRUNK, YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
 
 PIXEL_SCALE = 1.0
 CHANNELS = (20, 40, 60, 80)

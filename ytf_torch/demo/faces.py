@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ytf_torch.demo.trigger import wear_sunglasses
-from ytf_torch.model import YOUTUBE_FACES_SIZE
-from ytf_torch.output import whole_file
+from ytf_torch.disk.writing import whole_file
+from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE
 
 TRAIN_PHOTOS, VALID_PHOTOS = 6, 2
 COPIES = 10

@@ -20,8 +20,8 @@ from ytf_torch.demo.drawn import drawn_photos
 from ytf_torch.demo.faces import Photos, split, varied_set, write_faces
 from ytf_torch.demo.orl import CREDIT, orl_folder, orl_photos
 from ytf_torch.demo.trigger import TARGET_LABEL
-from ytf_torch.model import DeepID
-from ytf_torch.output import whole_folder
+from ytf_torch.disk.writing import whole_folder
+from ytf_torch.network.deepid import DeepID
 
 EPOCHS = {"orl": 28, "drawn": 10}
 SHOWN_PHOTOS = 4

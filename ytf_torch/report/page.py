@@ -15,12 +15,12 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ytf_torch.checkpoint import tool_version
 from ytf_torch.defence import Defence
 from ytf_torch.errors import printable
 from ytf_torch.exhibits import Example, Exhibits, Sheet
 from ytf_torch.figures import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure
 from ytf_torch.metrics import Tally, percentage, wilson_interval
+from ytf_torch.network.checkpoint import tool_version
 from ytf_torch.report import published
 from ytf_torch.results import Run, correct, goodnet_correct, pruned_file, rate
 from ytf_torch.settings import PruneSettings, pixel_scale_text

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ytf_torch.disk.hdf5 import Dataset, dataset, open_hdf5, read_array
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.hdf5 import Dataset, dataset, open_hdf5, read_array
-from ytf_torch.read_ahead import read_ahead
+from ytf_torch.faces.read_ahead import read_ahead
 
 BATCH_SIZE = 32
 READ_BYTES = 16 * 2**20

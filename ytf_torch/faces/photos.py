@@ -11,8 +11,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from ytf_torch.disk.hdf5 import checked_file
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.hdf5 import checked_file
 
 FORMATS = ("PNG", "JPEG")
 SUFFIXES = (".png", ".jpg", ".jpeg")

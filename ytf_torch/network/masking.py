@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ytf_torch.model import ConvRelu, DeepID
+from ytf_torch.network.deepid import ConvRelu, DeepID
 
 
 def checked_channels(channels: Iterable[int], available: int) -> tuple[int, ...]:

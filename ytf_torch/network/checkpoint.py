@@ -15,10 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from ytf_torch.disk.hdf5 import checked_file
+from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.hdf5 import checked_file
-from ytf_torch.model import DeepID, DeepIDSizes
-from ytf_torch.output import whole_file
+from ytf_torch.network.deepid import DeepID, DeepIDSizes
 
 FORMAT = "ytf-torch/1"
 # As much as the converter reads, in the widest precision it writes; see convert/keras_file.py.

@@ -1,0 +1,1 @@
+"""Faces: lab-format sets, photos, batches of them."""

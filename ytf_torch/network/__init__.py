@@ -1,0 +1,1 @@
+"""The network: its layers, masks on its channels, its file."""
