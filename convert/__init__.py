@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from convert.deepid import deepid_checkpoint
-from convert.keras_file import read_keras_file
+from convert.keras_graph import deepid_checkpoint
+from convert.keras_h5 import read_keras_file
 from ytf_torch.network.checkpoint import Checkpoint
 
 __all__ = ["read_keras_model"]

@@ -11,8 +11,8 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from convert.command import app as convert_app
 from tests.keras_files import SMALL, random_images, write_faces
+from ytf_torch.commands.convert import app as convert_app
 from ytf_torch.commands.detect import app as detect_app
 from ytf_torch.commands.prune import app as prune_app
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint

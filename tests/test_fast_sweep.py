@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convert.deepid import deepid_checkpoint
-from convert.keras_file import read_keras_file
+from convert.keras_graph import deepid_checkpoint
+from convert.keras_h5 import read_keras_file
 from tests.test_parity import ZOO
 from ytf_torch import fast_sweep
 from ytf_torch.faces.face_set import BATCH_SIZE

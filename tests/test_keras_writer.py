@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from convert.deepid import deepid_checkpoint
-from convert.keras_file import read_keras_file
+from convert.keras_graph import deepid_checkpoint
+from convert.keras_h5 import read_keras_file
 from convert.keras_writer import LAYOUT_OF, write_keras_file
 from tests.keras_files import SMALL, WIDE, random_images
 from ytf_torch.network.deepid import DeepID, DeepIDSizes

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from convert.deepid import deepid_checkpoint
-from convert.keras_file import read_keras_file
+from convert.keras_graph import deepid_checkpoint
+from convert.keras_h5 import read_keras_file
 from tests.keras_files import SMALL, random_images, random_weights, write_faces, write_keras_file
 from ytf_torch.faces.face_set import open_faces
 from ytf_torch.network.checkpoint import Checkpoint

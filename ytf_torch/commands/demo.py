@@ -12,8 +12,8 @@ from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from convert.command import convert
 from convert.keras_writer import write_keras_file
+from ytf_torch.commands.convert import convert
 from ytf_torch.commands.detect import detect_command
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.commands.terminal import one_line_errors, say

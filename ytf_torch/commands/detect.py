@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ytf_torch.commands.model_file import read_model
+from convert.model_file import read_model
 from ytf_torch.commands.terminal import USER_ERROR, one_line_errors
 from ytf_torch.detection import Answer, Unreadable, detect
 from ytf_torch.device import resolve_device

@@ -13,7 +13,7 @@ import torch
 import typer
 from rich.table import Table
 
-from ytf_torch.commands.model_file import read_model
+from convert.model_file import read_model
 from ytf_torch.commands.terminal import one_line_errors, out, progress_bars, say
 from ytf_torch.defence import FaceSets, run_defence
 from ytf_torch.device import resolve_device

@@ -21,7 +21,7 @@ from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.deepid import DeepID, DeepIDSizes
 
 FORMAT = "ytf-torch/1"
-# As much as the converter reads, in the widest precision it writes; see convert/keras_file.py.
+# As much as the converter reads, in the widest precision it writes; see convert/keras_h5.py.
 MAX_MODEL_BYTES = 128 * 2**20
 # Ours has some 3 kB.
 MAX_HEADER_BYTES = 2**20

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convert.keras_file import KerasFile, KerasLayer
+from convert.keras_h5 import KerasFile, KerasLayer
 from convert.layout import convolution_from_keras, dense_from_keras, flattened_dense_from_keras
 from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.checkpoint import (
