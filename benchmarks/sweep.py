@@ -43,13 +43,13 @@ from convert.keras_h5 import read_keras_file
 from ytf_torch.defence import FaceSets, run_defence
 from ytf_torch.exhibits import gather_exhibits
 from ytf_torch.faces.face_set import BATCH_SIZE, FaceSet, open_faces
-from ytf_torch.fast_sweep import fast_engine
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.results import Run
 from ytf_torch.run_folder import write_run
 from ytf_torch.settings import PruneSettings
-from ytf_torch.sweep import PlainEngine, sweep
+from ytf_torch.sweep.fast import fast_engine
+from ytf_torch.sweep.passes import PlainEngine, sweep
 
 PLAIN_IMAGES = 384
 FORWARD_BATCHES = (32, 64)

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from tests.keras_files import SMALL, random_images, random_weights, write_faces, write_keras_file
-from ytf_torch import sweep
 from ytf_torch.commands.prune import app
+from ytf_torch.sweep import passes as sweep
 
 IMAGES = {"valid": 600, "test": 300, "bd_test": 300}
 # Small, so that there are many moments between two of them.

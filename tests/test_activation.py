@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from ytf_torch.activation import Activation, ActivationSums, mean_activation
+from ytf_torch.sweep.activation import Activation, ActivationSums, mean_activation
 
 
 def test_sums_are_exact_where_plain_ones_lose_all() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ytf_torch.faces.face_set import BATCH_SIZE
-from ytf_torch.prepared import Prepared, batch_count, keep, whole_batch
+from ytf_torch.sweep.prepared import Prepared, batch_count, keep, whole_batch
 
 
 def test_copies_of_the_last_image_fill_a_batch() -> None:

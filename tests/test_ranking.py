@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ytf_torch.defence import parse_drop
 from ytf_torch.errors import InputError
-from ytf_torch.ranking import ascending_order, first_step_of_drop
+from ytf_torch.sweep.drop import ascending_order, first_step_of_drop
 
 
 @given(st.lists(st.sampled_from([0.0, 1e-30, 0.5, 7.0]), max_size=40))

@@ -18,8 +18,8 @@ from tests.keras_files import SMALL, random_images, random_weights, write_faces,
 from ytf_torch.faces.face_set import open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import ChannelMask, bake_mask
-from ytf_torch.ranking import ascending_order, first_step_of_drop
-from ytf_torch.sweep import sweep
+from ytf_torch.sweep.drop import ascending_order, first_step_of_drop
+from ytf_torch.sweep.passes import sweep
 
 GOLDEN = Path(__file__).parent / "golden"
 

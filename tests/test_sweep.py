@@ -18,7 +18,7 @@ from ytf_torch.goodnet import GoodNet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.masking import bake_mask
-from ytf_torch.sweep import MakeEngine, sweep
+from ytf_torch.sweep.passes import MakeEngine, sweep
 
 IMAGES = 70
 
@@ -131,7 +131,7 @@ def test_what_is_kept_of_the_validation_set_is_bounded_and_changes_nothing(
     checkpoint: Checkpoint, sets: FaceSets, engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
-    monkeypatch.setattr("ytf_torch.sweep.CACHE_BYTES", 1000)
+    monkeypatch.setattr("ytf_torch.sweep.passes.CACHE_BYTES", 1000)
     assert sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine) == whole
 
 
@@ -147,7 +147,7 @@ def test_the_size_of_batches_changes_no_figure(
     usual = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
     monkeypatch.setattr(FaceSet.batches, "__defaults__", (size,))
     monkeypatch.setattr("ytf_torch.distributed.BATCH_SIZE", size)
-    monkeypatch.setattr("ytf_torch.prepared.BATCH_SIZE", size)
+    monkeypatch.setattr("ytf_torch.sweep.prepared.BATCH_SIZE", size)
     other = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
     assert (other.order, other.tallies) == (usual.order, usual.tallies)
 
@@ -191,7 +191,7 @@ def test_a_sweep_cut_off_anywhere_goes_on_to_the_same_figures(
     tensors_last: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ytf_torch.sweep.PIECE", BATCH_SIZE)
+    monkeypatch.setattr("ytf_torch.sweep.passes.PIECE", BATCH_SIZE)
     given = (checkpoint.model, sets.clean_valid, sets.measured)
     whole = sweep(*given, engine=engine)
     entries = 5 * -(-IMAGES // BATCH_SIZE)
@@ -230,8 +230,8 @@ def test_the_size_of_pieces_changes_no_figure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     usual = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
-    monkeypatch.setattr("ytf_torch.sweep.PIECE", BATCH_SIZE)
-    monkeypatch.setattr("ytf_torch.sweep.CACHE_BYTES", cache)
+    monkeypatch.setattr("ytf_torch.sweep.passes.PIECE", BATCH_SIZE)
+    monkeypatch.setattr("ytf_torch.sweep.passes.CACHE_BYTES", cache)
     cut = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
     assert (cut.order, cut.tallies) == (usual.order, usual.tallies)
     assert cut.mean_activation == pytest.approx(usual.mean_activation, rel=1e-14)

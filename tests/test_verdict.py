@@ -4,7 +4,7 @@ import pytest
 
 from ytf_torch.defence import Defence
 from ytf_torch.metrics import Tally
-from ytf_torch.sweep import Sweep
+from ytf_torch.sweep.passes import Sweep
 from ytf_torch.verdict import judge, percent, shown_drop
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from ytf_torch.activation import Activation
 from ytf_torch.errors import InputError, OutputError
-from ytf_torch.journal import Swept
 from ytf_torch.metrics import Tally
+from ytf_torch.sweep.activation import Activation
+from ytf_torch.sweep.journal import Swept
 from ytf_torch.work_folder import work_folder
 
 INPUTS = {"model": "abc", "drops": ("2", "4")}

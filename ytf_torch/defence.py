@@ -13,14 +13,14 @@ import torch
 from ytf_torch.distributed import gathered, share_of, together
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.fast_sweep import fast_engine
-from ytf_torch.journal import Journal
 from ytf_torch.metrics import Tally, percentage
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.masking import bake_mask
-from ytf_torch.ranking import first_step_of_drop
-from ytf_torch.sweep import MakeEngine, PlainEngine, Sweep, Track, sweep, untracked
+from ytf_torch.sweep.drop import first_step_of_drop
+from ytf_torch.sweep.fast import fast_engine
+from ytf_torch.sweep.journal import Journal
+from ytf_torch.sweep.passes import MakeEngine, PlainEngine, Sweep, Track, sweep, untracked
 
 ENGINES: dict[str, MakeEngine] = {"fast": fast_engine, "plain": PlainEngine}
 COMMON_PIXEL_SCALES = {"1": 1.0, "1/255": 1 / 255}

@@ -16,7 +16,7 @@ from ytf_torch.defence import Defence, FaceSets
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.deepid import ConvRelu, DeepID
 from ytf_torch.network.masking import ChannelMask
-from ytf_torch.sweep import PlainEngine
+from ytf_torch.sweep.passes import PlainEngine
 from ytf_torch.verdict import shown_drop
 
 EXAMPLES = 6

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ytf_torch.defence import Defence
-from ytf_torch.sweep import Sweep
+from ytf_torch.sweep.passes import Sweep
 
 # Colours that people with colour-blindness tell apart (Okabe and Ito).
 CLEAN, ATTACK = "#0072b2", "#d55e00"

@@ -24,10 +24,10 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from ytf_torch.activation import Activation
 from ytf_torch.disk.writing import RECORD, check_run_folder_is_free, sync, whole_file
 from ytf_torch.errors import InputError, OutputError, unwritable
-from ytf_torch.journal import Figures, Swept
+from ytf_torch.sweep.activation import Activation
+from ytf_torch.sweep.journal import Figures, Swept
 
 LOCK = "lock"
 INPUTS = "inputs.json"

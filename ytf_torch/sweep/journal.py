@@ -7,8 +7,8 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-from ytf_torch.activation import Activation
 from ytf_torch.metrics import Tally
+from ytf_torch.sweep.activation import Activation
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ytf_torch.activation import Activation, ActivationSums, mean_activation
 from ytf_torch.distributed import gathered, share_of, together
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.journal import Figures, Forgetful, Journal, Swept
 from ytf_torch.metrics import Tally, count_answers
 from ytf_torch.network.deepid import ConvRelu, DeepID, rank_points
 from ytf_torch.network.masking import ChannelMask
-from ytf_torch.prepared import Kept, Prepared, batch_count, grouped, keep, whole_batch
-from ytf_torch.ranking import ascending_order
+from ytf_torch.sweep.activation import Activation, ActivationSums, mean_activation
+from ytf_torch.sweep.drop import ascending_order
+from ytf_torch.sweep.journal import Figures, Forgetful, Journal, Swept
+from ytf_torch.sweep.prepared import Kept, Prepared, batch_count, grouped, keep, whole_batch
 
 CACHE_BYTES = 256 * 2**20
 # Images after which figures go into the journal; where pieces begin must not depend on anything.
