@@ -40,7 +40,7 @@ from benchmarks.process_cost import process_cost
 from benchmarks.stopwatch import Contestant, PhaseTimes, Times, seconds_of, take_turns, warm_up
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
-from ytf_torch.defence import FaceSets, run_defence
+from ytf_torch.defences.repairs.pruning import FaceSets, run_defence
 from ytf_torch.exhibits import gather_exhibits
 from ytf_torch.faces.face_set import BATCH_SIZE, FaceSet, open_faces
 from ytf_torch.network.checkpoint import Checkpoint

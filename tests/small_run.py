@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from tests.keras_files import SMALL, random_images
-from ytf_torch.defence import FaceSets, run_defence
+from ytf_torch.defences.repairs.pruning import FaceSets, run_defence
 from ytf_torch.exhibits import Exhibits, gather_exhibits
 from ytf_torch.faces.face_set import FaceSet, open_faces
 from ytf_torch.network.checkpoint import Checkpoint

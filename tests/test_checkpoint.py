@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.keras_files import SMALL, random_images
-from ytf_torch.defence import pruned_checkpoint
+from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 

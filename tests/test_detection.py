@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tests.keras_files import SMALL, random_images, write_faces
-from ytf_torch.detection import Answer, Unreadable, detect
+from ytf_torch.defences.detectors.answers import Answer, Unreadable, detect
 from ytf_torch.errors import InputError
 from ytf_torch.faces.photos import read_photo
 from ytf_torch.network.checkpoint import Checkpoint

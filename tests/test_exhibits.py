@@ -8,7 +8,7 @@ import torch
 
 from tests.keras_files import SMALL, random_images
 from tests.small_run import IMAGES, TARGET, small_run, small_sets, write_faces
-from ytf_torch.defence import FaceSets, run_defence
+from ytf_torch.defences.repairs.pruning import FaceSets, run_defence
 from ytf_torch.exhibits import (
     evenly_spread,
     gather_exhibits,

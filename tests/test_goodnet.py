@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.keras_files import SMALL, random_images
-from ytf_torch.goodnet import GoodNet, goodnet_answer
+from ytf_torch.defences.detectors.goodnet import GoodNet, goodnet_answer
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.masking import bake_mask

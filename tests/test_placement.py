@@ -9,10 +9,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.keras_files import SMALL, random_images
 from ytf_torch import device
+from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import BATCH_SIZE, FaceBatch
-from ytf_torch.goodnet import GoodNet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID, rank_points
 from ytf_torch.network.masking import ChannelMask

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ytf_torch.defence import parse_drop
+from ytf_torch.defences.repairs.pruning import parse_drop
 from ytf_torch.errors import InputError
 from ytf_torch.sweep.drop import ascending_order, first_step_of_drop
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from tests.keras_files import SMALL, random_images, write_faces
-from ytf_torch.defence import ENGINES, FaceSets, pruned_checkpoint, run_defence
+from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.defences.repairs.pruning import ENGINES, FaceSets, pruned_checkpoint, run_defence
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import BATCH_SIZE, FaceSet, open_faces
-from ytf_torch.goodnet import GoodNet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.masking import bake_mask

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ytf_torch.defence import Defence, FaceSets
+from ytf_torch.defences.repairs.pruning import Defence, FaceSets
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.deepid import ConvRelu, DeepID
 from ytf_torch.network.masking import ChannelMask

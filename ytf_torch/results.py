@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ytf_torch.defence import Defence
+from ytf_torch.defences.repairs.pruning import Defence
 from ytf_torch.metrics import Tally
 from ytf_torch.network.checkpoint import Checkpoint, Provenance
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ytf_torch.defence import pruned_checkpoint
+from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.exhibits import Exhibits
 from ytf_torch.figures import sweep_figure
 from ytf_torch.network.checkpoint import save_checkpoint

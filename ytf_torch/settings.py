@@ -10,7 +10,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ytf_torch.defence import parse_drop
+from ytf_torch.defences.repairs.pruning import parse_drop
 from ytf_torch.device import DeviceName
 from ytf_torch.disk.hdf5 import checked_file
 from ytf_torch.errors import InputError, mismatch

@@ -12,10 +12,10 @@ import typer
 
 from convert.model_file import read_model
 from ytf_torch.commands.terminal import USER_ERROR, one_line_errors
-from ytf_torch.detection import Answer, Unreadable, detect
+from ytf_torch.defences.detectors.answers import Answer, Unreadable, detect
+from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import mismatch, printable
-from ytf_torch.goodnet import GoodNet
 
 app = typer.Typer(pretty_exceptions_enable=False)
 

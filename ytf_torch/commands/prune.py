@@ -15,7 +15,7 @@ from rich.table import Table
 
 from convert.model_file import read_model
 from ytf_torch.commands.terminal import one_line_errors, out, progress_bars, say
-from ytf_torch.defence import FaceSets, run_defence
+from ytf_torch.defences.repairs.pruning import FaceSets, run_defence
 from ytf_torch.device import resolve_device
 from ytf_torch.distributed import (
     check_same,

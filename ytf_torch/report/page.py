@@ -15,7 +15,7 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ytf_torch.defence import Defence
+from ytf_torch.defences.repairs.pruning import Defence
 from ytf_torch.errors import printable
 from ytf_torch.exhibits import Example, Exhibits, Sheet
 from ytf_torch.figures import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure

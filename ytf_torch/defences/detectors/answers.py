@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ytf_torch.defences.detectors.goodnet import goodnet_answer
 from ytf_torch.disk.hdf5 import checked_file, is_hdf5
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import BATCH_SIZE, open_faces
 from ytf_torch.faces.photos import SUFFIXES, read_photo
-from ytf_torch.goodnet import goodnet_answer
 from ytf_torch.network.deepid import DeepID
 
 HDF5_SUFFIXES = (".h5", ".hdf5")

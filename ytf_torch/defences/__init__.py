@@ -1,0 +1,1 @@
+"""Defences: rankings, repairs, detectors and scans, one file each."""

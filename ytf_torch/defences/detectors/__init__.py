@@ -1,0 +1,1 @@
+"""Detectors: which faces carry a trigger."""

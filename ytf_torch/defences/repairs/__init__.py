@@ -1,0 +1,1 @@
+"""Repairs: from a backdoored network B to a repaired B′."""
