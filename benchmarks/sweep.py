@@ -41,11 +41,11 @@ from benchmarks.stopwatch import Contestant, PhaseTimes, Times, seconds_of, take
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
 from ytf_torch.defences.repairs.pruning import FaceSets, run_defence
-from ytf_torch.exhibits import gather_exhibits
 from ytf_torch.faces.face_set import BATCH_SIZE, FaceSet, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
-from ytf_torch.results import Run
+from ytf_torch.report.exhibits import gather_exhibits
+from ytf_torch.report.record import Run
 from ytf_torch.run_folder import write_run
 from ytf_torch.settings import PruneSettings
 from ytf_torch.sweep.fast import fast_engine

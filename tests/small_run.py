@@ -9,10 +9,10 @@ import numpy as np
 
 from tests.keras_files import SMALL, random_images
 from ytf_torch.defences.repairs.pruning import FaceSets, run_defence
-from ytf_torch.exhibits import Exhibits, gather_exhibits
 from ytf_torch.faces.face_set import FaceSet, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.results import Run
+from ytf_torch.report.exhibits import Exhibits, gather_exhibits
+from ytf_torch.report.record import Run
 from ytf_torch.settings import PruneSettings
 
 IMAGES = 24

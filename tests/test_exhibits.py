@@ -9,14 +9,14 @@ import torch
 from tests.keras_files import SMALL, random_images
 from tests.small_run import IMAGES, TARGET, small_run, small_sets, write_faces
 from ytf_torch.defences.repairs.pruning import FaceSets, run_defence
-from ytf_torch.exhibits import (
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.masking import bake_mask
+from ytf_torch.report.exhibits import (
     evenly_spread,
     gather_exhibits,
     most_separating,
     spread_over_labels,
 )
-from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.masking import bake_mask
 
 
 @pytest.mark.parametrize(

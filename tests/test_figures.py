@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.small_run import small_run
-from ytf_torch.exhibits import Exhibits
-from ytf_torch.figures import (
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.report.exhibits import Exhibits
+from ytf_torch.report.plots import (
     NARROW,
     PAGE_COLOURS,
     WIDE,
@@ -20,8 +21,7 @@ from ytf_torch.figures import (
     map_png,
     sweep_figure,
 )
-from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.results import Run
+from ytf_torch.report.record import Run
 
 Drawn = tuple[Run, Exhibits]
 

@@ -4,8 +4,8 @@ import pytest
 
 from ytf_torch.defences.repairs.pruning import Defence
 from ytf_torch.metrics import Tally
+from ytf_torch.report.verdict import judge, percent, shown_drop
 from ytf_torch.sweep.passes import Sweep
-from ytf_torch.verdict import judge, percent, shown_drop
 
 
 def tally(images: int, *correct: int) -> Tally:

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
-from ytf_torch.exhibits import Exhibits
-from ytf_torch.figures import sweep_figure
 from ytf_torch.network.checkpoint import save_checkpoint
+from ytf_torch.report.exhibits import Exhibits
 from ytf_torch.report.page import report_html
-from ytf_torch.results import Run, pruned_file, result_record, trace_csv
+from ytf_torch.report.plots import sweep_figure
+from ytf_torch.report.record import Run, pruned_file, result_record, trace_csv
 from ytf_torch.settings import PruneSettings, settings_toml
 
 

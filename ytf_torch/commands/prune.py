@@ -25,10 +25,10 @@ from ytf_torch.distributed import (
     process_group,
     together,
 )
-from ytf_torch.exhibits import gather_exhibits
 from ytf_torch.faces.face_set import FaceSet, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.results import Run, result_record
+from ytf_torch.report.exhibits import gather_exhibits
+from ytf_torch.report.record import Run, result_record
 from ytf_torch.run_folder import write_run
 from ytf_torch.run_inputs import fingerprint, inputs_record
 from ytf_torch.settings import PruneSettings, read_settings

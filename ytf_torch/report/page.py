@@ -17,14 +17,14 @@ from markupsafe import Markup
 
 from ytf_torch.defences.repairs.pruning import Defence
 from ytf_torch.errors import printable
-from ytf_torch.exhibits import Example, Exhibits, Sheet
-from ytf_torch.figures import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure
 from ytf_torch.metrics import Tally, percentage, wilson_interval
 from ytf_torch.network.checkpoint import tool_version
 from ytf_torch.report import published
-from ytf_torch.results import Run, correct, goodnet_correct, pruned_file, rate
+from ytf_torch.report.exhibits import Example, Exhibits, Sheet
+from ytf_torch.report.plots import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure
+from ytf_torch.report.record import Run, correct, goodnet_correct, pruned_file, rate
+from ytf_torch.report.verdict import FAILED, GONE, judge
 from ytf_torch.settings import PruneSettings, pixel_scale_text
-from ytf_torch.verdict import FAILED, GONE, judge
 
 NO_BREAK_SPACE = "\xa0"
 

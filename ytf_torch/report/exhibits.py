@@ -16,8 +16,8 @@ from ytf_torch.defences.repairs.pruning import Defence, FaceSets
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.deepid import ConvRelu, DeepID
 from ytf_torch.network.masking import ChannelMask
+from ytf_torch.report.verdict import shown_drop
 from ytf_torch.sweep.passes import PlainEngine
-from ytf_torch.verdict import shown_drop
 
 EXAMPLES = 6
 CHANNELS_SHOWN = 5
