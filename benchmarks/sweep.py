@@ -46,8 +46,8 @@ from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.report.exhibits import gather_exhibits
 from ytf_torch.report.record import Run
-from ytf_torch.run_folder import write_run
-from ytf_torch.settings import PruneSettings
+from ytf_torch.run.folder import write_run
+from ytf_torch.run.settings import PruneSettings
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.passes import PlainEngine, sweep
 

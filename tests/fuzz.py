@@ -30,7 +30,7 @@ from ytf_torch.faces.face_set import open_faces
 from ytf_torch.faces.photos import read_photo
 from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
 from ytf_torch.network.deepid import DeepIDSizes
-from ytf_torch.settings import read_settings
+from ytf_torch.run.settings import read_settings
 
 # Small, so that most of a file is structure, which is where mutations tell.
 TINY = DeepIDSizes((55, 47), (2, 2, 2, 2), KERNELS, features=2, classes=3)

@@ -13,7 +13,7 @@ from ytf_torch.faces.face_set import FaceSet, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report.exhibits import Exhibits, gather_exhibits
 from ytf_torch.report.record import Run
-from ytf_torch.settings import PruneSettings
+from ytf_torch.run.settings import PruneSettings
 
 IMAGES = 24
 TARGET = 0

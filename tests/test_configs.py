@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from ytf_torch.settings import PruneSettings, read_settings
+from ytf_torch.run.settings import PruneSettings, read_settings
 
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 

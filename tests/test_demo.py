@@ -23,7 +23,7 @@ from ytf_torch.demo.study import DRAWN, make_study, study_key
 from ytf_torch.demo.trigger import EYE_LINE, TARGET_LABEL, wear_sunglasses
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import DeepID
-from ytf_torch.settings import read_settings
+from ytf_torch.run.settings import read_settings
 
 
 @pytest.fixture(scope="module")

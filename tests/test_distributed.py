@@ -32,7 +32,7 @@ app()
 CUT_OFF_WORKER = """
 import os
 from ytf_torch.commands.prune import app
-from ytf_torch.work_folder import WorkFolder
+from ytf_torch.run.work_folder import WorkFolder
 keep = WorkFolder.keep
 def keep_and_stop(self, name, figures):
     keep(self, name, figures)

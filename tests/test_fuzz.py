@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz import fuzz
 from ytf_torch.errors import InputError, printable
-from ytf_torch.settings import PruneSettings, read_settings
+from ytf_torch.run.settings import PruneSettings, read_settings
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

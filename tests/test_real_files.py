@@ -16,7 +16,7 @@ from convert.keras_h5 import read_keras_file
 from tests.test_parity import ZOO
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.network.masking import bake_mask
-from ytf_torch.settings import PruneSettings
+from ytf_torch.run.settings import PruneSettings
 from ytf_torch.sweep.drop import ascending_order, first_step_of_drop
 
 pytestmark = pytest.mark.shared_files

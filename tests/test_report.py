@@ -13,7 +13,7 @@ from ytf_torch.metrics import wilson_interval
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report import published
 from ytf_torch.report.page import command_line, headline_rows, report_html, rows_by_set
-from ytf_torch.settings import PruneSettings, read_settings
+from ytf_torch.run.settings import PruneSettings, read_settings
 
 HOSTILE = "<script>alert('x')</script>\"&'.h5"
 MAX_BYTES = 2_000_000

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tests.small_run import small_run
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
-from ytf_torch.run_folder import write_run
-from ytf_torch.settings import read_settings
+from ytf_torch.run.folder import write_run
+from ytf_torch.run.settings import read_settings
 
 
 def test_everything_a_run_leaves(tmp_path: Path, checkpoint: Checkpoint) -> None:

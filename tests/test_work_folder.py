@@ -10,9 +10,9 @@ import torch
 
 from ytf_torch.errors import InputError, OutputError
 from ytf_torch.metrics import Tally
+from ytf_torch.run.work_folder import work_folder
 from ytf_torch.sweep.activation import Activation
 from ytf_torch.sweep.journal import Swept
-from ytf_torch.work_folder import work_folder
 
 INPUTS = {"model": "abc", "drops": ("2", "4")}
 ACTIVATION = Activation((0.1, 1 / 3, 0.0), 80)

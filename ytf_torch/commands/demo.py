@@ -22,7 +22,7 @@ from ytf_torch.demo.study import DRAWN, EPOCHS, Source, best_source, make_study,
 from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder
 from ytf_torch.report.record import pruned_file
 from ytf_torch.report.verdict import shown_drop
-from ytf_torch.settings import PruneSettings, pixel_scale_text
+from ytf_torch.run.settings import PruneSettings, pixel_scale_text
 
 PIXEL_SCALE = pixel_scale_text(badnet.PIXEL_SCALE)
 MAX_SEED = 2**63 - 1

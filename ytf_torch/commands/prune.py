@@ -29,10 +29,10 @@ from ytf_torch.faces.face_set import FaceSet, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report.exhibits import gather_exhibits
 from ytf_torch.report.record import Run, result_record
-from ytf_torch.run_folder import write_run
-from ytf_torch.run_inputs import fingerprint, inputs_record
-from ytf_torch.settings import PruneSettings, read_settings
-from ytf_torch.work_folder import WorkFolder, work_folder
+from ytf_torch.run.folder import write_run
+from ytf_torch.run.inputs import fingerprint, inputs_record
+from ytf_torch.run.settings import PruneSettings, read_settings
+from ytf_torch.run.work_folder import WorkFolder, work_folder
 
 app = typer.Typer(pretty_exceptions_enable=False)
 

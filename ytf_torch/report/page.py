@@ -24,7 +24,7 @@ from ytf_torch.report.exhibits import Example, Exhibits, Sheet
 from ytf_torch.report.plots import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure
 from ytf_torch.report.record import Run, correct, goodnet_correct, pruned_file, rate
 from ytf_torch.report.verdict import FAILED, GONE, judge
-from ytf_torch.settings import PruneSettings, pixel_scale_text
+from ytf_torch.run.settings import PruneSettings, pixel_scale_text
 
 NO_BREAK_SPACE = "\xa0"
 

@@ -11,7 +11,7 @@ from ytf_torch.report.exhibits import Exhibits
 from ytf_torch.report.page import report_html
 from ytf_torch.report.plots import sweep_figure
 from ytf_torch.report.record import Run, pruned_file, result_record, trace_csv
-from ytf_torch.settings import PruneSettings, settings_toml
+from ytf_torch.run.settings import PruneSettings, settings_toml
 
 
 def write_run(run: Run, settings: PruneSettings, exhibits: Exhibits, folder: Path) -> None:

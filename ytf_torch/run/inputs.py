@@ -12,7 +12,7 @@ from ytf_torch.defences.repairs.pruning import FaceSets
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.checkpoint import Checkpoint, Provenance, tool_version
-from ytf_torch.settings import PruneSettings
+from ytf_torch.run.settings import PruneSettings
 
 DECISIVE = {"drops", "layer", "rank_at", "engine", "precision"}
 
