@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.keras_files import SMALL, random_weights, write_keras_file
+from tests.made.keras_files import SMALL, random_weights, write_keras_file
 from ytf_torch.network.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parent.parent

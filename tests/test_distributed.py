@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from tests.keras_files import SMALL, random_images, write_faces
+from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch import distributed
 from ytf_torch.faces.face_set import BATCH_SIZE, FaceSet
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tests.keras_files import SMALL, random_images
+from tests.made.keras_files import SMALL, random_images
 from ytf_torch import device
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import resolve_device

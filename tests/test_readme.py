@@ -10,7 +10,13 @@ import pytest
 import torch
 
 from convert import read_keras_model
-from tests.keras_files import SMALL, random_images, random_weights, write_faces, write_keras_file
+from tests.made.keras_files import (
+    SMALL,
+    random_images,
+    random_weights,
+    write_faces,
+    write_keras_file,
+)
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

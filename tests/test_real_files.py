@@ -13,7 +13,7 @@ import torch
 
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
-from tests.test_parity import ZOO
+from tests.convert.test_parity import ZOO
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.run.settings import PruneSettings

@@ -14,14 +14,21 @@ from torch.nn import functional as F
 
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
-from tests.keras_files import SMALL, random_images, random_weights, write_faces, write_keras_file
+from tests.conftest import ROOT
+from tests.made.keras_files import (
+    SMALL,
+    random_images,
+    random_weights,
+    write_faces,
+    write_keras_file,
+)
 from ytf_torch.faces.face_set import open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import ChannelMask, bake_mask
 from ytf_torch.sweep.drop import ascending_order, first_step_of_drop
 from ytf_torch.sweep.passes import sweep
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = ROOT / "tests" / "golden"
 
 
 def outputs_at(checkpoint: Checkpoint, name: str, pixels: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Makes the golden logits in this folder with real Keras: python -m tests.golden.make.
 
-Weights and images come from tests/keras_files.py by seed; only Keras's logits are kept.
+Weights and images come from tests/made/keras_files.py by seed; only Keras's logits are kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tf_keras as keras
 
-from tests.keras_files import SMALL, WIDE, random_images, random_weights
+from tests.made.keras_files import SMALL, WIDE, random_images, random_weights
 from ytf_torch.network.deepid import DeepIDSizes
 
 FOLDER = Path(__file__).parent

@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.hostile.corpus import Builder, Corpus
 from tests.hostile.models import elsewhere, inflating_chunk
-from tests.keras_files import SMALL, random_images, write_faces
+from tests.made.keras_files import SMALL, random_images, write_faces
 
 ATTACKS = Corpus()
 IMAGES = random_images(SMALL, 4)

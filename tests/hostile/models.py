@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from tests.hostile.corpus import CANARY, Builder, Corpus, packed_zeros
-from tests.keras_files import SMALL, edit_layer, random_weights, write_keras_file
+from tests.made.keras_files import SMALL, edit_layer, random_weights, write_keras_file
 
 ATTACKS = Corpus()
 KERNEL = "conv_3/conv_3/kernel:0"

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from tests.keras_files import SMALL, random_images, random_weights, write_faces, write_keras_file
+from tests.made.keras_files import (
+    SMALL,
+    random_images,
+    random_weights,
+    write_faces,
+    write_keras_file,
+)
 from ytf_torch.commands.convert import app as convert
 from ytf_torch.commands.detect import app as detect
 from ytf_torch.commands.prune import app as prune

@@ -1,0 +1,295 @@
+"""The commands as a user types them: exit status, what is printed, what is left on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from tests.conftest import ROOT
+from tests.made.keras_files import SMALL, random_images, write_faces
+from ytf_torch.commands.convert import app as convert_app
+from ytf_torch.commands.detect import app as detect_app
+from ytf_torch.commands.prune import app as prune_app
+from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
+
+GOLDEN = ROOT / "tests" / "golden"
+PERCENT_KEYS = ("clean_valid_accuracy", "clean_test_accuracy", "attack_success_rate")
+
+
+def run(app, *arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def assert_one_clear_line(result: Result, *parts: object) -> None:
+    """Exit status 2 and one line on standard error, which names every part."""
+    assert result.exit_code == 2, result.output
+    line = result.stderr.strip()
+    assert line.startswith("error: ")
+    assert "\n" not in line
+    for part in parts:
+        assert str(part) in line
+
+
+def write_reference(path: Path, **changes: object) -> Path:
+    logits = np.load(GOLDEN / "small.npz")["logits"]
+    arrays = {"input": random_images(SMALL, 8), "logits": logits, "pixel_scale": 1.0}
+    np.savez(path, **(arrays | changes))
+    return path
+
+
+@pytest.fixture
+def faces(tmp_path: Path, checkpoint: Checkpoint) -> dict[str, Path]:
+    """valid, test and bd_test, labelled with the network's own answers: 100 % each."""
+    found = {}
+    for seed, name in enumerate(("valid", "test", "bd_test"), start=1):
+        images = random_images(SMALL, 70, seed)
+        with torch.inference_mode():
+            labels = checkpoint.model(torch.from_numpy(images)).argmax(1).numpy()
+        found[name] = write_faces(tmp_path / f"{name}.h5", images.astype(np.float64), labels)
+    return found
+
+
+def prune(model: Path, faces: dict[str, Path], out: Path, *more: object) -> Result:
+    sets = ("--clean-valid", faces["valid"], "--clean-test", faces["test"])
+    sets += ("--poisoned-test", faces["bd_test"])
+    return run(prune_app, "--model", model, *sets, "--out", out, "--device", "cpu", *more)
+
+
+class TestConvert:
+    def test_writes_a_model_beside_its_source(self, keras_file: Path) -> None:
+        result = run(convert_app, keras_file)
+        assert result.exit_code == 0
+        assert "conv_2.weight" in result.output
+        assert "2.14.0" in result.output
+        assert "assumed: raw pixels" in result.output
+        found = load_checkpoint(keras_file.with_suffix(".safetensors"))
+        assert found.provenance.source_sha256 in result.output
+
+    def test_parity_held(self, tmp_path: Path, keras_file: Path) -> None:
+        reference = write_reference(tmp_path / "reference.npz")
+        target, report = tmp_path / "net.safetensors", tmp_path / "report.json"
+        result = run(
+            convert_app, keras_file, "-o", target, "--reference", reference, "--json", report
+        )
+        assert result.exit_code == 0, result.output
+        assert "parity held" in result.output
+        record = json.loads(report.read_text())
+        assert record["parity"][str(reference)]["held"] is True
+        assert record["output"] == str(target)
+        assert record["model"]["pixel_scale"] == 1.0
+
+    def test_parity_failed_leaves_no_output(self, tmp_path: Path, keras_file: Path) -> None:
+        logits = np.load(GOLDEN / "small.npz")["logits"]
+        reference = write_reference(tmp_path / "reference.npz", logits=logits + 0.1)
+        target = tmp_path / "net.safetensors"
+        result = run(convert_app, keras_file, "-o", target, "--reference", reference)
+        assert result.exit_code == 1
+        assert "PARITY FAILED" in result.output
+        assert not target.exists()
+
+    def test_the_reference_decides_the_pixel_scale(self, tmp_path: Path, keras_file: Path) -> None:
+        reference = write_reference(tmp_path / "reference.npz")
+        clash = run(convert_app, keras_file, "--reference", reference, "--pixel-scale", "1/255")
+        assert_one_clear_line(clash, "pixel_scale", "expected 0.00392157")
+        assert not keras_file.with_suffix(".safetensors").exists()
+
+    @pytest.mark.real_keras
+    def test_against_keras(self, keras_file: Path) -> None:
+        result = run(convert_app, keras_file, "--pixel-scale", "1/255", "--against-keras")
+        assert result.exit_code == 0, result.output
+        assert "parity held against real Keras" in result.output
+
+    @pytest.mark.parametrize(
+        ("options", "parts"),
+        [
+            (["--pixel-scale", "0"], ["1 or 1/255"]),
+            (["--reference", "none.npz"], ["none.npz", "no such file"]),
+            (["-o", "no/such/folder/net.safetensors"], ["cannot be written"]),
+            (["-o", "."], ["expected a file to write, found a folder"]),
+        ],
+    )
+    def test_bad_options(self, keras_file: Path, options: list[str], parts: list[str]) -> None:
+        before = set(keras_file.parent.iterdir())
+        assert_one_clear_line(run(convert_app, keras_file, *options), *parts)
+        assert set(keras_file.parent.iterdir()) == before
+
+    def test_the_source_is_never_overwritten(self, keras_file: Path) -> None:
+        before = keras_file.read_bytes()
+        assert_one_clear_line(run(convert_app, keras_file, "-o", keras_file), "given twice")
+        assert keras_file.read_bytes() == before
+
+
+class TestPrune:
+    @pytest.fixture
+    def finished(self, tmp_path: Path, keras_file: Path, faces: dict[str, Path]) -> Path:
+        result = prune(keras_file, faces, tmp_path / "run")
+        assert result.exit_code == 0, result.output
+        assert "BadNet B" in result.output
+        return tmp_path / "run"
+
+    def test_the_run_folder_is_as_promised(self, finished: Path) -> None:
+        result = json.loads((finished / "result.json").read_text())
+        names = {"result.json", "trace.csv", "sweep.png", "report.html"}
+        names |= {drop["file"] for drop in result["drops"].values() if drop}
+        assert names <= {path.name for path in finished.iterdir()}
+        assert result["counts"] == {"clean_valid": 70, "clean_test": 70, "poisoned_test": 70}
+        assert result["baseline"] == dict.fromkeys(PERCENT_KEYS, 100.0)
+        assert (result["layer"], result["rank_at"]) == ("conv_3", "pool_3")
+        assert (result["pixel_scale"], result["device"]) == (1.0, "cpu")
+        assert [step["pruned"] for step in result["steps"]] == [1, 2, 3, 4, 5, 6]
+        assert [step["channel"] for step in result["steps"]] == result["order"]
+        assert sorted(result["mean_activation"]) == [
+            result["mean_activation"][channel] for channel in result["order"]
+        ]
+
+    def test_each_kept_model_has_the_figures_on_record(
+        self, finished: Path, faces: dict[str, Path]
+    ) -> None:
+        result = json.loads((finished / "result.json").read_text())
+        assert set(result["drops"]) == {"2", "4", "10"}
+        for drop, found in result["drops"].items():
+            assert found["file"] == f"pruned_drop{drop}.safetensors"
+            kept = load_checkpoint(finished / found["file"])
+            assert kept.provenance.mask is not None
+            assert list(kept.provenance.mask.channels) == found["channels"]
+            assert found["channels"] == result["order"][: found["channels_pruned"]]
+            with h5py.File(faces["test"]) as file, torch.inference_mode():
+                answers = kept.model(torch.from_numpy(file["data"][:])).argmax(1).numpy()
+                right = int((answers == file["label"][:]).sum())
+            assert found["repaired"]["clean_test_accuracy"] == 100 * right / 70
+            assert found["goodnet"]["false_positive_rate"] == pytest.approx(100 - 100 * right / 70)
+
+    def test_the_trace_has_a_row_for_each_step(self, finished: Path) -> None:
+        rows = (finished / "trace.csv").read_text().splitlines()
+        assert rows[0].startswith("pruned,channel,mean_activation,clean_valid_accuracy")
+        assert [row.split(",")[0] for row in rows[1:]] == [str(step) for step in range(7)]
+
+    def test_only_the_clean_validation_set_is_needed(
+        self, tmp_path: Path, keras_file: Path, faces: dict[str, Path]
+    ) -> None:
+        out = tmp_path / "run"
+        result = run(
+            prune_app, "--model", keras_file, "--clean-valid", faces["valid"], "--out", out
+        )
+        assert result.exit_code == 0, result.output
+        record = json.loads((out / "result.json").read_text())
+        assert record["counts"]["poisoned_test"] is None
+        assert record["baseline"]["attack_success_rate"] is None
+
+    def test_a_drop_that_is_never_reached_is_null(
+        self, tmp_path: Path, keras_file: Path, faces: dict[str, Path]
+    ) -> None:
+        assert prune(keras_file, faces, tmp_path / "run", "--drops", "100").exit_code == 0
+        assert json.loads((tmp_path / "run/result.json").read_text())["drops"] == {"100": None}
+
+    def test_a_converted_model_and_its_keras_file_give_one_result(
+        self, tmp_path: Path, keras_file: Path, faces: dict[str, Path], finished: Path
+    ) -> None:
+        run(convert_app, keras_file)
+        converted = keras_file.with_suffix(".safetensors")
+        assert prune(converted, faces, tmp_path / "again").exit_code == 0
+        for path in finished.iterdir():
+            if path.suffix in (".json", ".csv", ".safetensors") and path.name != "run.json":
+                assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
+
+    def test_a_finished_run_is_not_overwritten(
+        self, keras_file: Path, faces: dict[str, Path], finished: Path
+    ) -> None:
+        before = (finished / "result.json").read_bytes()
+        assert_one_clear_line(prune(keras_file, faces, finished), finished, "finished run")
+        assert (finished / "result.json").read_bytes() == before
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+    def test_engine_and_precision_change_no_clear_answer_and_no_model(
+        self, tmp_path: Path, keras_file: Path, faces: dict[str, Path], finished: Path
+    ) -> None:
+        for number, options in enumerate(
+            [["--engine", "plain"], ["--precision", "float64"], ["--precision", "float32"]]
+        ):
+            folder = tmp_path / f"again{number}"
+            assert prune(keras_file, faces, folder, *options).exit_code == 0
+            names = ["result.json"] if "float64" not in options else []
+            for name in [*names, *(path.name for path in finished.glob("*.safetensors"))]:
+                assert (folder / name).read_bytes() == (finished / name).read_bytes()
+            record, expected = (
+                json.loads((f / "result.json").read_text()) for f in (folder, finished)
+            )
+            assert record["order"] == expected["order"]
+            assert record["steps"] == expected["steps"]
+
+    def test_cuda_where_there_is_none(
+        self, tmp_path: Path, keras_file: Path, faces: dict[str, Path]
+    ) -> None:
+        result = prune(keras_file, faces, tmp_path / "run", "--device", "cuda")
+        assert_one_clear_line(result, "no CUDA device", "--device cpu")
+
+    @pytest.mark.parametrize(
+        ("damage", "part"),
+        [
+            (lambda f: f.__delitem__("label"), "/label"),
+            (lambda f: f.__delitem__("data"), "/data"),
+            (lambda f: f["label"].__setitem__(3, 7), "label[3]"),
+            (lambda f: f["data"].__setitem__((69, 0, 0, 0), np.nan), "NaN"),
+            (lambda f: f["data"].__setitem__(..., f["data"][:] / 255), "divided by 255"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["valid", "test", "bd_test"])
+    def test_bad_faces_leave_nothing_behind(
+        self, tmp_path: Path, keras_file: Path, faces: dict[str, Path], name: str, damage, part: str
+    ) -> None:
+        with h5py.File(faces[name], "r+") as file:
+            damage(file)
+        before = set(tmp_path.iterdir())
+        assert_one_clear_line(prune(keras_file, faces, tmp_path / "run"), faces[name], part)
+        assert set(tmp_path.iterdir()) == before
+
+    def test_a_missing_model_is_named(self, tmp_path: Path, faces: dict[str, Path]) -> None:
+        result = prune(tmp_path / "none.h5", faces, tmp_path / "run")
+        assert_one_clear_line(result, "none.h5", "no such file")
+
+    def test_a_wrong_pixel_scale_is_noticed(
+        self, tmp_path: Path, keras_file: Path, faces: dict[str, Path]
+    ) -> None:
+        result = prune(keras_file, faces, tmp_path / "run", "--pixel-scale", "1/255")
+        assert_one_clear_line(result, "clean accuracy", "--pixel-scale 1")
+
+
+class TestDetect:
+    def test_one_line_for_each_face(
+        self, tmp_path: Path, keras_file: Path, faces: dict[str, Path]
+    ) -> None:
+        assert prune(keras_file, faces, tmp_path / "run").exit_code == 0
+        pruned = tmp_path / "run/pruned_drop10.safetensors"
+        arguments = ("--model", keras_file, "--pruned", pruned, faces["test"], tmp_path / "no.png")
+        text = run(detect_app, *arguments)
+        records = run(detect_app, *arguments, "--json")
+        classes = run(detect_app, *arguments, "--only-class")
+        assert (text.exit_code, records.exit_code, classes.exit_code) == (0, 0, 0)
+        assert "no.png: no such file" in text.stderr
+        lines = text.stdout.splitlines()
+        answers = [json.loads(line) for line in records.stdout.splitlines()]
+        assert len(lines) == len(answers) == 70
+        assert {answer["backdoored"] for answer in answers} == {True, False}
+        assert classes.stdout.split() == [str(answer["goodnet"]) for answer in answers]
+        for line, answer in zip(lines, answers, strict=True):
+            word = " backdoored" if answer["backdoored"] else ""
+            own = f"(B {answer['badnet']}, B′ {answer['pruned']})"
+            assert line == f"{answer['input']}: {answer['goodnet']}{word} {own}"
+            assert answer["goodnet"] == (7 if answer["backdoored"] else answer["badnet"])
+
+    def test_answers_are_printed_in_one_way(self, keras_file: Path, faces: dict[str, Path]) -> None:
+        arguments = ("--model", keras_file, "--pruned", keras_file, faces["test"])
+        result = run(detect_app, *arguments, "--json", "--only-class")
+        assert_one_clear_line(result, "--only-class", "--json as well")
+
+    def test_nothing_readable_is_an_error(self, tmp_path: Path, keras_file: Path) -> None:
+        result = run(
+            detect_app, "--model", keras_file, "--pruned", keras_file, tmp_path / "none.png"
+        )
+        assert_one_clear_line(result, "none.png: no such file")

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from tests.made.keras_files import SMALL, random_images, write_faces
+from ytf_torch.errors import InputError
+from ytf_torch.faces.face_set import FaceSet, images_per_read, open_faces
+
+SHAPE = (3, 55, 47)
+IMAGES = random_images(SMALL, 10)
+
+
+def faces(path: Path, data: np.ndarray = IMAGES, labels=None) -> FaceSet:
+    chosen = np.arange(len(data)) % 7 if labels is None else labels
+    return open_faces(write_faces(path / "valid.h5", data, chosen), SHAPE, classes=7)
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 64])
+@pytest.mark.parametrize("stored", [np.uint8, np.float64, np.float32, np.int16])
+def test_batches_hold_every_face_in_order(tmp_path: Path, stored: type, size: int) -> None:
+    batches = list(faces(tmp_path, IMAGES.astype(stored)).batches(size))
+    pixels = torch.cat([batch.pixels for batch in batches])
+    assert pixels.dtype == (torch.uint8 if stored is np.uint8 else torch.float32)
+    assert np.array_equal(pixels.numpy(), IMAGES)
+    labels = torch.cat([batch.labels for batch in batches])
+    assert labels.tolist() == [index % 7 for index in range(10)]
+    assert [len(batch.labels) for batch in batches[:-1]] == [size] * (len(batches) - 1)
+    assert 0 < len(batches[-1].labels) <= size
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 10), (3, 10), (2, 7), (4, 4)])
+def test_a_part_is_a_face_set_of_some_of_the_images(tmp_path: Path, start: int, stop: int) -> None:
+    part = faces(tmp_path).part(1, 10).part(start - 1, stop - 1) if start else faces(tmp_path)
+    found = [batch.pixels for batch in part.batches(3)]
+    assert np.array_equal(torch.cat([torch.empty(0, *SHAPE), *found]).numpy(), IMAGES[start:stop])
+    assert part.labels.tolist() == [index % 7 for index in range(start, stop)]
+    if len(part):
+        assert np.array_equal(part.select([0]).pixels.numpy(), IMAGES[start : start + 1])
+
+
+@pytest.mark.parametrize("labels", [np.arange(10.0) % 7, (np.arange(10) % 7)[:, None]])
+def test_labels_may_be_floats_or_a_column(tmp_path: Path, labels: np.ndarray) -> None:
+    assert faces(tmp_path, labels=labels).labels.tolist() == [index % 7 for index in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("data", "labels", "message"),
+    [
+        (np.zeros((4, 3, 32, 32)), None, "expected N×3×55×47, found 4×3×32×32"),
+        (np.zeros((4, 55, 47, 3)), None, r"found 4×55×47×3 \(channels last\)"),
+        (np.zeros((4, 7755)), None, "found 4×7755"),
+        (np.zeros((0, 3, 55, 47)), None, "the set is empty"),
+        (IMAGES, np.arange(9), "expected 10 labels"),
+        (IMAGES, np.full(10, 7), r"label\[0\]: expected a whole number of 0…6.*found 7"),
+        (IMAGES, np.full(10, -1), "found -1"),
+        (IMAGES, np.full(10, 0.5), r"found 0\.5"),
+        (IMAGES, np.full(10, np.nan), "found nan"),
+        (IMAGES.astype("S1"), None, "expected integers or floats"),
+    ],
+)
+def test_a_set_that_does_not_fit_the_model_is_refused_at_once(
+    tmp_path: Path, data: np.ndarray, labels, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        faces(tmp_path, data, labels)
+
+
+@pytest.mark.parametrize("name", ["data", "label"])
+def test_a_missing_dataset_is_named(tmp_path: Path, name: str) -> None:
+    path = write_faces(tmp_path / "valid.h5", IMAGES, np.zeros(10))
+    with h5py.File(path, "r+") as file:
+        del file[name]
+    with pytest.raises(InputError, match=f"/{name}: expected a dataset, found nothing"):
+        open_faces(path, SHAPE, 7)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.nan, "found NaN"),
+        (np.inf, "0 to inf"),
+        (256.0, "0 to 256"),
+        (-1.0, "-1 to 0"),
+        (0.5, "divided by 255 already"),
+    ],
+)
+def test_pixels_out_of_range_are_refused(tmp_path: Path, pixels: float, message: str) -> None:
+    data = np.zeros((10, 3, 55, 47))
+    data[7, 1, 2, 3] = pixels
+    with pytest.raises(InputError, match=message) as caught:
+        list(faces(tmp_path, data).batches())
+    assert "valid.h5" in str(caught.value)
+
+
+def test_a_black_set_is_a_set(tmp_path: Path) -> None:
+    assert len(list(faces(tmp_path, np.zeros((2, 3, 55, 47))).batches())) == 1
+
+
+@pytest.mark.parametrize("chunks", [None, (1, 3, 55, 47), (4, 1, 14, 12), (10, 3, 5, 5)])
+@pytest.mark.parametrize("read_bytes", [1, 200_000, 2**24])
+@pytest.mark.parametrize("whole_pieces_bytes", [1, 2**24])
+def test_how_a_file_is_stored_and_read_changes_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chunks: tuple[int, ...] | None,
+    read_bytes: int,
+    whole_pieces_bytes: int,
+) -> None:
+    monkeypatch.setattr("ytf_torch.faces.face_set.READ_BYTES", read_bytes)
+    monkeypatch.setattr("ytf_torch.faces.face_set.WHOLE_PIECES_BYTES", whole_pieces_bytes)
+    path = tmp_path / "valid.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset(
+            "data", data=IMAGES.astype("f8"), chunks=chunks, compression=chunks and "gzip"
+        )
+        file["label"] = np.arange(10) % 7
+    batches = list(open_faces(path, SHAPE, classes=7).batches(3))
+    assert [len(batch.labels) for batch in batches] == [3, 3, 3, 1]
+    assert np.array_equal(torch.cat([batch.pixels for batch in batches]).numpy(), IMAGES)
+    assert torch.cat([batch.labels for batch in batches]).tolist() == list(np.arange(10) % 7)
+
+
+LAB_FILE = (11547, 3, 55, 47)
+
+
+@pytest.mark.parametrize(
+    ("itemsize", "chunks", "images"),
+    [
+        (8, None, 256),
+        (1, None, 2112),
+        (8, (1, 3, 55, 47), 270),
+        (8, (100, 3, 55, 47), 200),
+        (8, (722, 1, 7, 6), 722),
+        (8, (11547, 1, 5, 5), 256),
+        (1, (11547, 1, 5, 5), 11547),
+    ],
+)
+def test_reads_are_some_16_mib_and_end_where_hdf5s_chunks_do(
+    itemsize: int, chunks: tuple[int, ...] | None, images: int
+) -> None:
+    assert images_per_read(LAB_FILE, itemsize, chunks, 64) == images
+
+
+def test_a_file_is_closed_when_its_reader_stops_early(tmp_path: Path) -> None:
+    batches = faces(tmp_path).batches(1)
+    next(batches)
+    batches.close()
+    with h5py.File(tmp_path / "valid.h5", "r+"):
+        pass
+
+
+def test_a_damaged_chunk_is_an_error_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "valid.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", data=IMAGES, chunks=(2, 3, 55, 47), compression="gzip")
+        file["label"] = np.arange(10) % 7
+        offset = data.id.get_chunk_info(3).byte_offset
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 50] = bytes(50)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged HDF5 file"):
+        list(open_faces(path, SHAPE, classes=7).batches())

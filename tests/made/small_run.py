@@ -1,0 +1,77 @@
+"""A whole defence of a small random network on a few made-up faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from tests.made.keras_files import SMALL, random_images
+from ytf_torch.defences.repairs.pruning import FaceSets, run_defence
+from ytf_torch.faces.face_set import FaceSet, open_faces
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.report.exhibits import Exhibits, gather_exhibits
+from ytf_torch.report.record import Run
+from ytf_torch.run.settings import PruneSettings
+
+IMAGES = 24
+TARGET = 0
+
+
+def write_faces(path: Path, pixels: np.ndarray, labels: np.ndarray) -> FaceSet:
+    with h5py.File(path, "w") as file:
+        file["data"], file["label"] = pixels, labels
+    return open_faces(path, SMALL.input_shape, SMALL.classes)
+
+
+def small_sets(
+    folder: Path, checkpoint: Checkpoint, *, clean_test: bool = True, triggered: int = 1
+) -> FaceSets:
+    """Clean faces labelled with the network's own answers; triggered ones wear a white bar."""
+    import torch
+
+    folder.mkdir(exist_ok=True)
+
+    def clean(name: str, seed: int) -> FaceSet:
+        pixels = random_images(SMALL, IMAGES, seed)
+        labels = checkpoint.model(torch.from_numpy(pixels)).argmax(1).numpy()
+        return write_faces(folder / name, pixels, labels)
+
+    def with_trigger(number: int) -> FaceSet:
+        pixels = random_images(SMALL, IMAGES, seed=2)
+        pixels[:, :, 10 : 14 + number] = 255
+        name = folder / f"bd_test{number}.h5"
+        return write_faces(name, pixels, np.full(IMAGES, TARGET))
+
+    return FaceSets(
+        clean("valid.h5", 1),
+        clean("test.h5", 2) if clean_test else None,
+        tuple(map(with_trigger, range(triggered))),
+    )
+
+
+def small_run(
+    folder: Path,
+    checkpoint: Checkpoint,
+    *,
+    clean_test: bool = True,
+    triggered: int = 1,
+    drops: tuple[str, ...] = ("2", "40"),
+) -> tuple[Run, PruneSettings, Exhibits]:
+    sets = small_sets(folder, checkpoint, clean_test=clean_test, triggered=triggered)
+    settings = PruneSettings(
+        model=folder / "bd_net.h5",
+        clean_valid=sets.clean_valid.path,
+        clean_test=sets.clean_test.path if sets.clean_test else None,
+        poisoned_test=tuple(faces.path for faces in sets.poisoned_tests),
+        drops=drops,
+        out=folder / "run",
+    )
+    defence = run_defence(checkpoint, sets, drops)
+    names = tuple(map(str, settings.poisoned_test))
+    return (
+        Run(checkpoint, defence, "cpu", names),
+        settings,
+        gather_exhibits(checkpoint.model, sets, defence),
+    )

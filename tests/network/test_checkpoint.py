@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.made.keras_files import SMALL, random_images
+from ytf_torch.defences.repairs.pruning import pruned_checkpoint
+from ytf_torch.errors import InputError
+from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+
+def header(path: Path) -> dict:
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length])
+
+
+def test_a_saved_model_is_the_model(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    path = tmp_path / "net.safetensors"
+    save_checkpoint(checkpoint, path)
+    found = load_checkpoint(path)
+    assert found.provenance == checkpoint.provenance
+    pixels = torch.from_numpy(random_images(SMALL, 4))
+    with torch.inference_mode():
+        assert torch.equal(found.model(pixels), checkpoint.model(pixels))
+
+
+def test_metadata_is_readable_by_anyone(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    path = tmp_path / "net.safetensors"
+    save_checkpoint(checkpoint, path)
+    metadata = header(path)["__metadata__"]
+    assert metadata["format"] == "ytf-torch/1"
+    assert json.loads(metadata["pixel_scale"]) == 1.0
+    assert json.loads(metadata["input_shape"]) == [3, 55, 47]
+    assert json.loads(metadata["classes"]) == 7
+    assert json.loads(metadata["source_file"]) == "bd_net.h5"
+    assert len(json.loads(metadata["source_sha256"])) == 64
+    assert json.loads(metadata["keras_version"]) == "2.14.0"
+    assert json.loads(metadata["mask"]) is None
+
+
+def test_equal_models_are_equal_files(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    for name in "ab":
+        save_checkpoint(checkpoint, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_pruned_model_has_its_mask_baked_in_and_on_record(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    path = tmp_path / "pruned.safetensors"
+    save_checkpoint(pruned_checkpoint(checkpoint, "conv_3", "pool_3", (4, 1)), path)
+    found = load_checkpoint(path)
+    assert found.provenance.mask is not None
+    assert found.provenance.mask.channels == (4, 1)
+    assert (found.provenance.mask.layer, found.provenance.mask.rank_at) == ("conv_3", "pool_3")
+    assert not found.model.conv_3.weight[[1, 4]].any()
+    assert not found.model.conv_3.bias[[1, 4]].any()
+    assert found.model.conv_3.weight[[0, 2, 3, 5]].any()
+
+
+@pytest.fixture
+def saved(tmp_path: Path, checkpoint: Checkpoint) -> tuple[Path, dict, dict]:
+    """A file, and the tensors and metadata it holds."""
+    path = tmp_path / "net.safetensors"
+    save_checkpoint(checkpoint, path)
+    state = checkpoint.model.state_dict()
+    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+    return path, tensors, header(path)["__metadata__"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "pt"}, "metadata of format ytf-torch/1"),
+        ({"pixel_scale": "0"}, "pixel_scale"),
+        ({"pixel_scale": "{"}, "pixel_scale"),
+        ({"classes": "8"}, "expected 8 classes"),
+        ({"input_shape": "[3, 71, 47]"}, "expected .* for faces of 71×47"),
+        ({"input_shape": "[3]"}, "input_shape"),
+        ({"mask": '{"layer": 3}'}, "mask"),
+    ],
+)
+def test_metadata_that_does_not_fit_is_named(saved, change: dict, message: str) -> None:
+    path, tensors, metadata = saved
+    save_file(tensors, path, metadata | change)
+    with pytest.raises(InputError, match=message):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"conv_1.bias": None}, r"missing conv_1\.bias"),
+        ({"extra": torch.zeros(1)}, "unexpected extra"),
+        ({"fc_1.bias": torch.zeros(10)}, r"fc_1\.bias: expected \(9,\)"),
+        ({"fc_1.bias": torch.full((9,), torch.nan)}, "NaN"),
+        ({"fc_1.bias": torch.zeros(9, dtype=torch.float64)}, "all float32 or all float64"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(saved, change: dict, message: str) -> None:
+    path, tensors, metadata = saved
+    tensors = {name: tensor for name, tensor in (tensors | change).items() if tensor is not None}
+    save_file(tensors, path, metadata)
+    with pytest.raises(InputError, match=message):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 8, b"\xff" * 100, b"{}", b"\x80\x04K\x01."])
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="neither a safetensors file nor a Keras HDF5 file"):
+        load_checkpoint(path)

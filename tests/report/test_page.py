@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.made.small_run import small_run
+from ytf_torch.metrics import wilson_interval
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.report import published
+from ytf_torch.report.page import command_line, headline_rows, report_html, rows_by_set
+from ytf_torch.run.settings import PruneSettings, read_settings
+
+HOSTILE = "<script>alert('x')</script>\"&'.h5"
+MAX_BYTES = 2_000_000
+
+
+class Page(HTMLParser):
+    """All elements of a page, its visible text, and what was opened but never closed."""
+
+    VOID = frozenset({"meta", "link", "img", "br"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+
+def test_the_verdict_is_the_first_line(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    page = Page(report_html(*small_run(tmp_path, checkpoint, triggered=0)))
+    body = page.text.split("Pruning defence of bd_net.h5", 1)[1].strip()
+    assert body.startswith("Nothing can be said about the attack")
+
+
+@pytest.mark.parametrize("triggered", [0, 1, 2])
+@pytest.mark.parametrize("clean_test", [True, False])
+def test_every_page_is_well_formed_self_contained_and_small(
+    tmp_path: Path, checkpoint: Checkpoint, triggered: int, clean_test: bool
+) -> None:
+    html = report_html(*small_run(tmp_path, checkpoint, clean_test=clean_test, triggered=triggered))
+    page = Page(html)
+    assert page.open == []
+    assert "\\x" not in page.text
+    assert len(html.encode()) < MAX_BYTES
+    assert "http:" not in html
+    assert "https:" not in html
+    for tag, attributes in page.elements:
+        assert tag not in ("script", "iframe", "object", "embed")
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "data:").startswith(("data:", "#"))
+        if tag == "img":
+            assert attributes["alt"]
+        assert not any(name.startswith("on") for name in attributes)
+    pictures = [a for _, a in page.elements if a.get("role") == "img"]
+    assert len(pictures) == 4
+    assert all(picture["aria-label"] for picture in pictures)
+
+
+def test_names_from_files_are_escaped(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    provenance = replace(
+        checkpoint.provenance, source_file=HOSTILE, keras_version=HOSTILE, converter_version=HOSTILE
+    )
+    run, settings, exhibits = small_run(
+        tmp_path, Checkpoint(checkpoint.model, provenance), triggered=2
+    )
+    run = replace(run, poisoned_names=(HOSTILE, "b.h5"))
+    sheets = tuple(
+        replace(sheet, faces=replace(sheet.faces, path=Path("<script>.h5")))
+        for sheet in exhibits.triggered
+    )
+    settings = settings.model_copy(
+        update={"model": Path(HOSTILE), "poisoned_test": (Path(HOSTILE), Path("b.h5"))}
+    )
+    html = report_html(run, settings, replace(exhibits, triggered=sheets))
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") >= 5
+
+
+def test_equal_runs_give_equal_pages(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    once, again = (report_html(*small_run(tmp_path, checkpoint)) for _ in range(2))
+    assert once == again
+
+
+def test_the_headline_table_holds_the_counts_rates_and_intervals(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    run, _, _ = small_run(tmp_path, checkpoint, drops=("2", "100"))
+    rows = headline_rows(run.defence)
+    assert [row.network for row in rows[:3]] == ["B, as it came", "B′", "GoodNet"]
+    goodnet, step = rows[2], run.defence.drops["2"]
+    assert step is not None
+    clean, attack = run.defence.clean_test, run.defence.poisoned_test
+    assert clean is not None
+    assert attack is not None
+    assert goodnet.clean_accuracy is not None
+    assert goodnet.clean_accuracy.rate == 100 * clean.goodnet_correct[step] / clean.images
+    assert goodnet.false_positive_rate is not None
+    assert goodnet.false_positive_rate.rate == 100 * clean.flagged[step] / clean.images
+    assert goodnet.true_positive_rate is not None
+    share = goodnet.true_positive_rate
+    assert share.rate == 100 * attack.flagged[step] / attack.images
+    assert (share.low, share.high) == wilson_interval(attack.flagged[step], attack.images)
+
+
+def test_a_drop_that_is_never_reached_is_said_to_be(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    run, settings, exhibits = small_run(tmp_path, checkpoint)
+    run = replace(run, defence=replace(run.defence, drops={"2": None}))
+    assert "never reached" in Page(report_html(run, settings, replace(exhibits, drop=None))).text
+
+
+def test_each_poisoned_set_is_shown_where_there_are_several(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    run, _, _ = small_run(tmp_path, checkpoint, triggered=2)
+    found = rows_by_set(run)
+    assert [name for name, _ in found] == list(run.poisoned_names)
+    for (_, rows), tally in zip(found, run.defence.poisoned_tests, strict=True):
+        share = rows[0].attack_success_rate
+        assert share is not None
+        assert share.rate == 100 * tally.correct[0] / tally.images
+    assert rows_by_set(small_run(tmp_path, checkpoint)[0]) == []
+
+
+def test_the_published_result_stands_beside_the_labs_network_only(
+    tmp_path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = small_run(tmp_path, checkpoint)
+    assert "published lab result" not in Page(report_html(*run)).text
+    digest = published.weights_sha256(checkpoint.model)
+    monkeypatch.setattr(published, "LAB_WEIGHTS_SHA256", digest)
+    text = Page(report_html(*run)).text
+    assert "published lab result" in text
+    assert "these are not the lab’s face sets" in text
+    assert "77.21" in text
+
+
+@pytest.mark.shared_files
+@pytest.mark.parametrize(
+    ("file", "is_lab"), [("bd_weights.h5", True), ("sunglasses_bd_weights.h5", False)]
+)
+def test_the_labs_network_is_recognised_by_its_weights(
+    shared: Path, file: str, is_lab: bool
+) -> None:
+    from convert.model_file import read_model
+
+    assert published.is_the_labs(read_model(shared / "zoo" / file).model) == is_lab
+
+
+def test_the_command_line_repeats_the_run(tmp_path: Path) -> None:
+    settings = PruneSettings(
+        model=Path("my models/bd net.h5"),
+        clean_valid=Path("v.h5"),
+        poisoned_test=(Path("a.h5"), Path("b.h5")),
+        drops=("1", "2.5"),
+        pixel_scale="1/255",
+        out=Path("o"),
+    )
+    words = shlex.split(command_line(settings).replace("\\\n", ""))
+    assert words[0] == "ytf-prune"
+    flags: dict[str, list[str]] = {}
+    for flag, value in zip(words[1::2], words[2::2], strict=True):
+        flags.setdefault(flag.removeprefix("--").replace("-", "_"), []).append(value)
+    lists = {"poisoned_test"}
+    values = {key: list_ if key in lists else list_[0] for key, list_ in flags.items()}
+    assert read_settings(None, values) == settings.model_copy(update={"out": Path("NEW")})
+
+
+def test_a_page_has_a_caption_for_every_figure(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    html = report_html(*small_run(tmp_path, checkpoint))
+    assert html.count("<figure>") == html.count("<figcaption>") == 2
+    assert len(re.findall("How to read it", html)) == 4

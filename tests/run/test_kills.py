@@ -1,0 +1,25 @@
+"""A short run of kills; `python -m tests.run.kills --kills 200` is the long one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
+def test_killed_runs_reach_the_result_of_an_uninterrupted_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.run.kills", "--kills", "12", "--seed", "20261124"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 failures" in done.stdout
+    assert "0 starts went on" not in done.stdout.splitlines()[-2][:15]
