@@ -16,7 +16,8 @@ from torch import Tensor
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
 from convert.keras_writer import write_keras_file
-from ytf_torch.faces.face_set import BATCH_SIZE, FaceBatch, FaceSet, open_faces
+from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.faces.face_set import FaceBatch, FaceSet, open_faces
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
 
 CLEAN_VALID, TEST = 11_547, 12_830

@@ -40,16 +40,19 @@ from benchmarks.process_cost import process_cost
 from benchmarks.stopwatch import Contestant, PhaseTimes, Times, seconds_of, take_turns, warm_up
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
-from ytf_torch.defences.repairs.pruning import FaceSets, run_defence
-from ytf_torch.faces.face_set import BATCH_SIZE, FaceSet, open_faces
+from ytf_torch.commands.prune import command_line
+from ytf_torch.defences.repairs.pruning import run_defence
+from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.report.exhibits import gather_exhibits
-from ytf_torch.report.record import Run
+from ytf_torch.report.record import FaceFiles, Run
 from ytf_torch.run.folder import write_run
 from ytf_torch.run.settings import PruneSettings
 from ytf_torch.sweep.fast import fast_engine
-from ytf_torch.sweep.passes import PlainEngine, sweep
+from ytf_torch.sweep.passes import sweep
+from ytf_torch.sweep.plain import PlainEngine
 
 PLAIN_IMAGES = 384
 FORWARD_BATCHES = (32, 64)
@@ -426,7 +429,8 @@ def phases_of_prune(files: LabFiles) -> dict[str, float]:
         poisoned_test=(poisoned.path,),
         out=folder,
     )
-    run = Run(checkpoint, defence, "cpu", (str(poisoned.path),))
+    faces = FaceFiles(settings.clean_valid, settings.clean_test, settings.poisoned_test)
+    run = Run(checkpoint, defence, "cpu", faces, command_line(settings))
     write_run(run, settings, exhibits, folder)
     shutil.rmtree(folder)
     lap("writing models, figure and report")

@@ -14,13 +14,7 @@ from torch import Tensor
 from convert.keras_h5 import KerasFile, KerasLayer
 from convert.layout import convolution_from_keras, dense_from_keras, flattened_dense_from_keras
 from ytf_torch.errors import InputError, mismatch, printable
-from ytf_torch.network.checkpoint import (
-    MAX_NAME_LENGTH,
-    Checkpoint,
-    Provenance,
-    check_pixel_scale,
-    tool_version,
-)
+from ytf_torch.network.checkpoint import MAX_NAME_LENGTH, Checkpoint, Provenance, tool_version
 from ytf_torch.network.deepid import (
     CONVOLUTIONS,
     DENSE,
@@ -29,6 +23,7 @@ from ytf_torch.network.deepid import (
     DeepID,
     DeepIDSizes,
 )
+from ytf_torch.network.pixel_scale import check_pixel_scale
 
 IDENTITY_AT_INFERENCE = ("Dropout",)
 

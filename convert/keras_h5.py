@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from ytf_torch.disk.hdf5 import (
     Group,
-    checked_file,
     dataset,
     find_group,
     names_attribute,
@@ -27,6 +26,7 @@ from ytf_torch.disk.hdf5 import (
     subgroup,
     text_attribute,
 )
+from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import InputError, mismatch
 
 # The published network has 2.4 MB; conversion holds some six copies at a time, below 1 GB in all.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
-from ytf_torch.disk.hdf5 import check_no_archive, is_hdf5
+from ytf_torch.disk.reading import check_no_archive, is_hdf5
 from ytf_torch.errors import mismatch
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 

@@ -18,7 +18,7 @@ from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ytf_torch.disk.hdf5 import checked_file
+from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.deepid import DeepID
 

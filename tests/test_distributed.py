@@ -17,7 +17,8 @@ import torch
 from tests.conftest import ROOT
 from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch import distributed
-from ytf_torch.faces.face_set import BATCH_SIZE, FaceSet
+from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 
 IMAGES = {"valid": 700, "test": 300, "bd_test": 100}

@@ -12,12 +12,13 @@ from ytf_torch import device
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import BATCH_SIZE, FaceBatch
+from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.faces.face_set import FaceBatch
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID, rank_points
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.sweep.fast import LinearEngine, fast_engine
-from ytf_torch.sweep.passes import PlainEngine
+from ytf_torch.sweep.plain import PlainEngine
 
 CUDA = torch.device("cuda", 0)
 META = torch.device("meta")

@@ -17,7 +17,8 @@ from tests.convert.test_parity import ZOO
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.run.settings import PruneSettings
-from ytf_torch.sweep.drop import ascending_order, first_step_of_drop
+from ytf_torch.sweep.drop import first_step_of_drop
+from ytf_torch.sweep.order import ascending_order
 
 pytestmark = pytest.mark.shared_files
 

@@ -25,7 +25,8 @@ from tests.made.keras_files import (
 from ytf_torch.faces.face_set import open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import ChannelMask, bake_mask
-from ytf_torch.sweep.drop import ascending_order, first_step_of_drop
+from ytf_torch.sweep.drop import first_step_of_drop
+from ytf_torch.sweep.order import ascending_order
 from ytf_torch.sweep.passes import sweep
 
 GOLDEN = ROOT / "tests" / "golden"

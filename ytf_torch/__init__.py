@@ -1,9 +1,10 @@
 """Defend a backdoored face-recognition network: prune it, detect triggered inputs, report."""
 
 from ytf_torch.defences.detectors.goodnet import GoodNet
-from ytf_torch.defences.repairs.pruning import Defence, FaceSets, pruned_checkpoint, run_defence
+from ytf_torch.defences.outcome import Defence
+from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import FaceSet, open_faces
+from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.network.checkpoint import Checkpoint, Provenance, load_checkpoint, save_checkpoint
 from ytf_torch.network.deepid import DeepID, DeepIDSizes
 from ytf_torch.network.masking import ChannelMask, bake_mask

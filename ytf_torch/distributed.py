@@ -19,7 +19,6 @@ import torch
 import torch.distributed as dist
 
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import BATCH_SIZE, FaceSet
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -95,15 +94,12 @@ def is_first_to_report() -> bool:
         return True
 
 
-def share_of(faces: FaceSet) -> FaceSet:
-    """This process's part of a face set: consecutive images, as many as the others have or one
-    batch more or less. It begins where a batch of BATCH_SIZE does, so that batches are the same
-    ones however many processes there are; it may be empty.
-    """
+def own_share(units: int) -> range:
+    """This process's part of so many units of work: consecutive ones, as many as the other
+    processes have or one more or less."""
     rank, processes = (_rendezvous()[1] if launched() else 0), process_count()
-    batches = -(-len(faces) // BATCH_SIZE)
-    start, stop = (batches * place // processes * BATCH_SIZE for place in (rank, rank + 1))
-    return faces.part(start, min(stop, len(faces)))
+    start, stop = (units * place // processes for place in (rank, rank + 1))
+    return range(start, stop)
 
 
 def gathered(value: Value) -> list[Value]:

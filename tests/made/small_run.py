@@ -8,11 +8,13 @@ import h5py
 import numpy as np
 
 from tests.made.keras_files import SMALL, random_images
-from ytf_torch.defences.repairs.pruning import FaceSets, run_defence
-from ytf_torch.faces.face_set import FaceSet, open_faces
+from ytf_torch.commands.prune import command_line
+from ytf_torch.defences.repairs.pruning import run_defence
+from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report.exhibits import Exhibits, gather_exhibits
-from ytf_torch.report.record import Run
+from ytf_torch.report.page import report_html
+from ytf_torch.report.record import FaceFiles, Run
 from ytf_torch.run.settings import PruneSettings
 
 IMAGES = 24
@@ -69,9 +71,17 @@ def small_run(
         out=folder / "run",
     )
     defence = run_defence(checkpoint, sets, drops)
-    names = tuple(map(str, settings.poisoned_test))
+    files = FaceFiles(settings.clean_valid, settings.clean_test, settings.poisoned_test)
     return (
-        Run(checkpoint, defence, "cpu", names),
+        Run(checkpoint, defence, "cpu", files, command_line(settings)),
         settings,
         gather_exhibits(checkpoint.model, sets, defence),
     )
+
+
+def small_page(
+    folder: Path, checkpoint: Checkpoint, *, clean_test: bool = True, triggered: int = 1
+) -> str:
+    """The report of a small run."""
+    run, _, exhibits = small_run(folder, checkpoint, clean_test=clean_test, triggered=triggered)
+    return report_html(run, exhibits)

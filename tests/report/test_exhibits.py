@@ -8,7 +8,8 @@ import torch
 
 from tests.made.keras_files import SMALL, random_images
 from tests.made.small_run import IMAGES, TARGET, small_run, small_sets, write_faces
-from ytf_torch.defences.repairs.pruning import FaceSets, run_defence
+from ytf_torch.defences.repairs.pruning import run_defence
+from ytf_torch.faces.face_set import FaceSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.report.exhibits import (

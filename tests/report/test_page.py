@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.made.small_run import small_run
+from tests.made.small_run import small_page, small_run
+from ytf_torch.commands.prune import command_line
 from ytf_torch.metrics import wilson_interval
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report import published
-from ytf_torch.report.page import command_line, headline_rows, report_html, rows_by_set
+from ytf_torch.report.page import headline_rows, report_html, rows_by_set
 from ytf_torch.run.settings import PruneSettings, read_settings
 
 HOSTILE = "<script>alert('x')</script>\"&'.h5"
@@ -49,7 +50,7 @@ class Page(HTMLParser):
 
 
 def test_the_verdict_is_the_first_line(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    page = Page(report_html(*small_run(tmp_path, checkpoint, triggered=0)))
+    page = Page(small_page(tmp_path, checkpoint, triggered=0))
     body = page.text.split("Pruning defence of bd_net.h5", 1)[1].strip()
     assert body.startswith("Nothing can be said about the attack")
 
@@ -59,7 +60,7 @@ def test_the_verdict_is_the_first_line(tmp_path: Path, checkpoint: Checkpoint) -
 def test_every_page_is_well_formed_self_contained_and_small(
     tmp_path: Path, checkpoint: Checkpoint, triggered: int, clean_test: bool
 ) -> None:
-    html = report_html(*small_run(tmp_path, checkpoint, clean_test=clean_test, triggered=triggered))
+    html = small_page(tmp_path, checkpoint, clean_test=clean_test, triggered=triggered)
     page = Page(html)
     assert page.open == []
     assert "\\x" not in page.text
@@ -85,21 +86,22 @@ def test_names_from_files_are_escaped(tmp_path: Path, checkpoint: Checkpoint) ->
     run, settings, exhibits = small_run(
         tmp_path, Checkpoint(checkpoint.model, provenance), triggered=2
     )
-    run = replace(run, poisoned_names=(HOSTILE, "b.h5"))
+    settings = settings.model_copy(
+        update={"model": Path(HOSTILE), "poisoned_test": (Path(HOSTILE), Path("b.h5"))}
+    )
+    files = replace(run.files, poisoned_tests=settings.poisoned_test)
+    run = replace(run, files=files, command=command_line(settings))
     sheets = tuple(
         replace(sheet, faces=replace(sheet.faces, path=Path("<script>.h5")))
         for sheet in exhibits.triggered
     )
-    settings = settings.model_copy(
-        update={"model": Path(HOSTILE), "poisoned_test": (Path(HOSTILE), Path("b.h5"))}
-    )
-    html = report_html(run, settings, replace(exhibits, triggered=sheets))
+    html = report_html(run, replace(exhibits, triggered=sheets))
     assert "<script" not in html
     assert html.count("&lt;script&gt;") >= 5
 
 
 def test_equal_runs_give_equal_pages(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    once, again = (report_html(*small_run(tmp_path, checkpoint)) for _ in range(2))
+    once, again = (small_page(tmp_path, checkpoint) for _ in range(2))
     assert once == again
 
 
@@ -125,9 +127,9 @@ def test_the_headline_table_holds_the_counts_rates_and_intervals(
 
 
 def test_a_drop_that_is_never_reached_is_said_to_be(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    run, settings, exhibits = small_run(tmp_path, checkpoint)
+    run, _, exhibits = small_run(tmp_path, checkpoint)
     run = replace(run, defence=replace(run.defence, drops={"2": None}))
-    assert "never reached" in Page(report_html(run, settings, replace(exhibits, drop=None))).text
+    assert "never reached" in Page(report_html(run, replace(exhibits, drop=None))).text
 
 
 def test_each_poisoned_set_is_shown_where_there_are_several(
@@ -135,7 +137,7 @@ def test_each_poisoned_set_is_shown_where_there_are_several(
 ) -> None:
     run, _, _ = small_run(tmp_path, checkpoint, triggered=2)
     found = rows_by_set(run)
-    assert [name for name, _ in found] == list(run.poisoned_names)
+    assert [name for name, _ in found] == list(map(str, run.files.poisoned_tests))
     for (_, rows), tally in zip(found, run.defence.poisoned_tests, strict=True):
         share = rows[0].attack_success_rate
         assert share is not None
@@ -147,10 +149,10 @@ def test_the_published_result_stands_beside_the_labs_network_only(
     tmp_path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = small_run(tmp_path, checkpoint)
-    assert "published lab result" not in Page(report_html(*run)).text
+    assert "published lab result" not in Page(report_html(run[0], run[2])).text
     digest = published.weights_sha256(checkpoint.model)
     monkeypatch.setattr(published, "LAB_WEIGHTS_SHA256", digest)
-    text = Page(report_html(*run)).text
+    text = Page(report_html(run[0], run[2])).text
     assert "published lab result" in text
     assert "these are not the lab’s face sets" in text
     assert "77.21" in text
@@ -188,6 +190,6 @@ def test_the_command_line_repeats_the_run(tmp_path: Path) -> None:
 
 
 def test_a_page_has_a_caption_for_every_figure(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    html = report_html(*small_run(tmp_path, checkpoint))
+    html = small_page(tmp_path, checkpoint)
     assert html.count("<figure>") == html.count("<figcaption>") == 2
     assert len(re.findall("How to read it", html)) == 4

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.made.small_run import small_run
+from ytf_torch.commands.prune import command_line
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report.page import report_html
 
@@ -52,14 +53,15 @@ def report(request: pytest.FixtureRequest, tmp_path: Path, checkpoint: Checkpoin
     run, settings, exhibits = small_run(tmp_path, checkpoint, triggered=triggered)
     if triggered == 2:
         provenance = replace(checkpoint.provenance, source_file=LONG, keras_version=LONG)
+        settings = settings.model_copy(update={"model": Path(LONG)})
         run = replace(
             run,
             checkpoint=Checkpoint(checkpoint.model, provenance),
-            poisoned_names=(LONG, "b.h5"),
+            files=replace(run.files, poisoned_tests=(Path(LONG), Path("b.h5"))),
+            command=command_line(settings),
         )
-        settings = settings.model_copy(update={"model": Path(LONG)})
     page = tmp_path / "report.html"
-    page.write_text(report_html(run, settings, exhibits), encoding="utf-8")
+    page.write_text(report_html(run, exhibits), encoding="utf-8")
     return page
 
 

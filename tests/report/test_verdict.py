@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ytf_torch.defences.repairs.pruning import Defence
+from ytf_torch.defences.outcome import Defence
 from ytf_torch.metrics import Tally
 from ytf_torch.report.verdict import judge, percent, shown_drop
 from ytf_torch.sweep.passes import Sweep

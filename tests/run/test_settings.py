@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ytf_torch.errors import InputError
-from ytf_torch.run.settings import parse_pixel_scale, read_settings
+from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.run.settings import read_settings
 
 FLAGS = {"model": Path("m"), "clean_valid": Path("v"), "out": Path("o")}
 

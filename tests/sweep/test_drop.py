@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ytf_torch.defences.repairs.pruning import parse_drop
 from ytf_torch.errors import InputError
-from ytf_torch.sweep.drop import ascending_order, first_step_of_drop
+from ytf_torch.sweep.drop import first_step_of_drop, parse_drop
+from ytf_torch.sweep.order import ascending_order
 
 
 @given(st.lists(st.sampled_from([0.0, 1e-30, 0.5, 7.0]), max_size=40))

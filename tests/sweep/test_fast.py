@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
 from tests.convert.test_parity import ZOO
-from ytf_torch.faces.face_set import BATCH_SIZE
+from ytf_torch.faces.batches import BATCH_SIZE, whole_batch
 from ytf_torch.network.deepid import DeepID, DeepIDSizes, rank_points
 from ytf_torch.sweep import fast as fast_sweep
 from ytf_torch.sweep.fast import fast_engine
-from ytf_torch.sweep.passes import PlainEngine
-from ytf_torch.sweep.prepared import Prepared, grouped, whole_batch
+from ytf_torch.sweep.plain import PlainEngine
+from ytf_torch.sweep.prepared import Prepared, grouped
 
 KERNELS = ((2, 3), (2, 2), (2, 1), (2, 2))
 POINTS = [

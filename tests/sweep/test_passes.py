@@ -12,13 +12,15 @@ import torch
 
 from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch.defences.detectors.goodnet import GoodNet
-from ytf_torch.defences.repairs.pruning import ENGINES, FaceSets, pruned_checkpoint, run_defence
+from ytf_torch.defences.repairs.pruning import ENGINES, pruned_checkpoint, run_defence
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import BATCH_SIZE, FaceSet, open_faces
+from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.masking import bake_mask
-from ytf_torch.sweep.passes import MakeEngine, sweep
+from ytf_torch.sweep.engine import MakeEngine
+from ytf_torch.sweep.passes import sweep
 
 IMAGES = 70
 
@@ -133,23 +135,6 @@ def test_what_is_kept_of_the_validation_set_is_bounded_and_changes_nothing(
     whole = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
     monkeypatch.setattr("ytf_torch.sweep.passes.CACHE_BYTES", 1000)
     assert sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine) == whole
-
-
-@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
-@pytest.mark.parametrize("size", [7, 35, 70, 128])
-def test_the_size_of_batches_changes_no_figure(
-    checkpoint: Checkpoint,
-    sets: FaceSets,
-    engine: MakeEngine,
-    size: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    usual = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
-    monkeypatch.setattr(FaceSet.batches, "__defaults__", (size,))
-    monkeypatch.setattr("ytf_torch.distributed.BATCH_SIZE", size)
-    monkeypatch.setattr("ytf_torch.sweep.prepared.BATCH_SIZE", size)
-    other = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
-    assert (other.order, other.tallies) == (usual.order, usual.tallies)
 
 
 class CutOffError(Exception):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ytf_torch.faces.face_set import BATCH_SIZE
-from ytf_torch.sweep.prepared import Prepared, batch_count, keep, whole_batch
+from ytf_torch.faces.batches import BATCH_SIZE, batch_count, whole_batch
+from ytf_torch.sweep.prepared import Prepared, keep
 
 
 def test_copies_of_the_last_image_fill_a_batch() -> None:

@@ -19,7 +19,7 @@ from ytf_torch.commands.terminal import one_line_errors, out, say
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
-from ytf_torch.run.settings import parse_pixel_scale
+from ytf_torch.network.pixel_scale import parse_pixel_scale
 
 PARITY_FAILED = 1
 

@@ -20,9 +20,10 @@ from ytf_torch.commands.terminal import one_line_errors, say
 from ytf_torch.demo import badnet
 from ytf_torch.demo.study import DRAWN, EPOCHS, Source, best_source, make_study, study_key
 from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder
+from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.report.record import pruned_file
 from ytf_torch.report.verdict import shown_drop
-from ytf_torch.run.settings import PruneSettings, pixel_scale_text
+from ytf_torch.run.settings import PruneSettings
 
 PIXEL_SCALE = pixel_scale_text(badnet.PIXEL_SCALE)
 MAX_SEED = 2**63 - 1

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
+import shlex
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.table import Table
 
-from convert.model_file import read_model
 from ytf_torch.commands.terminal import one_line_errors, out, progress_bars, say
-from ytf_torch.defences.repairs.pruning import FaceSets, run_defence
-from ytf_torch.device import resolve_device
 from ytf_torch.distributed import (
-    check_same,
-    gathered,
     is_first,
-    process_count,
-    process_group,
-    together,
 )
-from ytf_torch.faces.face_set import FaceSet, open_faces
-from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.report.exhibits import gather_exhibits
+from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.report.record import Run, result_record
-from ytf_torch.run.folder import write_run
-from ytf_torch.run.inputs import fingerprint, inputs_record
+from ytf_torch.run.defend import defend
 from ytf_torch.run.settings import PruneSettings, read_settings
-from ytf_torch.run.work_folder import WorkFolder, work_folder
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -134,68 +118,41 @@ def prune(
 def run_prune(
     settings: PruneSettings, *, resume: bool = False, overwrite: bool = False
 ) -> Run | None:
-    """Run the defence, write the run folder and print its table; None where `resume` finds this
-    very run finished.
+    """Run the defence and print its table; None where `resume` finds this very run finished.
 
-    resume, overwrite: see work_folder. Of several processes, each takes a share of the images and
-    the first writes and prints.
+    resume, overwrite: see work_folder. Of several processes the first prints.
     Raises InputError, and ProcessLostError where another process ended early.
     """
-    device = resolve_device(settings.device)
-    with process_group(device), ExitStack() as stack:
-        work: WorkFolder | None = None
-        with together():
-            checkpoint, sets = open_inputs(settings)
-        check_same(
-            "the model, the face sets or the settings", fingerprint(checkpoint, sets, settings)
+    with progress_bars() as track:
+        run = defend(
+            settings, command_line(settings), resume=resume, overwrite=overwrite, track=track
         )
-        with together():
-            if is_first():
-                inputs = inputs_record(checkpoint, sets, settings, device)
-                place = work_folder(settings.out, inputs, resume=resume, overwrite=overwrite)
-                work = stack.enter_context(place)
-        if gathered(work is not None and work.finished)[0]:
-            if is_first():
-                say(f"{settings.out} holds this very run, finished.")
-            return None
-        precision = checkpoint.model.dtype
-        if settings.precision is not None:
-            precision = getattr(torch, settings.precision)
-        computing = copy.deepcopy(checkpoint.model).to(device, precision)
-        with progress_bars() as track:
-            defence = run_defence(
-                replace(checkpoint, model=computing),
-                sets,
-                settings.drops,
-                settings.layer,
-                settings.rank_at,
-                settings.engine,
-                track,
-                work,
-            )
-        names = tuple(str(path) for path in settings.poisoned_test)
-        run = Run(checkpoint, defence, device.type, names)
-        if work is not None:
-            exhibits = gather_exhibits(computing, sets, defence)
-            work.finish(partial(write_run, run, settings, exhibits), processes=process_count())
+    if is_first():
+        if run is None:
+            say(f"{settings.out} holds this very run, finished.")
+        else:
             print_result(run, settings.out)
     return run
 
 
-def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
-    """The model, and the face sets checked against it. Raises InputError."""
-    checkpoint = read_model(settings.model, settings.pixel_scale)
-    sizes = checkpoint.model.sizes
-
-    def faces(path: Path) -> FaceSet:
-        return open_faces(path, sizes.input_shape, sizes.classes)
-
-    sets = FaceSets(
-        clean_valid=faces(settings.clean_valid),
-        clean_test=None if settings.clean_test is None else faces(settings.clean_test),
-        poisoned_tests=tuple(map(faces, settings.poisoned_test)),
-    )
-    return checkpoint, sets
+def command_line(settings: PruneSettings) -> str:
+    """The command that repeats a run, for a shell, one option a line; settings at their default
+    are left out, and NEW stands for a new folder."""
+    options: list[tuple[str, object]] = []
+    for name, field in PruneSettings.model_fields.items():
+        value = getattr(settings, name)
+        if name == "out" or value == field.get_default():
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        if name == "drops":
+            options.append((flag, ",".join(value)))
+        elif name == "pixel_scale":
+            options.append((flag, pixel_scale_text(value)))
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            options += [(flag, one) for one in values]
+    lines = ["ytf-prune", *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)]
+    return " \\\n  ".join([*lines, "--out NEW"])
 
 
 def print_result(run: Run, folder: Path) -> None:

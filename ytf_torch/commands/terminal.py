@@ -25,7 +25,7 @@ from rich.text import Text
 
 from ytf_torch.distributed import ProcessLostError, is_first, is_first_to_report
 from ytf_torch.errors import InputError, printable
-from ytf_torch.sweep.passes import Track
+from ytf_torch.progress import Track
 
 PROCESS_LOST = 1
 USER_ERROR = 2

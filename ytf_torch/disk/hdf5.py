@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ytf_torch.disk.reading import check_no_archive, is_hdf5
 from ytf_torch.errors import InputError, mismatch
 
 READER = Path(__file__).with_name("hdf5_reader.py")
@@ -29,38 +30,6 @@ READER = Path(__file__).with_name("hdf5_reader.py")
 READER_SETTINGS = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
 # A list of names that is too long for one attribute of 64 kB is split: name0, name1, …
 MAX_NAME_PARTS = 100
-
-
-def is_hdf5(path: Path) -> bool:
-    """Whether the file starts with HDF5's signature."""
-    return _signature(path) == b"\x89HDF\r\n\x1a\n"
-
-
-def _signature(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(8)
-
-
-def check_no_archive(path: Path) -> None:
-    """Raises InputError for a zip, as Keras 3's .keras is one."""
-    if _signature(checked_file(path)).startswith(b"PK\x03\x04"):
-        found = "a zip archive, such as Keras 3's .keras"
-        remedy = "Save it again in Keras with model.save('….h5')"
-        raise mismatch(path, "an HDF5 file", found, remedy)
-
-
-def checked_file(path: Path) -> Path:
-    """`path`, if it is a regular file that can be read. Raises InputError otherwise."""
-    try:
-        if not path.exists():
-            raise InputError(path, "no such file")
-        if not path.is_file():
-            raise InputError(path, "not a file")
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})") from error
-    return path
 
 
 class _Reader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ytf_torch.disk.hdf5 import Dataset, dataset, open_hdf5, read_array
 from ytf_torch.errors import InputError, mismatch
+from ytf_torch.faces.batches import BATCH_SIZE, rebatched
 from ytf_torch.faces.read_ahead import read_ahead
 
-BATCH_SIZE = 32
 READ_BYTES = 16 * 2**20
 WHOLE_PIECES_BYTES = 128 * 2**20
 MAX_LABEL_BYTES = 2**26
@@ -90,6 +90,20 @@ class FaceSet:
         return FaceBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[list(indices)]))
 
 
+@dataclass(frozen=True)
+class FaceSets:
+    """What the defence is run on: only the clean validation set decides anything."""
+
+    clean_valid: FaceSet
+    clean_test: FaceSet | None = None
+    poisoned_tests: tuple[FaceSet, ...] = ()
+
+    @property
+    def measured(self) -> tuple[FaceSet, ...]:
+        """The sets that are evaluated at every step and never used to choose."""
+        return (*((self.clean_test,) if self.clean_test else ()), *self.poisoned_tests)
+
+
 def images_per_read(
     shape: tuple[int, ...], itemsize: int, chunks: tuple[int, ...] | None, batch: int
 ) -> int:
@@ -102,22 +116,6 @@ def images_per_read(
     image = math.prod(shape[1:]) * itemsize
     unit = chunks[0] if chunks and chunks[0] * image <= WHOLE_PIECES_BYTES else batch
     return max(READ_BYTES // (image * unit), 1) * unit
-
-
-def rebatched(
-    arrays: Iterable[NDArray[np.generic]], size: int
-) -> Generator[NDArray[np.generic], None, None]:
-    """Cut arrays, joined end to end along their first axis, anew: `size` rows each, the last may
-    have fewer."""
-    rest: NDArray[np.generic] | None = None
-    for array in arrays:
-        joined = array if rest is None else np.concatenate([rest, array])
-        whole = len(joined) - len(joined) % size
-        for start in range(0, whole, size):
-            yield joined[start : start + size]
-        rest = joined[whole:].copy() if whole < len(joined) else None
-    if rest is not None:
-        yield rest
 
 
 def _placed(tensor: Tensor, device: torch.device) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from ytf_torch.disk.hdf5 import checked_file
+from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import InputError, mismatch
 
 FORMATS = ("PNG", "JPEG")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import struct
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
@@ -15,10 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ytf_torch.disk.hdf5 import checked_file
+from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.pixel_scale import check_pixel_scale
 
 FORMAT = "ytf-torch/1"
 # As much as the converter reads, in the widest precision it writes; see convert/keras_h5.py.
@@ -175,9 +175,3 @@ def _provenance(metadata: dict[str, str], path: Path) -> Provenance:
                 repr(text[:40]),
             )
     return provenance
-
-
-def check_pixel_scale(pixel_scale: float, where: object) -> None:
-    """Raises InputError for a scale that is not a finite number above 0."""
-    if not (math.isfinite(pixel_scale) and pixel_scale > 0):
-        raise mismatch(where, "a finite number above 0, such as 1 or 1/255", pixel_scale)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ytf_torch.errors import InputError, mismatch
+from ytf_torch.network.layers import ConvRelu, MaxPool
+from ytf_torch.network.module import Network
 
 CONVOLUTIONS = ("conv_1", "conv_2", "conv_3", "conv_4")
 DENSE = ("fc_1", "fc_2", "output")
@@ -134,39 +136,7 @@ class DeepIDSizes:
         return sizes
 
 
-class ConvRelu(nn.Conv2d):
-    """Convolution with the ReLU inside, as Keras's Conv2D(activation="relu").
-
-    A forward hook on it therefore sees what Keras calls the layer's output.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(batch, channels_in, H, W) → (batch, channels, H', W'), all values ≥ 0."""
-        return F.relu(super().forward(input), inplace=True)
-
-
-class MaxPool(nn.MaxPool2d):
-    """Keras's MaxPooling2D(2): the largest of each 2×2 values; an odd last row or column drops out.
-
-    On a CPU, PyTorch's own kernel finds the places of the maxima too, which only training needs,
-    and takes three times as long.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(2)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(batch, channels, H, W) → (batch, channels, H // 2, W // 2)."""
-        if torch.is_grad_enabled():
-            return F.max_pool2d(input, 2)
-        for dimension in (2, 3):
-            whole = input.narrow(dimension, 0, input.shape[dimension] // 2 * 2)
-            pairs = torch.unflatten(whole, dimension, (-1, 2))
-            input = torch.maximum(*pairs.unbind(dimension + 1))
-        return input
-
-
-class DeepID(nn.Module):
+class DeepID(Network):
     """The network of Sun, Wang and Tang (CVPR 2014) as the lab trains it: pixels → logits.
 
     pixel_scale: what a pixel value of 0–255 is multiplied by before conv_1: 1 for the lab's
@@ -174,9 +144,8 @@ class DeepID(nn.Module):
     """
 
     def __init__(self, sizes: DeepIDSizes, pixel_scale: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(pixel_scale)
         self.sizes = sizes
-        self.pixel_scale = pixel_scale
         shapes = sizes.parameter_shapes()
 
         def convolution(name: str) -> ConvRelu:
@@ -211,27 +180,25 @@ class DeepID(nn.Module):
         return model.eval()
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the weights, in which the model computes."""
-        return self.output.weight.dtype
+    def classes(self) -> int:
+        """How many people it knows."""
+        return self.sizes.classes
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.output.weight.device
+    def input_shape(self) -> tuple[int, int, int]:
+        """(3, height, width) of a face."""
+        return self.sizes.input_shape
 
-    def scale(self, pixels: Tensor) -> Tensor:
-        """Pixel values 0–255 of any dtype → what conv_1 reads, in the model's precision.
-
-        Raises ValueError where the shape is not (batch, 3, height, width) of this model.
-        """
-        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != self.sizes.input_shape:
-            raise ValueError(
-                f"expected (batch, {', '.join(map(str, self.sizes.input_shape))}), "
-                f"found {tuple(pixels.shape)}"
-            )
-        scaled = pixels.to(dtype=self.dtype, memory_format=torch.channels_last)
-        return scaled if self.pixel_scale == 1 else scaled / (1 / self.pixel_scale)
+    def fresh(self) -> DeepID:
+        """A network of the same sizes, precision and place with weights as Keras draws them by
+        default: Glorot-uniform kernels, no bias. Seed PyTorch's generator to get the same again."""
+        other = DeepID(self.sizes, self.pixel_scale)
+        for parameter in other.parameters():
+            if parameter.ndim > 1:
+                nn.init.xavier_uniform_(parameter)
+            else:
+                nn.init.zeros_(parameter)
+        return other.to(self.device, self.dtype)
 
     def through(self, layers: Sequence[str], inputs: Tensor) -> Tensor:
         """Run some of TRUNK's layers one after the other."""

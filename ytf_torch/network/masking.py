@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ytf_torch.network.deepid import ConvRelu, DeepID
+from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.layers import ConvRelu
 
 
 def checked_channels(channels: Iterable[int], available: int) -> tuple[int, ...]:

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ytf_torch.defences.repairs.pruning import Defence, FaceSets
-from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.network.deepid import ConvRelu, DeepID
+from ytf_torch.defences.outcome import Defence
+from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.layers import ConvRelu
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.report.verdict import shown_drop
-from ytf_torch.sweep.passes import PlainEngine
+from ytf_torch.sweep.plain import PlainEngine
 
 EXAMPLES = 6
 CHANNELS_SHOWN = 5

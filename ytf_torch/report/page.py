@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import platform
 import re
-import shlex
 from base64 import b64encode
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,16 +14,16 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ytf_torch.defences.repairs.pruning import Defence
+from ytf_torch.defences.outcome import Defence
 from ytf_torch.errors import printable
 from ytf_torch.metrics import Tally, percentage, wilson_interval
 from ytf_torch.network.checkpoint import tool_version
+from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.report import published
 from ytf_torch.report.exhibits import Example, Exhibits, Sheet
 from ytf_torch.report.plots import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure
 from ytf_torch.report.record import Run, correct, goodnet_correct, pruned_file, rate
 from ytf_torch.report.verdict import FAILED, GONE, judge
-from ytf_torch.run.settings import PruneSettings, pixel_scale_text
 
 NO_BREAK_SPACE = "\xa0"
 
@@ -85,7 +84,7 @@ def _printable(value: object) -> object:
     return "".join(part if part in ("\n", NO_BREAK_SPACE) else printable(part) for part in parts)
 
 
-def report_html(run: Run, settings: PruneSettings, exhibits: Exhibits) -> str:
+def report_html(run: Run, exhibits: Exhibits) -> str:
     """report.html: one self-contained page, readable without network and scripts."""
     environment = Environment(
         loader=PackageLoader("ytf_torch", "report"),
@@ -122,7 +121,7 @@ def report_html(run: Run, settings: PruneSettings, exhibits: Exhibits) -> str:
         on_the_labs_images=published.on_the_labs_images(defence),
         lab_source=published.SOURCE,
         files=[pruned_file(drop) for drop, step in defence.drops.items() if step is not None],
-        sets=_sets(defence, settings),
+        sets=_sets(run),
         device=run.device,
         pixel_scale=pixel_scale_text(run.checkpoint.provenance.pixel_scale),
         versions={
@@ -130,7 +129,7 @@ def report_html(run: Run, settings: PruneSettings, exhibits: Exhibits) -> str:
             "PyTorch": torch.__version__,
             "Python": platform.python_version(),
         },
-        command=command_line(settings),
+        command=run.command,
     )
 
 
@@ -175,7 +174,7 @@ def rows_by_set(run: Run) -> list[tuple[str, list[Row]]]:
     if len(defence.poisoned_tests) < 2:
         return []
     found = []
-    for name, tally in zip(run.poisoned_names, defence.poisoned_tests, strict=True):
+    for name, tally in zip(map(str, run.files.poisoned_tests), defence.poisoned_tests, strict=True):
         rows = [Row("B, as it came", None, 0, None, _asr(tally, 0))]
         for drop, step in defence.drops.items():
             if step is not None:
@@ -217,26 +216,6 @@ def triggered_cards(exhibits: Exhibits, sheet: Sheet) -> list[Card]:
         alt = f"Triggered face, {who}; the attack wants class {face.label}"
         cards.append(Card(_face(face), who, alt, tuple(answers)))
     return cards
-
-
-def command_line(settings: PruneSettings) -> str:
-    """The command that repeats a run, for a shell, one option a line; settings at their default
-    are left out, and NEW stands for a new folder."""
-    options: list[tuple[str, object]] = []
-    for name, field in PruneSettings.model_fields.items():
-        value = getattr(settings, name)
-        if name == "out" or value == field.get_default():
-            continue
-        flag = f"--{name.replace('_', '-')}"
-        if name == "drops":
-            options.append((flag, ",".join(value)))
-        elif name == "pixel_scale":
-            options.append((flag, pixel_scale_text(value)))
-        else:
-            values = value if isinstance(value, tuple) else (value,)
-            options += [(flag, one) for one in values]
-    lines = ["ytf-prune", *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)]
-    return " \\\n  ".join([*lines, "--out NEW"])
 
 
 def _clean_answer(network: str, answer: int, label: int) -> Answer:
@@ -332,11 +311,12 @@ def _lab_rows(run: Run) -> list[dict[str, object]]:
     return rows
 
 
-def _sets(defence: Defence, settings: PruneSettings) -> list[tuple[str, Path, int]]:
+def _sets(run: Run) -> list[tuple[str, Path, int]]:
     """What each face set was for, its file and its number of images."""
-    sets = [("clean validation (decides)", settings.clean_valid, defence.clean_valid.images)]
-    if settings.clean_test and defence.clean_test:
-        sets.append(("clean test", settings.clean_test, defence.clean_test.images))
-    for path, tally in zip(settings.poisoned_test, defence.poisoned_tests, strict=True):
+    defence, files = run.defence, run.files
+    sets = [("clean validation (decides)", files.clean_valid, defence.clean_valid.images)]
+    if files.clean_test and defence.clean_test:
+        sets.append(("clean test", files.clean_test, defence.clean_test.images))
+    for path, tally in zip(files.poisoned_tests, defence.poisoned_tests, strict=True):
         sets.append(("triggered test", path, tally.images))
     return sets

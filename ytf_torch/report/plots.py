@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ytf_torch.defences.repairs.pruning import Defence
+from ytf_torch.defences.outcome import Defence
 from ytf_torch.sweep.passes import Sweep
 
 # Colours that people with colour-blindness tell apart (Okabe and Ito).

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ytf_torch.defences.repairs.pruning import Defence
+from ytf_torch.defences.outcome import Defence
 from ytf_torch.network.deepid import DeepID
 
 LAB_WEIGHTS_SHA256 = "8b15fd52120cf06a04ca41cdbdf0550954fc0b1d5c71b11fee207aa673f6901e"

@@ -6,23 +6,37 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from ytf_torch.defences.repairs.pruning import Defence
+from ytf_torch.defences.outcome import Defence
 from ytf_torch.metrics import Tally
 from ytf_torch.network.checkpoint import Checkpoint, Provenance
 
 
 @dataclass(frozen=True)
+class FaceFiles:
+    """The files of a run's face sets, as they were given."""
+
+    clean_valid: Path
+    clean_test: Path | None = None
+    poisoned_tests: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
 class Run:
-    """A finished defence and what it was run on."""
+    """A finished defence and what it was run on.
+
+    command: what to type to run it again.
+    """
 
     checkpoint: Checkpoint
     defence: Defence
     device: str
-    poisoned_names: tuple[str, ...] = ()
+    files: FaceFiles
+    command: str
 
 
 def rate(tally: Tally | None, kind: Callable[[Tally], tuple[int, ...]], step: int) -> float | None:
@@ -78,14 +92,14 @@ def _drop_record(run: Run, drop: str) -> dict[str, Any] | None:
     if len(defence.poisoned_tests) > 1:
         record["poisoned_tests"] = [
             {
-                "file": name,
+                "file": str(path),
                 "repaired": {"attack_success_rate": rate(tally, correct, step)},
                 "goodnet": {
                     "attack_success_rate": rate(tally, goodnet_correct, step),
                     "true_positive_rate": rate(tally, flagged, step),
                 },
             }
-            for name, tally in zip(run.poisoned_names, defence.poisoned_tests, strict=True)
+            for path, tally in zip(run.files.poisoned_tests, defence.poisoned_tests, strict=True)
         ]
     return record
 

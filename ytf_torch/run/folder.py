@@ -28,7 +28,7 @@ def write_run(run: Run, settings: PruneSettings, exhibits: Exhibits, folder: Pat
     record = json.dumps(result_record(run), indent=1, allow_nan=False)
     texts = {
         "trace.csv": trace_csv(run),
-        "report.html": report_html(run, settings, exhibits),
+        "report.html": report_html(run, exhibits),
         "settings.toml": resolved,
         "result.json": record + "\n",
     }

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from ytf_torch.defences.repairs.pruning import FaceSets
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.network.checkpoint import Checkpoint, Provenance, tool_version
 from ytf_torch.run.settings import PruneSettings
 

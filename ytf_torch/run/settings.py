@@ -10,28 +10,17 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ytf_torch.defences.repairs.pruning import parse_drop
 from ytf_torch.device import DeviceName
-from ytf_torch.disk.hdf5 import checked_file
-from ytf_torch.errors import InputError, mismatch
-from ytf_torch.network.checkpoint import check_pixel_scale
+from ytf_torch.disk.reading import checked_file
+from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import rank_points
+from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
+from ytf_torch.sweep.drop import parse_drop
 
 # Ours have 2 kB with all their comments; long dotted keys take tomllib quadratic time.
 MAX_CONFIG_BYTES = 2**14
 Layer = Literal["conv_1", "conv_2", "conv_3", "conv_4"]
 RankPoint = Literal["conv_1", "pool_1", "conv_2", "pool_2", "conv_3", "pool_3", "conv_4"]
-
-
-def parse_pixel_scale(text: str) -> float:
-    """A pixel scale such as "1", "1/255" or "0.0039215". Raises InputError otherwise."""
-    numerator, slash, denominator = text.partition("/")
-    try:
-        scale = float(numerator) / float(denominator) if slash else float(numerator)
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise mismatch("pixel scale", "a number such as 1 or 1/255", repr(text)) from None
-    check_pixel_scale(scale, f"pixel scale {text!r}")
-    return scale
 
 
 class PruneSettings(BaseModel):
@@ -158,8 +147,3 @@ def settings_toml(settings: PruneSettings, pixel_scale: float, device: str) -> s
     return "# Repeat this run: ytf-prune --config settings.toml --out NEW\n" + tomli_w.dumps(
         resolved
     )
-
-
-def pixel_scale_text(pixel_scale: float) -> str:
-    """A pixel scale as it is best written; parse_pixel_scale gives exactly it back."""
-    return "1/255" if pixel_scale == 1 / 255 else f"{pixel_scale!r}".removesuffix(".0")

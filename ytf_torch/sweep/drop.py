@@ -1,18 +1,12 @@
-"""Which channel is pruned first, and at which step a drop is reached."""
+"""Drops: how many points of clean accuracy are given up, and at which step that many are."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-
-def ascending_order(mean_activation: Sequence[float]) -> tuple[int, ...]:
-    """Channels by mean activation, lowest first; ties by channel index.
-
-    After Liu, Dolan-Gavitt and Garg, "Fine-Pruning" (RAID 2018): channels dormant on clean
-    inputs go first.
-    """
-    return tuple(sorted(range(len(mean_activation)), key=lambda channel: mean_activation[channel]))
+from ytf_torch.errors import InputError
 
 
 def first_step_of_drop(correct: Sequence[int], images: int, drop: Fraction) -> int | None:
@@ -26,3 +20,16 @@ def first_step_of_drop(correct: Sequence[int], images: int, drop: Fraction) -> i
         (step for step, now in enumerate(correct) if (correct[0] - now) * 100 >= drop * images),
         None,
     )
+
+
+def parse_drop(text: str) -> Fraction:
+    """A drop in percentage points such as "2" or "2.5", exactly.
+
+    Raises InputError for anything but a decimal number above 0 and up to 100.
+    """
+    drop = Fraction(text if re.fullmatch(r"[0-9]{1,3}([.][0-9]{1,9})?", text) else 0)
+    if not 0 < drop <= 100:
+        raise InputError(
+            "--drops", f"expected percentage points above 0, such as 2,4,10; found {text}"
+        )
+    return drop

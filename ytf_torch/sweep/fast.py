@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ytf_torch.faces.face_set import BATCH_SIZE
+from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.network.deepid import POOLS, TRUNK, DeepID
-from ytf_torch.sweep.passes import SweepEngine
+from ytf_torch.sweep.engine import SweepEngine
 
 # What the linear engine may have in memory of one group of images; the larger the group, the less
 # the steps of a sweep cost each. 2112 images for the lab's network.

@@ -8,93 +8,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
-from torch import Tensor, nn
 
-from ytf_torch.distributed import gathered, share_of, together
+from ytf_torch.distributed import gathered, together
 from ytf_torch.errors import InputError
+from ytf_torch.faces.batches import batch_count, whole_batch
 from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.faces.shares import share_of
 from ytf_torch.metrics import Tally, count_answers
-from ytf_torch.network.deepid import ConvRelu, DeepID, rank_points
-from ytf_torch.network.masking import ChannelMask
+from ytf_torch.network.deepid import DeepID, rank_points
+from ytf_torch.progress import Track, untracked
 from ytf_torch.sweep.activation import Activation, ActivationSums, mean_activation
-from ytf_torch.sweep.drop import ascending_order
+from ytf_torch.sweep.engine import MakeEngine, SweepEngine
 from ytf_torch.sweep.journal import Figures, Forgetful, Journal, Swept
-from ytf_torch.sweep.prepared import Kept, Prepared, batch_count, grouped, keep, whole_batch
+from ytf_torch.sweep.order import ascending_order
+from ytf_torch.sweep.plain import PlainEngine
+from ytf_torch.sweep.prepared import Kept, Prepared, grouped, keep
 
 CACHE_BYTES = 256 * 2**20
 # Images after which figures go into the journal; where pieces begin must not depend on anything.
 PIECE = 8192
-
-
-class Track(Protocol):
-    """Shows how far a pass over faces is."""
-
-    def __call__(self, phase: str, images: int) -> Callable[[int], None]:
-        """Begin a phase of so many images; what is returned is told of each images done."""
-        ...
-
-
-def untracked(phase: str, images: int) -> Callable[[int], None]:
-    """A Track that shows nothing."""
-    return lambda done: None
-
-
-class SweepEngine(Protocol):
-    """Computes what a sweep needs to know of faces, given in whole batches of BATCH_SIZE.
-
-    group: how many images `predictions` likes to get at once.
-    """
-
-    group: int
-
-    def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, 3, H, W) → the unmasked output (batch, channels, H', W') at the rank point, and
-        the images prepared: what of them does not change during the sweep, (batch, …)."""
-        ...
-
-    def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
-        """Prepared images → classes (len(order) + 1, batch) after 0, 1, 2, … masked channels."""
-        ...
-
-
-class PlainEngine:
-    """The oracle: a forward hook masks the channels, and the whole network runs at every step."""
-
-    group = 1
-
-    def __init__(self, model: DeepID, layer: str, rank_at: str) -> None:
-        convolution = model.get_submodule(layer)
-        assert isinstance(convolution, ConvRelu)
-        self.model, self.layer = model, convolution
-        self.rank_point = model.get_submodule(rank_at)
-
-    def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """See SweepEngine."""
-        seen: list[Tensor] = []
-
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            seen.append(output)
-
-        handle = self.rank_point.register_forward_hook(keep)
-        try:
-            self.model(pixels)
-        finally:
-            handle.remove()
-        return seen[0], pixels
-
-    def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
-        """See SweepEngine."""
-        rows = []
-        for pruned in range(len(order) + 1):
-            with ChannelMask(self.layer, order[:pruned]):
-                rows.append(self.model(prepared).argmax(1))
-        return torch.stack(rows)
-
-
-MakeEngine = Callable[[DeepID, str, str], SweepEngine]
 
 
 @dataclass(frozen=True)

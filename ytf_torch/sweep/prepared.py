@@ -9,7 +9,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from ytf_torch.faces.face_set import BATCH_SIZE
+from ytf_torch.faces.batches import BATCH_SIZE, batch_count
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,6 @@ class Kept:
             torch.split(self.tensor, rows), torch.split(self.labels, BATCH_SIZE), strict=True
         )
         return (Prepared(tensor, labels) for tensor, labels in pairs)
-
-
-def batch_count(images: int) -> int:
-    """How many batches so many images make."""
-    return -(-images // BATCH_SIZE)
-
-
-def whole_batch(pixels: Tensor) -> Tensor:
-    """A batch filled up to BATCH_SIZE with copies of its last image.
-
-    Matrix libraries add in an order that depends on how many rows a product has and on a row's
-    place in it. In batches of one size an image's logits do not depend on what comes with it, so
-    figures are the same however a set is cut or shared out, down to the last bit.
-    """
-    missing = BATCH_SIZE - len(pixels)
-    return torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)]) if missing else pixels
 
 
 def keep(batches: Iterable[Prepared], images: int, most_bytes: int) -> Kept | None:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from ytf_torch.defences.detectors.goodnet import goodnet_answer
-from ytf_torch.disk.hdf5 import checked_file, is_hdf5
+from ytf_torch.disk.reading import checked_file, is_hdf5
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import BATCH_SIZE, open_faces
+from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.faces.face_set import open_faces
 from ytf_torch.faces.photos import SUFFIXES, read_photo
 from ytf_torch.network.deepid import DeepID
 

@@ -1,0 +1,48 @@
+"""What a network is worth before any defence, on the clean validation faces."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from ytf_torch.distributed import gathered, together
+from ytf_torch.errors import InputError
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.faces.shares import share_of
+from ytf_torch.metrics import Tally, percentage
+from ytf_torch.network.deepid import DeepID
+
+COMMON_PIXEL_SCALES = {"1": 1.0, "1/255": 1 / 255}
+DOUBTFUL_ACCURACY = 50.0
+TELLING_GAIN = 30.0
+
+
+def check_pixel_scale_by_accuracy(model: DeepID, clean_valid: FaceSet, baseline: Tally) -> None:
+    """Raises InputError where another common pixel scale recognises the clean validation faces far
+    better: then the model was converted with a wrong one. baseline: the set's tally, unpruned.
+    """
+    accuracy = baseline.rate(baseline.correct, 0)
+    if accuracy >= DOUBTFUL_ACCURACY:
+        return
+    for name, scale in COMMON_PIXEL_SCALES.items():
+        rescaled = copy.copy(model)
+        rescaled.pixel_scale = scale
+        other = clean_accuracy(rescaled, clean_valid)
+        if other >= accuracy + TELLING_GAIN:
+            raise InputError(
+                clean_valid.path,
+                f"clean accuracy is {accuracy:.1f} % with the model's pixel scale "
+                f"{model.pixel_scale:g}, and {other:.1f} % with {name}",
+                f"Convert the model again with --pixel-scale {name}",
+            )
+
+
+def clean_accuracy(model: DeepID, faces: FaceSet) -> float:
+    """Share of faces that get their label, in percent."""
+    correct = 0
+    with torch.inference_mode(), together():
+        for batch in share_of(faces).batches():
+            placed = batch.to(model.device)
+            correct += int((model(placed.pixels).argmax(1) == placed.labels).sum())
+    return percentage(sum(gathered(correct)), len(faces))

@@ -1,0 +1,16 @@
+"""Which faces of a set each process of a run takes."""
+
+from __future__ import annotations
+
+from ytf_torch.distributed import own_share
+from ytf_torch.faces.batches import BATCH_SIZE, batch_count
+from ytf_torch.faces.face_set import FaceSet
+
+
+def share_of(faces: FaceSet) -> FaceSet:
+    """This process's part of a face set: consecutive images, as many as the others have or one
+    batch more or less. It begins where a batch of BATCH_SIZE does, so that batches are the same
+    ones however many processes there are; it may be empty.
+    """
+    batches = own_share(batch_count(len(faces)))
+    return faces.part(batches.start * BATCH_SIZE, min(batches.stop * BATCH_SIZE, len(faces)))

@@ -1,0 +1,29 @@
+"""The pixel scale: what pixel values 0–255 are multiplied by before a network reads them."""
+
+from __future__ import annotations
+
+import math
+
+from ytf_torch.errors import mismatch
+
+
+def parse_pixel_scale(text: str) -> float:
+    """A pixel scale such as "1", "1/255" or "0.0039215". Raises InputError otherwise."""
+    numerator, slash, denominator = text.partition("/")
+    try:
+        scale = float(numerator) / float(denominator) if slash else float(numerator)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise mismatch("pixel scale", "a number such as 1 or 1/255", repr(text)) from None
+    check_pixel_scale(scale, f"pixel scale {text!r}")
+    return scale
+
+
+def pixel_scale_text(pixel_scale: float) -> str:
+    """A pixel scale as it is best written; parse_pixel_scale gives exactly it back."""
+    return "1/255" if pixel_scale == 1 / 255 else f"{pixel_scale!r}".removesuffix(".0")
+
+
+def check_pixel_scale(pixel_scale: float, where: object) -> None:
+    """Raises InputError for a scale that is not a finite number above 0."""
+    if not (math.isfinite(pixel_scale) and pixel_scale > 0):
+        raise mismatch(where, "a finite number above 0, such as 1 or 1/255", pixel_scale)

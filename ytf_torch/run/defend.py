@@ -1,0 +1,106 @@
+"""A pruning run from its settings to its run folder."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from convert.model_file import read_model
+from ytf_torch.defences.repairs.pruning import run_defence
+from ytf_torch.device import resolve_device
+from ytf_torch.distributed import (
+    check_same,
+    gathered,
+    is_first,
+    process_count,
+    process_group,
+    together,
+)
+from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.progress import Track, untracked
+from ytf_torch.report.exhibits import gather_exhibits
+from ytf_torch.report.record import FaceFiles, Run
+from ytf_torch.run.folder import write_run
+from ytf_torch.run.inputs import fingerprint, inputs_record
+from ytf_torch.run.settings import PruneSettings
+from ytf_torch.run.work_folder import WorkFolder, work_folder
+
+
+def defend(
+    settings: PruneSettings,
+    command: str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    track: Track = untracked,
+) -> Run | None:
+    """Run the pruning defence and write its run folder; None where `resume` finds this very run
+    finished.
+
+    command: what the report says to type to repeat the run. resume, overwrite: see work_folder.
+    Of several processes, each takes a share of the images and the first writes.
+    Raises InputError, and ProcessLostError where another process ended early.
+    """
+    device = resolve_device(settings.device)
+    with process_group(device), ExitStack() as stack:
+        work: WorkFolder | None = None
+        with together():
+            checkpoint, sets = open_inputs(settings)
+        check_same(
+            "the model, the face sets or the settings", fingerprint(checkpoint, sets, settings)
+        )
+        with together():
+            if is_first():
+                inputs = inputs_record(checkpoint, sets, settings, device)
+                place = work_folder(settings.out, inputs, resume=resume, overwrite=overwrite)
+                work = stack.enter_context(place)
+        if gathered(work is not None and work.finished)[0]:
+            return None
+        computing = _computing(checkpoint, settings, device)
+        defence = run_defence(
+            computing,
+            sets,
+            settings.drops,
+            settings.layer,
+            settings.rank_at,
+            settings.engine,
+            track,
+            work,
+        )
+        files = FaceFiles(settings.clean_valid, settings.clean_test, settings.poisoned_test)
+        run = Run(checkpoint, defence, device.type, files, command)
+        if work is not None:
+            exhibits = gather_exhibits(computing.model, sets, defence)
+            write = partial(write_run, run, settings, exhibits)
+            work.finish(write, processes=process_count())
+    return run
+
+
+def _computing(checkpoint: Checkpoint, settings: PruneSettings, device: torch.device) -> Checkpoint:
+    """A copy of the model on the device and in the precision that the settings ask for."""
+    precision = checkpoint.model.dtype
+    if settings.precision is not None:
+        precision = getattr(torch, settings.precision)
+    return replace(checkpoint, model=copy.deepcopy(checkpoint.model).to(device, precision))
+
+
+def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
+    """The model, and the face sets checked against it. Raises InputError."""
+    checkpoint = read_model(settings.model, settings.pixel_scale)
+    sizes = checkpoint.model.sizes
+
+    def faces(path: Path) -> FaceSet:
+        return open_faces(path, sizes.input_shape, sizes.classes)
+
+    sets = FaceSets(
+        clean_valid=faces(settings.clean_valid),
+        clean_test=None if settings.clean_test is None else faces(settings.clean_test),
+        poisoned_tests=tuple(map(faces, settings.poisoned_test)),
+    )
+    return checkpoint, sets

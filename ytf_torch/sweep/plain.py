@@ -1,0 +1,46 @@
+"""The plain engine of the sweep: a hook masks the channels, the whole network runs every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.layers import ConvRelu
+from ytf_torch.network.masking import ChannelMask
+
+
+class PlainEngine:
+    """The oracle: a forward hook masks the channels, and the whole network runs at every step."""
+
+    group = 1
+
+    def __init__(self, model: DeepID, layer: str, rank_at: str) -> None:
+        convolution = model.get_submodule(layer)
+        assert isinstance(convolution, ConvRelu)
+        self.model, self.layer = model, convolution
+        self.rank_point = model.get_submodule(rank_at)
+
+    def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """See SweepEngine."""
+        seen: list[Tensor] = []
+
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            seen.append(output)
+
+        handle = self.rank_point.register_forward_hook(keep)
+        try:
+            self.model(pixels)
+        finally:
+            handle.remove()
+        return seen[0], pixels
+
+    def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
+        """See SweepEngine."""
+        rows = []
+        for pruned in range(len(order) + 1):
+            with ChannelMask(self.layer, order[:pruned]):
+                rows.append(self.model(prepared).argmax(1))
+        return torch.stack(rows)
