@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from convert.keras_file import KerasFile, read_keras_file
 from convert.keras_graph import deepid_checkpoint, parameter_rows
-from convert.keras_h5 import KerasFile, read_keras_file
 from convert.keras_oracle import KerasParity, compare_with_keras
 from convert.parity import Parity, Reference, compare_logits, read_reference
 from ytf_torch.commands.terminal import one_line_errors, out, say
