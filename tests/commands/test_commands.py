@@ -112,6 +112,8 @@ class TestConvert:
             (["--reference", "none.npz"], ["none.npz", "no such file"]),
             (["-o", "no/such/folder/net.safetensors"], ["cannot be written"]),
             (["-o", "."], ["expected a file to write, found a folder"]),
+            (["-o", "net.pt"], ["net.pt", "a name that ends in .safetensors", "found .pt"]),
+            (["--pixel-scale", "255"], ["found 255", "divided by 255 has 1/255"]),
         ],
     )
     def test_bad_options(self, keras_file: Path, options: list[str], parts: list[str]) -> None:
