@@ -33,6 +33,6 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
 
 
 def tells_pixel_scale(path: Path) -> bool:
-    """Whether the file is a converted model: its metadata holds the pixel scale, which no Keras file
+    """Whether the file is a converted model, whose metadata holds the pixel scale; no Keras file
     does. Raises InputError where there is no such file."""
     return not is_hdf5(checked_file(path))

@@ -54,7 +54,9 @@ def test_two_keras_files_that_belong_together(tmp_path: Path) -> None:
     assert (pair.doubts, pair.scale_from) == ((), "asked")
 
 
-def test_fine_tuning_leaves_a_relative(tmp_path: Path, badnet: Path, checkpoint: Checkpoint) -> None:
+def test_fine_tuning_leaves_a_relative(
+    tmp_path: Path, badnet: Path, checkpoint: Checkpoint
+) -> None:
     tuned = replace(
         checkpoint, provenance=replace(checkpoint.provenance, source_sha256="of a Keras file")
     )
@@ -94,7 +96,7 @@ def test_what_does_not_belong_together_is_refused_unless_the_user_insists(
         open_pair(*paths)
     assert all(str(path) in str(refused.value) for path in paths)
     (doubt,) = open_pair(*paths, any_pair=True).doubts
-    assert doubt in str(refused.value)
+    assert doubt.replace(" ", ": ", 1) in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_different_pixel_scales_are_refused(
     pruned = pruned_checkpoint(checkpoint, "conv_3", "pool_3", CHANNELS)
     provenance = replace(pruned.provenance, pixel_scale=1 / 255)
     other = saved(tmp_path / "p.safetensors", replace(pruned, provenance=provenance))
-    with pytest.raises(InputError, match=r"expected pixel scale 1, as .*b.safetensors has, .*1/255"):
+    with pytest.raises(InputError, match=r"expected pixel scale 1, as .*b.safe.* has, .*1/255"):
         open_pair(badnet, other, any_pair=True)
 
 

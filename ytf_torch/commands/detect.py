@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -11,13 +10,19 @@ from typing import Annotated
 
 import typer
 
-from ytf_torch.commands.terminal import USER_ERROR, one_line_errors
+from ytf_torch.commands.terminal import (
+    USER_ERROR,
+    note,
+    note_doubts,
+    one_line_errors,
+    pixel_scale_line,
+)
 from ytf_torch.defences.detectors.answers import Answer, Unreadable, detect
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import mismatch, printable
-from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
-from ytf_torch.run.pair import Pair, open_pair
+from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.run.pair import open_pair
 
 FLAGGED = 1
 # So many classes are named in the summary.
@@ -87,37 +92,24 @@ def detect_command(
         placed = resolve_device(device)
         scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
         pair = open_pair(model, pruned, scale, any_pair=any_pair)
-        _print_doubts(pair)
+        note_doubts(pair)
         goodnet = GoodNet(pair.badnet.model, pair.repaired.model).to(placed)
         show = _json_line if json_lines else _class_line if only_class else _line
         answered, flagged = 0, Counter[int]()
         for found in detect(goodnet.badnet, goodnet.pruned, inputs):
             if isinstance(found, Unreadable):
-                _note(f"error: {found.reason}")
+                note(f"error: {found.reason}")
             else:
                 answered += 1
                 flagged.update([found.badnet] if found.backdoored else [])
                 print(show(found))
         if not answered:
             raise typer.Exit(USER_ERROR)
-        _note(summary(answered, flagged, goodnet.backdoored))
+        if pair.scale_from == "assumed":
+            note(pixel_scale_line(pair))
+        note(summary(answered, flagged, goodnet.backdoored))
         if exit_code and flagged:
             raise typer.Exit(FLAGGED)
-
-
-def _note(line: str) -> None:
-    print(printable(line), file=sys.stderr)
-
-
-def _print_doubts(pair: Pair) -> None:
-    if pair.scale_from == "assumed":
-        scale = pixel_scale_text(pair.badnet.provenance.pixel_scale)
-        _note(
-            f"pixel scale {scale}, assumed: no Keras file tells it; "
-            "CSAW-2020's networks need --pixel-scale 1/255"
-        )
-    for doubt in pair.doubts:
-        _note(f"warning: {doubt}")
 
 
 def summary(answered: int, flagged: Counter[int], backdoored: int) -> str:

@@ -25,7 +25,9 @@ from rich.text import Text
 
 from ytf_torch.distributed import ProcessLostError, is_first, is_first_to_report
 from ytf_torch.errors import InputError, printable
+from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.progress import Track
+from ytf_torch.run.pair import Opened
 
 PROCESS_LOST = 1
 USER_ERROR = 2
@@ -36,6 +38,25 @@ out = Console(highlight=False)
 def say(line: str) -> None:
     """Print one line as it is: unprintable characters escaped, no markup, no wrapping."""
     out.print(Text(printable(line)), soft_wrap=True)
+
+
+def note(line: str) -> None:
+    """Print one line as it is on standard error, beside what a command answers."""
+    print(printable(line), file=sys.stderr)
+
+
+def note_doubts(opened: Opened) -> None:
+    """Print what speaks against the networks, before their answers."""
+    for doubt in opened.doubts:
+        note(f"warning: {doubt}")
+
+
+def pixel_scale_line(opened: Opened) -> str:
+    """The pixel scale, and who told it."""
+    scale = pixel_scale_text(opened.badnet.provenance.pixel_scale)
+    told = {"asked": "as asked for", "file": "as the model's file tells"}.get(opened.scale_from)
+    assumed = "assumed, for no Keras file tells it: CSAW-2020's networks need --pixel-scale 1/255"
+    return f"Pixel scale {scale}, {told or assumed}."
 
 
 class _TerminatedError(BaseException):

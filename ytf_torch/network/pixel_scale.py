@@ -15,10 +15,10 @@ from ytf_torch.network.module import Network
 COMMON_PIXEL_SCALES = {"1": 1.0, "1/255": 1 / 255}
 ASSUMED = COMMON_PIXEL_SCALES["1"]
 """The scale of a Keras file of which nothing is known: raw pixels, as the lab's networks take."""
-USUAL_SPREAD = (7.0, 700.0)
+USUAL_SPREAD = (5.5, 400.0)
 """Bounds for the standard deviation of a trained network's logits over its classes. Softmax decides
-within a few units, so training moves it to some tens: 11 to 75 on the real networks at hand. With
-the other scale those gave 7,500, or 0.2 to 3.4."""
+within a few units, so training moves it to some tens: 9 to 75 for the networks it was measured on,
+trained with either scale. With the other scale those gave 1,900 to 7,500, or 0.06 to 3.4."""
 
 
 def parse_pixel_scale(text: str) -> float:

@@ -1,8 +1,9 @@
-"""B and B′ as GoodNet asks them: read together, and checked to belong together."""
+"""Networks as a command is given them: one alone, or B and B′, checked to belong together."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -29,17 +30,34 @@ ScaleFrom = Literal["asked", "file", "assumed"]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """B and B′, which take the same faces and know the same classes.
+class Opened:
+    """A network.
 
-    scale_from: where their pixel scale was found: the caller asked for it, a file tells it, or it
-    was assumed. doubts: what speaks against this pair, one sentence each; empty for a good one.
+    scale_from: where its pixel scale was found: the caller asked for it, a file tells it, or it was
+    assumed. doubts: what speaks against it, one sentence each; empty for a good one.
     """
 
     badnet: Checkpoint
-    repaired: Checkpoint
     scale_from: ScaleFrom
     doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pair(Opened):
+    """B and B′, which take the same faces with the same pixel scale and know the same classes."""
+
+    repaired: Checkpoint = field(kw_only=True)
+
+
+def open_network(path: Path, pixel_scale: float | None = None) -> Opened:
+    """Read a converted model or a Keras file.
+
+    pixel_scale: for a Keras file, which does not tell it; without it ASSUMED is taken.
+    Raises InputError where the file is no model, or the assumed pixel scale does not suit it.
+    """
+    scale, scale_from = _pixel_scale([path], pixel_scale)
+    checkpoint = read_model(path, scale)
+    return Opened(checkpoint, scale_from, _scale_doubts(checkpoint, path, scale_from))
 
 
 def open_pair(
@@ -53,47 +71,47 @@ def open_pair(
     Raises InputError where a file is no model, they differ in classes, input or pixel scale, they
     do not belong together, or the assumed pixel scale does not suit the network.
     """
-    scale, scale_from = _pixel_scale(badnet, repaired, pixel_scale)
+    scale, scale_from = _pixel_scale([badnet, repaired], pixel_scale)
     first, second = read_model(badnet, scale), read_model(repaired, scale)
     _check_same_input(first, second, badnet, repaired)
-    doubts = []
-    if fault := pair_fault(first, second, badnet, repaired):
-        doubts.append(f"{repaired} {fault}")
-        if not any_pair:
-            raise InputError(repaired, fault, "Give B as it came and a B′ that was made from it")
-    likelier = None if scale_from == "file" else likelier_pixel_scale(first.model)
-    if likelier is not None:
-        doubts.append(f"{badnet}: {scale_doubt(first.model, likelier)}")
-        if scale_from == "assumed":
-            raise InputError(
-                badnet,
-                f"the file tells no pixel scale, and {scale_doubt(first.model, likelier)}",
-                "Say which one is right with --pixel-scale",
-            )
-    return Pair(first, second, scale_from, tuple(doubts))
+    fault = pair_fault(first, second, badnet, repaired)
+    if fault and not any_pair:
+        raise InputError(repaired, fault, "Give B as it came and a B′ that was made from it")
+    doubts = [f"{repaired} {fault}"] if fault else []
+    doubts += _scale_doubts(first, badnet, scale_from)
+    return Pair(first, scale_from, tuple(doubts), repaired=second)
 
 
-def _pixel_scale(
-    badnet: Path, repaired: Path, asked: float | None
-) -> tuple[float, ScaleFrom]:
-    """The scale to read both files with. Raises InputError where they tell different ones."""
+def _pixel_scale(paths: Sequence[Path], asked: float | None) -> tuple[float, ScaleFrom]:
+    """The scale to read all files with. Raises InputError where they tell different ones."""
     if asked is not None:
         return asked, "asked"
     told = [
-        read_model(path).provenance.pixel_scale
-        for path in (badnet, repaired)
-        if tells_pixel_scale(path)
+        (path, read_model(path).provenance.pixel_scale) for path in paths if tells_pixel_scale(path)
     ]
     if not told:
         return ASSUMED, "assumed"
-    if told[0] != told[-1]:
-        ours, theirs = map(pixel_scale_text, told)
-        raise mismatch(repaired, f"pixel scale {ours}, as {badnet} has", theirs)
-    return told[0], "file"
+    (first, ours), (last, theirs) = told[0], told[-1]
+    if ours != theirs:
+        expected = f"pixel scale {pixel_scale_text(ours)}, as {first} has"
+        raise mismatch(last, expected, pixel_scale_text(theirs))
+    return ours, "file"
+
+
+def _scale_doubts(checkpoint: Checkpoint, path: Path, scale_from: ScaleFrom) -> tuple[str, ...]:
+    """Raises InputError where the doubtful scale was only assumed."""
+    likelier = None if scale_from == "file" else likelier_pixel_scale(checkpoint.model)
+    if likelier is None:
+        return ()
+    doubt = scale_doubt(checkpoint.model, likelier)
+    if scale_from == "assumed":
+        remedy = "Say which one is right with --pixel-scale"
+        raise InputError(path, f"the file tells no pixel scale, and {doubt}", remedy)
+    return (f"{path}: {doubt}",)
 
 
 def _check_same_input(first: Checkpoint, second: Checkpoint, badnet: Path, repaired: Path) -> None:
-    """Raises InputError naming the first thing in which B and B′ have to be the same and are not."""
+    """Raises InputError naming the first thing that B and B′ have to share and do not."""
     for expected, found in zip(_input(first.model), _input(second.model), strict=True):
         if expected != found:
             raise mismatch(repaired, f"{expected}, as {badnet} has", found)
@@ -101,7 +119,7 @@ def _check_same_input(first: Checkpoint, second: Checkpoint, badnet: Path, repai
 
 def _input(network: Network) -> tuple[str, str]:
     _, height, width = network.input_shape
-    return f"{network.classes:,} classes", f"faces of {height}×{width} pixels"
+    return f"{network.classes} classes", f"faces of {height}×{width} pixels"
 
 
 def pair_fault(first: Checkpoint, second: Checkpoint, badnet: Path, repaired: Path) -> str | None:

@@ -147,7 +147,8 @@ def _check_working_folder(config: Path, settings: PruneSettings, keys: set[str])
     for key in ("model", "clean_valid", "clean_test", "poisoned_test"):
         value = getattr(settings, key) if key in keys else None
         for path in value if isinstance(value, tuple) else (value,):
-            if path is not None and not exists(path) and exists(config.parent / path):
+            # Path.exists raises where a folder may not be entered.
+            if path is not None and not exists(path) and exists(config.parent / path):  # noqa: PTH110
                 raise InputError(
                     f"{config}, {key}",
                     f"{path} is not in {Path.cwd()}, where the command was run and where paths in "
