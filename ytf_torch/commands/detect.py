@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from convert.model_file import read_model
-from ytf_torch.commands.terminal import USER_ERROR, one_line_errors
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import USER_ERROR, Command, answer, one_line_errors
 from ytf_torch.defences.detectors.answers import Answer, Unreadable, detect
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import resolve_device
@@ -20,7 +21,7 @@ from ytf_torch.errors import mismatch, printable
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
-@app.command("detect")
+@app.command("detect", cls=Command)
 def detect_command(
     inputs: Annotated[
         list[Path],
@@ -63,7 +64,7 @@ def detect_command(
                 print(f"error: {found.reason}", file=sys.stderr)
             else:
                 answered += 1
-                print(show(found))
+                answer(show(found))
         if not answered:
             raise typer.Exit(USER_ERROR)
 
@@ -83,4 +84,4 @@ def _json_line(answer: Answer) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    start("detect")
