@@ -115,7 +115,7 @@ def _model_weights(file: Group) -> Group:
     group = find_group(file, "model_weights")
     if group is None:
         raise mismatch(
-            file.file,
+            file.file.path,
             "a Keras model: `layer_names` at the root, or `model_weights`",
             "neither",
             "Save it with Keras's model.save('….h5') or save_weights('….h5')",
