@@ -60,4 +60,5 @@ def _status_of(out: Stream) -> int:
 convert = partial(start, "convert")
 prune = partial(start, "prune")
 detect = partial(start, "detect")
+evaluate = partial(start, "evaluate")
 demo = partial(start, "demo")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ytf_torch.disk.confined import OpenFile, open_confined
-from ytf_torch.disk.reading import check_no_archive, is_hdf5
+from ytf_torch.disk.reading import checked_file, is_hdf5, wrong_kind
 from ytf_torch.errors import mismatch
 
 # A list of names that is too long for one attribute of 64 kB is split: name0, name1, …
@@ -83,9 +83,8 @@ def open_hdf5(path: Path) -> Iterator[Group]:
 
     Raises InputError where the file is missing, is no HDF5 or damaged.
     """
-    check_no_archive(path)
-    if not is_hdf5(path):
-        raise mismatch(path, "an HDF5 file", "something else (no HDF5 signature)")
+    if not is_hdf5(checked_file(path)):
+        raise wrong_kind(path, "an HDF5 file")
     with open_confined("hdf5_reader", path) as file:
         yield Group(file)
 
