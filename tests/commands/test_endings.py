@@ -51,7 +51,7 @@ def test_an_error_ends_a_command_in_one_line(
 
 def test_a_fault_of_ours_tells_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit), one_line_errors():
-        {}["missing"]
+        raise KeyError("missing")
     assert "KeyError: 'missing' (test_endings.py:" in capsys.readouterr().err
 
 
