@@ -15,7 +15,8 @@ from convert.keras_graph import deepid_checkpoint, parameter_rows
 from convert.keras_h5 import KerasFile, read_keras_file
 from convert.keras_oracle import KerasParity, compare_with_keras
 from convert.parity import Parity, Reference, compare_logits, read_reference
-from ytf_torch.commands.terminal import one_line_errors, out, say
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import Command, one_line_errors, out, say
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
@@ -33,7 +34,7 @@ OTHER_FORMATS = (".pt", ".pth", ".pt2", ".bin", ".pkl", ".onnx", ".h5", ".hdf5",
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=Command)
 def convert(
     source: Annotated[Path, typer.Argument(help="Keras HDF5 file: a full model or weights only.")],
     output: Annotated[
@@ -197,4 +198,4 @@ def _record(
 
 
 if __name__ == "__main__":
-    app()
+    start("convert")

@@ -10,12 +10,14 @@ from typing import Annotated
 
 import typer
 
+from ytf_torch.commands.networks import note_doubts, pixel_scale_line
+from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
     USER_ERROR,
+    Command,
+    answer,
     note,
-    note_doubts,
     one_line_errors,
-    pixel_scale_line,
 )
 from ytf_torch.defences.detectors.answers import Answer, Unreadable, detect
 from ytf_torch.defences.detectors.goodnet import GoodNet
@@ -35,7 +37,7 @@ MEANT_FOR = (
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
-@app.command("detect")
+@app.command("detect", cls=Command)
 def detect_command(
     inputs: Annotated[
         list[Path],
@@ -102,7 +104,7 @@ def detect_command(
             else:
                 answered += 1
                 flagged.update([found.badnet] if found.backdoored else [])
-                print(show(found))
+                answer(show(found))
         if not answered:
             raise typer.Exit(USER_ERROR)
         if pair.scale_from == "assumed":
@@ -145,4 +147,4 @@ def _json_line(answer: Answer) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    start("detect")

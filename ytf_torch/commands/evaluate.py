@@ -11,11 +11,12 @@ import torch
 import typer
 from rich.table import Table
 
+from ytf_torch.commands.networks import note_doubts, pixel_scale_line
+from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
-    note_doubts,
+    Command,
     one_line_errors,
     out,
-    pixel_scale_line,
     progress_bars,
     say,
 )
@@ -36,7 +37,7 @@ from ytf_torch.run.pair import Opened, open_network, open_pair
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
-@app.command("evaluate")
+@app.command("evaluate", cls=Command)
 def evaluate_command(
     model: Annotated[
         Path, typer.Argument(help="A network: any Keras file that ytf-convert reads, or ours.")
@@ -225,4 +226,4 @@ def _photo_line(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    start("evaluate")
