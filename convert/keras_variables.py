@@ -75,8 +75,9 @@ def store_inside(root: Group, model: KerasModel | None, holder: KerasLayer | Non
     """
     store = find_store(root)
     if store is None:
-        expected = f"a Keras file: `layer_names`, `model_weights` or `{STORE}`"
-        raise mismatch(root.file.path, expected, "none of them")
+        expected = f"a Keras model: `layer_names`, `model_weights` or `{STORE}` at the root"
+        remedy = "Save it in Keras with model.save('….keras') or model.save('….h5')"
+        raise mismatch(root.file.path, expected, "none of them", remedy)
     if model is not None and holder is not None:
         classes = [(layer.name, _class(layer)) for layer in model.in_keras_order()]
         nested = [variable_paths(classes)[holder.name]]

@@ -18,8 +18,7 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
     model it must be the one in its metadata.
     Raises InputError where the file is neither, or the scales contradict each other.
     """
-    checked_file(path)
-    if any(starts_with(path, start) for start in (HDF5_START, ZIP_START)):
+    if not tells_pixel_scale(path):
         return deepid_checkpoint(read_keras_file(path), 1.0 if pixel_scale is None else pixel_scale)
     checkpoint = load_checkpoint(path)
     if pixel_scale is not None and pixel_scale != checkpoint.provenance.pixel_scale:
@@ -30,3 +29,10 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
             "Convert the Keras file again with the right --pixel-scale",
         )
     return checkpoint
+
+
+def tells_pixel_scale(path: Path) -> bool:
+    """Whether the file is a converted model, whose metadata holds the pixel scale; no Keras file
+    does. Raises InputError where there is no such file."""
+    checked_file(path)
+    return not any(starts_with(path, start) for start in (HDF5_START, ZIP_START))
