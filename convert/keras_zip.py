@@ -36,13 +36,13 @@ def open_keras_archive(path: Path) -> Iterator[KerasArchive]:
     that leads elsewhere, of more bytes than are read, or other than it says.
     """
     with open_confined("keras_archive_reader", checked_file(path)) as file:
-        texts = {name: str(file.ask("member", name)) for name in (CONFIG, "metadata.json")}
-        yield KerasArchive(texts[CONFIG], _version(texts["metadata.json"]), Group(file))
+        config, metadata = (file.ask("member", name) for name in (CONFIG, "metadata.json"))
+        yield KerasArchive(str(config), _version(metadata), Group(file))
 
 
-def _version(metadata: str) -> str:
+def _version(metadata: str | None) -> str:
     try:
-        record = json.loads(metadata)
+        record = json.loads(metadata or "{}")
     except (ValueError, RecursionError):
         return "unknown"
     found = record.get("keras_version") if isinstance(record, dict) else None

@@ -18,7 +18,8 @@ __all__ = ["BYTES_PER_SECOND", "MAX_MEMORY", "METHODS", "SECONDS", "OpenFile"]
 METHODS = ("member", *hdf5_reader.METHODS)
 # The weights, unpacked in memory, beside what reading them takes.
 MAX_MEMORY = hdf5_reader.MAX_MEMORY + 2 * zip_reader.MAX_MEMBER_BYTES
-TEXTS = ("config.json", "metadata.json")
+CONFIG = "config.json"
+METADATA = "metadata.json"
 WEIGHTS = "model.weights.h5"
 
 
@@ -57,12 +58,14 @@ class OpenFile(hdf5_reader.OpenFile):
             check_members(archive)
             if "model.weights.npz" in archive.namelist():
                 raise RefusedError("model.weights.npz", "expected weights in HDF5, found NumPy's")
-            self.texts = {name: _text(archive, name) for name in TEXTS}
+            self.texts = {CONFIG: _text(archive, CONFIG)}
+            if METADATA in archive.namelist():
+                self.texts[METADATA] = _text(archive, METADATA)
             super().__init__(path, zip_reader.unpacked(archive, WEIGHTS))
 
-    def member(self, name: str) -> str:
-        """A member that is text."""
-        return self.texts[name]
+    def member(self, name: str) -> str | None:
+        """A member that is text, None where it is not there."""
+        return self.texts.get(name)
 
 
 def _text(archive: ZipFile, name: str) -> str:
