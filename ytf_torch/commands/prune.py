@@ -18,6 +18,7 @@ from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.report.record import Run, result_record
 from ytf_torch.run.defend import defend
 from ytf_torch.run.settings import PruneSettings, read_settings
+from ytf_torch.run.work_folder import check_inputs_are_elsewhere
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -113,7 +114,9 @@ def prune(
         "out": out_folder,
     }
     with one_line_errors(when_stopped="Go on with --resume"):
-        run_prune(read_settings(config, flags), resume=resume, overwrite=overwrite)
+        settings = read_settings(config, flags)
+        check_inputs_are_elsewhere(settings.out, [] if config is None else [config])
+        run_prune(settings, resume=resume, overwrite=overwrite)
 
 
 def run_prune(
