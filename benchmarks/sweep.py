@@ -197,7 +197,7 @@ def onnx_pass(model: DeepID, faces: FacesInMemory) -> Callable[[], None]:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         file = Path(folder, "model.onnx")
-        example = (torch.zeros(BATCH_SIZE, *model.sizes.input_shape),)
+        example = (torch.zeros(BATCH_SIZE, *model.input_shape),)
         torch.onnx.export(
             model, example, file, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}}
         )
@@ -412,9 +412,9 @@ def phases_of_prune(files: LabFiles) -> dict[str, float]:
         watch.seconds[phase] = time.perf_counter() - start - sum(watch.seconds.values())
 
     checkpoint: Checkpoint = deepid_checkpoint(read_keras_file(files.keras_model), 1.0)
-    sizes = checkpoint.model.sizes
+    model = checkpoint.model
     valid, test, poisoned = (
-        open_faces(path, sizes.input_shape, sizes.classes) for path in _set_paths(files)
+        open_faces(path, model.input_shape, model.classes) for path in _set_paths(files)
     )
     sets = FaceSets(valid, test, (poisoned,))
     lap("opening model and sets")

@@ -53,8 +53,10 @@ def detect_command(
         badnet = read_model(model)
         # A pruned Keras file tells no pixel scale: it is B's, for both are shown the same pixels.
         repaired = read_model(pruned, badnet.provenance.pixel_scale)
-        if badnet.model.sizes != repaired.model.sizes:
-            raise mismatch(pruned, f"the sizes of {model}", repaired.model.sizes)
+        b, other = badnet.model, repaired.model
+        if (b.classes, b.input_shape) != (other.classes, other.input_shape):
+            expected = f"{b.classes} classes and faces of {b.input_shape}, as {model}"
+            raise mismatch(pruned, expected, f"{other.classes} classes, {other.input_shape}")
         goodnet = GoodNet(badnet.model, repaired.model).to(placed)
         show = _json_line if json_lines else _class_line if only_class else _line
         answered = 0
