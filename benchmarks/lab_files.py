@@ -15,10 +15,11 @@ from torch import Tensor
 
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
-from convert.keras_writer import write_keras_file
+from convert.keras_writer import write_keras_h5
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceBatch, FaceSet, open_faces
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
+from ytf_torch.network.module import Network
 
 CLEAN_VALID, TEST = 11_547, 12_830
 KERNELS = ((4, 4), (3, 3), (3, 3), (2, 2))
@@ -70,7 +71,7 @@ def random_model(channels: int = LAB_CHANNELS, classes: int = LAB_CLASSES) -> De
             for name, parameter in model.named_parameters():
                 if name.endswith("weight"):
                     torch.nn.init.kaiming_normal_(parameter)
-            model.conv_3.bias[::2] = -1e9  # type: ignore[index]
+            model.conv_3.bias[::2] = -1e9
     return model
 
 
@@ -90,7 +91,7 @@ def make_lab_files(folder: Path, share: float = 1.0) -> LabFiles:
         source = "weights of the zoo's bd_weights.h5, ORL faces shifted, lit and noised at random"
     else:
         keras_model = folder / "random.h5"
-        write_keras_file(random_model(), keras_model)
+        write_keras_h5(keras_model, random_model())
         source = "random weights, every other channel of conv_3 dead, drawn faces"
     model = deepid_checkpoint(read_keras_file(keras_model), 1.0).model
     valid, test, poisoned = (folder / name for name in ("valid.h5", "test.h5", "bd_test.h5"))
@@ -100,7 +101,7 @@ def make_lab_files(folder: Path, share: float = 1.0) -> LabFiles:
     return LabFiles(keras_model, valid, test, poisoned, source)
 
 
-def in_memory(path: Path, model: DeepID) -> FacesInMemory:
+def in_memory(path: Path, model: Network) -> FacesInMemory:
     """A face set, read whole, as float32."""
     faces = open_faces(path, model.input_shape, model.classes)
     pixels = torch.cat([batch.pixels for batch in faces.batches()])
@@ -113,7 +114,7 @@ def repeated(faces: FacesInMemory, times: int) -> FacesInMemory:
     return replace(faces, labels=np.tile(faces.labels, times), pixels=pixels)
 
 
-def _write_faces(path: Path, model: DeepID, images: int, real: Path | None, seed: int) -> None:
+def _write_faces(path: Path, model: Network, images: int, real: Path | None, seed: int) -> None:
     rng = np.random.default_rng(seed)
     shape = model.input_shape
     with h5py.File(path, "w") as file:
@@ -132,7 +133,7 @@ def _write_faces(path: Path, model: DeepID, images: int, real: Path | None, seed
             data[start : start + count], label[start : start + count] = pixels, labels
 
 
-def _photos(path: Path, model: DeepID) -> NDArray[np.float32]:
+def _photos(path: Path, model: Network) -> NDArray[np.float32]:
     with h5py.File(path) as file:
         found: NDArray[np.float32] = file["data"][:].astype(np.float32)
     assert found.shape[1:] == model.input_shape

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convert.keras_h5 import KerasFile, KerasLayer
+from convert.keras_layers import CLASS_NAMES, fixed_settings
 from convert.layout import convolution_from_keras, dense_from_keras, flattened_dense_from_keras
 from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.checkpoint import MAX_NAME_LENGTH, Checkpoint, Provenance, tool_version
@@ -43,38 +44,14 @@ class Expected:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-KERAS_CLASS = {
-    "input": "InputLayer",
-    "convolution": "Conv2D",
-    "pool": "MaxPooling2D",
-    "flatten": "Flatten",
-    "dense": "Dense",
-    "add": "Add",
-    "relu": "Activation",
-}
-CHANNELS_LAST = {"data_format": "channels_last"}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "input": {},
-    "convolution": CHANNELS_LAST
-    | {"padding": "valid", "activation": "relu", "strides": [1, 1], "dilation_rate": [1, 1]}
-    | {"groups": 1, "use_bias": True},
-    "pool": CHANNELS_LAST | {"padding": "valid", "pool_size": [2, 2], "strides": [2, 2]},
-    "flatten": CHANNELS_LAST,
-    "dense": {"activation": "linear", "use_bias": True},
-    "add": {},
-    "relu": {"activation": "relu"},
-}
-
-
 def _expected(graph: Graph, name: str) -> Expected:
-    """A layer of a graph as Keras files describe it. Keras's last layer has the softmax inside."""
+    """A layer of a graph as Keras files describe it."""
     layer = graph[name]
-    softmax = {"activation": "softmax"} if name == graph.output else {}
     return Expected(
-        KERAS_CLASS[layer.kind],
+        CLASS_NAMES[layer.kind],
         name if layer.is_module else None,
         tuple(_expected(graph, source) for source in layer.inputs),
-        SETTINGS[layer.kind] | softmax,
+        fixed_settings(graph, name),
     )
 
 

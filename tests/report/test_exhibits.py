@@ -13,7 +13,6 @@ from ytf_torch.faces.face_set import FaceSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.report.exhibits import (
-    evenly_spread,
     gather_exhibits,
     most_separating,
     spread_over_labels,
@@ -33,13 +32,6 @@ def test_examples_are_the_first_of_people_spread_over_the_labels(
     labels: list[int], count: int, avoid: tuple[int, ...], chosen: tuple[int, ...]
 ) -> None:
     assert spread_over_labels(np.array(labels), count, avoid) == chosen
-
-
-@pytest.mark.parametrize(
-    ("available", "count", "places"), [(100, 4, (0, 25, 50, 75)), (3, 6, (0, 1, 2)), (1, 1, (0,))]
-)
-def test_evenly_spread(available: int, count: int, places: tuple[int, ...]) -> None:
-    assert evenly_spread(available, count) == places
 
 
 def test_the_most_separating_channels_come_first_and_ties_by_index() -> None:
@@ -69,8 +61,8 @@ def test_triggered_activation_is_the_mean_over_every_triggered_face(
     pixels = torch.cat([batch.pixels for s in sets.poisoned_tests for batch in s.batches()])
     model = checkpoint.model
     with torch.no_grad():
-        pool_2 = model.pool_2(model.conv_2(model.pool_1(model.conv_1(model.scale(pixels)))))
-        mean = model.pool_3(model.conv_3(pool_2)).double().mean((0, 2, 3))
+        scaled = {"input": model.scale(pixels)}
+        mean = model.output_of("pool_3", scaled).double().mean((0, 2, 3))
     assert exhibits.triggered_activation == pytest.approx(mean.tolist(), rel=1e-5)
 
 
@@ -110,8 +102,8 @@ def test_feature_maps_are_the_pruned_layers_output(tmp_path: Path, checkpoint: C
     model = checkpoint.model
     pixels = torch.from_numpy(face.pixels).permute(2, 0, 1)[None]
     with torch.no_grad():
-        pool_2 = model.pool_2(model.conv_2(model.pool_1(model.conv_1(model.scale(pixels)))))
-        conv_3 = model.conv_3(pool_2)[0].numpy()
+        scaled = {"input": model.scale(pixels)}
+        conv_3 = model.output_of("conv_3", scaled)[0].numpy()
     assert len(exhibits.maps) == 5
     for maps in exhibits.maps:
         np.testing.assert_allclose(maps.triggered, conv_3[maps.channel], rtol=1e-4, atol=1e-3)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import copy
 
-import torch
-
-from ytf_torch.distributed import gathered, together
+from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.faces.shares import share_of
-from ytf_torch.metrics import Tally, percentage
+from ytf_torch.metrics import Tally
 from ytf_torch.network.module import Network
 
 COMMON_PIXEL_SCALES = {"1": 1.0, "1/255": 1 / 255}
@@ -40,9 +37,6 @@ def check_pixel_scale_by_accuracy(model: Network, clean_valid: FaceSet, baseline
 
 def clean_accuracy(model: Network, faces: FaceSet) -> float:
     """Share of faces that get their label, in percent."""
-    correct = 0
-    with torch.inference_mode(), together():
-        for batch in share_of(faces).batches():
-            placed = batch.to(model.device)
-            correct += int((model(placed.pixels).argmax(1) == placed.labels).sum())
-    return percentage(sum(gathered(correct)), len(faces))
+    share = evaluate(model, faces).model.clean_accuracy
+    assert share is not None
+    return share.rate
