@@ -16,7 +16,8 @@ from convert.keras_writer import write_keras_h5
 from ytf_torch.commands.convert import convert
 from ytf_torch.commands.detect import detect_command
 from ytf_torch.commands.prune import run_prune
-from ytf_torch.commands.terminal import one_line_errors, say
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import Command, one_line_errors, say
 from ytf_torch.demo import badnet
 from ytf_torch.demo.study import DRAWN, EPOCHS, Source, best_source, make_study, study_key
 from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder
@@ -31,7 +32,7 @@ MAX_SEED = 2**63 - 1
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=Command)
 def demo(
     out_folder: Annotated[
         Path, typer.Option("--out", help="Run folder to write; must not exist.")
@@ -133,4 +134,4 @@ def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:
 
 
 if __name__ == "__main__":
-    app()
+    start("demo")

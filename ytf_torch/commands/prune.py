@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ytf_torch.commands.terminal import one_line_errors, out, progress_bars, say
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
 from ytf_torch.distributed import (
     is_first,
 )
@@ -25,7 +26,7 @@ def _default(setting: str) -> str:
     return str(PruneSettings.model_fields[setting].default)
 
 
-@app.command()
+@app.command(cls=Command)
 def prune(
     model: Annotated[
         Path | None,
@@ -189,4 +190,4 @@ def print_result(run: Run, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    start("prune")
