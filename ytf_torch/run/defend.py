@@ -96,10 +96,10 @@ def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
     given = [settings.model, *(path for path in sets_given if path is not None)]
     check_inputs_are_elsewhere(settings.out, given)
     checkpoint = read_model(settings.model, settings.pixel_scale)
-    sizes = checkpoint.model.sizes
+    model = checkpoint.model
 
     def faces(path: Path) -> FaceSet:
-        return open_faces(path, sizes.input_shape, sizes.classes)
+        return open_faces(path, model.input_shape, model.classes)
 
     sets = FaceSets(
         clean_valid=faces(settings.clean_valid),
