@@ -119,6 +119,12 @@ def _check_paths(source: Path, target: Path, reference: Path | None, report: Pat
     used = [resolved(path) for path in (source, target, reference, report) if path is not None]
     if len(set(used)) != len(used):
         raise InputError(target, "the same path is given twice", "Choose another -o or --json")
+    if target.suffix.lower() in OTHER_FORMATS:
+        raise mismatch(
+            target,
+            "a name that ends in .safetensors, the format of converted models",
+            target.suffix,
+        )
 
 
 def _pixel_scale(text: str | None, golden: Reference | None, reference: Path | None) -> float:
