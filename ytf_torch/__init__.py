@@ -1,29 +1,25 @@
-"""Defend a backdoored face-recognition network: prune it, detect triggered inputs, report."""
+"""Defend a backdoored face-recognition network: prune it, detect triggered inputs, report.
 
-from ytf_torch.defences.detectors.goodnet import GoodNet
-from ytf_torch.defences.outcome import Defence
-from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
-from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
-from ytf_torch.network.checkpoint import Checkpoint, Provenance, load_checkpoint, save_checkpoint
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
-from ytf_torch.network.masking import ChannelMask, bake_mask
+The public names are those of api.py. They come when they are first asked for: PyTorch takes
+seconds to load, and a command has to answer `--help` at once.
+"""
 
-__all__ = [
-    "ChannelMask",
-    "Checkpoint",
-    "DeepID",
-    "DeepIDSizes",
-    "Defence",
-    "FaceSet",
-    "FaceSets",
-    "GoodNet",
-    "InputError",
-    "Provenance",
-    "bake_mask",
-    "load_checkpoint",
-    "open_faces",
-    "pruned_checkpoint",
-    "run_defence",
-    "save_checkpoint",
-]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ytf_torch.api import *  # noqa: F403
+
+
+def __getattr__(name: str) -> object:
+    if name == "__all__" or not name.startswith("_"):
+        api = import_module("ytf_torch.api")
+        if name == "__all__" or name in api.__all__:
+            return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(import_module("ytf_torch.api").__all__)

@@ -6,16 +6,16 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convert.model_file import read_model
 from ytf_torch.commands.terminal import USER_ERROR, one_line_errors
-from ytf_torch.defences.detectors.answers import Answer, Unreadable, detect
-from ytf_torch.defences.detectors.goodnet import GoodNet
-from ytf_torch.device import resolve_device
+from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import mismatch, printable
+
+if TYPE_CHECKING:
+    from ytf_torch.defences.detectors.answers import Answer
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -49,6 +49,13 @@ def detect_command(
     with one_line_errors():
         if json_lines and only_class:
             raise mismatch("--only-class", "one way to print answers", "--json as well")
+        for file in (model, pruned):
+            checked_file(file)
+        from convert.model_file import read_model
+        from ytf_torch.defences.detectors.answers import Unreadable, detect
+        from ytf_torch.defences.detectors.goodnet import GoodNet
+        from ytf_torch.device import resolve_device
+
         placed = resolve_device(device)
         badnet = read_model(model)
         # A pruned Keras file tells no pixel scale: it is B's, for both are shown the same pixels.

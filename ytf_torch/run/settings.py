@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ytf_torch.device import DeviceName
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import InputError
-from ytf_torch.network.deepid import rank_points
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.sweep.drop import parse_drop
 
@@ -40,6 +39,12 @@ class PruneSettings(BaseModel):
     engine: Literal["fast", "plain"] = "fast"
     precision: Literal["float32", "float64"] | None = None
     pixel_scale: float | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the run reads."""
+        sets = (self.clean_valid, self.clean_test, *self.poisoned_test)
+        return (self.model, *(path for path in sets if path is not None))
 
     @field_validator("pixel_scale", mode="before")
     @classmethod
@@ -70,6 +75,8 @@ class PruneSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _rank_at(cls, values: Any) -> Any:  # noqa: ANN401
+        from ytf_torch.network.deepid import rank_points
+
         if isinstance(values, dict) and values.get("rank_at") is None:
             points = rank_points(str(values.get("layer") or "conv_3"))
             values = values | {"rank_at": points[0]}
@@ -77,6 +84,8 @@ class PruneSettings(BaseModel):
 
     @model_validator(mode="after")
     def _rank_point_of_layer(self) -> PruneSettings:
+        from ytf_torch.network.deepid import rank_points
+
         points = rank_points(self.layer)
         if self.rank_at not in points:
             raise InputError(
