@@ -26,7 +26,7 @@ from ytf_torch.disk.hdf5 import (
     subgroup,
     text_attribute,
 )
-from ytf_torch.disk.reading import checked_file
+from ytf_torch.disk.reading import check_no_archive
 from ytf_torch.errors import InputError, mismatch
 
 # The published network has 2.4 MB; conversion holds some six copies at a time, below 1 GB in all.
@@ -84,7 +84,8 @@ def read_keras_file(path: Path) -> KerasFile:
     Raises InputError, naming the place in the file, where it is not one, is damaged, leads to
     other files, or declares more than MAX_WEIGHT_BYTES of weights.
     """
-    if checked_file(path).stat().st_size > MAX_FILE_BYTES:
+    check_no_archive(path)
+    if path.stat().st_size > MAX_FILE_BYTES:
         raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
     with open_hdf5(path) as file:
         names = names_attribute(file, "layer_names")
@@ -115,7 +116,7 @@ def _model_weights(file: Group) -> Group:
     group = find_group(file, "model_weights")
     if group is None:
         raise mismatch(
-            file.file,
+            file.file.path,
             "a Keras model: `layer_names` at the root, or `model_weights`",
             "neither",
             "Save it with Keras's model.save('….h5') or save_weights('….h5')",

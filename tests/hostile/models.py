@@ -619,7 +619,7 @@ def keras_archive(folder: Path) -> Path:
     return path
 
 
-@ATTACKS("a pickle", "no HDF5 signature|neither")
+@ATTACKS("a pickle", "a pickle|neither")
 def pickled(folder: Path) -> Path:
     path = folder / "net.pkl"
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(folder / CANARY).encode() + b"'\ntR.")

@@ -1,116 +1,38 @@
 """The one door through which HDF5 files are read.
 
-Their bytes are parsed in a process of its own, hdf5_reader.py, which says what is refused and
-why its limits are what they are. Here arrive texts and arrays of numbers, nothing else.
+Their bytes are parsed in a confined process by hdf5_reader.py, which says what is refused and why
+its limits are what they are. Here arrive texts and arrays of numbers, nothing else.
 """
 
 from __future__ import annotations
 
-import atexit
-import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ytf_torch.disk.reading import check_no_archive, is_hdf5
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.disk.confined import OpenFile, open_confined
+from ytf_torch.disk.reading import checked_file, is_hdf5, wrong_kind
+from ytf_torch.errors import mismatch
 
-READER = Path(__file__).with_name("hdf5_reader.py")
-# No filters from elsewhere are loaded, and the reader takes no more than one core.
-READER_SETTINGS = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
 # A list of names that is too long for one attribute of 64 kB is split: name0, name1, …
 MAX_NAME_PARTS = 100
-
-
-class _Reader:
-    """A process that reads one HDF5 file at a time.
-
-    sound: whether it answered the last request in full and found no damage, which could have
-    damaged it too.
-    """
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", str(READER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | READER_SETTINGS,
-        )
-        assert self.process.stdin is not None
-        assert isinstance(self.process.stdout, BufferedReader)
-        self.sound = True
-        self.requests, self.answers = self.process.stdin, self.process.stdout
-
-    def ask(
-        self, file: Path, method: str, *arguments: object, into: NDArray[Any] | None = None
-    ) -> Any:  # noqa: ANN401
-        """The value that a method of hdf5_reader.OpenFile gives; the bytes it gives, `into` an
-        array. Raises InputError."""
-        self.sound = False
-        try:
-            self.requests.write(json.dumps([method, arguments]).encode() + b"\n")
-            self.requests.flush()
-            line = self.answers.readline()
-        except BrokenPipeError:
-            line = b""
-        if not line.endswith(b"\n"):
-            raise self._died(file)
-        answer = json.loads(line)
-        if "damaged" in answer:
-            raise InputError(file, f"damaged HDF5 file ({answer['damaged']})")
-        if "refused" in answer:
-            self.sound = True
-            raise InputError(f"{file}:{answer['place']}", answer["refused"])
-        if into is not None and into.size:
-            content = into.data.cast("B")
-            if answer["value"] != into.nbytes or self.answers.readinto(content) != into.nbytes:
-                raise self._died(file)
-        self.sound = True
-        return answer["value"]
-
-    def _died(self, file: Path) -> InputError:
-        self.end()
-        status = self.process.returncode
-        return InputError(file, f"damaged HDF5 file (its reader broke off with status {status})")
-
-    def end(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.communicate()
-
-
-_idle: list[_Reader] = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_idle.clear)
-
-
-@atexit.register
-def _end_idle() -> None:
-    while _idle:
-        _idle.pop().end()
 
 
 @dataclass(frozen=True)
 class Group:
     """A group of an open HDF5 file. path: below the root, which is ""."""
 
-    reader: _Reader
-    file: Path
+    file: OpenFile
     path: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:/{self.path}"
+        return f"{self.file.path}:/{self.path}"
 
 
 @dataclass(frozen=True)
@@ -118,15 +40,14 @@ class Dataset:
     """An array of integers or floats in an open HDF5 file; rows are read by data[start:stop]
     and data[index]."""
 
-    reader: _Reader
-    file: Path
+    file: OpenFile
     path: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     chunks: tuple[int, ...] | None
 
     def __str__(self) -> str:
-        return f"{self.file}:/{self.path}"
+        return f"{self.file.path}:/{self.path}"
 
     @property
     def ndim(self) -> int:
@@ -152,7 +73,7 @@ class Dataset:
     def _read(self, rows: tuple[int, int] | None) -> NDArray[Any]:
         shape = self.shape if rows is None else (rows[1] - rows[0], *self.shape[1:])
         array = np.empty(shape, self.dtype)
-        self.reader.ask(self.file, "read", self.path, rows, into=array)
+        self.file.ask("read", self.path, rows, into=array)
         return array
 
 
@@ -162,22 +83,10 @@ def open_hdf5(path: Path) -> Iterator[Group]:
 
     Raises InputError where the file is missing, is no HDF5 or damaged.
     """
-    check_no_archive(path)
-    if not is_hdf5(path):
-        raise mismatch(path, "an HDF5 file", "something else (no HDF5 signature)")
-    try:
-        reader = _idle.pop()
-    except IndexError:
-        reader = _Reader()
-    try:
-        reader.ask(path, "open", str(path.absolute()))
-        yield Group(reader, path)
-    finally:
-        if reader.sound:
-            reader.ask(path, "close")
-            _idle.append(reader)
-        else:
-            reader.end()
+    if not is_hdf5(checked_file(path)):
+        raise wrong_kind(path, "an HDF5 file")
+    with open_confined("hdf5_reader", path) as file:
+        yield Group(file)
 
 
 def _below(group: Group, path: str) -> str:
@@ -187,17 +96,17 @@ def _below(group: Group, path: str) -> str:
 def find_group(group: Group, path: str) -> Group | None:
     """The group at `path`, None where nothing is. Raises InputError where it is something else."""
     below = _below(group, path)
-    kind = group.reader.ask(group.file, "kind", below)
+    kind = group.file.ask("kind", below)
     if kind not in ("a group", "nothing"):
-        raise mismatch(f"{group.file}:/{below}", "a group", kind)
-    return Group(group.reader, group.file, below) if kind == "a group" else None
+        raise mismatch(f"{group.file.path}:/{below}", "a group", kind)
+    return Group(group.file, below) if kind == "a group" else None
 
 
 def subgroup(group: Group, path: str) -> Group:
     """The group at `path`. Raises InputError where there is none."""
     found = find_group(group, path)
     if found is None:
-        raise mismatch(f"{group.file}:/{_below(group, path)}", "a group", "nothing")
+        raise mismatch(f"{group.file.path}:/{_below(group, path)}", "a group", "nothing")
     return found
 
 
@@ -209,9 +118,9 @@ def dataset(group: Group, path: str) -> Dataset:
     hold.
     """
     below = _below(group, path)
-    found = group.reader.ask(group.file, "array", below)
+    found = group.file.ask("array", below)
     shape, chunks = tuple(found["shape"]), found["chunks"] and tuple(found["chunks"])
-    return Dataset(group.reader, group.file, below, shape, np.dtype(found["dtype"]), chunks)
+    return Dataset(group.file, below, shape, np.dtype(found["dtype"]), chunks)
 
 
 def read_array(data: Dataset, max_bytes: int) -> NDArray[Any]:
@@ -223,7 +132,7 @@ def read_array(data: Dataset, max_bytes: int) -> NDArray[Any]:
 
 def text_attribute(group: Group, name: str) -> str | None:
     """A text attribute, whether stored as bytes or str; None where there is none."""
-    value = group.reader.ask(group.file, "text", group.path, name)
+    value = group.file.ask("text", group.path, name)
     if isinstance(value, list):
         raise mismatch(f"{group}@{name}", "one text", f"a list of {len(value)}")
     return None if value is None else str(value)
@@ -243,5 +152,5 @@ def names_attribute(group: Group, name: str) -> list[str] | None:
 
 
 def _texts(group: Group, name: str) -> list[str] | None:
-    value = group.reader.ask(group.file, "text", group.path, name)
+    value = group.file.ask("text", group.path, name)
     return [value] if isinstance(value, str) else value

@@ -1,31 +1,21 @@
-"""The process in which HDF5 files are opened: a program of its own, started by hdf5.py.
-
-A file may come from a stranger, and the HDF5 library can be led by a damaged one into endless
-loops, huge allocations and crashes. So its bytes are parsed here only, with limits on memory and
-processor time and no way to open a second file or to write one; what leaves is text and numbers.
+"""How HDF5 files are read, in a confined process: see confinement.py. hdf5.py asks.
 
 Nothing is read before it has been looked at: every link on the way must be a hard link, every
 dataset must keep its bytes in this very file (CVE-2026-1669), and what it declares must be
 within the limits below.
-
-Each request is a line of JSON. Each answer is a line of JSON, an array's bytes follow it.
-This file imports nothing of the project: it has to start fast.
 """
 
 from __future__ import annotations
 
 import encodings.ascii  # noqa: F401  h5py needs it once no more files can be opened
-import json
 import math
-import signal
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+
+from ytf_torch.disk.refused import RefusedError, check_at_most
 
 # Beyond what Python itself takes; a real face set needs some 20 MB, an allowed chunk two copies.
 MAX_MEMORY = 384 * 2**20
@@ -54,37 +44,23 @@ FILTERS = {
     h5py.h5z.FILTER_LZF: "lzf",
 }
 LINKS = {h5py.ExternalLink: "an external link", h5py.SoftLink: "a soft link"}
+METHODS = ("kind", "text", "array", "read")
 KINDS = {h5py.Group: "a group", h5py.Dataset: "a dataset", type(None): "nothing"}
-
-
-class RefusedError(Exception):
-    """Something that is not read: the place inside the file, and why."""
-
-    def __init__(self, place: str, problem: str) -> None:
-        super().__init__(place, problem)
-        self.place, self.problem = place, problem
-
-
-def _at_most(place: str, limit: int, found: int, what: str) -> None:
-    if found > limit:
-        raise RefusedError(place, f"expected at most {limit:,} {what}, found {found:,}")
 
 
 class OpenFile:
     """One opened file, and what may be asked of it. Paths are relative to the root, "" is it."""
 
     def __init__(self, path: str) -> None:
-        self.started, self.sent = time.process_time(), 0
         self.bytes = Path(path).stat().st_size
         self.file = h5py.File(path, "r")
 
-    def seconds_left(self) -> float:
-        """Processor time that this file may still take."""
-        spent = time.process_time() - self.started
-        return SECONDS + self.sent / BYTES_PER_SECOND - spent
+    def close(self) -> None:
+        """Close it."""
+        self.file.close()
 
     def _find(self, path: str) -> Any:  # noqa: ANN401
-        _at_most(path[:80], MAX_NAME_BYTES, len(path.encode()), "bytes of a name")
+        check_at_most(path[:80], MAX_NAME_BYTES, len(path.encode()), "bytes of a name")
         node = self.file
         for name in path.split("/") if path else ():
             if not isinstance(node, h5py.Group) or name in ("", ".", ".."):
@@ -112,8 +88,8 @@ class OpenFile:
         stored = h5py.h5a.open(node.id, name.encode())
         count = math.prod(stored.shape or ())
         kind = stored.get_type()
-        _at_most(place, MAX_NAMES, count, "texts")
-        _at_most(place, MAX_TEXT_BYTES, count * kind.get_size(), "bytes")
+        check_at_most(place, MAX_NAMES, count, "texts")
+        check_at_most(place, MAX_TEXT_BYTES, count * kind.get_size(), "bytes")
         if not isinstance(kind, h5py.h5t.TypeStringID):
             if count == 0:  # Keras stores an empty list as an empty array of float64
                 return []
@@ -122,7 +98,7 @@ class OpenFile:
             raise RefusedError(place, "expected text, found an empty attribute")
         value = node.attrs[name]
         texts = [_decoded(text, place) for text in np.atleast_1d(value).ravel().tolist()]
-        _at_most(place, MAX_TEXT_BYTES, sum(map(len, texts)), "characters")
+        check_at_most(place, MAX_TEXT_BYTES, sum(map(len, texts)), "characters")
         return texts if stored.shape else texts[0]
 
     def array(self, path: str) -> dict[str, Any]:
@@ -153,13 +129,13 @@ class OpenFile:
             raise RefusedError(node.name, f"expected integers or floats, found {found}")
         if node.chunks:
             chunk = math.prod(node.chunks) * node.dtype.itemsize
-            _at_most(node.name, MAX_CHUNK_BYTES, chunk, "bytes in a chunk")
+            check_at_most(node.name, MAX_CHUNK_BYTES, chunk, "bytes in a chunk")
         allowed = ALWAYS_ALLOWED_BYTES + MAX_INFLATION * self.bytes
         declared = math.prod(node.shape) * node.dtype.itemsize
-        _at_most(node.name, allowed, declared, f"bytes declared in a file of {self.bytes:,}")
+        check_at_most(node.name, allowed, declared, f"bytes declared in a file of {self.bytes:,}")
         return node
 
-    def read(self, path: str, rows: tuple[int, int] | None) -> np.ndarray[Any, Any]:
+    def read(self, path: str, rows: tuple[int, int] | None) -> memoryview:
         """A dataset, or some rows of it."""
         node = self._dataset(path)
         count = (
@@ -167,9 +143,10 @@ class OpenFile:
             if rows is None
             else math.prod((rows[1] - rows[0], *node.shape[1:]))
         )
-        _at_most(node.name, MAX_ARRAY_BYTES, count * node.dtype.itemsize, "bytes at once")
+        check_at_most(node.name, MAX_ARRAY_BYTES, count * node.dtype.itemsize, "bytes at once")
         array = node[()] if rows is None else node[slice(*rows)]
-        return np.ascontiguousarray(array, dtype=node.dtype)
+        array = np.ascontiguousarray(array, dtype=node.dtype)
+        return array.data.cast("B") if array.size else memoryview(b"")
 
 
 def _decoded(value: object, place: str) -> str:
@@ -179,83 +156,3 @@ def _decoded(value: object, place: str) -> str:
     except UnicodeError as error:
         raise RefusedError(place, "expected UTF-8 text") from error
     return text
-
-
-def _answer(opened: OpenFile, method: str, arguments: list[Any]) -> tuple[Any, bytes | memoryview]:
-    """The value of one of OpenFile's methods; for an array how many bytes it has, and them."""
-    if method == "read":
-        array = opened.read(*arguments)
-        opened.sent += array.nbytes
-        return array.nbytes, array.data.cast("B") if array.size else b""
-    methods: dict[str, Callable[..., Any]] = {
-        "kind": opened.kind,
-        "text": opened.text,
-        "array": opened.array,
-    }
-    return methods[method](*arguments), b""
-
-
-class Confinement:
-    """The limits of this process. Windows has none of them, macOS not that on memory."""
-
-    def __init__(self) -> None:
-        self.files = (0, 0)
-        if sys.platform != "win32":
-            import resource
-
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is hdf5.py's to act on
-            self.files = resource.getrlimit(resource.RLIMIT_NOFILE)
-            for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
-                resource.setrlimit(limit, (0, 0))
-            if sys.platform == "linux":
-                pages = int(Path("/proc/self/statm").read_text().split()[0])
-                memory = pages * resource.getpagesize() + MAX_MEMORY
-                resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-
-    def may_open_files(self, allowed: bool) -> None:
-        """Whether files may be opened at all."""
-        if sys.platform != "win32":
-            import resource
-
-            limit = (self.files[0] if allowed else 0, self.files[1])
-            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
-
-    def give_seconds(self, seconds: float) -> None:
-        """End this process after so much processor time from now; 0 takes the limit off."""
-        if sys.platform != "win32":
-            signal.setitimer(signal.ITIMER_PROF, seconds)
-
-
-def main() -> None:
-    """Answer requests on standard input until it ends."""
-    confinement = Confinement()
-    opened: OpenFile | None = None
-    while line := sys.stdin.buffer.readline():
-        method, arguments = json.loads(line)
-        value: Any = None
-        data: bytes | memoryview = b""
-        try:
-            if opened is None:
-                confinement.give_seconds(SECONDS)
-                opened = OpenFile(arguments[0])
-                confinement.may_open_files(False)
-            elif method == "close":
-                opened.file.close()
-                opened = None
-                confinement.may_open_files(True)
-            else:
-                confinement.give_seconds(max(opened.seconds_left(), 0.01))
-                value, data = _answer(opened, method, arguments)
-            answer = {"value": value}
-        except RefusedError as error:
-            answer = {"place": error.place, "refused": error.problem}
-        except Exception as error:  # whatever h5py raises, the file is damaged
-            answer = {"damaged": str(error)[:300]}
-        confinement.give_seconds(0)
-        sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,145 @@
+"""Asking the processes in which strangers' files are parsed; see confinement.py.
+
+Here arrive texts and arrays of numbers, nothing else.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ytf_torch.errors import InputError
+
+PROGRAM = Path(__file__).with_name("confinement.py")
+# Readers, each a module in this folder, and what they read in words.
+KINDS = {"hdf5_reader": "HDF5 file"}
+# HDF5 loads no filters from elsewhere, and a reader takes no more than one core.
+ENVIRONMENT = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class _Process:
+    """A process that reads one file of its kind at a time.
+
+    sound: whether it answered the last request in full and found no damage, which could have
+    damaged it too.
+    """
+
+    def __init__(self, reader: str) -> None:
+        self.reader = reader
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", str(PROGRAM), reader],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | ENVIRONMENT,
+            # Ctrl-C in a terminal goes to a whole group of processes, and is the parent's to tell.
+            process_group=None if sys.platform == "win32" else 0,
+        )
+        assert self.process.stdin is not None
+        assert isinstance(self.process.stdout, BufferedReader)
+        self.sound = True
+        self.requests, self.answers = self.process.stdin, self.process.stdout
+
+    def ask(self, file: Path, method: str, arguments: tuple[object, ...], into: Any) -> Any:  # noqa: ANN401
+        """See OpenFile.ask."""
+        self.sound = False
+        try:
+            self.requests.write(json.dumps([method, arguments]).encode() + b"\n")
+            self.requests.flush()
+            line = self.answers.readline()
+        except BrokenPipeError:
+            line = b""
+        if not line.endswith(b"\n"):
+            raise self._broke_off(file)
+        answer = json.loads(line)
+        if "damaged" in answer:
+            raise InputError(file, f"damaged {KINDS[self.reader]} ({answer['damaged']})")
+        if "refused" in answer:
+            self.sound = True
+            place = f"{file}:{answer['place']}" if answer["place"] else file
+            raise InputError(place, answer["refused"])
+        if into is not None and into.size:
+            content = into.data.cast("B")
+            if answer["value"] != into.nbytes or self.answers.readinto(content) != into.nbytes:
+                raise self._broke_off(file)
+        self.sound = True
+        return answer["value"]
+
+    def _broke_off(self, file: Path) -> InputError:
+        self.end()
+        status, kind = self.process.returncode, KINDS[self.reader]
+        why = f"its reader broke off with status {status}"
+        if sys.platform != "win32" and status == -signal.SIGPROF:
+            why = f"reading it takes longer than any sound {kind}"
+        return InputError(file, f"damaged {kind} ({why})")
+
+    def end(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+
+
+_idle: dict[str, list[_Process]] = {reader: [] for reader in KINDS}
+
+
+def _forget_idle() -> None:
+    for waiting in _idle.values():
+        waiting.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_idle)
+
+
+@atexit.register
+def _end_idle() -> None:
+    for waiting in _idle.values():
+        while waiting:
+            waiting.pop().end()
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """A file that a confined process has open."""
+
+    process: _Process
+    path: Path
+
+    def ask(self, method: str, *arguments: object, into: NDArray[Any] | None = None) -> Any:  # noqa: ANN401
+        """The value that a method of the reader's OpenFile gives; the bytes it gives, `into` an
+        array. Raises InputError."""
+        return self.process.ask(self.path, method, arguments, into)
+
+
+@contextmanager
+def open_confined(reader: str, path: Path, *arguments: object) -> Iterator[OpenFile]:
+    """A file opened by one of KINDS in a process of its own, closed when the block ends.
+
+    arguments: what else the reader wants to know to open it. Raises InputError where it is
+    damaged or refused.
+    """
+    try:
+        process = _idle[reader].pop()
+    except IndexError:
+        process = _Process(reader)
+    try:
+        process.ask(path, "open", (str(path.absolute()), *arguments), None)
+        yield OpenFile(process, path)
+    finally:
+        if process.sound:
+            process.ask(path, "close", (), None)
+            _idle[reader].append(process)
+        else:
+            process.end()
