@@ -57,6 +57,7 @@ def test_a_mistyped_flag_loads_nothing_heavy(script: str) -> None:
 
 MISSING = {
     "ytf-convert": ["gone"],
+    "ytf-evaluate": ["gone"],
     "ytf-detect": ["--model", "gone", "--pruned", "gone", "photo.png"],
 }
 
