@@ -118,11 +118,11 @@ def _say_command(*words: str | Path) -> None:
 
 
 def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:
-    from convert.keras_writer import write_keras_file
+    from convert.keras_writer import write_keras_h5
     from ytf_torch.demo.study import EPOCHS, make_study, study_key
 
     rounds = EPOCHS[source.name] if epochs is None else epochs
-    folder = cache / study_key(source, seed, write_keras_file, rounds)
+    folder = cache / study_key(source, seed, write_keras_h5, rounds)
     if folder.is_dir():
         say(f"BadNet: trained before, in {folder}")
         return folder
@@ -136,9 +136,7 @@ def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=rounds)
-        make_study(
-            source, seed, folder, write_keras_file, rounds, lambda *_: progress.advance(task)
-        )
+        make_study(source, seed, folder, write_keras_h5, rounds, lambda *_: progress.advance(task))
     say(f"BadNet: trained, in {folder}")
     return folder
 
