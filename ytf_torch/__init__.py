@@ -1,10 +1,8 @@
 """Defend a backdoored face-recognition network: prune it, detect triggered inputs, report.
 
-The public names are those of api.py. They come when they are first asked for: PyTorch takes
-seconds to load, and a command has to answer `--help` at once.
+What it offers stands in api.py. That is loaded when one of its names is first asked for: PyTorch
+takes seconds, in which a command could not even be interrupted in good order.
 """
-
-from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -14,12 +12,10 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    if name == "__all__" or not name.startswith("_"):
-        api = import_module("ytf_torch.api")
-        if name == "__all__" or name in api.__all__:
-            return getattr(api, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return list(import_module("ytf_torch.api").__all__)
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        found: object = getattr(import_module("ytf_torch.api"), name)
+    except AttributeError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return found

@@ -1,4 +1,4 @@
-"""The public names of the library, as `from ytf_torch import …` gives them."""
+"""Everything that `import ytf_torch` offers, by name."""
 
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.outcome import Defence

@@ -16,7 +16,7 @@ from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from ytf_torch.errors import InputError
+from ytf_torch.errors import InputError, ProcessLostError
 
 if TYPE_CHECKING:
     import torch
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 TIMEOUT = timedelta(minutes=30)
 
 Value = TypeVar("Value")
-
-
-class ProcessLostError(Exception):
-    """Another process of this run ended before the run did. Its text is one printable line."""
 
 
 def _lost(problem: str) -> ProcessLostError:

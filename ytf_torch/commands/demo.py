@@ -15,7 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from ytf_torch.commands.convert import convert
 from ytf_torch.commands.detect import detect_command
 from ytf_torch.commands.prune import run_prune
-from ytf_torch.commands.terminal import one_line_errors, say
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import Command, one_line_errors, say
 from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.run.settings import PruneSettings
@@ -28,7 +29,7 @@ MAX_SEED = 2**63 - 1
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=Command)
 def demo(
     out_folder: Annotated[
         Path, typer.Option("--out", help="Run folder to write; must not exist.")
@@ -142,4 +143,4 @@ def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:
 
 
 if __name__ == "__main__":
-    app()
+    start("demo")

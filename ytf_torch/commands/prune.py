@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from ytf_torch.commands.terminal import one_line_errors, out, progress_bars, say
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.distributed import is_first
 from ytf_torch.network.pixel_scale import pixel_scale_text
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=Command)
 def prune(
     model: Annotated[
         Path | None,
@@ -189,4 +190,4 @@ def print_result(run: Run, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    start("prune")
