@@ -53,6 +53,7 @@ def test_a_mistyped_flag_loads_nothing_heavy(script: str) -> None:
     ("script", "flags"),
     [
         ("ytf-convert", ["GONE"]),
+        ("ytf-prune", ["--model", "GONE", "--clean-valid", "valid.h5", "--out", "run"]),
         ("ytf-evaluate", ["GONE"]),
         ("ytf-detect", ["--model", "GONE", "--pruned", "GONE", "photo.png"]),
     ],

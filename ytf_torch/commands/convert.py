@@ -16,12 +16,7 @@ from ytf_torch.commands.terminal import Command, one_line_errors, out, say
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
-from ytf_torch.network.pixel_scale import (
-    likelier_pixel_scale,
-    parse_pixel_scale,
-    pixel_scale_text,
-    scale_doubt,
-)
+from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 
 if TYPE_CHECKING:
     from convert.keras_h5 import KerasFile
@@ -139,6 +134,7 @@ def _pixel_scale(text: str | None, golden: Reference | None, reference: Path | N
 
 def _print_model(file: KerasFile, checkpoint: Checkpoint, *, chosen: bool) -> None:
     from convert.keras_graph import parameter_rows
+    from ytf_torch.network.likelier_scale import likelier_pixel_scale, scale_doubt
 
     table = Table("weight", title=Text(printable(file.path.name)))
     for column in ("Keras", "PyTorch", "parameters"):
