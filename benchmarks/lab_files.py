@@ -70,7 +70,7 @@ def random_model(channels: int = LAB_CHANNELS, classes: int = LAB_CLASSES) -> De
             for name, parameter in model.named_parameters():
                 if name.endswith("weight"):
                     torch.nn.init.kaiming_normal_(parameter)
-            model.conv_3.bias[::2] = -1e9  # type: ignore[index]
+            model.conv_3.bias[::2] = -1e9
     return model
 
 

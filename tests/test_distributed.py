@@ -19,6 +19,7 @@ from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch import distributed
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.faces.shares import share_of
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 
 IMAGES = {"valid": 700, "test": 300, "bd_test": 100}
@@ -65,7 +66,7 @@ class TestShares:
         for rank in range(processes):
             here = (None, rank, processes)
             monkeypatch.setattr(distributed, "_rendezvous", lambda here=here: here)
-            shares.append(distributed.share_of(faces(images)))
+            shares.append(share_of(faces(images)))
         assert np.concatenate([share.labels for share in shares]).tolist() == list(range(images))
         for share, following in pairwise(shares):
             assert following.first == share.first + len(share)
@@ -73,7 +74,7 @@ class TestShares:
         assert max(map(len, shares)) - min(map(len, shares)) <= 2 * BATCH_SIZE - 1
 
     def test_one_process_has_it_all(self) -> None:
-        assert distributed.share_of(faces(70)).labels.tolist() == list(range(70))
+        assert share_of(faces(70)).labels.tolist() == list(range(70))
         assert distributed.gathered("mine") == ["mine"]
         assert distributed.is_first()
 
@@ -99,8 +100,8 @@ def prune(
     if processes > 1:
         launcher = ["-m", "torch.distributed.run", "--standalone"]
         program = [*launcher, f"--nproc-per-node={processes}", *program]
-    sets = ("--clean-valid", inputs["valid"], "--clean-test", inputs["test"])
-    sets += ("--poisoned-test", inputs["bd_test"])
+    sets: list[str | Path] = ["--clean-valid", inputs["valid"], "--clean-test", inputs["test"]]
+    sets += ["--poisoned-test", inputs["bd_test"]]
     arguments = ("--model", inputs["model"], *sets, "--out", out, "--device", "cpu", *more)
     return subprocess.run(
         [sys.executable, *program, *map(str, arguments)],

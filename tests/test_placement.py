@@ -17,7 +17,7 @@ from ytf_torch.faces.face_set import FaceBatch
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID, rank_points
 from ytf_torch.network.masking import ChannelMask
-from ytf_torch.sweep.fast import LinearEngine, fast_engine
+from ytf_torch.sweep.fast import LinearEngine, SuffixEngine, fast_engine
 from ytf_torch.sweep.plain import PlainEngine
 
 CUDA = torch.device("cuda", 0)
@@ -63,6 +63,7 @@ def test_the_plain_engine_never_leaves_the_gpu(
 )
 def test_the_fast_engine_stays_on_the_models_device(layer: str, rank_at: str) -> None:
     engine = fast_engine(DeepID(SMALL).to(META), layer, rank_at)
+    assert isinstance(engine, SuffixEngine)
     pixels = torch.empty(BATCH_SIZE, 3, 55, 47, dtype=torch.uint8, device=META)
     output, prepared = engine.observe(pixels)
     assert (output.device, prepared.device) == (META, META)

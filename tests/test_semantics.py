@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,7 +164,7 @@ def test_7_pruning_zeroes_kernel_and_bias(checkpoint: Checkpoint) -> None:
     ],
 )
 def test_8_all_variants_of_a_file_give_one_model(
-    tmp_path: Path, full_model: bool, as_bytes: bool, variant: dict[str, object]
+    tmp_path: Path, full_model: bool, as_bytes: bool, variant: dict[str, Any]
 ) -> None:
     weights = random_weights(SMALL)
     path = write_keras_file(

@@ -56,8 +56,8 @@ def faces(tmp_path: Path, checkpoint: Checkpoint) -> dict[str, Path]:
 
 
 def prune(model: Path, faces: dict[str, Path], out: Path, *more: object) -> Result:
-    sets = ("--clean-valid", faces["valid"], "--clean-test", faces["test"])
-    sets += ("--poisoned-test", faces["bd_test"])
+    sets: list[str | Path] = ["--clean-valid", faces["valid"], "--clean-test", faces["test"]]
+    sets += ["--poisoned-test", faces["bd_test"]]
     return run(prune_app, "--model", model, *sets, "--out", out, "--device", "cpu", *more)
 
 

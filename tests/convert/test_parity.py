@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tests.conftest import ROOT
 from tests.made.keras_files import SMALL, WIDE, random_images, random_weights, write_keras_file
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.deepid import DeepIDSizes
+from ytf_torch.network.deepid import DeepID, DeepIDSizes
 
 GOLDEN = ROOT / "tests" / "golden"
 CASES = [("small", SMALL, 1.0), ("wide", WIDE, 1 / 255)]
@@ -50,20 +51,20 @@ def test_converted_weights_answer_as_keras_did(
     assert parity.error <= max(2 * parity.keras_error, parity.rounding)
 
 
-def flip_kernel(model: torch.nn.Module) -> None:
+def flip_kernel(model: DeepID) -> None:
     model.conv_2.weight.copy_(model.conv_2.weight.flip(2).clone())
 
 
-def chw_order(model: torch.nn.Module) -> None:
+def chw_order(model: DeepID) -> None:
     by_position = model.fc_1.weight.reshape(9, -1, 5, 4).permute(0, 2, 3, 1)
     model.fc_1.weight.copy_(by_position.reshape(9, -1).clone())
 
 
-def nudge(model: torch.nn.Module) -> None:
+def nudge(model: DeepID) -> None:
     model.output.bias[0] += 0.01
 
 
-def wrong_scale(model: torch.nn.Module) -> None:
+def wrong_scale(model: DeepID) -> None:
     model.pixel_scale = 1 / 255
 
 
@@ -89,17 +90,22 @@ def test_references_that_do_not_fit(checkpoint: Checkpoint, change: str) -> None
 
 
 def test_a_reference_file_is_read_without_unpickling(tmp_path: Path) -> None:
-    good = {"input": np.zeros((1, 3, 55, 47)), "logits": np.ones((1, 7)), "pixel_scale": 1.0}
+    good: dict[str, Any] = {
+        "input": np.zeros((1, 3, 55, 47)),
+        "logits": np.ones((1, 7)),
+        "pixel_scale": 1.0,
+    }
     path = tmp_path / "reference.npz"
     np.savez(path, **good)
     assert read_reference(path).logits.tolist() == [[1.0] * 7]
-    for bad in (
+    changes: list[dict[str, Any]] = [
         {"logits": np.array([{}], dtype=object)},
         {"logits": np.full((1, 7), np.nan)},
         {"pixel_scale": np.zeros(2)},
         {"input": np.full((1, 3, 55, 47), 300)},
         {"input": np.zeros((0, 3, 55, 47))},
-    ):
+    ]
+    for bad in changes:
         np.savez(path, **(good | bad))
         with pytest.raises(InputError, match=r"reference\.npz"):
             read_reference(path)
@@ -136,7 +142,7 @@ def test_every_layer_answers_as_live_keras_does(
 def test_live_keras_names_the_first_layer_that_diverges(tmp_path: Path, layer: str) -> None:
     model = seeded(tmp_path / "net.h5", SMALL, 1.0).model
     with torch.no_grad():
-        weight = model.get_submodule(layer).weight
+        weight = model.get_parameter(f"{layer}.weight")
         weight.copy_(weight.flip(1).clone())
     parity = compare_with_keras(model, tmp_path / "net.h5", random_images(SMALL, 8))
     assert parity.first_divergence == layer

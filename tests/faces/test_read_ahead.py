@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -19,7 +19,7 @@ class Source:
         self.threads: set[str] = set()
         self.closed = False
 
-    def items(self) -> Iterator[int]:
+    def items(self) -> Generator[int, None, None]:
         try:
             for number in range(self.stop):
                 self.threads.add(threading.current_thread().name)

@@ -99,8 +99,8 @@ def sound_files(folder: Path) -> list[tuple[str, bytes]]:
     from PIL import Image
 
     face = Image.fromarray(images[0].transpose(1, 2, 0))
-    for suffix, option in (("png", {}), ("jpg", {}), ("jpg", {"progressive": True})):
-        face.save(folder / f"a.{suffix}", **option)
+    for suffix, progressive in (("png", False), ("jpg", False), ("jpg", True)):
+        face.save(folder / f"a.{suffix}", progressive=progressive)
         keep("photo", folder / f"a.{suffix}")
     return found
 

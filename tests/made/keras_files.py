@@ -175,8 +175,8 @@ def write_keras_file(
         group = file.create_group("model_weights") if full_model else file
         layers = [layer["name"] for layer in config["config"]["layers"]]
         if split_names:
-            for part, start in enumerate(range(0, len(layers), 4)):
-                group.attrs[f"layer_names{part}"] = names(layers[start : start + 4])
+            for place, start in enumerate(range(0, len(layers), 4)):
+                group.attrs[f"layer_names{place}"] = names(layers[start : start + 4])
         else:
             group.attrs["layer_names"] = names(layers)
         for attributes in {group, file}:

@@ -48,7 +48,7 @@ def test_lab_sizes() -> None:
         ({"conv_1.weight": (0, 3, 4, 4)}, "none empty"),
     ],
 )
-def test_shapes_that_do_not_fit_are_named(change: dict[str, object], message: str) -> None:
+def test_shapes_that_do_not_fit_are_named(change: dict[str, tuple[int, ...]], message: str) -> None:
     shapes = {name: shape for name, shape in (LAB.parameter_shapes() | change).items() if shape}
     with pytest.raises(InputError, match=message):
         DeepIDSizes.of_shapes(shapes, (55, 47), "net.h5")

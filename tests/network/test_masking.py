@@ -16,7 +16,7 @@ PIXELS = torch.from_numpy(random_images(SMALL, 4))
 def test_masked_channels_are_zero_and_all_others_untouched(
     checkpoint: Checkpoint, layer: str, mode: type, memory_format: torch.memory_format
 ) -> None:
-    convolution = checkpoint.model.get_submodule(layer)
+    convolution = checkpoint.model.convolution(layer)
     inputs = torch.rand(2, convolution.in_channels, 9, 8).to(memory_format=memory_format)
     with mode():
         plain = convolution(inputs)

@@ -176,7 +176,7 @@ def test_the_command_line_repeats_the_run(tmp_path: Path) -> None:
         clean_valid=Path("v.h5"),
         poisoned_test=(Path("a.h5"), Path("b.h5")),
         drops=("1", "2.5"),
-        pixel_scale="1/255",
+        pixel_scale=1 / 255,
         out=Path("o"),
     )
     words = shlex.split(command_line(settings).replace("\\\n", ""))

@@ -28,7 +28,9 @@ POINTS = [
 ]
 
 
-def random_model(seed: int, classes: int = 5, channels: tuple[int, ...] = (3, 4, 6, 5)) -> DeepID:
+def random_model(
+    seed: int, classes: int = 5, channels: tuple[int, int, int, int] = (3, 4, 6, 5)
+) -> DeepID:
     torch.manual_seed(seed)
     sizes = DeepIDSizes((27, 25), channels, KERNELS, features=7, classes=classes)
     model = DeepID(sizes, pixel_scale=1 / 255).eval()
@@ -38,7 +40,7 @@ def random_model(seed: int, classes: int = 5, channels: tuple[int, ...] = (3, 4,
                 parameter.normal_(0, (2 / parameter[0].numel()) ** 0.5)
         for layer in (model.conv_3, model.conv_4):  # some channels fire rarely, some never
             layer.bias.uniform_(-0.5, 0.2)
-        model.output.bias -= model(pixels(50)).mean(0)
+        model.output.bias.sub_(model(pixels(50)).mean(0))
     return model
 
 
@@ -55,7 +57,7 @@ def assert_equal_predictions(
     plain, fast = PlainEngine(model, layer, rank_at), fast_engine(model, layer, rank_at)
     batches = [whole_batch(part) for part in images.split(BATCH_SIZE)]
     generator = torch.Generator().manual_seed(len(images))
-    order = torch.randperm(model.get_submodule(layer).out_channels, generator=generator).tolist()
+    order = torch.randperm(model.convolution(layer).out_channels, generator=generator).tolist()
     with torch.inference_mode():
         for batch in batches:
             assert torch.equal(fast.observe(batch)[0], plain.observe(batch)[0])
@@ -99,12 +101,16 @@ def test_any_number_of_classes(layer: str, classes: int) -> None:
 @given(
     seed=st.integers(0, 10**6),
     images=st.integers(1, 140),
-    channels=st.tuples(*[st.integers(1, 9)] * 4),
+    channels=st.tuples(*(st.integers(1, 9),) * 4),
     classes=st.integers(1, 12),
     point=st.sampled_from(POINTS),
 )
 def test_random_small_networks(
-    seed: int, images: int, channels: tuple[int, ...], classes: int, point: tuple[str, str]
+    seed: int,
+    images: int,
+    channels: tuple[int, int, int, int],
+    classes: int,
+    point: tuple[str, str],
 ) -> None:
     assert_equal_predictions(random_model(seed, classes, channels), pixels(images, seed), *point)
 
@@ -126,8 +132,8 @@ def test_huge_channels_that_cancel_and_hide_the_margin(layer: str, size: float) 
     model = random_model(4)
     with torch.no_grad():
         follower = model.fc_1 if layer == "conv_3" else model.fc_2
-        columns = follower.weight.view(7, model.get_submodule(layer).out_channels, -1)
-        convolution = model.get_submodule(layer)
+        columns = follower.weight.view(7, model.convolution(layer).out_channels, -1)
+        convolution = model.convolution(layer)
         convolution.weight[1], convolution.bias[1] = convolution.weight[0], convolution.bias[0]
         columns[:, 0] = size * columns[:, 0].sign()
         columns[:, 1] = -columns[:, 0]

@@ -99,7 +99,7 @@ def test_repaired_and_goodnet_figures_are_those_of_the_models_themselves(
     pruned = pruned_checkpoint(checkpoint, "conv_3", "pool_3", defence.channels_of("10"))
     goodnet = GoodNet(checkpoint.model, pruned.model)
     for tally, sources in (
-        (defence.clean_test, {2: sets.clean_test}),
+        (defence.clean_test, {2: sets.measured[0]}),
         (defence.poisoned_test, {3: sets.poisoned_tests[0], 4: sets.poisoned_tests[1]}),
     ):
         images = np.concatenate([random_images(SMALL, IMAGES, seed) for seed in sources])
@@ -123,7 +123,7 @@ def test_a_model_converted_with_the_wrong_pixel_scale_is_refused(
 def test_activations_that_overflow_are_refused(checkpoint: Checkpoint, sets: FaceSets) -> None:
     with torch.no_grad():
         for name in ("conv_1", "conv_2", "conv_3"):
-            checkpoint.model.get_submodule(name).weight.fill_(1e30)
+            checkpoint.model.convolution(name).weight.fill_(1e30)
     with pytest.raises(InputError, match="not finite"):
         sweep(checkpoint.model, sets.clean_valid)
 

@@ -13,6 +13,8 @@ class ConvRelu(nn.Conv2d):
     A forward hook on it therefore sees what Keras calls the layer's output.
     """
 
+    bias: Tensor
+
     def forward(self, input: Tensor) -> Tensor:
         """(batch, channels_in, H, W) → (batch, channels, H', W'), all values ≥ 0."""
         return F.relu(super().forward(input), inplace=True)
