@@ -15,7 +15,7 @@ from torch import Tensor
 
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
-from convert.keras_writer import write_keras_file
+from convert.keras_writer import write_keras_h5
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceBatch, FaceSet, open_faces
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
@@ -90,7 +90,7 @@ def make_lab_files(folder: Path, share: float = 1.0) -> LabFiles:
         source = "weights of the zoo's bd_weights.h5, ORL faces shifted, lit and noised at random"
     else:
         keras_model = folder / "random.h5"
-        write_keras_file(random_model(), keras_model)
+        write_keras_h5(keras_model, random_model())
         source = "random weights, every other channel of conv_3 dead, drawn faces"
     model = deepid_checkpoint(read_keras_file(keras_model), 1.0).model
     valid, test, poisoned = (folder / name for name in ("valid.h5", "test.h5", "bd_test.h5"))

@@ -1,19 +1,32 @@
-"""DeepID models as Keras files: the full-model HDF5 that tf.keras 2.14 writes."""
+"""DeepID networks as Keras files: .h5, .weights.h5 and .keras, with h5py and zipfile alone.
+
+Each function writes one file at the path it is given; the caller sees to it that the file is
+whole or absent (ytf_torch/disk/writing.py). Equal networks give equal bytes. The pixel scale is
+in none of them: no Keras file has a place for it.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from zipfile import ZipFile, ZipInfo
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
+from convert.keras_variables import STORE, variable_paths
 from convert.layout import convolution_to_keras, dense_to_keras, flattened_dense_to_keras
-from ytf_torch.disk.writing import whole_file
 from ytf_torch.network.checkpoint import tool_version
 from ytf_torch.network.deepid import CONVOLUTIONS, DENSE, POOLS, DeepID
 
+# The versions of Keras whose layout is written: any from tf.keras 2.4 on loads the .h5, any from
+# 2.15 on the other two.
 LAYOUT_OF = "2.14.0"
+ARCHIVE_LAYOUT_OF = "2.15.0"
 
 
 def _initializer(name: str, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -33,36 +46,77 @@ WEIGHTED = {
 }
 
 
-def write_keras_file(model: DeepID, path: Path) -> None:
-    """Write a model as Keras's model.save("….h5") lays it out; real Keras loads it.
+def write_keras_h5(path: Path, network: DeepID) -> None:
+    """Write a network as Keras's model.save("….h5") lays it out: configuration and weights.
 
-    `keras_version` names the version whose layout it follows, `writer` who wrote it. Reading it
-    with ytf-convert gives the same weights, bit for bit. The pixel scale is not in it: no Keras
-    file has a place for it.
+    Loaded by load_model and load_weights of tf.keras 2.4 to 2.21 and Keras 3. `keras_version`
+    names the version whose layout it follows, `writer` who wrote it. read_keras_model gives the
+    same weights, bit for bit. Text is stored as bytes, for tf.keras up to 2.4 decodes it.
     """
-    config = _model_config(model)
-    layers = [layer["config"]["name"] for layer in config["config"]["layers"]]
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+    config = _functional_config(network)
+    names = [layer["name"] for layer in config["layers"]]
+    arrays = keras_arrays(network)
+    with h5py.File(path, "w") as file:
         group = file.create_group("model_weights")
         for node in (file, group):
-            node.attrs["keras_version"] = LAYOUT_OF
-            node.attrs["backend"] = "tensorflow"
-        file.attrs["writer"] = f"ytf-torch {tool_version()}"
-        file.attrs["model_config"] = json.dumps(config)
-        group.attrs["layer_names"] = layers
-        for name in layers:
+            node.attrs["keras_version"] = np.bytes_(LAYOUT_OF)
+            node.attrs["backend"] = np.bytes_("tensorflow")
+        file.attrs["writer"] = _writer()
+        model = {"class_name": "Functional", "config": config}
+        file.attrs["model_config"] = np.bytes_(json.dumps(model))
+        group.attrs["layer_names"] = np.array(names, "S")
+        for name in names:
             holder = group.create_group(name)
-            arrays = _arrays(model, name) if name in (*CONVOLUTIONS, *DENSE) else {}
-            holder.attrs["weight_names"] = [f"{name}/{part}:0" for part in arrays]
-            for part, array in arrays.items():
+            weights = arrays.get(name, {})
+            holder.attrs["weight_names"] = np.array([f"{name}/{part}:0" for part in weights], "S")
+            for part, array in weights.items():
                 holder[f"{name}/{part}:0"] = array
         group.create_group("top_level_model_weights").attrs["weight_names"] = []
 
 
-def _arrays(model: DeepID, name: str) -> dict[str, Any]:
-    layer = model.get_submodule(name)
+def write_keras_weights(path: Path, network: DeepID) -> None:
+    """Write the weights alone as Keras 3's model.save_weights("….weights.h5") lays them out.
+
+    load_weights of tf.keras 2.15 and newer and of Keras 3 loads them into a network built alike.
+    """
+    with path.open("wb") as file:
+        file.write(_variables(network))
+
+
+def write_keras_archive(path: Path, network: DeepID) -> None:
+    """Write a network as Keras's model.save("….keras") lays it out: a zip of three members.
+
+    Loaded by load_model of tf.keras 2.15 and newer and of Keras 3, which call the class of a
+    functional model by different names; `Model` of the module `keras` is the one that all know.
+    """
+    config = _functional_config(network)
+    for layer in config["layers"]:
+        layer |= {"module": "keras.layers", "registered_name": None}
+    model = {"module": "keras", "class_name": "Model", "config": config, "registered_name": None}
+    metadata = {"keras_version": ARCHIVE_LAYOUT_OF, "writer": _writer()}
+    members = {
+        "metadata.json": json.dumps(metadata).encode(),
+        "config.json": json.dumps(model).encode(),
+        "model.weights.h5": _variables(network),
+    }
+    with ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(ZipInfo(name), content)  # a date of its own: 1980, at every run
+
+
+def keras_arrays(network: DeepID) -> dict[str, dict[str, NDArray[np.generic]]]:
+    """A network's weights by layer, `kernel` and `bias`, in Keras's layout and bit for bit."""
+    return {name: _arrays(network, name) for name in (*CONVOLUTIONS, *DENSE)}
+
+
+def _writer() -> str:
+    return f"ytf-torch {tool_version()}"
+
+
+def _arrays(network: DeepID, name: str) -> dict[str, NDArray[np.generic]]:
+    layer = network.get_submodule(name)
     weight, bias = (layer.get_parameter(part).detach().cpu().numpy() for part in ("weight", "bias"))
-    maps = model.sizes.map_sizes
+    maps = network.sizes.map_sizes
     if name in CONVOLUTIONS:
         kernel = convolution_to_keras(weight)
     elif name == "output":
@@ -72,9 +126,26 @@ def _arrays(model: DeepID, name: str) -> dict[str, Any]:
     return {"kernel": kernel, "bias": bias}
 
 
-def _model_config(model: DeepID) -> dict[str, Any]:
-    sizes, plain = model.sizes, {"data_format": "channels_last"}
-    dtype = str(model.dtype).removeprefix("torch.")
+def _variables(network: DeepID) -> bytes:
+    """The content of a .weights.h5; each group tells its layer's name, as Keras does from 3.6."""
+    layers = _functional_config(network)["layers"]
+    paths = variable_paths([(layer["name"], layer["class_name"]) for layer in layers])
+    arrays: Mapping[str, Mapping[str, NDArray[np.generic]]] = keras_arrays(network)
+    content: BinaryIO = BytesIO()
+    with h5py.File(content, "w") as file:
+        file.create_group("vars").attrs["name"] = "model_1"
+        for name, path in paths.items():
+            group = file.create_group(f"{STORE}/{path}/vars")
+            group.attrs["name"] = name
+            for number, array in enumerate(arrays.get(name, {}).values()):
+                group[str(number)] = array
+    content.seek(0)
+    return content.read()
+
+
+def _functional_config(network: DeepID) -> dict[str, Any]:
+    sizes, plain = network.sizes, {"data_format": "channels_last"}
+    dtype = str(network.dtype).removeprefix("torch.")
 
     def layer(kind: str, name: str, inputs: list[str], **settings: Any) -> dict[str, Any]:  # noqa: ANN401
         return {
@@ -116,5 +187,4 @@ def _model_config(model: DeepID) -> dict[str, Any]:
         dense("output", "activation_1", sizes.classes, "softmax"),
     ]
     ends = {"input_layers": [["input", 0, 0]], "output_layers": [["output", 0, 0]]}
-    config = {"name": "model_1", "trainable": True, "layers": layers, **ends}
-    return {"class_name": "Functional", "config": config}
+    return {"name": "model_1", "trainable": True, "layers": layers, **ends}

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import copy
-import math
-import zlib
 from dataclasses import dataclass
-from io import SEEK_END, BytesIO
-from lzma import LZMAError
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
-from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ytf_torch.disk.reading import checked_file
+from ytf_torch.disk.archive import open_archive
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.deepid import DeepID
 
-# 1,500 faces in float64, more than a reference needs.
-MAX_ARRAY_BYTES = 96 * 2**20
-# The end of a zip with its comment, and room for a hundred members.
-MAX_ZIP_TAIL = 2**16 + 22 + 20
-MAX_ZIP_DIRECTORY = 2**13
-ZIP_DAMAGE = (BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, LZMAError)
+MEMBERS = ("input", "logits", "pixel_scale")
 RELATIVE_TOLERANCE = 2e-6
 ERROR_RATIO = 2.0
 
@@ -115,51 +104,19 @@ def compare_logits(model: DeepID, reference: Reference) -> Parity:
     )
 
 
-def _read_member(archive: ZipFile, name: str) -> NDArray[np.generic]:
-    """One array of an .npz, read only if its header tells the size that it has."""
-    member = archive.getinfo(f"{name}.npy")
-    if member.file_size > MAX_ARRAY_BYTES:
-        raise ValueError(f"{name} of {member.file_size:,} bytes, allowed {MAX_ARRAY_BYTES:,}")
-    content = BytesIO(archive.read(member))
-    read_header = read_array_header_1_0 if read_magic(content)[0] == 1 else read_array_header_2_0
-    shape, _, dtype = read_header(content)
-    declared = math.prod(shape) * dtype.itemsize
-    if dtype.hasobject or declared != member.file_size - content.tell():
-        raise ValueError(f"{name} declares {dtype} {shape}")
-    content.seek(0)
-    array: NDArray[np.generic] = np.load(content, allow_pickle=False)
-    return array
-
-
-def _check_directory(path: Path) -> None:
-    """Raises ValueError where a zip lists so many members that listing them takes long."""
-    with path.open("rb") as file:
-        size = file.seek(0, SEEK_END)
-        file.seek(max(size - MAX_ZIP_TAIL, 0))
-        before, found, record = file.read().rpartition(b"PK\x05\x06")
-    listing = int.from_bytes(record[8:12], "little")
-    if not found or listing > MAX_ZIP_DIRECTORY or before[-20:].startswith(b"PK\x06\x07"):
-        raise ValueError("no zip, or one of too many members")
-
-
 def read_reference(path: Path) -> Reference:
     """Read an .npz with `input`, `logits` and `pixel_scale`; nothing in it is ever unpickled.
 
     Raises InputError where one is missing, empty or not of numbers.
     """
-    checked_file(path)
-    found: dict[str, NDArray[np.generic]] = {}
-    try:
-        _check_directory(path)
-        with ZipFile(path) as archive:
-            for name in ("input", "logits", "pixel_scale"):
-                found[name] = _read_member(archive, name)
-    except KeyError as error:
-        raise mismatch(path, "`input`, `logits` and `pixel_scale`", str(error)) from error
-    except (OSError, ValueError, TypeError, SyntaxError, RecursionError, *ZIP_DAMAGE) as error:
-        raise mismatch(path, "an .npz of numbers", f"something else ({error})") from error
+    with open_archive(path, "an .npz of `input`, `logits` and `pixel_scale`") as archive:
+        held = [name.removesuffix(".npy") for name in archive.names()]
+        if not set(MEMBERS) <= set(held):
+            listed = ", ".join(held[:10]) or "nothing"
+            raise mismatch(path, "`input`, `logits` and `pixel_scale`", listed)
+        found = {name: archive.array(name) for name in MEMBERS}
     for name, array in found.items():
-        if array.dtype.kind not in "iuf" or array.size == 0 or not np.isfinite(array).all():
+        if array.size == 0 or not np.isfinite(array).all():
             raise mismatch(f"{path}, {name}", "finite numbers", f"{array.dtype} {array.shape}")
     if found["pixel_scale"].size != 1:
         raise mismatch(f"{path}, pixel_scale", "one number", f"{found['pixel_scale'].shape}")

@@ -1,29 +1,21 @@
-"""Defend a backdoored face-recognition network: prune it, detect triggered inputs, report."""
+"""Defend a backdoored face-recognition network: prune it, detect triggered inputs, report.
 
-from ytf_torch.defences.detectors.goodnet import GoodNet
-from ytf_torch.defences.outcome import Defence
-from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
-from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
-from ytf_torch.network.checkpoint import Checkpoint, Provenance, load_checkpoint, save_checkpoint
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
-from ytf_torch.network.masking import ChannelMask, bake_mask
+What it offers stands in api.py. That is loaded when one of its names is first asked for: PyTorch
+takes seconds, in which a command could not even be interrupted in good order.
+"""
 
-__all__ = [
-    "ChannelMask",
-    "Checkpoint",
-    "DeepID",
-    "DeepIDSizes",
-    "Defence",
-    "FaceSet",
-    "FaceSets",
-    "GoodNet",
-    "InputError",
-    "Provenance",
-    "bake_mask",
-    "load_checkpoint",
-    "open_faces",
-    "pruned_checkpoint",
-    "run_defence",
-    "save_checkpoint",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ytf_torch.api import *  # noqa: F403
+
+
+def __getattr__(name: str) -> object:
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        found: object = getattr(import_module("ytf_torch.api"), name)
+    except AttributeError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return found

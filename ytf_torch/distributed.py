@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import torch
 import torch.distributed as dist
 
-from ytf_torch.errors import InputError
+from ytf_torch.errors import InputError, ProcessLostError
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 TIMEOUT = timedelta(minutes=30)
 
 Value = TypeVar("Value")
-
-
-class ProcessLostError(Exception):
-    """Another process of this run ended before the run did. Its text is one printable line."""
 
 
 def _lost(problem: str) -> ProcessLostError:

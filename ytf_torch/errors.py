@@ -27,6 +27,10 @@ class InputError(Exception):
         return printable(line)
 
 
+class ProcessLostError(Exception):
+    """Another process of this run ended before the run did. Its text is one printable line."""
+
+
 class OutputError(InputError):
     """Something that cannot be written: a full disk, a folder without permission."""
 

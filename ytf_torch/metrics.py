@@ -32,6 +32,31 @@ def wilson_interval(count: int, images: int, confidence: float = 0.95) -> tuple[
     return low, high
 
 
+@dataclass(frozen=True)
+class Share:
+    """A rate with its 95 % Wilson interval, all in percent; count of images stand behind it."""
+
+    rate: float
+    low: float
+    high: float
+    count: int
+    images: int
+
+    @classmethod
+    def of(cls, count: int, images: int) -> Share:
+        """`count` of `images`.
+
+        >>> Share.of(1, 40)
+        2.50 % (0.44–12.88), 1 of 40
+        """
+        return cls(percentage(count, images), *wilson_interval(count, images), count, images)
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.rate:.2f} % ({self.low:.2f}–{self.high:.2f}), {self.count:,} of {self.images:,}"
+        )
+
+
 def count_answers(predictions: Tensor, labels: Tensor) -> Tensor:
     """What a sweep needs to know of some images, as counts.
 

@@ -12,7 +12,7 @@ import torch
 
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
-from convert.keras_writer import write_keras_file
+from convert.keras_writer import write_keras_h5
 from tests.conftest import ROOT
 from ytf_torch.commands.demo import run_demo
 from ytf_torch.demo.badnet import PIXEL_SCALE, train_badnet
@@ -78,13 +78,13 @@ def test_the_real_faces_are_forty_people_on_ten_photos_each() -> None:
 
 
 def test_the_key_changes_with_what_a_study_depends_on() -> None:
-    writers = (write_keras_file, save_nothing)
+    writers = (write_keras_h5, save_nothing)
     parts = itertools.product((0, 1), writers, (1, 2))
     keys = {study_key(DRAWN, seed, writer, epochs) for seed, writer, epochs in parts}
     assert len(keys) == 8
 
 
-def save_nothing(model: DeepID, path: Path) -> None:
+def save_nothing(path: Path, model: DeepID) -> None:
     path.touch()
 
 

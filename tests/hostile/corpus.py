@@ -24,6 +24,15 @@ def packed_zeros(sixteen_mebibytes: int) -> bytes:
     return first + block * (sixteen_mebibytes - 1) + last
 
 
+def written(name: str, content: bytes | str) -> Builder:
+    def build(folder: Path) -> Path:
+        path = folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return build
+
+
 @dataclass(frozen=True)
 class Attack:
     """A hostile file. says: what the line on it has to match; None for any line.

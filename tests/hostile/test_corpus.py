@@ -14,7 +14,7 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from tests.hostile import faces, models, others
+from tests.hostile import faces, models, others, photos, references
 from tests.hostile.corpus import CANARY, Attack
 from tests.made.keras_files import (
     SMALL,
@@ -27,14 +27,15 @@ from ytf_torch.commands.convert import app as convert
 from ytf_torch.commands.detect import app as detect
 from ytf_torch.commands.prune import app as prune
 
-SECONDS = 10
+# Of processor time; of a clock's, many more, for the machine may have other work.
+SECONDS, CLOCK_SECONDS = 10, 60
 MAX_MEMORY = 10**9
 CORPORA = {
     "model": models.ATTACKS,
     "faces": faces.ATTACKS,
-    "photo": others.PHOTOS,
+    "photo": photos.ATTACKS,
     "converted": others.CONVERTED,
-    "reference": others.REFERENCES,
+    "reference": references.ATTACKS,
     "settings": others.SETTINGS,
 }
 
@@ -71,7 +72,7 @@ def limited() -> Iterator[None]:
     """Ends a test that takes longer than a hostile file may make anything take."""
 
     def too_long(*_: object) -> None:
-        raise TimeoutError(f"over {SECONDS} s")
+        raise TimeoutError(f"over {CLOCK_SECONDS} s")
 
     before = signal.signal(signal.SIGALRM, too_long)
     yield
@@ -83,7 +84,7 @@ def check(kind: str, path: Path, says: str | None, good: Path, folder: Path) -> 
     """Give a file to its command: one line, as it should say, status 2, nothing left behind."""
     before = set(folder.iterdir())
     app, arguments = command(kind, path, good, folder / "out")
-    signal.alarm(SECONDS)
+    signal.alarm(CLOCK_SECONDS)
     result = CliRunner().invoke(app, arguments)
     signal.alarm(0)
     if result.exception and not isinstance(result.exception, SystemExit):
@@ -127,19 +128,21 @@ def test_what_is_no_file_is_refused_at_once(
 
 
 MEASURED = """
-import json, resource, sys
+import json, os, resource, sys
 from pathlib import Path
 from tests.hostile.test_corpus import check
-failures = {}
+failures, seconds = {}, {}
 for name, (kind, path, says) in json.load(sys.stdin).items():
+    before = sum(os.times()[:4])
     try:
         check(kind, Path(path), says, Path(sys.argv[1]), Path(path).parent)
     except Exception as error:
         failures[name] = repr(error)
+    seconds[name] = sum(os.times()[:4]) - before
 status = Path("/proc/self/status").read_text()
 own = int(status.split("VmHWM:")[1].split()[0]) * 1024
 readers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-print(json.dumps([own, readers, failures]))
+print(json.dumps([own, readers, seconds, failures]))
 """
 
 
@@ -160,10 +163,10 @@ def test_attacks_on_memory_and_time_get_neither(good: Path, tmp_path: Path) -> N
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    own, readers, failures = json.loads(done.stdout)
+    own, readers, seconds, failures = json.loads(done.stdout)
     assert failures == {}
-
-    assert max(own, readers) < MAX_MEMORY
+    assert own + readers < MAX_MEMORY
+    assert {name: took for name, took in seconds.items() if took > SECONDS} == {}
 
 
 def test_every_published_vulnerability_is_in_the_corpus() -> None:

@@ -13,7 +13,6 @@ from ytf_torch.faces.face_set import FaceSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.report.exhibits import (
-    evenly_spread,
     gather_exhibits,
     most_separating,
     spread_over_labels,
@@ -33,13 +32,6 @@ def test_examples_are_the_first_of_people_spread_over_the_labels(
     labels: list[int], count: int, avoid: tuple[int, ...], chosen: tuple[int, ...]
 ) -> None:
     assert spread_over_labels(np.array(labels), count, avoid) == chosen
-
-
-@pytest.mark.parametrize(
-    ("available", "count", "places"), [(100, 4, (0, 25, 50, 75)), (3, 6, (0, 1, 2)), (1, 1, (0,))]
-)
-def test_evenly_spread(available: int, count: int, places: tuple[int, ...]) -> None:
-    assert evenly_spread(available, count) == places
 
 
 def test_the_most_separating_channels_come_first_and_ties_by_index() -> None:

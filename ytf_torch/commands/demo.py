@@ -12,11 +12,12 @@ from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from convert.keras_writer import write_keras_file
+from convert.keras_writer import write_keras_h5
 from ytf_torch.commands.convert import convert
 from ytf_torch.commands.detect import detect_command
 from ytf_torch.commands.prune import run_prune
-from ytf_torch.commands.terminal import one_line_errors, say
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import Command, one_line_errors, say
 from ytf_torch.demo import badnet
 from ytf_torch.demo.study import DRAWN, EPOCHS, Source, best_source, make_study, study_key
 from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder
@@ -31,7 +32,7 @@ MAX_SEED = 2**63 - 1
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=Command)
 def demo(
     out_folder: Annotated[
         Path, typer.Option("--out", help="Run folder to write; must not exist.")
@@ -113,7 +114,7 @@ def _say_command(*words: str | Path) -> None:
 
 def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:
     rounds = EPOCHS[source.name] if epochs is None else epochs
-    folder = cache / study_key(source, seed, write_keras_file, rounds)
+    folder = cache / study_key(source, seed, write_keras_h5, rounds)
     if folder.is_dir():
         say(f"BadNet: trained before, in {folder}")
         return folder
@@ -127,12 +128,10 @@ def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=rounds)
-        make_study(
-            source, seed, folder, write_keras_file, rounds, lambda *_: progress.advance(task)
-        )
+        make_study(source, seed, folder, write_keras_h5, rounds, lambda *_: progress.advance(task))
     say(f"BadNet: trained, in {folder}")
     return folder
 
 
 if __name__ == "__main__":
-    app()
+    start("demo")

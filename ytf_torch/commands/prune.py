@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ytf_torch.commands.terminal import one_line_errors, out, progress_bars, say
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
 from ytf_torch.distributed import (
     is_first,
 )
@@ -21,7 +22,7 @@ from ytf_torch.run.settings import PruneSettings, read_settings
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=Command)
 def prune(
     model: Annotated[
         Path | None,
@@ -183,4 +184,4 @@ def print_result(run: Run, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    start("prune")

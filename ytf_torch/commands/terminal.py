@@ -1,17 +1,13 @@
-"""What the commands share: how errors, progress and figures appear in a terminal."""
+"""What the commands share: how figures, answers and progress appear in a terminal."""
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,13 +18,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+from typer.core import TyperCommand
 
-from ytf_torch.distributed import ProcessLostError, is_first, is_first_to_report
-from ytf_torch.errors import InputError, printable
+from ytf_torch.commands.endings import USER_ERROR as USER_ERROR
+from ytf_torch.commands.endings import one_line_errors as one_line_errors
+from ytf_torch.distributed import is_first
+from ytf_torch.errors import printable, unwritable
 from ytf_torch.progress import Track
-
-PROCESS_LOST = 1
-USER_ERROR = 2
 
 out = Console(highlight=False)
 
@@ -38,41 +34,47 @@ def say(line: str) -> None:
     out.print(Text(printable(line)), soft_wrap=True)
 
 
-class _TerminatedError(BaseException):
-    """SIGTERM has come; a BaseException, as KeyboardInterrupt is."""
+def note(line: str) -> None:
+    """Print one line as it is on standard error, beside what a command answers."""
+    print(printable(line), file=sys.stderr)
 
 
-def _raise_terminated(signum: int, frame: FrameType | None) -> NoReturn:
-    raise _TerminatedError
+class Command(TyperCommand):
+    """What each command is made of: `@app.command(cls=Command)`.
 
-
-@contextmanager
-def one_line_errors(when_stopped: str = "") -> Iterator[None]:
-    """Turns an InputError into one line on standard error and exit status 2, the loss of a process
-    into status 1, SIGINT into 130 and SIGTERM into 143. Of several processes one prints.
-
-    when_stopped: what a user can do after a signal.
+    All that ends it, also a mistake on the command line, becomes one line and an exit status.
     """
-    advice = f". {when_stopped}" if when_stopped else ""
-    in_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _raise_terminated) if in_main else None
-    try:
-        yield
-    except (InputError, ProcessLostError) as error:
-        _report(str(error))
-        raise typer.Exit(USER_ERROR if isinstance(error, InputError) else PROCESS_LOST) from error
-    except (KeyboardInterrupt, _TerminatedError) as error:
-        number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
-        _report(f"stopped by {number.name}{advice}")
-        raise typer.Exit(128 + number) from error
-    finally:
-        if in_main:
-            signal.signal(signal.SIGTERM, before)
+
+    def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **settings)
+        for parameter in self.params:
+            # Whether files can be read is for what reads them to say.
+            kind: Any = getattr(parameter, "type", None)
+            if hasattr(kind, "readable"):
+                kind.readable = False
+
+    def main(self, *args: Any, **settings: Any) -> NoReturn:  # noqa: ANN401
+        """See Typer."""
+        with one_line_errors():
+            status = super().main(*args, **settings | {"standalone_mode": False})
+        raise SystemExit(status)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        """See Typer, which would take some errors for its own."""
+        with one_line_errors():
+            return super().invoke(ctx)
 
 
-def _report(line: str) -> None:
-    if is_first_to_report():
-        print(f"error: {line}", file=sys.stderr, flush=True)
+def answer(line: str) -> None:
+    """Print a line that a command is run for: it ends where nobody can read them.
+
+    Raises OutputError, and BrokenPipeError where the reader is gone.
+    """
+    print(line)
+    failure: OSError | None = getattr(sys.stdout, "failure", None)
+    if failure is not None:
+        broken = isinstance(failure, BrokenPipeError)
+        raise failure if broken else unwritable("standard output", failure)
 
 
 @contextmanager

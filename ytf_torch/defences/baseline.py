@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-
-import torch
-
-from ytf_torch.distributed import gathered, together
+from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.faces.shares import share_of
-from ytf_torch.metrics import Tally, percentage
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.metrics import Tally
+from ytf_torch.network.module import Network
+from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES, rescaled
 
-COMMON_PIXEL_SCALES = {"1": 1.0, "1/255": 1 / 255}
 DOUBTFUL_ACCURACY = 50.0
 TELLING_GAIN = 30.0
 
 
-def check_pixel_scale_by_accuracy(model: DeepID, clean_valid: FaceSet, baseline: Tally) -> None:
+def check_pixel_scale_by_accuracy(model: Network, clean_valid: FaceSet, baseline: Tally) -> None:
     """Raises InputError where another common pixel scale recognises the clean validation faces far
     better: then the model was converted with a wrong one. baseline: the set's tally, unpruned.
     """
@@ -26,9 +21,7 @@ def check_pixel_scale_by_accuracy(model: DeepID, clean_valid: FaceSet, baseline:
     if accuracy >= DOUBTFUL_ACCURACY:
         return
     for name, scale in COMMON_PIXEL_SCALES.items():
-        rescaled = copy.copy(model)
-        rescaled.pixel_scale = scale
-        other = clean_accuracy(rescaled, clean_valid)
+        other = clean_accuracy(rescaled(model, scale), clean_valid)
         if other >= accuracy + TELLING_GAIN:
             raise InputError(
                 clean_valid.path,
@@ -38,11 +31,8 @@ def check_pixel_scale_by_accuracy(model: DeepID, clean_valid: FaceSet, baseline:
             )
 
 
-def clean_accuracy(model: DeepID, faces: FaceSet) -> float:
+def clean_accuracy(model: Network, faces: FaceSet) -> float:
     """Share of faces that get their label, in percent."""
-    correct = 0
-    with torch.inference_mode(), together():
-        for batch in share_of(faces).batches():
-            placed = batch.to(model.device)
-            correct += int((model(placed.pixels).argmax(1) == placed.labels).sum())
-    return percentage(sum(gathered(correct)), len(faces))
+    share = evaluate(model, faces).model.clean_accuracy
+    assert share is not None
+    return share.rate

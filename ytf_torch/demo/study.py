@@ -26,7 +26,7 @@ from ytf_torch.network.deepid import DeepID
 EPOCHS = {"orl": 28, "drawn": 10}
 SHOWN_PHOTOS = 4
 
-WriteModel = Callable[[DeepID, Path], None]
+WriteModel = Callable[[Path, DeepID], None]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def make_study(
             write_faces(temporary / "cl" / f"{name}.h5", clean, people)
             target = torch.full_like(people, TARGET_LABEL)
             write_faces(temporary / "bd" / f"bd_{name}.h5", triggered, target)
-        write_model(model, temporary / "models" / "bd_net.h5")
+        write_model(temporary / "models" / "bd_net.h5", model)
         _write_photos(test, temporary / "photos")
 
 

@@ -111,17 +111,18 @@ def wrong_kind(path: Path, expected: str, remedy: str = "") -> InputError:
 
 def is_hdf5(path: Path) -> bool:
     """Whether the file starts with HDF5's signature."""
-    return _starts_with(path, HDF5_START)
+    return starts_with(path, HDF5_START)
 
 
-def _starts_with(path: Path, start: bytes) -> bool:
+def starts_with(path: Path, start: bytes) -> bool:
+    """Whether a file's first bytes are these."""
     with path.open("rb") as file:
         return file.read(len(start)) == start
 
 
 def check_no_archive(path: Path) -> None:
     """Raises InputError for a zip, as Keras 3's .keras is one."""
-    if _starts_with(checked_file(path), ZIP_START):
+    if starts_with(checked_file(path), ZIP_START):
         found = "a zip archive, such as Keras 3's .keras"
         remedy = "Save it again in Keras with model.save('….h5')"
         raise mismatch(path, "an HDF5 file", found, remedy)

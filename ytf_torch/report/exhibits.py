@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.faces.same_photos import evenly_spread, same_photos
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.layers import ConvRelu
 from ytf_torch.network.masking import ChannelMask
@@ -22,7 +23,6 @@ from ytf_torch.sweep.plain import PlainEngine
 
 EXAMPLES = 6
 CHANNELS_SHOWN = 5
-SAME_PHOTO = 0.5
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,6 @@ def spread_over_labels(
     return tuple(int(first[place]) for place in evenly_spread(len(first), count))
 
 
-def evenly_spread(available: int, count: int) -> tuple[int, ...]:
-    """Up to `count` different places of 0…available-1, the first one included."""
-    count = min(count, available)
-    return tuple(place * available // count for place in range(count))
-
-
 def most_separating(
     clean: Sequence[float], triggered: Sequence[float], count: int
 ) -> tuple[int, ...]:
@@ -156,11 +150,9 @@ class _Asker:
 
 def _triggered_sheet(faces: FaceSet, clean: Sheet, ask: _Asker) -> Sheet:
     """The clean sheet's photos with the trigger, where the set holds them at the same places."""
-    if len(faces) == len(clean.faces):
+    if same_photos(clean.faces, faces):
         examples = ask(faces, [face.index for face in clean.examples])
-        pairs = zip(clean.examples, examples, strict=True)
-        if all(np.mean(face.pixels == other.pixels) >= SAME_PHOTO for face, other in pairs):
-            return Sheet(faces, examples, same_photos=True)
+        return Sheet(faces, examples, same_photos=True)
     return Sheet(faces, ask(faces, evenly_spread(len(faces), len(clean.examples))))
 
 

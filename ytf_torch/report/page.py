@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.errors import printable
-from ytf_torch.metrics import Tally, percentage, wilson_interval
+from ytf_torch.metrics import Share, Tally
 from ytf_torch.network.checkpoint import tool_version
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.report import published
@@ -26,20 +26,6 @@ from ytf_torch.report.record import Run, correct, goodnet_correct, pruned_file, 
 from ytf_torch.report.verdict import FAILED, GONE, judge
 
 NO_BREAK_SPACE = "\xa0"
-
-
-@dataclass(frozen=True)
-class Share:
-    """A rate with its 95 % Wilson interval, all in percent."""
-
-    rate: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, count: int, images: int) -> Share:
-        """`count` of `images`."""
-        return cls(percentage(count, images), *wilson_interval(count, images))
 
 
 @dataclass(frozen=True)

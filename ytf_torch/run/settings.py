@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
+from os.path import exists
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +42,16 @@ class PruneSettings(BaseModel):
     engine: Literal["fast", "plain"] = "fast"
     precision: Literal["float32", "float64"] | None = None
     pixel_scale: float | None = None
+
+    @field_validator("model", "clean_valid", "clean_test", "out")
+    @classmethod
+    def _path(cls, path: Path | None) -> Path | None:
+        return None if path is None else from_home(path)
+
+    @field_validator("poisoned_test")
+    @classmethod
+    def _paths(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(map(from_home, paths))
 
     @field_validator("pixel_scale", mode="before")
     @classmethod
@@ -86,31 +98,63 @@ class PruneSettings(BaseModel):
         return self
 
 
+def from_home(path: Path) -> Path:
+    """`path` with a leading ~ replaced by the home folder, as a shell does it."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # ~name, and no such user
+        raise InputError(path, f"no home folder is known for {path.parts[0]}") from error
+
+
 def read_settings(config: Path | None, flags: Mapping[str, object]) -> PruneSettings:
     """A configuration file, with flags that were given (not None) on top.
 
-    Paths in it are relative to the working folder, as on the command line.
-    Raises InputError naming the key and what it may be.
+    Paths in it are relative to the working folder, as on the command line; a leading ~ is the home
+    folder. Raises InputError naming the key and what it may be.
     """
+    given = {key: value for key, value in flags.items() if value not in (None, [], ())}
     values: dict[str, object] = {} if config is None else _read_toml(config)
-    values |= {key: value for key, value in flags.items() if value not in (None, [], ())}
     place = "command line" if config is None else str(config)
     try:
-        return PruneSettings.model_validate(values)
+        settings = PruneSettings.model_validate(values | given)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else "settings"
-        if first["type"] == "missing":
-            flag = f"--{key.replace('_', '-')}"
-            raise InputError(
-                place, f"{flag} is missing: give the flag, or {key} in --config"
-            ) from error
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(PruneSettings.model_fields)
-            raise InputError(place, f"unknown key {key}; expected one of {known}") from error
-        raise InputError(
-            f"{place}, {key}", f"{first['msg']}; found {str(first['input'])[:80]}"
-        ) from error
+        raise _setting_error(place, error) from error
+    if config is not None:
+        _check_working_folder(config, settings, set(values) - set(given))
+    return settings
+
+
+def _setting_error(place: str, error: ValidationError) -> InputError:
+    """What to say of the first error; of an unknown key first, for it may be a missing one."""
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    key = str(first["loc"][0]) if first["loc"] else "settings"
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(key, PruneSettings.model_fields, 1)
+        known = ", ".join(PruneSettings.model_fields)
+        hint = f"Did you mean {near[0]}?" if near else f"Expected one of {known}"
+        return InputError(place, f"unknown key {key}", hint)
+    if first["type"] == "missing":
+        flag = f"--{key.replace('_', '-')}"
+        return InputError(place, f"{flag} is missing: give the flag, or {key} in --config")
+    return InputError(f"{place}, {key}", f"{first['msg']}; found {str(first['input'])[:80]}")
+
+
+def _check_working_folder(config: Path, settings: PruneSettings, keys: set[str]) -> None:
+    """Raises InputError where a file is beside the configuration, not in the working folder.
+
+    keys: those settings that the configuration decides.
+    """
+    for key in ("model", "clean_valid", "clean_test", "poisoned_test"):
+        value = getattr(settings, key) if key in keys else None
+        for path in value if isinstance(value, tuple) else (value,):
+            # Path.exists raises where a folder may not be entered.
+            if path is not None and not exists(path) and exists(config.parent / path):  # noqa: PTH110
+                raise InputError(
+                    f"{config}, {key}",
+                    f"{path} is not in {Path.cwd()}, where the command was run and where paths in "
+                    "a configuration start",
+                    f"It is in {config.parent.absolute()}: run the command there",
+                )
 
 
 def _read_toml(path: Path) -> dict[str, object]:

@@ -1,0 +1,131 @@
+"""ytf-evaluate as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from tests.made.keras_files import SMALL, WIDE, random_images, random_weights, write_keras_file
+from tests.made.small_run import small_sets
+from ytf_torch.commands.evaluate import app
+from ytf_torch.defences.repairs.pruning import pruned_checkpoint
+from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
+
+KEYS = ["clean_accuracy", "attack_success_rate", "attack_success_rate_without_target"]
+
+
+def evaluate(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def repaired_file(tmp_path: Path, checkpoint: Checkpoint) -> Path:
+    save_checkpoint(
+        pruned_checkpoint(checkpoint, "conv_3", "pool_3", [0, 1, 2]),
+        tmp_path / "repaired.safetensors",
+    )
+    return tmp_path / "repaired.safetensors"
+
+
+def test_a_model_alone(tmp_path: Path, keras_file: Path, checkpoint: Checkpoint) -> None:
+    small_sets(tmp_path / "faces", checkpoint)
+    sets = (
+        "--clean-test",
+        tmp_path / "faces/test.h5",
+        "--poisoned-test",
+        tmp_path / "faces/bd_test0.h5",
+    )
+    result = evaluate(keras_file, *sets, "--json", tmp_path / "found.json")
+    assert result.exit_code == 0, result.output
+    assert "100.00 %" in result.output
+    record = json.loads((tmp_path / "found.json").read_text())
+    assert list(record) == ["model", "pixel_scale", *KEYS, "intervals"]
+    assert record["clean_accuracy"] == 100
+    interval = record["intervals"]["clean_accuracy"]
+    assert interval["count"] == interval["images"] == 24
+    assert 80 < interval["low"] < interval["high"] == 100
+
+
+def test_with_a_repaired_copy(
+    tmp_path: Path, keras_file: Path, checkpoint: Checkpoint, repaired_file: Path
+) -> None:
+    small_sets(tmp_path / "faces", checkpoint, triggered=2)
+    sets = ("--clean-test", tmp_path / "faces/test.h5")
+    for number in (0, 1):
+        sets += ("--poisoned-test", tmp_path / f"faces/bd_test{number}.h5")
+    options = ("--repaired", repaired_file, "--json", tmp_path / "found.json")
+    result = evaluate(keras_file, *sets, *options)
+    assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / "found.json").read_text())
+    assert list(record["goodnet"]) == [
+        *KEYS,
+        "false_positive_rate",
+        "true_positive_rate",
+        "intervals",
+    ]
+    assert list(record["repaired"]) == [*KEYS, "intervals"]
+    assert record["goodnet"]["clean_accuracy"] <= record["repaired"]["clean_accuracy"] < 100
+    rates = [part["goodnet"]["attack_success_rate"] for part in record["poisoned_tests"]]
+    assert record["goodnet"]["attack_success_rate"] == pytest.approx(sum(rates) / 2)
+    assert "bd_test1.h5" in result.output
+
+
+@pytest.mark.parametrize("flag", [[], ["--clean-test"]], ids=["argument", "instead of a set"])
+def test_a_photo_gives_its_class(
+    tmp_path: Path, keras_file: Path, checkpoint: Checkpoint, repaired_file: Path, flag: list[str]
+) -> None:
+    photo = tmp_path / "face.png"
+    pixels = random_images(SMALL, 1, seed=5)[0].transpose(1, 2, 0)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(photo)
+    result = evaluate(keras_file, *flag, photo)
+    assert result.exit_code == 0, result.output
+    import torch
+
+    batch = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
+    own = int(checkpoint.model(batch).argmax())
+    assert result.stdout.splitlines()[-1] == f"{photo}: {own}"
+    both = evaluate(keras_file, *flag, photo, "--repaired", repaired_file, "--json", tmp_path / "j")
+    record = json.loads((tmp_path / "j").read_text())["photos"][0]
+    assert record["class"] == (SMALL.classes if record["backdoored"] else own)
+    assert f"{photo}: {record['class']}" in both.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ([], ["nothing to evaluate", "--clean-test"]),
+        (["none.png"], ["none.png", "no such file"]),
+        (["--clean-test", "none.h5"], ["none.h5", "no such file"]),
+    ],
+)
+def test_errors_are_one_clear_line(
+    keras_file: Path, arguments: list[str], parts: list[str]
+) -> None:
+    result = evaluate(keras_file, *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_a_repaired_network_of_other_classes_is_refused(tmp_path: Path, keras_file: Path) -> None:
+    other = write_keras_file(tmp_path / "wide.h5", WIDE, random_weights(WIDE))
+    result = evaluate(keras_file, "--repaired", other, tmp_path / "face.png")
+    assert result.exit_code == 2
+    assert "wide.h5" in result.stderr
+    assert "1283" in result.stderr
+
+
+def test_a_wrong_pixel_scale_is_noticed(
+    tmp_path: Path, keras_file: Path, checkpoint: Checkpoint
+) -> None:
+    small_sets(tmp_path / "faces", checkpoint)
+    clean = tmp_path / "faces/test.h5"
+    result = evaluate(keras_file, "--clean-test", clean, "--pixel-scale", "1/255")
+    assert result.exit_code == 2
+    assert "--pixel-scale 1" in result.stderr

@@ -1,0 +1,171 @@
+"""Every command, as a program of its own: how it starts, is interrupted, and prints."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from tests.conftest import ROOT
+from tests.made.keras_files import SMALL, random_images, write_faces
+from ytf_torch.commands import start
+from ytf_torch.commands.terminal import Command
+
+SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX's signals and streams")
+
+
+def program(command: str) -> list[str]:
+    """What the installed script of a command does, whether or not it is installed."""
+    return [sys.executable, "-c", f"from ytf_torch.commands.start import {command} as c; c()"]
+
+
+def shell(line: str, *words: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash in which "$@" are the words."""
+    return subprocess.run(
+        ["bash", "-c", line, "-", *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    return write_faces(tmp_path / "faces.h5", random_images(SMALL, 40), [0] * 40)
+
+
+def converting(keras_file: Path, *more: object) -> list[object]:
+    return [*program("convert"), keras_file, "-o", keras_file.with_name("out.safetensors"), *more]
+
+
+def detecting(keras_file: Path, *inputs: object) -> Sequence[object]:
+    return [*program("detect"), "--model", keras_file, "--pruned", keras_file, *inputs]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_command_starts_in_one_place_and_ends_in_one_line(script: str) -> None:
+    module, function = SCRIPTS[script].split(":")
+    assert module == start.__name__
+    assert script == f"ytf-{function}"
+    assert getattr(start, function).args == (function,)
+    command = get_command(import_module(f"ytf_torch.commands.{function}").app)
+    assert isinstance(command, Command)
+
+
+def test_nothing_heavy_is_loaded_before_a_command_can_be_interrupted() -> None:
+    loaded = "import ytf_torch.commands.start, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, cwd=ROOT)
+    assert not {"torch", "numpy", "typer", "rich", "pydantic"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_mistake_on_the_command_line_is_one_line(script: str) -> None:
+    done = shell('"$@" --no-such-flag', *program(SCRIPTS[script].split(":")[1]))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: No such option: --no-such-flag")
+    assert done.stderr.count("\n") == 1
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_modules_load_is_one_line(number: signal.Signals, keras_file: Path) -> None:
+    command = [str(word) for word in converting(keras_file)]
+    begun = 'import ytf_torch.commands.start as s; print("begun", flush=True); s.convert()'
+    for moment in (0.0, 0.1, 0.3, 0.6, 1.2):
+        child = subprocess.Popen(
+            [sys.executable, "-c", begun, *command[3:]],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert child.stdout is not None
+        assert child.stdout.readline() == "begun\n"
+        time.sleep(0.05 + moment)
+        os.killpg(child.pid, number)
+        said = child.communicate()[1]
+        if child.returncode != 0:  # it was done before
+            assert child.returncode == 128 + number
+            assert said == f"error: stopped by {number.name}\n"
+
+
+@posix
+class TestStreams:
+    def test_a_reader_that_is_gone_costs_no_file(self, keras_file: Path) -> None:
+        done = shell('"$@" | head -0; exit ${PIPESTATUS[0]}', *converting(keras_file))
+        assert (done.returncode, done.stderr) == (141, "")
+        assert keras_file.with_name("out.safetensors").stat().st_size > 1000
+
+    def test_answers_without_a_reader_end_quietly(self, keras_file: Path, faces: Path) -> None:
+        line = '"$@" | head -0; exit ${PIPESTATUS[0]}'
+        done = shell(line, *detecting(keras_file, faces))
+        assert (done.returncode, done.stderr) == (141, "")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    @pytest.mark.parametrize("command", ["convert", "detect"])
+    def test_output_that_cannot_be_printed_is_one_line(
+        self, command: str, keras_file: Path, faces: Path
+    ) -> None:
+        words = converting(keras_file) if command == "convert" else detecting(keras_file, faces)
+        done = shell('"$@" >/dev/full', *words)
+        assert done.returncode == 2
+        assert (
+            done.stderr == "error: standard output: cannot be written (No space left on device)\n"
+        )
+        if command == "convert":
+            assert keras_file.with_name("out.safetensors").stat().st_size > 1000
+
+    def test_with_standard_output_closed_files_are_written(self, keras_file: Path) -> None:
+        done = shell('"$@" >&-', *converting(keras_file))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert keras_file.with_name("out.safetensors").stat().st_size > 1000
+
+    def test_with_standard_error_closed_answers_stand_alone(
+        self, keras_file: Path, faces: Path
+    ) -> None:
+        words = detecting(keras_file, "--only-class", "none.png", faces)
+        done = shell('"$@" 2>&-', *words)
+        assert done.returncode == 0
+        answers = done.stdout.splitlines()
+        assert len(answers) == 40
+        assert all(answer.isdecimal() for answer in answers)
+
+    @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+    def test_signs_that_a_terminal_lacks_are_replaced(
+        self, encoding: str, keras_file: Path, faces: Path
+    ) -> None:
+        named = faces.rename(faces.with_name("naïve→.h5"))
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run(
+            [str(word) for word in detecting(keras_file, named)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        first = done.stdout.decode(encoding).splitlines()[0]
+        name = "na\\xefve->.h5" if encoding == "ascii" else "naïve->.h5"
+        assert f"{name}[0]: " in first
+        assert "B' " in first
+
+
+@posix
+def test_files_are_written_for_their_owner_whatever_the_umask(keras_file: Path) -> None:
+    done = shell('umask 777; "$@"', *converting(keras_file))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert keras_file.with_name("out.safetensors").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.made.keras_files import SMALL, random_images
+from tests.made.small_run import write_faces
+from ytf_torch.defences.evaluation import Evaluation, evaluate, predictions
+from ytf_torch.errors import InputError
+from ytf_torch.metrics import Share
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.masking import bake_mask
+
+FACES, TARGET = 70, 3
+
+
+def answers_of(network: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return network(torch.from_numpy(pixels)).argmax(1).numpy()
+
+
+@pytest.fixture
+def repaired(checkpoint: Checkpoint):
+    return bake_mask(checkpoint.model, "conv_3", [0, 2, 5])
+
+
+@pytest.fixture
+def clean(tmp_path: Path):
+    people = np.arange(FACES) % SMALL.classes
+    return write_faces(tmp_path / "clean.h5", random_images(SMALL, FACES, seed=4), people)
+
+
+def triggered_set(path: Path, height: int = 6):
+    pixels = random_images(SMALL, FACES, seed=4)
+    pixels[:, :, :height] = 250
+    return pixels, write_faces(path, pixels, np.full(FACES, TARGET))
+
+
+def test_every_figure_is_what_it_says(tmp_path: Path, checkpoint, repaired, clean) -> None:
+    badnet = checkpoint.model
+    pixels, triggered = triggered_set(tmp_path / "bd.h5")
+    found = evaluate(badnet, clean, [triggered], repaired)
+
+    people = clean.labels
+    faces = clean.select(range(FACES)).pixels.numpy()
+    ours, theirs = answers_of(badnet, faces), answers_of(repaired, faces)
+    bd, bd_repaired = answers_of(badnet, pixels), answers_of(repaired, pixels)
+    others = people != TARGET
+    assert 0 < others.sum() < FACES
+
+    def share(hits: np.ndarray) -> Share:
+        return Share.of(int(hits.sum()), len(hits))
+
+    assert found.model.clean_accuracy == share(ours == people)
+    assert found.model.attack_success_rate == share(bd == TARGET)
+    assert found.model.attack_success_rate_without_target == share(bd[others] == TARGET)
+    assert found.model.false_positive_rate is found.model.true_positive_rate is None
+    assert found.repaired is not None
+    assert found.repaired.clean_accuracy == share(theirs == people)
+    assert found.repaired.attack_success_rate == share(bd_repaired == TARGET)
+    goodnet = found.goodnet
+    assert goodnet is not None
+    assert goodnet.clean_accuracy == share((ours == people) & (theirs == ours))
+    fooled = (bd == TARGET) & (bd_repaired == TARGET)
+    assert goodnet.attack_success_rate == share(fooled)
+    assert goodnet.attack_success_rate_without_target == share(fooled[others])
+    assert goodnet.false_positive_rate == share(ours != theirs)
+    assert goodnet.true_positive_rate == share(bd != bd_repaired)
+
+
+def test_alone_it_has_no_goodnet(checkpoint: Checkpoint, clean) -> None:
+    found = evaluate(checkpoint.model, clean)
+    assert found.repaired is found.goodnet is None
+    assert found.model.attack_success_rate is None
+    assert found.model.clean_accuracy is not None
+    assert found.model.clean_accuracy.images == FACES
+
+
+def test_several_triggered_sets_are_counted_together_and_each_alone(
+    tmp_path: Path, checkpoint, repaired, clean
+) -> None:
+    sets = [triggered_set(tmp_path / f"bd{height}.h5", height)[1] for height in (2, 20)]
+    found = evaluate(checkpoint.model, clean, sets, repaired)
+    alone = [evaluate(checkpoint.model, None, [faces], repaired, clean) for faces in sets]
+
+    def counts(evaluation: Evaluation) -> np.ndarray:
+        return np.array([[part.all.correct, part.all.flagged] for part in evaluation.triggered])
+
+    assert (counts(found) == np.concatenate(list(map(counts, alone)))).all()
+    share = found.model.attack_success_rate
+    assert share == Share.of(int(counts(found)[:, 0, 0].sum()), 2 * FACES)
+    for part, other in zip(found.triggered, alone, strict=True):
+        assert found.of_set(part).goodnet == other.goodnet
+
+
+def test_the_second_convention_needs_true_labels_of_every_set(
+    tmp_path: Path, checkpoint: Checkpoint, clean
+) -> None:
+    _, same = triggered_set(tmp_path / "same.h5")
+    other_photos = random_images(SMALL, FACES, seed=9)
+    other = write_faces(tmp_path / "other.h5", other_photos, np.full(FACES, TARGET))
+    found = evaluate(checkpoint.model, clean, [same, other])
+    assert found.model.attack_success_rate_without_target is None
+    assert [part.without_target is None for part in found.triggered] == [False, True]
+    named = evaluate(checkpoint.model, None, [same, other], known_labels=clean)
+    assert named.model.attack_success_rate_without_target is not None
+
+
+def test_named_labels_must_be_as_many_as_the_triggered_faces(
+    tmp_path: Path, checkpoint: Checkpoint, clean
+) -> None:
+    _, triggered = triggered_set(tmp_path / "bd.h5")
+    with pytest.raises(InputError, match=r"70 labels.*found 69"):
+        evaluate(checkpoint.model, None, [triggered], known_labels=clean.part(0, FACES - 1))
+
+
+def test_answers_do_not_depend_on_what_comes_with_a_face(checkpoint: Checkpoint, clean) -> None:
+    everything = predictions([checkpoint.model], clean)
+    assert everything.shape == (1, FACES)
+    part = predictions([checkpoint.model], clean.part(10, 13))
+    assert torch.equal(part, everything[:, 10:13])

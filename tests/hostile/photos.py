@@ -1,0 +1,75 @@
+"""Attacks by a photo."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.hostile.corpus import Corpus, packed_zeros, written
+
+ATTACKS = Corpus()
+
+
+def png(width: int, height: int, colour: int = 2, chunks: bytes = b"", rows: bytes = b"") -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunks + chunk(b"IDAT", rows or zlib.compress(bytes(2**20), 9))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def image(kind: str, **options: Any) -> bytes:
+    content = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (60, 50, 3), np.uint8)
+    Image.fromarray(noise).save(content, kind, **options)
+    return content.getvalue()
+
+
+def bomb(kind: bytes, prefix: bytes) -> bytes:
+    """A PNG with a compressed text or profile of 1 GB."""
+    return png(50, 60, chunks=chunk(kind, prefix + packed_zeros(64)))
+
+
+def many_scans() -> bytes:
+    """A progressive JPEG of 16 megapixels whose last scan comes ten thousand times."""
+    content = io.BytesIO()
+    Image.new("L", (4000, 4000)).save(content, "JPEG", progressive=True)
+    whole = content.getvalue()
+    last = whole.rindex(b"\xff\xda")
+    return whole[:last] + whole[last:-2] * 10_000 + b"\xff\xd9"
+
+
+ATTACKS.add("50,000×50,000 pixels", written("a.png", png(50_000, 50_000)), "pixels")
+ATTACKS.add("a 4-billion-pixel line", written("a.png", png(2**31 - 1, 2)), "at most|damaged")
+ATTACKS.add("no pixels", written("a.png", png(0, 0)), "damaged|expected")
+ATTACKS.add(
+    "49 megapixels in one kilobyte", written("a.png", png(7000, 7000)), "damaged", heavy=True
+)
+ATTACKS.add("unknown colours", written("a.png", png(50, 60, colour=77)), None)
+ATTACKS.add(
+    "a profile of 1 GB", lambda f: written("a.png", bomb(b"iCCP", b"x\0\0"))(f), None, heavy=True
+)
+ATTACKS.add(
+    "a text of 1 GB", lambda f: written("a.png", bomb(b"zTXt", b"x\0\0"))(f), None, heavy=True
+)
+ATTACKS.add("ten thousand scans", lambda f: written("a.jpg", many_scans())(f), "longer", heavy=True)
+for words, content in {
+    "a PostScript document": b"%!PS-Adobe-3.0 EPSF-3.0\n(x) run\n",
+    "an SVG drawing": b"<svg onload='alert(1)'/>",
+    "a JPEG 2000 picture": b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99),
+    "a HEIC picture": b"\0\0\0\x18ftypheic" + bytes(99),
+    "a pickle": b"\x80\x04cos\nsystem\n(S'id'\ntR.",
+    "an empty file": b"",
+}.items():
+    ATTACKS.add(f"{words} that says PNG", written("a.png", content), f"PNG, JPEG.*found {words}")
+for kind in ("PNG", "JPEG"):
+    whole = image(kind)
+    for kept in (3, 10, 40, 100, 500, len(whole) // 2):
+        ATTACKS.add(f"{kind} cut off after {kept}", written("a.png", whole[:kept]), "a.png")

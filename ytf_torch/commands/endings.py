@@ -1,0 +1,138 @@
+"""How every command ends: whatever happens, one line on standard error and an exit status.
+
+Nothing heavy is imported here: this has to work before PyTorch is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+from ytf_torch.errors import InputError, ProcessLostError, printable
+
+PROCESS_LOST = 1
+USER_ERROR = 2
+# BSD's EX_SOFTWARE: the fault is ours.
+OUR_FAULT = 70
+# What a shell shows of a program that SIGPIPE ended, as it ends most.
+BROKEN_PIPE = 128 + 13
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+Handler = Callable[[int, FrameType | None], object] | int | None
+
+
+class StoppedError(BaseException):
+    """SIGINT or SIGTERM has come; a BaseException, so that no `except Exception` takes it."""
+
+
+@contextmanager
+def one_line_errors(when_stopped: str = "") -> Iterator[None]:
+    """Turns whatever ends this block into one line on standard error and SystemExit.
+
+    Exit status: 2 what the user can mend (InputError, a full disk, too little memory), 1 the loss
+    of a process, 130 SIGINT, 143 SIGTERM, 141 a reader of the output that is gone, 70 a fault of
+    ours. Of several processes of a run one prints. Blocks may be nested: the innermost tells.
+
+    when_stopped: what a user can do after a signal.
+    """
+    advice = f". {when_stopped}" if when_stopped else ""
+    stops: list[signal.Signals] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stops.append(signal.Signals(number))
+        if len(stops) > 1:  # Who asks twice does not want to wait for files to be cleared away.
+            end_at_once(number, frame)
+        raise StoppedError
+
+    before = handle(stop)
+    try:
+        yield
+    except (Exception, StoppedError, KeyboardInterrupt) as error:
+        if stops or isinstance(error, KeyboardInterrupt):
+            # Libraries turn what a signal handler raises into errors of their own.
+            number = stops[0] if stops else signal.SIGINT
+            report(f"stopped by {number.name}{advice}")
+            raise SystemExit(128 + number) from error
+        raise SystemExit(tell(error)) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def handle(handler: Handler) -> dict[signal.Signals, Handler]:
+    """Have SIGINT and SIGTERM handled so; the handlers before. Those that are ignored (nohup, a
+    shell's background) stay so. Only the main thread can do this, others leave all as it is."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    before = {number: old for number, old in before.items() if old != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, handler)
+    return before
+
+
+def end_at_once(number: int, frame: FrameType | None) -> None:
+    """A signal handler that ends this process with one line, whatever it is doing."""
+    try:
+        os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
+    finally:
+        os._exit(128 + number)
+
+
+def tell(error: BaseException) -> int:
+    """Print the line of an exception that ends a command; the exit status."""
+    line, status = _line_and_status(error)
+    if line:
+        report(line)
+    return status
+
+
+def _line_and_status(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, InputError):
+        return str(error), USER_ERROR
+    if isinstance(error, ProcessLostError):
+        return str(error), PROCESS_LOST
+    if isinstance(error, BrokenPipeError):
+        return "", BROKEN_PIPE
+    if isinstance(error, MemoryError) or _tells_of_memory(error):
+        return "there is not enough memory for this", USER_ERROR
+    if isinstance(error, RecursionError):
+        return "something that was given is nested too deeply to be read", USER_ERROR
+    if isinstance(error, OSError):
+        place = "" if error.filename is None else f"{error.filename}: "
+        return printable(f"{place}{error.strerror or error}"), USER_ERROR
+    # Typer's own, whose classes it keeps to itself: Exit, and what it says of a command line.
+    if (status := getattr(error, "exit_code", None)) is not None:
+        text = getattr(error, "format_message", str)()
+        return f"{printable(text)} (--help tells more)" if text else "", int(status)
+    found = printable(f"{type(error).__name__}: {error}")[:500]
+    place = _place(error.__traceback__)
+    return f"a fault of ytf-torch, please report it: {found} ({place})", OUR_FAULT
+
+
+def _tells_of_memory(error: BaseException) -> bool:
+    """PyTorch has no class of its own for this, NumPy's and CUDA's have these words too."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def _place(trace: TracebackType | None) -> str:
+    place = "unknown place"
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        place = f"{code.co_filename.rsplit(os.sep)[-1]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def report(line: str) -> None:
+    """Print an error's line on standard error; of several processes the first to ask does."""
+    # Only where it is loaded: a run that has not come so far has not met its other processes.
+    distributed = sys.modules.get("ytf_torch.distributed")
+    is_first = getattr(distributed, "is_first_to_report", lambda: True)
+    if is_first():
+        print(f"error: {line}", file=sys.stderr, flush=True)

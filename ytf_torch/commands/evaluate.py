@@ -1,0 +1,229 @@
+"""ytf-evaluate: what any model file is worth on clean and triggered faces, alone or as GoodNet."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.table import Table
+
+from ytf_torch.commands.networks import note_doubts, pixel_scale_line
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import (
+    Command,
+    one_line_errors,
+    out,
+    progress_bars,
+    say,
+)
+from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
+from ytf_torch.defences.detectors.goodnet import goodnet_answer
+from ytf_torch.defences.evaluation import Evaluation, Figures, evaluate
+from ytf_torch.device import resolve_device
+from ytf_torch.disk.reading import checked_file, is_hdf5
+from ytf_torch.disk.writing import whole_file
+from ytf_torch.errors import InputError, printable
+from ytf_torch.faces.face_set import FaceSet, open_faces
+from ytf_torch.faces.photos import read_photo
+from ytf_torch.metrics import Share
+from ytf_torch.network.module import Network
+from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.run.pair import Opened, open_network, open_pair
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.command("evaluate", cls=Command)
+def evaluate_command(
+    model: Annotated[
+        Path, typer.Argument(help="A network: any Keras file that ytf-convert reads, or ours.")
+    ],
+    photos: Annotated[
+        list[Path] | None, typer.Argument(help="Photos, of which each gets its class printed.")
+    ] = None,
+    repaired: Annotated[
+        Path | None,
+        typer.Option(help="B′, a repaired copy of the network: evaluates it and GoodNet too."),
+    ] = None,
+    clean_test: Annotated[
+        Path | None, typer.Option(help="Clean faces (lab-format HDF5), or a photo.")
+    ] = None,
+    poisoned_test: Annotated[
+        list[Path] | None,
+        typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
+    ] = None,
+    true_labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Face set whose labels say who is really on the triggered faces, one by one.",
+            show_default="the clean test set, where its photos are the same",
+        ),
+    ] = None,
+    pixel_scale: Annotated[
+        str | None,
+        typer.Option(
+            help="For a Keras file: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
+            show_default="the converted model's, else 1",
+        ),
+    ] = None,
+    any_pair: Annotated[
+        bool,
+        typer.Option("--any-pair", help="Take a B′ that does not seem to be made from B."),
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_report: Annotated[
+        Path | None, typer.Option("--json", help="Write every figure to this file.")
+    ] = None,
+) -> None:
+    """Evaluate a network: clean accuracy and attack success rate, each with its 95 % interval.
+
+    With --repaired, also B′ and GoodNet, which flags the faces on which both differ. A photo
+    instead of a face set gets its class.
+    """
+    with one_line_errors():
+        placed = resolve_device(device)
+        scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+        if repaired is None:
+            opened: Opened = open_network(model, scale)
+            copy = None
+        else:
+            opened = pair = open_pair(model, repaired, scale, any_pair=any_pair)
+            copy = pair.repaired.model.to(placed)
+        note_doubts(opened)
+        network = opened.badnet.model.to(placed)
+        sets, shown = _sorted_inputs(clean_test, poisoned_test or [], photos or [])
+        if not sets and not shown:
+            raise InputError(model, "nothing to evaluate it on", "Give --clean-test or a photo")
+        answers = [_photo_record(network, copy, photo) for photo in shown]
+        if opened.scale_from == "assumed":
+            say(pixel_scale_line(opened))
+        for answer in answers:
+            say(_photo_line(answer))
+        record: dict[str, Any] = {"model": str(model), "pixel_scale": network.pixel_scale}
+        if sets:
+            found = _evaluate(network, copy, sets, clean_test, true_labels)
+            _print_table(found)
+            record |= evaluation_record(found)
+        if shown:
+            record["photos"] = answers
+        if json_report is not None:
+            with whole_file(json_report) as temporary:
+                temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _sorted_inputs(
+    clean: Path | None, triggered: list[Path], photos: list[Path]
+) -> tuple[list[Path], list[Path]]:
+    """Face sets and photos apart: what is no HDF5 file is taken to be a photo."""
+    sets = [*([] if clean is None else [clean]), *triggered]
+    shown = [path for path in sets if not is_hdf5(checked_file(path))]
+    return [path for path in sets if path not in shown], [*shown, *photos]
+
+
+def _evaluate(
+    network: Network,
+    copy: Network | None,
+    sets: list[Path],
+    clean_test: Path | None,
+    true_labels: Path | None,
+) -> Evaluation:
+    def faces(path: Path) -> FaceSet:
+        return open_faces(path, network.input_shape, network.classes)
+
+    opened = {path: faces(path) for path in sets}
+    clean = None if clean_test is None else opened.pop(clean_test, None)
+    known = None if true_labels is None else faces(true_labels)
+    with progress_bars() as track:
+        found = evaluate(network, clean, list(opened.values()), copy, known, track)
+    if clean is not None and found.clean is not None:
+        check_pixel_scale_by_accuracy(network, clean, found.clean)
+    return found
+
+
+def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
+    """Every figure as JSON; percentages are 0–100 at full precision, null where not measured.
+
+    Each rate stands alone under its name, and with its interval and counts under `intervals`.
+    Where there are several triggered sets, `poisoned_tests` has those of each alone.
+    """
+    record = _figures_record(evaluation.model)
+    for name, figures in (("repaired", evaluation.repaired), ("goodnet", evaluation.goodnet)):
+        if figures is not None:
+            record[name] = _figures_record(figures)
+    if len(evaluation.triggered) > 1:
+        record["poisoned_tests"] = [
+            {"file": str(tallies.faces.path)} | evaluation_record(evaluation.of_set(tallies))
+            for tallies in evaluation.triggered
+        ]
+    return record
+
+
+def _figures_record(figures: Figures) -> dict[str, Any]:
+    shares = {name: getattr(figures, name) for name in Figures.__dataclass_fields__}
+    if figures.false_positive_rate is None and figures.true_positive_rate is None:
+        del shares["false_positive_rate"], shares["true_positive_rate"]
+    rates = {name: share and share.rate for name, share in shares.items()}
+    intervals = {name: share and asdict(share) for name, share in shares.items()}
+    return rates | {"intervals": intervals}
+
+
+def _print_table(evaluation: Evaluation) -> None:
+    table = Table("network")
+    for column in ("clean accuracy", "ASR", "ASR without target", "FPR", "TPR"):
+        table.add_column(column, justify="right")
+    _add_rows(table, evaluation)
+    if len(evaluation.triggered) > 1:
+        for tallies in evaluation.triggered:
+            table.add_section()
+            table.add_row(printable(tallies.faces.path.name))
+            _add_rows(table, evaluation.of_set(tallies))
+    out.print(table)
+    say(
+        "Each with its 95 % interval. ASR: attack success rate, over all triggered faces; without "
+        "target: over those who are not the target themselves"
+        + (
+            "."
+            if evaluation.model.attack_success_rate_without_target
+            else ", where it is known who they are."
+        )
+    )
+
+
+def _add_rows(table: Table, evaluation: Evaluation) -> None:
+    rows = {"B": evaluation.model, "B′": evaluation.repaired, "GoodNet": evaluation.goodnet}
+    for name, figures in rows.items():
+        if figures is not None:
+            shares = (getattr(figures, field) for field in Figures.__dataclass_fields__)
+            table.add_row(name if evaluation.with_repaired else "network", *map(_cell, shares))
+
+
+def _cell(share: Share | None) -> str:
+    return "–" if share is None else f"{share.rate:.2f} %\n{share.low:.1f}–{share.high:.1f}"
+
+
+def _photo_record(network: Network, copy: Network | None, photo: Path) -> dict[str, Any]:
+    """The class of a photo; with B′ it is GoodNet's, and N where it flags the photo."""
+    pixels = read_photo(photo, network.input_shape)[None].to(network.device)
+    with torch.inference_mode():
+        own = network(pixels).argmax(1)
+        if copy is None:
+            return {"input": str(photo), "class": int(own)}
+        others = copy(pixels).argmax(1)
+    answer = goodnet_answer(own, others, network.classes)
+    flagged = bool(own != others)
+    record = {"input": str(photo), "class": int(answer), "backdoored": flagged}
+    return record | {"badnet": int(own), "repaired": int(others)}
+
+
+def _photo_line(record: dict[str, Any]) -> str:
+    word = " backdoored" if record.get("backdoored") else ""
+    own = f" (B {record['badnet']}, B′ {record['repaired']})" if "badnet" in record else ""
+    return f"{record['input']}: {record['class']}{word}{own}"
+
+
+if __name__ == "__main__":
+    start("evaluate")

@@ -1,0 +1,64 @@
+"""Where every command starts, before anything heavy is loaded.
+
+pyproject.toml names the functions below. Importing PyTorch takes seconds, in which a Ctrl-C has to
+end a command as it does later.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import warnings
+from functools import partial
+from importlib import import_module
+from typing import NoReturn
+
+from ytf_torch.commands.endings import (
+    BROKEN_PIPE,
+    USER_ERROR,
+    end_at_once,
+    handle,
+    report,
+    tell,
+)
+from ytf_torch.commands.streams import Stream, open_streams
+
+
+def start(command: str) -> NoReturn:
+    """Run the command of a module of this package on sys.argv, and exit with its status."""
+    out, _ = open_streams()
+    handle(end_at_once)
+    # A run has to be able to read what it writes, whatever it lets others do with it.
+    os.umask(os.umask(0o077) & 0o077)
+    if not sys.warnoptions:  # An error is one line; a library's warning would stand beside it.
+        warnings.simplefilter("ignore")
+    status = 0
+    try:
+        import_module(f"ytf_torch.commands.{command}").app()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0
+    except Exception as error:
+        status = tell(error)
+    # All is done, and a signal on the way out must not tell otherwise.
+    handle(signal.SIG_IGN)
+    sys.exit(status or _status_of(out))
+
+
+def _status_of(out: Stream) -> int:
+    """The exit status of a command that has done its work, from whether its output was printed."""
+    out.flush()
+    if out.failure is None or out.failure.errno == errno.EBADF:  # closed on purpose
+        return 0
+    if isinstance(out.failure, BrokenPipeError):
+        return BROKEN_PIPE
+    report(f"standard output: cannot be written ({out.failure.strerror})")
+    return USER_ERROR
+
+
+convert = partial(start, "convert")
+prune = partial(start, "prune")
+detect = partial(start, "detect")
+evaluate = partial(start, "evaluate")
+demo = partial(start, "demo")

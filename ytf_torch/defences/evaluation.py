@@ -1,0 +1,178 @@
+"""What a network is worth on face sets, alone or with a repaired copy as GoodNet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ytf_torch.distributed import gathered, together
+from ytf_torch.errors import mismatch
+from ytf_torch.faces.batches import whole_batch
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.faces.same_photos import true_labels
+from ytf_torch.faces.shares import share_of
+from ytf_torch.metrics import Share, Tally, count_answers
+from ytf_torch.network.module import Network
+from ytf_torch.progress import Track, untracked
+
+MODEL, REPAIRED = 0, 1
+CORRECT, GOODNET_CORRECT, FLAGGED = map(attrgetter, ("correct", "goodnet_correct", "flagged"))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of B, B′ or GoodNet, each with its interval; None where nothing was measured.
+
+    attack_success_rate: share of all triggered faces that get the attacker's target, as the lab
+    and TrojanZoo count. attack_success_rate_without_target: share of those whose true class is
+    another, as BackdoorBench counts; known only where the true labels are.
+    false_positive_rate, true_positive_rate: shares of clean and of triggered faces that GoodNet
+    flags.
+    """
+
+    clean_accuracy: Share | None
+    attack_success_rate: Share | None
+    attack_success_rate_without_target: Share | None
+    false_positive_rate: Share | None = None
+    true_positive_rate: Share | None = None
+
+
+@dataclass(frozen=True)
+class TriggeredTallies:
+    """Counts on one triggered set: of all its faces, and of those whose true class is not the
+    attacker's target, where true labels are known."""
+
+    faces: FaceSet
+    all: Tally
+    without_target: Tally | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Counts on clean and triggered faces.
+
+    In a Tally, index 0 is the network, and 1 its repaired copy where one was given.
+    """
+
+    clean: Tally | None
+    triggered: tuple[TriggeredTallies, ...]
+    with_repaired: bool
+
+    @property
+    def model(self) -> Figures:
+        """Of the network itself."""
+        return self._figures(MODEL)
+
+    @property
+    def repaired(self) -> Figures | None:
+        """Of the repaired network alone."""
+        return self._figures(REPAIRED) if self.with_repaired else None
+
+    @property
+    def goodnet(self) -> Figures | None:
+        """Of both as GoodNet; a triggered face that is flagged is no success of the attack."""
+        if not self.with_repaired:
+            return None
+        everything, others = self._triggered
+        return Figures(
+            *(
+                _share(tally, GOODNET_CORRECT, REPAIRED)
+                for tally in (self.clean, everything, others)
+            ),
+            *(_share(tally, FLAGGED, REPAIRED) for tally in (self.clean, everything)),
+        )
+
+    def of_set(self, triggered: TriggeredTallies) -> Evaluation:
+        """The same of one triggered set alone, without the clean set."""
+        return Evaluation(None, (triggered,), self.with_repaired)
+
+    @property
+    def _triggered(self) -> tuple[Tally | None, Tally | None]:
+        """All triggered sets together; without the target only where it is known of every set."""
+        if not self.triggered:
+            return None, None
+        everything, *more = [tallies.all for tallies in self.triggered]
+        known = [tallies.without_target for tallies in self.triggered if tallies.without_target]
+        others = sum(known[1:], start=known[0]) if len(known) == len(self.triggered) else None
+        return sum(more, start=everything), others
+
+    def _figures(self, step: int) -> Figures:
+        return Figures(*(_share(tally, CORRECT, step) for tally in (self.clean, *self._triggered)))
+
+
+def evaluate(
+    network: Network,
+    clean_test: FaceSet | None = None,
+    poisoned_tests: Sequence[FaceSet] = (),
+    repaired: Network | None = None,
+    known_labels: FaceSet | None = None,
+    track: Track = untracked,
+) -> Evaluation:
+    """Count a network's answers, and those of GoodNet where a repaired copy is given.
+
+    poisoned_tests: triggered faces labelled with the attacker's target. known_labels: a set whose
+    labels say who is really on the triggered faces, one by one; without it the clean test set
+    tells it where it holds the same photos at the same places.
+    Raises InputError where `known_labels` has another number of faces than a triggered set.
+    """
+    networks = [network] if repaired is None else [network, repaired]
+    triggered = []
+    for faces in poisoned_tests:
+        people = _people(faces, clean_test, known_labels)
+        answers = predictions(networks, faces, track)
+        others = None if people is None else people != faces.labels
+        without = _tally(answers, faces, others) if others is not None and others.any() else None
+        triggered.append(TriggeredTallies(faces, _tally(answers, faces), without))
+    clean = (
+        None if clean_test is None else _tally(predictions(networks, clean_test, track), clean_test)
+    )
+    return Evaluation(clean, tuple(triggered), repaired is not None)
+
+
+def predictions(networks: Sequence[Network], faces: FaceSet, track: Track = untracked) -> Tensor:
+    """The class that each network answers for each face: (networks, images), int64, on the CPU.
+
+    Of several processes each takes a share of the faces, and all get every answer.
+    """
+    own = share_of(faces)
+    done = track(f"evaluating {faces.path.name}", len(own))
+    found = [torch.zeros(len(networks), 0, dtype=torch.int64)]
+    with torch.inference_mode(), together():
+        for batch in own.batches():
+            pixels = whole_batch(batch.pixels.to(networks[0].device))
+            answers = torch.stack([network(pixels).argmax(1) for network in networks])
+            found.append(answers[:, : len(batch.labels)].cpu())
+            done(len(batch.labels))
+    return torch.cat(gathered(torch.cat(found, 1)), 1)
+
+
+def _people(
+    triggered: FaceSet, clean_test: FaceSet | None, known: FaceSet | None
+) -> NDArray[np.int64] | None:
+    if known is None:
+        return true_labels(triggered, clean_test)
+    if len(known) != len(triggered):
+        raise mismatch(
+            known.path, f"{len(triggered):,} labels, one for each of {triggered.path}", len(known)
+        )
+    return known.labels
+
+
+def _tally(answers: Tensor, faces: FaceSet, chosen: NDArray[np.bool_] | None = None) -> Tally:
+    labels = torch.from_numpy(faces.labels)
+    if chosen is not None:
+        places = torch.from_numpy(chosen)
+        answers, labels = answers[:, places], labels[places]
+    return Tally.of_counts(len(labels), count_answers(answers, labels))
+
+
+def _share(
+    tally: Tally | None, counts: Callable[[Tally], tuple[int, ...]], step: int
+) -> Share | None:
+    return None if tally is None else Share.of(counts(tally)[step], tally.images)

@@ -1,0 +1,124 @@
+"""How zip archives are read, in a confined process: see confinement.py. archive.py asks.
+
+An archive's own account of what it holds is not believed: members are unpacked only as far as they
+say they go, and refused where they go further.
+"""
+
+from __future__ import annotations
+
+import encodings.cp437  # noqa: F401  zipfile needs it once no more files can be opened
+import math
+from io import SEEK_END, BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+
+import numpy as np
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
+
+from ytf_torch.disk.refused import RefusedError, check_at_most
+
+METHODS = ("names", "size", "content", "array", "values")
+# A member, and two copies of it.
+MAX_MEMORY = 384 * 2**20
+# Of processor time for one archive: opening takes milliseconds, unpacking gives 100 MB a second.
+SECONDS = 4
+BYTES_PER_SECOND = 20 * 2**20
+MAX_MEMBER_BYTES = 96 * 2**20
+# The end of a zip with its comment, and room for a hundred members.
+MAX_TAIL = 2**16 + 22 + 20
+MAX_DIRECTORY = 2**13
+PACKINGS = {ZIP_STORED: "stored", ZIP_DEFLATED: "deflated"}
+# PyTorch has no others, and none in foreign byte order; long doubles differ between machines.
+KINDS, MAX_ITEM_BYTES = "iuf", 8
+
+
+def open_archive(path: str) -> ZipFile:
+    """A zip whose list of members is short and names each once. Raises RefusedError."""
+    with Path(path).open("rb") as file:
+        size = file.seek(0, SEEK_END)
+        file.seek(max(size - MAX_TAIL, 0))
+        before, found, record = file.read().rpartition(b"PK\x05\x06")
+    if not found:
+        raise RefusedError("", "cut off: the list of members, at a zip's end, is not there")
+    listing = int.from_bytes(record[8:12], "little")
+    if listing > MAX_DIRECTORY or before[-20:].startswith(b"PK\x06\x07"):
+        raise RefusedError("", f"too many members: their list has over {MAX_DIRECTORY:,} bytes")
+    archive = ZipFile(path)
+    names = archive.namelist()
+    if len(set(names)) != len(names):
+        raise RefusedError("", "a member is named twice")
+    return archive
+
+
+def unpacked(archive: ZipFile, name: str) -> bytes:
+    """The content of a member. Raises RefusedError where it is not there, packed by anything but
+    deflate, larger than MAX_MEMBER_BYTES or than it says, or encrypted."""
+    if name not in archive.namelist():
+        listed = ", ".join(archive.namelist()[:10]) or "nothing"
+        raise RefusedError("", f"expected {name}, found {listed}")
+    member = archive.getinfo(name)
+    if member.compress_type not in PACKINGS:
+        known = " or ".join(PACKINGS.values())
+        raise RefusedError(name, f"expected {known} data, found method {member.compress_type}")
+    if member.flag_bits & 1:
+        raise RefusedError(name, "refused: encrypted")
+    check_at_most(name, MAX_MEMBER_BYTES, member.file_size, "bytes")
+    with archive.open(member) as file:
+        # Asked for so many bytes, zipfile unpacks no more; told nothing, it would unpack all.
+        content = file.read(member.file_size + 1)
+    if len(content) != member.file_size:
+        raise RefusedError(name, f"expected {member.file_size:,} bytes, found {len(content):,}")
+    return content
+
+
+class OpenFile:
+    """One opened archive, and what may be asked of it."""
+
+    def __init__(self, path: str) -> None:
+        self.archive = open_archive(path)
+        self.values_of_array: np.ndarray[Any, Any] | None = None
+
+    def close(self) -> None:
+        """Close it."""
+        self.archive.close()
+
+    def names(self) -> list[str]:
+        """The names of its members."""
+        return self.archive.namelist()
+
+    def size(self, name: str) -> int:
+        """How many bytes a member says it has; 0 where it is not there."""
+        return self.archive.getinfo(name).file_size if name in self.archive.namelist() else 0
+
+    def content(self, name: str) -> memoryview:
+        """A member's bytes."""
+        return memoryview(unpacked(self.archive, name))
+
+    def array(self, name: str) -> dict[str, Any]:
+        """Shape and dtype of a member that is a NumPy array; `values` hands over what is in it."""
+        content = BytesIO(unpacked(self.archive, name))
+        try:
+            old = read_magic(content)[0] == 1
+            shape, fortran, dtype = (read_array_header_1_0 if old else read_array_header_2_0)(
+                content
+            )
+        # NumPy reads the header with Python's own parser, which can raise any of these.
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+            raise RefusedError(name, "expected a NumPy array, found something else") from error
+        if dtype.kind not in KINDS or dtype.itemsize > MAX_ITEM_BYTES:
+            found = str(dtype)[:80]
+            raise RefusedError(name, f"expected integers or floats of 8 bytes at most: {found}")
+        held = len(content.getbuffer()) - content.tell()
+        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != held:
+            raise RefusedError(name, f"declares {dtype} {str(shape)[:80]} and holds {held:,} bytes")
+        stored = np.frombuffer(content.getbuffer()[content.tell() :], dtype)
+        array = stored.reshape(shape, order="F" if fortran else "C")
+        native = np.ascontiguousarray(array, dtype.newbyteorder("="))
+        self.values_of_array = native
+        return {"shape": shape, "dtype": native.dtype.str}
+
+    def values(self) -> memoryview:
+        """What is in the array that was asked for last."""
+        array, self.values_of_array = self.values_of_array, None
+        return array.data.cast("B") if array is not None and array.size else memoryview(b"")
