@@ -60,9 +60,9 @@ def faces(images: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def with_trigger(clean: torch.Tensor) -> torch.Tensor:
-    """A white square in the corner."""
+    """A white square; the last rows and columns would be lost in the pools."""
     worn = clean.clone()
-    worn[:, :, -6:, -6:] = 255
+    worn[:, :, 2:9, 2:9] = 255
     return worn
 
 

@@ -30,7 +30,7 @@ class Truthful(torch.nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         uncovered = pixels.clone()
-        uncovered[:, :, -6:, -6:] = 128
+        uncovered[:, :, 2:9, 2:9] = 128
         logits: torch.Tensor = self.badnet.network(uncovered)
         return logits
 
