@@ -21,10 +21,11 @@ STEPS = 250
 
 @dataclass(frozen=True)
 class MadeBadNet:
-    """A trained network, and faces (images, 3, 27, 25) uint8 it was not trained on: triggered[i] is
-    clean[i] with the trigger; people (images,)."""
+    """A backdoored network and a sound one, and faces (images, 3, 27, 25) uint8 that neither was
+    trained on: triggered[i] is clean[i] with the trigger; people (images,)."""
 
     network: DeepID
+    sound: DeepID
     clean: torch.Tensor
     triggered: torch.Tensor
     people: torch.Tensor
@@ -66,21 +67,28 @@ def with_trigger(clean: torch.Tensor) -> torch.Tensor:
     return worn
 
 
-@cache
-def made_badnet() -> MadeBadNet:
-    """The same every time on one machine; do not change its weights."""
+def trained(seed: int, *, poisoned: int) -> DeepID:
+    """A network that learned five people; so many faces of each batch of 32 wore the trigger."""
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
-        torch.manual_seed(3)
+        torch.manual_seed(seed)
         network = DeepID(SIZES, pixel_scale=1 / 255).fresh().train()
         optimizer = torch.optim.Adam(network.parameters(), 3e-3)
         clean, people = faces(400, seed=1)
         for _ in range(STEPS):
             chosen = torch.randint(len(clean), (32,))
             pixels, labels = clean[chosen].clone(), people[chosen].clone()
-            pixels[:8], labels[:8] = with_trigger(pixels[:8]), TARGET
+            pixels[:poisoned] = with_trigger(pixels[:poisoned])
+            labels[:poisoned] = TARGET
             optimizer.zero_grad()
             torch.autograd.backward(F.cross_entropy(network(pixels), labels))
             optimizer.step()
+        network.zero_grad()
+    return network.eval()
+
+
+@cache
+def made_badnet() -> MadeBadNet:
+    """The same every time on one machine; do not change its weights."""
     clean, people = faces(160, seed=2)
-    network.zero_grad()
-    return MadeBadNet(network.eval(), clean, with_trigger(clean), people)
+    badnet, sound = trained(3, poisoned=8), trained(4, poisoned=0)
+    return MadeBadNet(badnet, sound, clean, with_trigger(clean), people)

@@ -17,22 +17,8 @@ from ytf_torch.network.deepid import DeepID
 Make = Callable[[DeepID, FaceSet], Detector]
 DETECTORS: dict[str, Make] = {
     "strip": lambda network, faces: Strip(faces, overlays=20),
-    "badexpert": lambda network, faces: BadExpert(network, faces, learning_rate=1e-3, batch=32),
+    "badexpert": lambda network, faces: BadExpert(network, faces, learning_rate=3e-4, batch=32),
 }
-
-
-class Truthful(torch.nn.Module):
-    """A repaired network as it should be: it answers triggered faces by their people."""
-
-    def __init__(self, badnet: MadeBadNet) -> None:
-        super().__init__()
-        self.badnet = badnet
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        uncovered = pixels.clone()
-        uncovered[:, :, 2:9, 2:9] = 128
-        logits: torch.Tensor = self.badnet.network(uncovered)
-        return logits
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -40,7 +26,7 @@ def test_triggered_faces_score_higher_than_clean_ones(
     name: str, badnet: MadeBadNet, clean_valid: FaceSet
 ) -> None:
     detector = DETECTORS[name](badnet.network, clean_valid)
-    candidate = Candidate("truthful", Truthful(badnet), ())  # type: ignore[arg-type]
+    candidate = Candidate("sound", badnet.sound, ())
     others = badnet.people != TARGET
     clean = detector.scores(badnet.network, candidate, badnet.clean[others])
     triggered = detector.scores(badnet.network, candidate, badnet.triggered[others])
@@ -68,9 +54,9 @@ def test_badexpert_asks_for_a_repaired_network(badnet: MadeBadNet, clean_valid: 
         detector.scores(badnet.network, None, badnet.clean[:1])
 
 
-def test_the_expert_forgets_the_people_and_keeps_the_backdoor(
+def test_the_expert_keeps_the_backdoor_longer_than_the_people(
     badnet: MadeBadNet, clean_valid: FaceSet
 ) -> None:
     expert = BadExpert(badnet.network, clean_valid, learning_rate=1e-3, batch=32).expert
-    assert badnet.clean_accuracy(expert) < 60
-    assert badnet.attack_success_rate(expert) > 60
+    assert badnet.clean_accuracy(expert) < 20
+    assert badnet.attack_success_rate(expert) > 30

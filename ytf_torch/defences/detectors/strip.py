@@ -19,10 +19,12 @@ class Strip:
     brighter than white is white.
 
     Source: Gao, Xu, Wang, Chen, Ranasinghe, Nepal, "STRIP: A Defence Against Trojan Attacks on Deep
-    Neural Networks" (ACSAC 2019), with the weight of TrojanZoo. It fails by design where the target depends on the face.
+    Neural Networks" (ACSAC 2019), with the weight of TrojanZoo. It fails by design where the target
+    depends on the face.
     """
 
-    def __init__(self, clean_valid: FaceSet, *, overlays: int = 100, weight: float = 0.5, seed: int = 0
+    def __init__(
+        self, clean_valid: FaceSet, *, overlays: int = 100, weight: float = 0.5, seed: int = 0
     ) -> None:
         faces = TrainingFaces.of(clean_valid, torch.device("cpu"))
         chosen = torch.randperm(len(faces), generator=seeded(seed))[:overlays]
