@@ -181,7 +181,7 @@ def _figures_record(figures: Figures) -> dict[str, Any]:
 
 def _print_table(evaluation: Evaluation) -> None:
     table = Table("network")
-    for column in ("clean accuracy", "ASR", "ASR without target", "FPR", "TPR"):
+    for column in ("clean accuracy", "ASR", "ASR without target", "robust", "FPR", "TPR"):
         table.add_column(column, justify="right")
     _add_rows(table, evaluation)
     if len(evaluation.triggered) > 1:
