@@ -91,7 +91,10 @@ def test_a_missing_file_has_no_kind(tmp_path: Path) -> None:
     ("members", "line"),
     [
         ((), "net: a folder, not a file"),
-        (("saved_model.pb", "keras_metadata.pb"), r"SavedModel.*save it with model\.save\('….h5'\)"),
+        (
+            ("saved_model.pb", "keras_metadata.pb"),
+            "SavedModel.*and save it with",
+        ),
         (("saved_model.pb", "fingerprint.pb"), "SavedModel.*save the model that was exported"),
         (("config.json", "model.weights.h5"), "an unpacked .keras file"),
     ],

@@ -1,0 +1,8 @@
+"""The networks that the project knows, by the name that their files give."""
+
+from __future__ import annotations
+
+from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
+
+ARCHITECTURES: dict[str, type[Network]] = {"DeepID": DeepID}
