@@ -608,7 +608,7 @@ ATTACKS.add(
 )
 
 
-@ATTACKS("a pickle", "a pickle|neither")
+@ATTACKS("a pickle", "expected an HDF5 file, found a text file")
 def pickled(folder: Path) -> Path:
     path = folder / "net.pkl"
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(folder / CANARY).encode() + b"'\ntR.")
