@@ -13,10 +13,11 @@ import typer
 from convert.model_file import read_model
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import USER_ERROR, Command, answer, one_line_errors
-from ytf_torch.defences.detectors.answers import Answer, Unreadable, detect
+from ytf_torch.defences.detectors.answers import Answer, detect
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import mismatch, printable
+from ytf_torch.faces.inputs import Unreadable
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
