@@ -6,7 +6,7 @@ from pathlib import Path
 
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
-from ytf_torch.disk.reading import check_no_archive, is_hdf5
+from ytf_torch.disk.reading import check_no_archive, checked_file, is_hdf5
 from ytf_torch.errors import mismatch
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 
@@ -30,3 +30,9 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
             "Convert the Keras file again with the right --pixel-scale",
         )
     return checkpoint
+
+
+def tells_pixel_scale(path: Path) -> bool:
+    """Whether the file is a converted model, whose metadata holds the pixel scale; no Keras file
+    does. Raises InputError where there is no such file."""
+    return not is_hdf5(checked_file(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,8 @@ from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch.commands.convert import app as convert_app
 from ytf_torch.commands.detect import app as detect_app
 from ytf_torch.commands.prune import app as prune_app
-from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
+from ytf_torch.defences.repairs.pruning import pruned_checkpoint
+from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 GOLDEN = ROOT / "tests" / "golden"
 PERCENT_KEYS = ("clean_valid_accuracy", "clean_test_accuracy", "attack_success_rate")
@@ -112,6 +114,8 @@ class TestConvert:
             (["--reference", "none.npz"], ["none.npz", "no such file"]),
             (["-o", "no/such/folder/net.safetensors"], ["cannot be written"]),
             (["-o", "."], ["expected a file to write, found a folder"]),
+            (["-o", "net.pt"], ["net.pt", "a name that ends in .safetensors", "found .pt"]),
+            (["--pixel-scale", "255"], ["found 255", "divided by 255 has 1/255"]),
         ],
     )
     def test_bad_options(self, keras_file: Path, options: list[str], parts: list[str]) -> None:
@@ -232,8 +236,8 @@ class TestPrune:
     @pytest.mark.parametrize(
         ("damage", "part"),
         [
-            (lambda f: f.__delitem__("label"), "/label"),
-            (lambda f: f.__delitem__("data"), "/data"),
+            (lambda f: f.__delitem__("label"), "found data"),
+            (lambda f: f.__delitem__("data"), "found label"),
             (lambda f: f["label"].__setitem__(3, 7), "label[3]"),
             (lambda f: f["data"].__setitem__((69, 0, 0, 0), np.nan), "NaN"),
             (lambda f: f["data"].__setitem__(..., f["data"][:] / 255), "divided by 255"),
@@ -283,13 +287,61 @@ class TestDetect:
             assert line == f"{answer['input']}: {answer['goodnet']}{word} {own}"
             assert answer["goodnet"] == (7 if answer["backdoored"] else answer["badnet"])
 
+    @pytest.fixture
+    def pair(self, tmp_path: Path, checkpoint: Checkpoint) -> tuple[object, ...]:
+        """Flags that name B and a B′ that differs on some faces."""
+        badnet, repaired = tmp_path / "b.safetensors", tmp_path / "p.safetensors"
+        save_checkpoint(checkpoint, badnet)
+        save_checkpoint(pruned_checkpoint(checkpoint, "conv_3", "pool_3", (0, 2)), repaired)
+        return "--model", badnet, "--pruned", repaired
+
+    def test_a_summary_says_what_was_flagged_and_what_that_is_worth(
+        self, pair: tuple[object, ...], faces: dict[str, Path]
+    ) -> None:
+        result = run(detect_app, *pair, faces["test"], "--json")
+        answers = [json.loads(line) for line in result.stdout.splitlines()]
+        flagged = Counter(answer["badnet"] for answer in answers if answer["backdoored"])
+        (line,) = result.stderr.splitlines()
+        assert line.startswith(f"70 faces, {flagged.total()} flagged as backdoored (class 7), ")
+        label, count = flagged.most_common(1)[0]
+        assert f"which B takes for class {label} ({count})" in line
+        assert "meant for people the network was trained on" in line
+
+    @pytest.mark.parametrize(("options", "status"), [([], 0), (["--exit-code"], 1)])
+    def test_the_exit_status_tells_of_flagged_faces_on_request(
+        self, pair: tuple[object, ...], faces: dict[str, Path], options: list[str], status: int
+    ) -> None:
+        assert run(detect_app, *pair, faces["test"], *options).exit_code == status
+
+    def test_no_flagged_face_is_status_0(self, keras_file: Path, faces: dict[str, Path]) -> None:
+        arguments = ("--model", keras_file, "--pruned", keras_file, faces["test"], "--any-pair")
+        result = run(detect_app, *arguments, "--exit-code")
+        assert result.exit_code == 0, result.output
+        warning, scale, summary = result.stderr.splitlines()
+        assert warning.startswith("warning: ")
+        assert "same weights" in warning
+        assert scale.startswith("Pixel scale 1, assumed")
+        assert summary.startswith("70 faces, none flagged")
+
+    def test_b_with_itself_is_refused(self, keras_file: Path, faces: dict[str, Path]) -> None:
+        result = run(detect_app, "--model", keras_file, "--repaired", keras_file, faces["test"])
+        assert_one_clear_line(result, "same weights", "nothing would ever be flagged")
+
+    def test_a_stated_pixel_scale_is_taken(
+        self, pair: tuple[object, ...], keras_file: Path, faces: dict[str, Path]
+    ) -> None:
+        clash = run(detect_app, *pair, faces["test"], "--pixel-scale", "1/255")
+        assert_one_clear_line(clash, "expected pixel scale 0.00392157", "found 1 in its metadata")
+        keras = ("--model", keras_file, "--pruned", keras_file, "--any-pair", "--only-class")
+        raw = run(detect_app, *keras, faces["test"])
+        divided = run(detect_app, *keras, faces["test"], "--pixel-scale", "1/255")
+        assert raw.stdout != divided.stdout
+
     def test_answers_are_printed_in_one_way(self, keras_file: Path, faces: dict[str, Path]) -> None:
         arguments = ("--model", keras_file, "--pruned", keras_file, faces["test"])
         result = run(detect_app, *arguments, "--json", "--only-class")
         assert_one_clear_line(result, "--only-class", "--json as well")
 
-    def test_nothing_readable_is_an_error(self, tmp_path: Path, keras_file: Path) -> None:
-        result = run(
-            detect_app, "--model", keras_file, "--pruned", keras_file, tmp_path / "none.png"
-        )
+    def test_nothing_readable_is_an_error(self, tmp_path: Path, pair: tuple[object, ...]) -> None:
+        result = run(detect_app, *pair, tmp_path / "none.png")
         assert_one_clear_line(result, "none.png: no such file")

@@ -67,9 +67,7 @@ def test_only_stored_and_deflated_members_are_unpacked(
 ) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w", packing) as archive:
         archive.writestr("a.npy", b"a" * 1000)
-    with pytest.raises(
-        InputError, match=f"stored or deflated.*found method {number}"
-    ):
+    with pytest.raises(InputError, match=f"stored or deflated.*found method {number}"):
         read(tmp_path / "a.npz")
 
 
@@ -123,7 +121,7 @@ def test_a_member_comes_as_bytes_where_it_is_small_enough(tmp_path: Path) -> Non
     with open_archive(tmp_path / "a.keras") as found:
         assert found.names() == ["config.json"]
         assert found.content("config.json", 200) == b"{}" * 100
-        with pytest.raises(InputError, match=r"config\.json: expected at most 199 bytes, found 200"):
+        with pytest.raises(InputError, match="at most 199 bytes, found 200"):
             found.content("config.json", 199)
         with pytest.raises(InputError, match=r"expected b\.json, found config\.json"):
             found.content("b.json", 9)

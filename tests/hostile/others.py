@@ -130,7 +130,8 @@ def pipe(folder: Path) -> Path:
 @NO_FILES("a socket", "not a file")
 def unix_socket(folder: Path) -> Path:
     path = Path(os.path.relpath(folder)) / "x.h5"
-    socket.socket(socket.AF_UNIX).bind(str(path))
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(str(path))
     return folder / "x.h5"
 
 

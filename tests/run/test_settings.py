@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from ytf_torch.errors import InputError
-from ytf_torch.network.pixel_scale import parse_pixel_scale
 from ytf_torch.run.settings import read_settings
 
 FLAGS = {"model": Path("m"), "clean_valid": Path("v"), "out": Path("o")}
@@ -40,17 +39,58 @@ def test_channels_are_ranked_at_the_layers_own_pool(layer: str, rank_at: str) ->
     assert read_settings(None, FLAGS | {"layer": layer}).rank_at == rank_at
 
 
+def test_a_leading_tilde_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "run.toml"
+    path.write_text(
+        'model = "~/m.h5"\nclean_valid = "~/v.h5"\npoisoned_test = ["~/p.h5"]\nout = "~/runs/a"\n'
+    )
+    settings = read_settings(path, {"clean_test": Path("~/t.h5")})
+    assert settings.model == tmp_path / "m.h5"
+    assert settings.clean_valid == tmp_path / "v.h5"
+    assert settings.clean_test == tmp_path / "t.h5"
+    assert settings.poisoned_test == (tmp_path / "p.h5",)
+    assert settings.out == tmp_path / "runs" / "a"
+
+
+def test_a_tilde_of_nobody_is_named() -> None:
+    with pytest.raises(InputError, match="no home folder is known for ~nobody-of-that-name"):
+        read_settings(None, FLAGS | {"out": "~nobody-of-that-name/run"})
+
+
+def test_files_beside_the_configuration_are_not_where_its_paths_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, elsewhere = tmp_path / "lab", tmp_path / "elsewhere"
+    (folder / "data").mkdir(parents=True)
+    elsewhere.mkdir()
+    (folder / "data" / "m.h5").touch()
+    path = folder / "run.toml"
+    path.write_text('model = "data/m.h5"\nclean_valid = "v.h5"\nout = "o"\n')
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(InputError, match=r"run.toml, model: data/m.h5 is not in .*elsewhere") as e:
+        read_settings(path, {})
+    assert f"It is in {folder}: run the command there" in str(e.value)
+    assert read_settings(path, {"model": Path("n.h5")}).model == Path("n.h5")
+    monkeypatch.chdir(folder)
+    assert read_settings(path, {}).model == Path("data/m.h5")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         ({"model": None}, "--model is missing"),
         ({"clean_valid": None}, "--clean-valid is missing"),
-        ({"layer": "fc_1"}, "layer.*'conv_1', 'conv_2', 'conv_3' or 'conv_4'"),
+        ({"layer": "fc_1"}, "--layer: expected conv_1 or conv_2 or conv_3 or conv_4, found fc_1"),
         ({"rank_at": "pool_1"}, "expected pool_3 or conv_3 for --layer conv_3, found pool_1"),
         ({"device": "tpu"}, "device.*'auto', 'cpu' or 'cuda'"),
         ({"drops": "2,x"}, "--drops"),
+        ({"drops": "101"}, "above 0 and up to 100.* found 101"),
         ({"drops": "2,2.0"}, "each drop once"),
         ({"pixel_scale": "0"}, "1 or 1/255"),
+        ({"pixel_scale": "255"}, "found 255.* divided by 255 has 1/255"),
         ({"poisoned_test": 3}, "--poisoned-test: expected a path or a list of them, found 3"),
     ],
 )
@@ -62,7 +102,8 @@ def test_a_bad_setting_is_named_with_what_it_may_be(flags: dict, message: str) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("drop = 3", "unknown key drop"),
+        ("drop = 3", r"unknown key drop\. Did you mean drops\?"),
+        ("colour = 3", r"unknown key colour\. Expected one of model, clean_valid"),
         ("drops = ", "not a TOML file"),
         ("\x00", "not a TOML file"),
     ],
@@ -75,14 +116,8 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     assert "run.toml" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "scale"), [("1", 1.0), ("1/255", 1 / 255), ("0.5", 0.5), (" 2 / 4 ", 0.5)]
-)
-def test_pixel_scales(text: str, scale: float) -> None:
-    assert parse_pixel_scale(text) == scale
-
-
-@pytest.mark.parametrize("text", ["", "x", "1/0", "-1", "nan", "1/", "inf", "1/2/3"])
-def test_what_is_no_pixel_scale(text: str) -> None:
-    with pytest.raises(InputError, match="1 or 1/255"):
-        parse_pixel_scale(text)
+def test_a_misspelt_key_comes_before_the_key_that_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('modle = "m.h5"\nclean_valid = "v.h5"\nout = "o"\n')
+    with pytest.raises(InputError, match=r"unknown key modle\. Did you mean model\?"):
+        read_settings(path, {})

@@ -20,9 +20,16 @@ from ytf_torch.commands.terminal import Command, one_line_errors, out, say
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
-from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.network.pixel_scale import (
+    likelier_pixel_scale,
+    parse_pixel_scale,
+    pixel_scale_text,
+    scale_doubt,
+)
 
 PARITY_FAILED = 1
+# Names that would promise another format than the one that is written.
+OTHER_FORMATS = (".pt", ".pth", ".pt2", ".bin", ".pkl", ".onnx", ".h5", ".hdf5", ".keras", ".npz")
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -100,6 +107,12 @@ def _check_paths(source: Path, target: Path, *others: Path | None) -> None:
         raise InputError(target, "the same path is given twice", "Choose another -o or --json")
     if target.is_dir():
         raise mismatch(target, "a file to write", "a folder")
+    if target.suffix.lower() in OTHER_FORMATS:
+        raise mismatch(
+            target,
+            "a name that ends in .safetensors, the format of converted models",
+            target.suffix,
+        )
 
 
 def _pixel_scale(text: str | None, golden: Reference | None, reference: Path | None) -> float:
@@ -130,11 +143,18 @@ def _print_model(file: KerasFile, checkpoint: Checkpoint, *, chosen: bool) -> No
         "SHA-256": provenance.source_sha256,
         "Keras": provenance.keras_version,
         "input": f"{height}×{width} RGB, {provenance.classes} classes",
-        "pixel scale": f"{provenance.pixel_scale:g}"
+        "pixel scale": pixel_scale_text(provenance.pixel_scale)
         + ("" if chosen else " (assumed: raw pixels; CSAW-2020 networks need --pixel-scale 1/255)"),
     }
     for name, fact in facts.items():
         say(f"{name:<12} {fact}")
+    likelier = likelier_pixel_scale(checkpoint.model)
+    if likelier is not None:
+        other = pixel_scale_text(likelier)
+        say(
+            f"warning: {scale_doubt(checkpoint.model, likelier)}; "
+            f"if so, convert it again with --pixel-scale {other}"
+        )
 
 
 def _print_verdict(name: str, verdict: Parity | KerasParity) -> None:

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from convert.model_file import read_model
+from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import USER_ERROR, Command, answer, one_line_errors
+from ytf_torch.commands.terminal import (
+    USER_ERROR,
+    Command,
+    answer,
+    note,
+    one_line_errors,
+)
 from ytf_torch.defences.detectors.answers import Answer, detect
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import mismatch, printable
 from ytf_torch.faces.inputs import Unreadable
+from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.run.pair import open_pair
+
+FLAGGED = 1
+# So many classes are named in the summary.
+CLASSES_NAMED = 5
+MEANT_FOR = (
+    "GoodNet is meant for people the network was trained on: a stranger, or what is no face, is "
+    "flagged or guessed"
+)
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -29,7 +45,26 @@ def detect_command(
         typer.Argument(help="PNG or JPEG photos, folders of them, or lab-format HDF5 files."),
     ],
     model: Annotated[Path, typer.Option(help="BadNet B: safetensors, or a Keras .h5.")],
-    pruned: Annotated[Path, typer.Option(help="B′: a pruned_drop….safetensors of ytf-prune.")],
+    pruned: Annotated[
+        Path,
+        typer.Option(
+            "--pruned",
+            "--repaired",
+            help="B′, the repaired network: a pruned_drop….safetensors of ytf-prune, or a Keras "
+            ".h5. Both flags are one.",
+        ),
+    ],
+    pixel_scale: Annotated[
+        str | None,
+        typer.Option(
+            help="For Keras files: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
+            show_default="the converted model's, else 1",
+        ),
+    ] = None,
+    any_pair: Annotated[
+        bool,
+        typer.Option("--any-pair", help="Ask B and a B′ that does not seem to be made from it."),
+    ] = False,
     json_lines: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line instead of text.")
     ] = False,
@@ -39,35 +74,63 @@ def detect_command(
             "--only-class", help="Print GoodNet's class alone, 0…N, as CSAW-2020's evaluation asks."
         ),
     ] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with status 1 where a face was flagged.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Ask GoodNet about photos: where B and B′ agree it prints their class, where they differ
     class N and the word backdoored.
 
+    GoodNet is meant for people that the network was trained on. It has to answer a class or N for
+    any picture: a stranger or a landscape is flagged or guessed, and neither means anything.
+
     A photo is turned upright, cut to the largest centred piece of the model's aspect ratio and
-    resized to its input. Exit status 0 when at least one input could be read; inputs that could
-    not be read get a line on standard error.
+    resized to its input. Answers are printed on standard output, a summary on standard error, and
+    a line for each input that could not be read. Exit status 0 when at least one could be read.
     """
     with one_line_errors():
         if json_lines and only_class:
             raise mismatch("--only-class", "one way to print answers", "--json as well")
         placed = resolve_device(device)
-        badnet = read_model(model)
-        # A pruned Keras file tells no pixel scale: it is B's, for both are shown the same pixels.
-        repaired = read_model(pruned, badnet.provenance.pixel_scale)
-        if badnet.model.sizes != repaired.model.sizes:
-            raise mismatch(pruned, f"the sizes of {model}", repaired.model.sizes)
-        goodnet = GoodNet(badnet.model, repaired.model).to(placed)
+        scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+        pair = open_pair(model, pruned, scale, any_pair=any_pair)
+        note_doubts(pair)
+        goodnet = GoodNet(pair.badnet.model, pair.repaired.model).to(placed)
         show = _json_line if json_lines else _class_line if only_class else _line
-        answered = 0
+        answered, flagged = 0, Counter[int]()
         for found in detect(goodnet.badnet, goodnet.pruned, inputs):
             if isinstance(found, Unreadable):
-                print(f"error: {found.reason}", file=sys.stderr)
+                note(f"error: {found.reason}")
             else:
                 answered += 1
+                flagged.update([found.badnet] if found.backdoored else [])
                 answer(show(found))
         if not answered:
             raise typer.Exit(USER_ERROR)
+        if pair.scale_from == "assumed":
+            note(pixel_scale_line(pair))
+        note(summary(answered, flagged, goodnet.backdoored))
+        if exit_code and flagged:
+            raise typer.Exit(FLAGGED)
+
+
+def summary(answered: int, flagged: Counter[int], backdoored: int) -> str:
+    """How many faces were flagged, what B takes them for, and what that is worth.
+
+    flagged: B's classes of the flagged faces. backdoored: N, the class that says so.
+    """
+    faces = f"{answered:,} face{'' if answered == 1 else 's'}"
+    total = flagged.total()
+    if not total:
+        return f"{faces}, none flagged as backdoored. {MEANT_FOR}"
+    named = [f"class {label} ({count:,})" for label, count in flagged.most_common(CLASSES_NAMED)]
+    if rest := len(flagged) - len(named):
+        named.append(f"{rest:,} other class{'' if rest == 1 else 'es'}")
+    return (
+        f"{faces}, {total:,} flagged as backdoored (class {backdoored}), which B takes for "
+        f"{', '.join(named)}. {MEANT_FOR}"
+    )
 
 
 def _line(answer: Answer) -> str:

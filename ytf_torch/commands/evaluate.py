@@ -11,21 +11,28 @@ import torch
 import typer
 from rich.table import Table
 
-from convert.model_file import read_model
+from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
+from ytf_torch.commands.terminal import (
+    Command,
+    one_line_errors,
+    out,
+    progress_bars,
+    say,
+)
 from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.detectors.goodnet import goodnet_answer
 from ytf_torch.defences.evaluation import Evaluation, Figures, evaluate
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.reading import checked_file, is_hdf5
 from ytf_torch.disk.writing import whole_file
-from ytf_torch.errors import InputError, mismatch, printable
+from ytf_torch.errors import InputError, printable
 from ytf_torch.faces.face_set import FaceSet, open_faces
 from ytf_torch.faces.photos import read_photo
 from ytf_torch.metrics import Share
 from ytf_torch.network.module import Network
-from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
+from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.run.pair import Opened, open_network, open_pair
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -63,6 +70,10 @@ def evaluate_command(
             show_default="the converted model's, else 1",
         ),
     ] = None,
+    any_pair: Annotated[
+        bool,
+        typer.Option("--any-pair", help="Take a B′ that does not seem to be made from B."),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json_report: Annotated[
         Path | None, typer.Option("--json", help="Write every figure to this file.")
@@ -75,15 +86,21 @@ def evaluate_command(
     """
     with one_line_errors():
         placed = resolve_device(device)
-        network = _network(model, pixel_scale).to(placed)
-        copy = None
-        if repaired is not None:
-            copy = _network(repaired, pixel_scale_text(network.pixel_scale)).to(placed)
-            _check_alike(network, copy, model, repaired)
+        scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+        if repaired is None:
+            opened: Opened = open_network(model, scale)
+            copy = None
+        else:
+            opened = pair = open_pair(model, repaired, scale, any_pair=any_pair)
+            copy = pair.repaired.model.to(placed)
+        note_doubts(opened)
+        network = opened.badnet.model.to(placed)
         sets, shown = _sorted_inputs(clean_test, poisoned_test or [], photos or [])
         if not sets and not shown:
             raise InputError(model, "nothing to evaluate it on", "Give --clean-test or a photo")
         answers = [_photo_record(network, copy, photo) for photo in shown]
+        if opened.scale_from == "assumed":
+            say(pixel_scale_line(opened))
         for answer in answers:
             say(_photo_line(answer))
         record: dict[str, Any] = {"model": str(model), "pixel_scale": network.pixel_scale}
@@ -96,18 +113,6 @@ def evaluate_command(
         if json_report is not None:
             with whole_file(json_report) as temporary:
                 temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def _network(path: Path, pixel_scale: str | None) -> Network:
-    scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
-    return read_model(path, scale).model
-
-
-def _check_alike(network: Network, copy: Network, model: Path, repaired: Path) -> None:
-    expected = (network.classes, network.input_shape)
-    found = (copy.classes, copy.input_shape)
-    if found != expected:
-        raise mismatch(repaired, f"the classes and input of {model}, {expected}", found)
 
 
 def _sorted_inputs(

@@ -34,6 +34,11 @@ def say(line: str) -> None:
     out.print(Text(printable(line)), soft_wrap=True)
 
 
+def note(line: str) -> None:
+    """Print one line as it is on standard error, beside what a command answers."""
+    print(printable(line), file=sys.stderr)
+
+
 class Command(TyperCommand):
     """What each command is made of: `@app.command(cls=Command)`.
 

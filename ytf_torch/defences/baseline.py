@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-
 from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Tally
 from ytf_torch.network.module import Network
+from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES, rescaled
 
-COMMON_PIXEL_SCALES = {"1": 1.0, "1/255": 1 / 255}
 DOUBTFUL_ACCURACY = 50.0
 TELLING_GAIN = 30.0
 
@@ -23,9 +21,7 @@ def check_pixel_scale_by_accuracy(model: Network, clean_valid: FaceSet, baseline
     if accuracy >= DOUBTFUL_ACCURACY:
         return
     for name, scale in COMMON_PIXEL_SCALES.items():
-        rescaled = copy.copy(model)
-        rescaled.pixel_scale = scale
-        other = clean_accuracy(rescaled, clean_valid)
+        other = clean_accuracy(rescaled(model, scale), clean_valid)
         if other >= accuracy + TELLING_GAIN:
             raise InputError(
                 clean_valid.path,

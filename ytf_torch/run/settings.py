@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
+from os.path import exists
 from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from ytf_torch.device import DeviceName
 from ytf_torch.disk.reading import checked_file
-from ytf_torch.errors import InputError
-from ytf_torch.network.deepid import rank_points
+from ytf_torch.errors import InputError, mismatch
+from ytf_torch.network.architectures import known_convolutions, known_rank_points
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.sweep.drop import parse_drop
 
 # Ours have 2 kB with all their comments; long dotted keys take tomllib quadratic time.
 MAX_CONFIG_BYTES = 2**14
-Layer = Literal["conv_1", "conv_2", "conv_3", "conv_4"]
-RankPoint = Literal["conv_1", "pool_1", "conv_2", "pool_2", "conv_3", "pool_3", "conv_4"]
 
 
 class PruneSettings(BaseModel):
@@ -34,12 +34,22 @@ class PruneSettings(BaseModel):
     poisoned_test: tuple[Path, ...] = ()
     out: Path
     drops: tuple[str, ...] = ("2", "4", "10")
-    layer: Layer = "conv_3"
-    rank_at: RankPoint = Field(default="pool_3")
+    layer: str = "conv_3"
+    rank_at: str = "pool_3"
     device: DeviceName = "auto"
     engine: Literal["fast", "plain"] = "fast"
     precision: Literal["float32", "float64"] | None = None
     pixel_scale: float | None = None
+
+    @field_validator("model", "clean_valid", "clean_test", "out")
+    @classmethod
+    def _path(cls, path: Path | None) -> Path | None:
+        return None if path is None else from_home(path)
+
+    @field_validator("poisoned_test")
+    @classmethod
+    def _paths(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(map(from_home, paths))
 
     @field_validator("pixel_scale", mode="before")
     @classmethod
@@ -71,13 +81,17 @@ class PruneSettings(BaseModel):
     @classmethod
     def _rank_at(cls, values: Any) -> Any:  # noqa: ANN401
         if isinstance(values, dict) and values.get("rank_at") is None:
-            points = rank_points(str(values.get("layer") or "conv_3"))
-            values = values | {"rank_at": points[0]}
+            points = known_rank_points(
+                str(values.get("layer") or cls.model_fields["layer"].default)
+            )
+            values = values | {"rank_at": points[0] if points else ""}
         return values
 
     @model_validator(mode="after")
     def _rank_point_of_layer(self) -> PruneSettings:
-        points = rank_points(self.layer)
+        points = known_rank_points(self.layer)
+        if not points:
+            raise mismatch("--layer", " or ".join(known_convolutions()), self.layer)
         if self.rank_at not in points:
             raise InputError(
                 "--rank-at",
@@ -86,31 +100,63 @@ class PruneSettings(BaseModel):
         return self
 
 
+def from_home(path: Path) -> Path:
+    """`path` with a leading ~ replaced by the home folder, as a shell does it."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # ~name, and no such user
+        raise InputError(path, f"no home folder is known for {path.parts[0]}") from error
+
+
 def read_settings(config: Path | None, flags: Mapping[str, object]) -> PruneSettings:
     """A configuration file, with flags that were given (not None) on top.
 
-    Paths in it are relative to the working folder, as on the command line.
-    Raises InputError naming the key and what it may be.
+    Paths in it are relative to the working folder, as on the command line; a leading ~ is the home
+    folder. Raises InputError naming the key and what it may be.
     """
+    given = {key: value for key, value in flags.items() if value not in (None, [], ())}
     values: dict[str, object] = {} if config is None else _read_toml(config)
-    values |= {key: value for key, value in flags.items() if value not in (None, [], ())}
     place = "command line" if config is None else str(config)
     try:
-        return PruneSettings.model_validate(values)
+        settings = PruneSettings.model_validate(values | given)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else "settings"
-        if first["type"] == "missing":
-            flag = f"--{key.replace('_', '-')}"
-            raise InputError(
-                place, f"{flag} is missing: give the flag, or {key} in --config"
-            ) from error
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(PruneSettings.model_fields)
-            raise InputError(place, f"unknown key {key}; expected one of {known}") from error
-        raise InputError(
-            f"{place}, {key}", f"{first['msg']}; found {str(first['input'])[:80]}"
-        ) from error
+        raise _setting_error(place, error) from error
+    if config is not None:
+        _check_working_folder(config, settings, set(values) - set(given))
+    return settings
+
+
+def _setting_error(place: str, error: ValidationError) -> InputError:
+    """What to say of the first error; of an unknown key first, for it may be a missing one."""
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    key = str(first["loc"][0]) if first["loc"] else "settings"
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(key, PruneSettings.model_fields, 1)
+        known = ", ".join(PruneSettings.model_fields)
+        hint = f"Did you mean {near[0]}?" if near else f"Expected one of {known}"
+        return InputError(place, f"unknown key {key}", hint)
+    if first["type"] == "missing":
+        flag = f"--{key.replace('_', '-')}"
+        return InputError(place, f"{flag} is missing: give the flag, or {key} in --config")
+    return InputError(f"{place}, {key}", f"{first['msg']}; found {str(first['input'])[:80]}")
+
+
+def _check_working_folder(config: Path, settings: PruneSettings, keys: set[str]) -> None:
+    """Raises InputError where a file is beside the configuration, not in the working folder.
+
+    keys: those settings that the configuration decides.
+    """
+    for key in ("model", "clean_valid", "clean_test", "poisoned_test"):
+        value = getattr(settings, key) if key in keys else None
+        for path in value if isinstance(value, tuple) else (value,):
+            # Path.exists raises where a folder may not be entered.
+            if path is not None and not exists(path) and exists(config.parent / path):  # noqa: PTH110
+                raise InputError(
+                    f"{config}, {key}",
+                    f"{path} is not in {Path.cwd()}, where the command was run and where paths in "
+                    "a configuration start",
+                    f"It is in {config.parent.absolute()}: run the command there",
+                )
 
 
 def _read_toml(path: Path) -> dict[str, object]:

@@ -30,6 +30,8 @@ def parse_drop(text: str) -> Fraction:
     drop = Fraction(text if re.fullmatch(r"[0-9]{1,3}([.][0-9]{1,9})?", text) else 0)
     if not 0 < drop <= 100:
         raise InputError(
-            "--drops", f"expected percentage points above 0, such as 2,4,10; found {text}"
+            "--drops",
+            "expected percentage points of accuracy above 0 and up to 100, separated by commas, "
+            f"such as 2,4,10; found {text}",
         )
     return drop

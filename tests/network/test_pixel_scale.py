@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from convert.model_file import read_model
+from tests.made.keras_files import LAB
+from ytf_torch.errors import InputError
+from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.pixel_scale import (
+    likelier_pixel_scale,
+    parse_pixel_scale,
+    pixel_scale_text,
+    rescaled,
+)
+
+RAW, DIVIDED = 1.0, 1 / 255
+
+
+@pytest.mark.parametrize(
+    ("text", "scale"),
+    [("1", 1.0), ("1/255", 1 / 255), ("0.5", 0.5), (" 2 / 4 ", 0.5), ("1/127.5", 1 / 127.5)],
+)
+def test_pixel_scales(text: str, scale: float) -> None:
+    assert parse_pixel_scale(text) == scale
+    assert parse_pixel_scale(pixel_scale_text(scale)) == scale
+
+
+@pytest.mark.parametrize("text", ["", "x", "1/0", "-1", "nan", "1/", "inf", "1/2/3"])
+def test_what_is_no_pixel_scale(text: str) -> None:
+    with pytest.raises(InputError, match="1 or 1/255"):
+        parse_pixel_scale(text)
+
+
+@pytest.mark.parametrize(("text", "divisor"), [("255", "255"), ("127.5", "127.5"), ("2/1", "2")])
+def test_a_divisor_is_no_factor(text: str, divisor: str) -> None:
+    with pytest.raises(InputError, match=f"found {text}.* divided by {divisor} has 1/{divisor}"):
+        parse_pixel_scale(text)
+
+
+def trained_for(scale: float, weights_seed: int = 0) -> DeepID:
+    """Stands for a trained network: one whose logits spread over some tens at this scale."""
+    torch.manual_seed(weights_seed)
+    network = DeepID(LAB, scale).fresh().eval()
+    pixels = 255 * torch.rand(8, *network.input_shape)
+    with torch.inference_mode():
+        network.output.weight *= 30 / float(network(pixels).std(1).mean())
+    return network
+
+
+@pytest.mark.parametrize("weights_seed", [0, 1])
+@pytest.mark.parametrize(("own", "other"), [(RAW, DIVIDED), (DIVIDED, RAW)])
+def test_a_wrong_scale_shows_in_the_spread_of_logits(
+    own: float, other: float, weights_seed: int
+) -> None:
+    network = trained_for(own, weights_seed)
+    assert likelier_pixel_scale(network) is None
+    assert likelier_pixel_scale(rescaled(network, other)) == own
+    assert network.pixel_scale == own
+
+
+def test_a_network_that_fits_no_usual_scale_is_not_doubted() -> None:
+    assert likelier_pixel_scale(rescaled(trained_for(RAW), 1e-6)) == RAW
+    silent = trained_for(RAW)
+    with torch.inference_mode():
+        silent.output.weight.zero_()
+    assert likelier_pixel_scale(silent) is None
+
+
+@pytest.mark.shared_files
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("zoo/bd_weights.h5", RAW),
+        ("zoo/lab3_pruned_45_keras240.h5", RAW),
+        ("zoo/lab3_pruned_52_keras270.h5", RAW),
+        ("zoo/sunglasses_bd_weights.h5", DIVIDED),
+        ("data/orl/models/bd_net.h5", RAW),
+    ],
+)
+def test_real_networks_tell_their_scale(shared: Path, name: str, scale: float) -> None:
+    network = read_model(shared / name, scale).model
+    assert likelier_pixel_scale(network) is None
+    wrong = DIVIDED if scale == RAW else RAW
+    assert likelier_pixel_scale(rescaled(network, wrong)) == scale

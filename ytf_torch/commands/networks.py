@@ -1,0 +1,21 @@
+"""What commands say of the networks they were given."""
+
+from __future__ import annotations
+
+from ytf_torch.commands.terminal import note
+from ytf_torch.network.pixel_scale import pixel_scale_text
+from ytf_torch.run.pair import Opened
+
+
+def note_doubts(opened: Opened) -> None:
+    """Print what speaks against the networks, before their answers."""
+    for doubt in opened.doubts:
+        note(f"warning: {doubt}")
+
+
+def pixel_scale_line(opened: Opened) -> str:
+    """The pixel scale, and who told it."""
+    scale = pixel_scale_text(opened.badnet.provenance.pixel_scale)
+    told = {"asked": "as asked for", "file": "as the model's file tells"}.get(opened.scale_from)
+    assumed = "assumed, for no Keras file tells it: CSAW-2020's networks need --pixel-scale 1/255"
+    return f"Pixel scale {scale}, {told or assumed}."
