@@ -619,7 +619,7 @@ def keras_archive(folder: Path) -> Path:
     return path
 
 
-@ATTACKS("a pickle", "a pickle|neither")
+@ATTACKS("a pickle", "a pickle|a text file")
 def pickled(folder: Path) -> Path:
     path = folder / "net.pkl"
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(folder / CANARY).encode() + b"'\ntR.")
@@ -641,7 +641,7 @@ for kept in (8, 9, 64, 100, 1000, 2000, 5000, 20_000):
         path.write_bytes(path.read_bytes()[:kept])
         return path
 
-    ATTACKS.add(f"cut off after {kept} bytes", truncated, "damaged")
+    ATTACKS.add(f"cut off after {kept} bytes", truncated, "damaged|cut off")
 
 
 @ATTACKS("a heap on which the HDF5 library never stops", "damaged", heavy=True)
