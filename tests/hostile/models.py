@@ -608,7 +608,7 @@ ATTACKS.add(
 )
 
 
-@ATTACKS("a pickle", "expected an HDF5 file, found a text file")
+@ATTACKS("a pickle", "a pickle|a text file")
 def pickled(folder: Path) -> Path:
     path = folder / "net.pkl"
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(folder / CANARY).encode() + b"'\ntR.")
@@ -630,7 +630,7 @@ for kept in (8, 9, 64, 100, 1000, 2000, 5000, 20_000):
         path.write_bytes(path.read_bytes()[:kept])
         return path
 
-    ATTACKS.add(f"cut off after {kept} bytes", truncated, "damaged")
+    ATTACKS.add(f"cut off after {kept} bytes", truncated, "damaged|cut off")
 
 
 @ATTACKS("a heap on which the HDF5 library never stops", "damaged", heavy=True)

@@ -26,6 +26,8 @@ from tests.made.keras_files import (
 from ytf_torch.commands.convert import app as convert
 from ytf_torch.commands.detect import app as detect
 from ytf_torch.commands.prune import app as prune
+from ytf_torch.defences.repairs.pruning import pruned_checkpoint
+from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
 
 # Of processor time; of a clock's, many more, for the machine may have other work.
 SECONDS, CLOCK_SECONDS = 10, 60
@@ -51,6 +53,9 @@ def sound_files(folder: Path) -> Path:
     write_keras_file(folder / "good.h5", SMALL, random_weights(SMALL))
     result = CliRunner().invoke(convert, [str(folder / "good.h5")])
     assert result.exit_code == 0, result.output
+    badnet = load_checkpoint(folder / "good.safetensors")
+    pruned = pruned_checkpoint(badnet, "conv_3", "pool_3", [0, 1])
+    save_checkpoint(pruned, folder / "pruned.safetensors")
     write_faces(folder / "faces.h5", random_images(SMALL, 4), [0] * 4)
     return folder
 
@@ -62,7 +67,10 @@ def command(kind: str, path: Path, good: Path, out: Path) -> tuple[Typer, list[s
         "model": (convert, [str(path), "-o", str(out)]),
         "archive": (convert, [str(path), "-o", str(out)]),
         "faces": (prune, ["--model", model, "--clean-valid", str(path), "--out", str(out)]),
-        "photo": (detect, ["--model", model, "--pruned", model, str(path)]),
+        "photo": (
+            detect,
+            ["--model", model, "--pruned", str(good / "pruned.safetensors"), str(path)],
+        ),
         "converted": (prune, ["--model", str(path), "--clean-valid", clean, "--out", str(out)]),
         "reference": (convert, [str(good / "good.h5"), "-o", str(out), "--reference", str(path)]),
         "settings": (prune, ["--config", str(path)]),
