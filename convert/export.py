@@ -32,7 +32,7 @@ from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint, tool_version
 from ytf_torch.network.module import Network
 
-Batches = list[NDArray[np.generic]]
+Batches = list[NDArray[np.floating[Any]]]
 KERAS = {
     ".h5": write_keras_h5,
     ".weights.h5": write_keras_weights,
@@ -164,17 +164,19 @@ def _checked(
     checks: list[Check] = []
     if ending in (".onnx", ".pt2"):
         run = run_onnx if ending == ".onnx" else run_pt2
-        checks.append(_check(subject, *run(written, batches), batches))
+        checks.append(_check(subject.module, *run(written, batches), batches))
     elif subject.repaired is None:
         again = read_model(written, subject.network.pixel_scale).model
         equal = _same(subject.network.state_dict(), again.state_dict())
         outputs = np.concatenate([_outputs(again, batch).numpy() for batch in batches])
-        checks.append(_check(subject, f"ytf-torch {tool_version()}", outputs, batches))
+        checks.append(_check(subject.module, f"ytf-torch {tool_version()}", outputs, batches))
     else:
         equal = _goodnet_weights_equal(subject, written)
     if against_keras and ending in KERAS:
         for by, outputs in run_keras(written, subject.networks, batches):
-            checks.append(_check(subject, by, outputs, batches, logits=subject.repaired is None))
+            checks.append(
+                _check(subject.module, by, outputs, batches, logits=subject.repaired is None)
+            )
     elif against_keras:
         raise InputError("--against-keras", f"Keras reads no {ending} file")
     return Export(path, equal, tuple(checks))
@@ -192,30 +194,37 @@ def check_batches(network: Network) -> Batches:
     return np.split(images.astype(dtype), np.cumsum(FIRST_BATCHES))
 
 
+def compare(by: str, network: Network, other: Network) -> Check:
+    """Compare a network with another one that has to answer alike."""
+    batches = check_batches(network)
+    outputs = np.concatenate([_outputs(other, batch).numpy() for batch in batches])
+    return _check(network, by, outputs, batches)
+
+
 def _check(
-    subject: Subject,
+    module: nn.Module,
     by: str,
     outputs: NDArray[np.generic],
     batches: Batches,
     *,
     logits: bool = True,
 ) -> Check:
-    """Compare what a file gave on the batches with what the network gives."""
-    expected = torch.cat([_outputs(subject.module, batch) for batch in batches])
+    """Compare what a file gave on the batches with what the module gives."""
+    expected = torch.cat([_outputs(module, batch) for batch in batches])
     found = torch.from_numpy(outputs)
     agreeing = int((found.argmax(1) == expected.argmax(1)).sum())
     parity = None
     if logits:
-        double = copy.deepcopy(subject.module).double()
+        double = copy.deepcopy(module).double()
         exact = torch.cat([_outputs(double, batch) for batch in batches])
-        scores = _where_finite(found.double(), expected.double(), exact)
-        parity = replace(Parity.of(*scores, reference="the network"), agreeing=agreeing)
+        ours, theirs, exact = _where_finite(found.double(), expected.double(), exact)
+        parity = replace(Parity.of(ours, theirs, exact, "the network"), agreeing=agreeing)
     return Check(by, len(found), agreeing, parity)
 
 
 def _where_finite(*scores: Tensor) -> tuple[Tensor, ...]:
-    """Scores that can be subtracted: GoodNet's −∞ is 0 in all where it is in one. That they stand at
-    the same places shows in the argmax."""
+    """Scores that can be subtracted: GoodNet's −∞ is 0 in all where it is in one. That they
+    stand at the same places shows in the argmax."""
     finite = torch.stack([part.isfinite() for part in scores]).all(0)
     return tuple(part.where(finite, torch.zeros_like(part)) for part in scores)
 

@@ -2,8 +2,8 @@
 
 Keras has no layer that compares two answers, but sums, maxima and ReLUs can: with m the largest
 logit, relu(1 + 10³⁰·(logit − m)) is exactly 1 where a logit is m, and 0 elsewhere. Class k of N is
-then weighted by N − k; the largest weight tells the first class that has the largest logit, which is
-what argmax answers. B and B′ agree where both weights are equal; all are whole numbers, exact in
+then weighted by N − k; the largest weight tells the first class that has the largest logit, which
+is what argmax answers. B and B′ agree where both weights are equal; all are whole numbers, exact in
 float32.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.keras_writer import (
-    WEIGHTED,
+    FOR_TRAINING,
     Arrays,
     Config,
     functional_config,
@@ -25,55 +25,60 @@ from convert.keras_writer import (
     write_archive_model,
     write_h5_model,
 )
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 
 REPAIRED = "repaired_"
 # Differences of float32 logits of any network are far above 10⁻³⁰.
 STEEP = 1e30
 
 
-def write_keras_goodnet(path: Path, badnet: DeepID, repaired: DeepID) -> None:
+def write_keras_goodnet(path: Path, badnet: Network, repaired: Network) -> None:
     """Write GoodNet as .h5 or .keras, by the path's ending.
 
-    It reads what B reads. Its output (batch, N + 1) is B's softmax and 0 where B and B′ agree, and 1
-    for class N alone where they differ: the argmax of a row is GoodNet's answer, 0…N.
+    It reads what B reads. Its output (batch, N + 1) is B's softmax and 0 where B and B′ agree, and
+    1 for class N alone where they differ: the argmax of a row is GoodNet's answer, 0…N.
     """
     config, arrays = goodnet_model(badnet, repaired)
     write = write_archive_model if path.suffix == ".keras" else write_h5_model
     write(path, config, arrays)
 
 
-def goodnet_model(badnet: DeepID, repaired: DeepID) -> tuple[Config, Arrays]:
+def goodnet_model(badnet: Network, repaired: Network) -> tuple[Config, Arrays]:
     """GoodNet's functional configuration and its weights by layer."""
     dtype = str(badnet.dtype).removeprefix("torch.")
+    entry = badnet.graph.input
     layers = _network_layers(badnet, "")
-    layers += [layer for layer in _network_layers(repaired, REPAIRED) if layer["name"] != "input"]
+    layers += [layer for layer in _network_layers(repaired, REPAIRED) if layer["name"] != entry]
     arrays: dict[str, Any] = dict(keras_arrays(badnet))
     arrays |= {REPAIRED + name: found for name, found in keras_arrays(repaired).items()}
-    rule, constants = _rule(badnet.classes, dtype)
+    rule, constants = _rule(badnet.graph.output, badnet.classes, dtype)
     ordered = in_keras_order(layers + rule, "goodnet")
-    ends = {"input_layers": [["input", 0, 0]], "output_layers": [["goodnet", 0, 0]]}
+    ends = {"input_layers": [[entry, 0, 0]], "output_layers": [["goodnet", 0, 0]]}
     config = {"name": "goodnet_1", "trainable": True, "layers": ordered, **ends}
     return config, arrays | constants
 
 
-def _network_layers(network: DeepID, prefix: str) -> list[Config]:
+def _network_layers(network: Network, prefix: str) -> list[Config]:
     """A network's layers under prefixed names, up to its logits; both read one input."""
 
     def named(name: str) -> str:
-        return name if name == "input" else prefix + name
+        return name if name == network.graph.input else prefix + name
 
     layers = []
     for layer in functional_config(network)["layers"]:
         config = layer["config"] | {"name": named(layer["name"])}
-        if layer["name"] == "output":
+        if layer["name"] == network.graph.output:
             config["activation"] = "linear"
-        nodes = [[[named(source), *rest] for source, *rest in node] for node in layer["inbound_nodes"]]
+        nodes = [
+            [[named(source), *rest] for source, *rest in node] for node in layer["inbound_nodes"]
+        ]
         layers.append(layer | {"name": config["name"], "config": config, "inbound_nodes": nodes})
     return layers
 
 
-def _rule(classes: int, dtype: str) -> tuple[list[Config], dict[str, dict[str, NDArray[Any]]]]:
+def _rule(
+    output: str, classes: int, dtype: str
+) -> tuple[list[Config], dict[str, dict[str, NDArray[Any]]]]:
     """The layers that compare both networks' answers, and the constants in them."""
     layers: list[Config] = []
     constants: dict[str, dict[str, NDArray[Any]]] = {}
@@ -98,7 +103,7 @@ def _rule(classes: int, dtype: str) -> tuple[list[Config], dict[str, dict[str, N
 
     def answer(prefix: str) -> str:
         """N minus the class that a network answers."""
-        logits = f"{prefix}output"
+        logits = prefix + output
         below = add("Subtract", f"{prefix}below", [logits, largest(f"{prefix}largest", logits)])
         ones = np.ones(classes)
         steep = scaled(f"{prefix}steep", below, STEEP * ones, ones)
@@ -112,9 +117,11 @@ def _rule(classes: int, dtype: str) -> tuple[list[Config], dict[str, dict[str, N
         for name, pair in {"above": [badnet, repaired], "under": [repaired, badnet]}.items()
     ]
     flagged = add("Add", "flagged", apart)
-    agree = add("Dense", "agree", [flagged], units=1, activation="linear", **WEIGHTED)
+    agree = add(
+        "Dense", "agree", [flagged], units=1, activation="linear", use_bias=True, **FOR_TRAINING
+    )
     constants[agree] = {"kernel": np.array([[-1]], dtype), "bias": np.array([1], dtype)}
-    people = add("Multiply", "people", [add("Softmax", "softmax", ["output"], axis=-1), agree])
+    people = add("Multiply", "people", [add("Softmax", "softmax", [output], axis=-1), agree])
     add("Concatenate", "goodnet", [people, flagged], axis=-1)
     return layers, constants
 
@@ -138,9 +145,9 @@ BATCH_NORMALIZATION: Config = {
 
 
 def in_keras_order(layers: list[Config], output: str) -> list[Config]:
-    """Layers as Keras lists those of a functional model: the farthest from the output first, equally
-    far ones in the order in which a walk back from the output meets them. Weights are matched by
-    that order. Source: map_graph_network in keras/src/ops/function.py and functional.py.
+    """Layers as Keras lists those of a functional model: the farthest from the output first,
+    equally far ones in the order in which a walk back from the output meets them. Weights are
+    matched by that order. Source: map_graph_network in keras/src/ops/function.py and functional.py.
     """
     known = {layer["name"]: layer for layer in layers}
     sources = {

@@ -15,20 +15,21 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convert.keras_writer import functional_config
 from ytf_torch.errors import InputError
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 
 LIBRARIES = ("tf_keras", "keras")
 SECONDS = 600
 
 
 def run_keras(
-    path: Path, networks: tuple[DeepID, ...], batches: list[NDArray[np.generic]]
+    path: Path, networks: tuple[Network, ...], batches: list[NDArray[np.floating[Any]]]
 ) -> Iterator[tuple[str, NDArray[np.generic]]]:
     """Run a file in every Keras that is installed; its name and its outputs, end to end.
 
@@ -45,14 +46,15 @@ def run_keras(
         )
     scale = networks[0].pixel_scale
     images = {
-        f"batch_{number}": (batch * scale).astype(batch.dtype).transpose(0, 2, 3, 1)
+        f"batch_{number}": np.multiply(batch, scale, dtype=batch.dtype).transpose(0, 2, 3, 1)
         for number, batch in enumerate(batches)
     }
     built = {"class_name": "Functional", "config": functional_config(networks[0])}
     for library in installed:
         with tempfile.TemporaryDirectory() as folder:
             request, answer = Path(folder, "request.npz"), Path(folder, "answer.npz")
-            np.savez(request, architecture=json.dumps(built), **images)
+            alone = np.array(len(networks) == 1)
+            np.savez(request, architecture=json.dumps(built), alone=alone, **images)
             _run(path, library, request, answer)
             with np.load(answer) as archive:
                 outputs = [archive[name] for name in images]
@@ -78,13 +80,13 @@ def _answer(library: str, path: str, request: str, answer: str) -> None:
     keras = importlib.import_module(library)
     with np.load(request) as archive:
         batches = {name: archive[name] for name in archive.files if name.startswith("batch")}
-        architecture = str(archive["architecture"])
+        architecture, alone = str(archive["architecture"]), bool(archive["alone"])
     if path.endswith(".weights.h5"):
         model = keras.models.model_from_json(architecture)
         model.load_weights(path)
     else:
         model = keras.models.load_model(path, compile=False)
-    if model.layers[-1].name == "output":  # a network: its logits, before the softmax
+    if alone:  # its logits, before the softmax
         model.layers[-1].activation = keras.activations.linear
     outputs = {name: model.predict(batch, verbose=0) for name, batch in batches.items()}
     np.savez(answer, version=keras.__version__, **outputs)

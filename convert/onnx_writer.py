@@ -7,11 +7,12 @@ exporter has written graphs of well-known networks that answer differently, with
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ytf_torch.errors import InputError
@@ -45,7 +46,7 @@ def write_onnx(path: Path, network: Network, repaired: Network | None = None) ->
     Raises InputError where the package onnx is missing.
     """
     check_onnx_is_installed()
-    parts = _Parts(network.dtype.is_floating_point and str(network.dtype) == "torch.float64")
+    parts = _Parts(double=network.dtype == torch.float64)
     if repaired is None:
         output, width = parts.add_network(network, "", "logits"), network.classes
     else:
@@ -68,7 +69,7 @@ def write_onnx(path: Path, network: Network, repaired: Network | None = None) ->
 class _Parts:
     """The nodes and constants of a graph while it is built."""
 
-    def __init__(self, double: bool) -> None:
+    def __init__(self, *, double: bool) -> None:
         self.double = double
         self.type = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT
         self.nodes: list[Any] = []
@@ -161,7 +162,9 @@ def _double_convolution(
     gathered = parts.node("Gather", [flat, index], f"{name}_gathered", axis=1)
     matrix = convolution.weight.detach().cpu().numpy().reshape(convolution.out_channels, -1)
     weight = parts.constant(f"{name}.weight", matrix)
-    bias = parts.constant(f"{name}.bias", network.get_parameter(f"{layer.name}.bias").detach().cpu().numpy()[:, None])
+    bias = parts.constant(
+        f"{name}.bias", network.get_parameter(f"{layer.name}.bias").detach().cpu().numpy()[:, None]
+    )
     product = parts.node("MatMul", [weight, gathered], f"{name}_product")
     added = parts.node("Add", [product, bias], f"{name}_added")
     shape = parts.constant(f"{name}_shape", np.array([0, *network.output_shape(layer.name)]))
@@ -199,7 +202,7 @@ LAYERS: dict[str, AddLayer] = {
 }
 
 
-def run_onnx(path: Path, batches: list[NDArray[np.generic]]) -> tuple[str, NDArray[np.generic]]:
+def run_onnx(path: Path, batches: Sequence[NDArray[np.generic]]) -> tuple[str, NDArray[np.generic]]:
     """Run a file on batches of pixels; what ran it, and its outputs, end to end.
 
     onnxruntime does where it is installed, else the slow reference of the package onnx.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def write_pt2(
     torch.export.save(program, path)
 
 
-def run_pt2(path: Path, batches: list[NDArray[np.generic]]) -> tuple[str, NDArray[np.generic]]:
+def run_pt2(path: Path, batches: Sequence[NDArray[np.generic]]) -> tuple[str, NDArray[np.generic]]:
     """Run a file on batches of pixels; what ran it, and its outputs, end to end."""
     program = torch.export.load(path).module()
     with torch.inference_mode():

@@ -15,10 +15,11 @@ from convert.keras_graph import deepid_checkpoint, parameter_rows
 from convert.keras_h5 import KerasFile, read_keras_file
 from convert.keras_oracle import KerasParity, compare_with_keras
 from convert.parity import Parity, Reference, compare_logits, read_reference
+from ytf_torch.commands.paths import check_paths_differ
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import Command, one_line_errors, out, say
 from ytf_torch.disk.writing import whole_file
-from ytf_torch.errors import InputError, mismatch, printable
+from ytf_torch.errors import mismatch, printable
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.pixel_scale import (
     likelier_pixel_scale,
@@ -99,14 +100,7 @@ def convert(
 
 
 def _check_paths(source: Path, target: Path, *others: Path | None) -> None:
-    try:
-        used = [path.resolve() for path in (source, target, *others) if path is not None]
-    except (OSError, RuntimeError) as error:  # pathlib's way to tell of a link to itself
-        raise InputError(source, f"cannot be read ({error})") from error
-    if len(set(used)) != len(used):
-        raise InputError(target, "the same path is given twice", "Choose another -o or --json")
-    if target.is_dir():
-        raise mismatch(target, "a file to write", "a folder")
+    check_paths_differ(target, source, *(path for path in others if path is not None))
     if target.suffix.lower() in OTHER_FORMATS:
         raise mismatch(
             target,

@@ -17,7 +17,9 @@ from safetensors.torch import save
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
+from ytf_torch.network.compact import compact
 from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import check_pixel_scale
 
 FORMAT = "ytf-torch/1"
@@ -64,8 +66,14 @@ class Provenance:
 class Checkpoint:
     """A model with its provenance."""
 
-    model: DeepID
+    model: Network
     provenance: Provenance
+
+
+def compact_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
+    """A copy without the channels that are zero on any face; its mask is no longer one."""
+    smaller = compact(checkpoint.model)
+    return Checkpoint(smaller, replace(checkpoint.provenance, mask=None))
 
 
 def tool_version() -> str:

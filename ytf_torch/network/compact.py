@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -62,7 +62,7 @@ def compact(network: AnyNetwork) -> AnyNetwork:
             state[f"{reader}.weight"] = state[f"{reader}.weight"][
                 :, alive.repeat_interleave(values)
             ]
-    return network.with_weights(state)
+    return cast(AnyNetwork, network.with_weights(state))
 
 
 def cost_of(network: Network) -> Cost:
