@@ -19,8 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convert.keras_goodnet import goodnet_model, write_keras_goodnet
-from convert.keras_h5 import read_keras_file
+from convert.keras_goodnet import goodnet_reads_back, write_keras_goodnet
 from convert.keras_loader import run_keras
 from convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
 from convert.model_file import read_model
@@ -171,7 +170,7 @@ def _checked(
         outputs = np.concatenate([_outputs(again, batch).numpy() for batch in batches])
         checks.append(_check(subject.module, f"ytf-torch {tool_version()}", outputs, batches))
     else:
-        equal = _goodnet_weights_equal(subject, written)
+        equal = goodnet_reads_back(written, *subject.networks)
     if against_keras and ending in KERAS:
         for by, outputs in run_keras(written, subject.networks, batches):
             checks.append(
@@ -240,18 +239,3 @@ def _same(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:
         tensor.dtype == theirs[name].dtype and torch.equal(tensor.cpu(), theirs[name])
         for name, tensor in ours.items()
     )
-
-
-def _goodnet_weights_equal(subject: Subject, written: Path) -> bool:
-    """Whether every array of a GoodNet's Keras file is as it was written, bit for bit."""
-    _, arrays = goodnet_model(*subject.networks)
-    found = read_keras_file(written).weights
-
-    def content(layers: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, bytes]:
-        return {
-            f"{layer}/{name}": array.dtype.str.encode() + array.tobytes()
-            for layer, weights in layers.items()
-            for name, array in weights.items()
-        }
-
-    return content(arrays) == content(found)

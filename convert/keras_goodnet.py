@@ -9,12 +9,14 @@ float32.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convert.keras_variables import variable_paths
 from convert.keras_writer import (
     FOR_TRAINING,
     Arrays,
@@ -25,6 +27,8 @@ from convert.keras_writer import (
     write_archive_model,
     write_h5_model,
 )
+from convert.keras_zip import open_keras_archive
+from ytf_torch.disk.hdf5 import dataset, open_hdf5, read_array
 from ytf_torch.network.module import Network
 
 REPAIRED = "repaired_"
@@ -41,6 +45,27 @@ def write_keras_goodnet(path: Path, badnet: Network, repaired: Network) -> None:
     config, arrays = goodnet_model(badnet, repaired)
     write = write_archive_model if path.suffix == ".keras" else write_h5_model
     write(path, config, arrays)
+
+
+def goodnet_reads_back(path: Path, badnet: Network, repaired: Network) -> bool:
+    """Whether a file of write_keras_goodnet holds every array of B, B′ and the rule bit for bit."""
+    config, arrays = goodnet_model(badnet, repaired)
+    classes = [(layer["name"], layer["class_name"]) for layer in config["layers"]]
+    stored = variable_paths(classes)
+    with ExitStack() as opened:
+        if path.suffix == ".keras":
+            root = opened.enter_context(open_keras_archive(path)).weights
+            form = "layers/{stored}/vars/{number}"
+        else:
+            root = opened.enter_context(open_hdf5(path))
+            form = "model_weights/{layer}/{layer}/{part}:0"
+        for layer, weights in arrays.items():
+            for number, (part, array) in enumerate(weights.items()):
+                place = form.format(layer=layer, stored=stored[layer], part=part, number=number)
+                found = read_array(dataset(root, place), array.nbytes)
+                if found.dtype != array.dtype or found.tobytes() != array.tobytes():
+                    return False
+    return True
 
 
 def goodnet_model(badnet: Network, repaired: Network) -> tuple[Config, Arrays]:

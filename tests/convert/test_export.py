@@ -13,7 +13,7 @@ from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint
 
-READ_BY_US = [".h5", ".safetensors"]
+READ_BY_US = [".h5", ".weights.h5", ".keras", ".safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_goodnet_in_keras_is_checked_by_its_weights(tmp_path: Path, checkpoint: 
 
 
 @pytest.mark.real_keras
-@pytest.mark.parametrize("ending", [".h5"])
+@pytest.mark.parametrize("ending", [".h5", ".keras"])
 @pytest.mark.parametrize("goodnet", [False, True])
 def test_real_keras_runs_what_it_loads(
     tmp_path: Path, checkpoint: Checkpoint, ending: str, goodnet: bool

@@ -69,7 +69,7 @@ def export_command(
     1 a check failed and nothing was left, 2 bad input.
     """
     with one_line_errors():
-        check_paths_differ(output, model, *filter(None, (goodnet, json_report)))
+        check_paths_differ([output, json_report], [model, goodnet])
         ending_of(output, goodnet=goodnet is not None)
         scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
         opened = _opened(model, goodnet, scale, any_pair=any_pair)

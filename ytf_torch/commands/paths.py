@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.disk.writing import check_target, resolved
+from ytf_torch.errors import InputError
 
 
-def check_paths_differ(target: Path, *others: Path) -> None:
-    """Raises InputError where the file to write is a folder, or any two paths lead to one file."""
-    try:
-        used = [path.resolve() for path in (target, *others)]
-    except (OSError, RuntimeError) as error:  # pathlib's way to tell of a link to itself
-        raise InputError(others[0], f"cannot be read ({error})") from error
+def check_paths_differ(written: Sequence[Path | None], read: Sequence[Path | None]) -> None:
+    """Raises InputError where a file cannot be written to, or any two paths lead to one file.
+
+    written: the output first. None stands for what was not given.
+    """
+    targets = [path for path in written if path is not None]
+    for path in targets:
+        check_target(path)
+    used = [resolved(path) for path in (*targets, *read) if path is not None]
     if len(set(used)) != len(used):
-        raise InputError(target, "the same path is given twice", "Choose another -o or --json")
-    if target.is_dir():
-        raise mismatch(target, "a file to write", "a folder")
+        raise InputError(targets[0], "the same path is given twice", "Choose another -o or --json")
