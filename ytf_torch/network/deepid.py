@@ -179,6 +179,19 @@ class DeepID(Network):
         model.load_state_dict(state_dict)
         return model.eval()
 
+    @classmethod
+    def of_state(
+        cls,
+        state: Mapping[str, Tensor],
+        input_shape: tuple[int, int, int],
+        pixel_scale: float,
+        where: object,
+    ) -> DeepID:
+        """See Network."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        sizes = DeepIDSizes.of_shapes(shapes, input_shape[1:], where)
+        return cls.from_state_dict(state, sizes, pixel_scale)
+
     @property
     def classes(self) -> int:
         """How many people it knows."""
