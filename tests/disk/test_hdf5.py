@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ytf_torch.disk.hdf5 import listing, open_hdf5
+from ytf_torch.disk.hdf5 import dataset, listing, member_names, open_hdf5, read_array, subgroup
 from ytf_torch.errors import InputError
 
 
@@ -60,3 +60,21 @@ def test_a_file_whose_writer_crashed_is_called_so(tmp_path: Path) -> None:
         shutil.copy(path, tmp_path / "crashed.h5")
     with pytest.raises(InputError, match=r"marked as open for writing.*h5clear"):
         opened(tmp_path / "crashed.h5")
+
+
+def test_the_members_of_a_group_are_listed(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["layers/dense/vars/0"] = np.arange(3)
+        file.create_group("layers/dense_1")
+    with open_hdf5(tmp_path / "a.h5") as root:
+        layers = subgroup(root, "layers")
+        assert member_names(layers) == ["dense", "dense_1"]
+        assert read_array(dataset(layers, "dense/vars/0"), 100).tolist() == [0, 1, 2]
+
+
+def test_a_group_of_too_many_members_is_not_listed(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
+        for number in range(10_001):
+            file.create_group(str(number))
+    with open_hdf5(tmp_path / "a.h5") as root, pytest.raises(InputError, match="at most 10,000 m"):
+        member_names(root)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import marshal
 import struct
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -608,15 +606,6 @@ ATTACKS.add(
     changed(lambda _, g: (g.__delitem__("conv_3"), g.__setitem__("conv_3", np.dtype("f4")))),
     "something else",
 )
-
-
-@ATTACKS("a .keras archive", "zip archive, such as Keras 3's .keras.*model.save")
-def keras_archive(folder: Path) -> Path:
-    path = folder / "net.keras"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("config.json", json.dumps({"class_name": "Functional"}))
-        archive.writestr("model.weights.h5", b"\x89HDF\r\n\x1a\n")
-    return path
 
 
 @ATTACKS("a pickle", "a pickle|a text file")

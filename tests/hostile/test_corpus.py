@@ -14,7 +14,7 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from tests.hostile import faces, models, others, photos, references
+from tests.hostile import archives, faces, models, others, photos, references
 from tests.hostile.corpus import CANARY, Attack
 from tests.made.keras_files import (
     SMALL,
@@ -34,6 +34,7 @@ SECONDS, CLOCK_SECONDS = 10, 60
 MAX_MEMORY = 10**9
 CORPORA = {
     "model": models.ATTACKS,
+    "archive": archives.ATTACKS,
     "faces": faces.ATTACKS,
     "photo": photos.ATTACKS,
     "converted": others.CONVERTED,
@@ -64,6 +65,7 @@ def command(kind: str, path: Path, good: Path, out: Path) -> tuple[Typer, list[s
     model, clean = str(good / "good.safetensors"), str(good / "faces.h5")
     return {
         "model": (convert, [str(path), "-o", str(out)]),
+        "archive": (convert, [str(path), "-o", str(out)]),
         "faces": (prune, ["--model", model, "--clean-valid", str(path), "--out", str(out)]),
         "photo": (
             detect,

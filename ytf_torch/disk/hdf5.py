@@ -119,6 +119,12 @@ def subgroup(group: Group, path: str) -> Group:
     return found
 
 
+def member_names(group: Group) -> list[str]:
+    """The names of what lies in a group."""
+    names: list[str] = group.file.ask("names", group.path)
+    return names
+
+
 def dataset(group: Group, path: str) -> Dataset:
     """The dataset at `path`, of numbers that lie in this file; nothing is read yet.
 

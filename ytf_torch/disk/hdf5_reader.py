@@ -10,6 +10,7 @@ from __future__ import annotations
 import encodings.ascii  # noqa: F401  h5py needs it once no more files can be opened
 import math
 import re
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -48,17 +49,17 @@ FILTERS = {
     h5py.h5z.FILTER_LZF: "lzf",
 }
 LINKS = {h5py.ExternalLink: "an external link", h5py.SoftLink: "a soft link"}
-METHODS = ("kind", "listing", "text", "array", "read")
+METHODS = ("kind", "names", "listing", "text", "array", "read")
 KINDS = {h5py.Group: "a group", h5py.Dataset: "a dataset", type(None): "nothing"}
 
 
 class OpenFile:
     """One opened file, and what may be asked of it. Paths are relative to the root, "" is it."""
 
-    def __init__(self, path: str) -> None:
-        self.bytes = Path(path).stat().st_size
+    def __init__(self, path: str, content: bytes | None = None) -> None:
+        self.bytes = Path(path).stat().st_size if content is None else len(content)
         try:
-            self.file = h5py.File(path, "r")
+            self.file = h5py.File(path if content is None else BytesIO(content), "r")
         except OSError as error:
             raise _not_opened(str(error)) from error
 
@@ -85,6 +86,16 @@ class OpenFile:
     def kind(self, path: str) -> str:
         """What lies at a path: a group, a dataset, nothing."""
         return KINDS.get(type(self._find(path)), "something else")
+
+    def names(self, path: str) -> list[str]:
+        """The names of what lies in a group."""
+        node = self._find(path)
+        if not isinstance(node, h5py.Group):
+            raise RefusedError(f"/{path}", f"expected a group, found {self.kind(path)}")
+        check_at_most(node.name, MAX_NAMES, len(node), "members")
+        names = list(node)
+        check_at_most(node.name, MAX_TEXT_BYTES, sum(map(len, names)), "characters of names")
+        return [_decoded(name, node.name) for name in names]
 
     def listing(self, path: str) -> list[str]:
         """What a group holds: the first MAX_LISTED names, and the shapes of datasets."""
