@@ -1,4 +1,4 @@
-"""What a network's sizes may ask for: networks that people train pass, others are refused unread."""
+"""What a network's sizes may ask for: what people train passes, the rest is refused unread."""
 
 from __future__ import annotations
 
