@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,8 +59,9 @@ class FaceSet:
     def batches(self, size: int = BATCH_SIZE) -> Generator[FaceBatch, None, None]:
         """All faces in file order, `size` at a time; reading runs ahead in a thread of its own.
 
-        Never the whole file in memory: see `images_per_read`. uint8 stays uint8, everything else
-        becomes float32, as Keras makes it.
+        Never the whole file in memory: see `images_per_read`. Whole numbers come as uint8 whatever
+        type they are stored in, for that is an eighth of the lab's float64 to move; all others
+        become float32, as Keras makes them.
         Raises InputError where a pixel value is not a finite number of 0–255, and where the
         values look divided by 255 already.
         """
@@ -76,7 +78,8 @@ class FaceSet:
             start, end = self.first, self.first + len(self)
             while start < end:
                 stop = min(start - start % step + step, end)
-                yield _checked_pixels(data[start:stop], f"{self.path}, images {start}–{stop - 1}")
+                place = f"{self.path}, images {start}–{stop - 1}"
+                yield _checked_pixels(data.narrowed(start, stop), data.dtype, place)
                 start = stop
 
     def select(self, indices: Sequence[int]) -> FaceBatch:
@@ -85,8 +88,10 @@ class FaceSet:
         Raises InputError as `batches` does.
         """
         with _open_data(self.path) as data:
-            pixels = np.stack([data[self.first + index] for index in indices])
-        pixels = _checked_pixels(pixels, f"{self.path}, images {', '.join(map(str, indices))}")
+            places = [self.first + index for index in indices]
+            pixels = np.concatenate([data.narrowed(place, place + 1) for place in places])
+        place = f"{self.path}, images {', '.join(map(str, indices))}"
+        pixels = _checked_pixels(pixels, data.dtype, place)
         return FaceBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[list(indices)]))
 
 
@@ -132,15 +137,15 @@ def _open_data(path: Path) -> Iterator[Dataset]:
         yield dataset(file, "data")
 
 
-def _checked_pixels(stored: NDArray[np.generic], place: str) -> NDArray[np.generic]:
-    pixels = stored if stored.dtype == np.uint8 else stored.astype(np.float32)
+def _checked_pixels(pixels: NDArray[Any], stored: np.dtype[Any], place: str) -> NDArray[Any]:
+    """The pixels as they are. stored: the type that they have in the file."""
     lowest, highest = float(pixels.min()), float(pixels.max())
     if not (lowest >= 0 and highest <= 255):
         found = "NaN" if np.isnan(lowest) else f"{lowest:g} to {highest:g}"
         raise mismatch(
             place, "pixel values of 0–255", found, "Give raw pixels, not normalised ones"
         )
-    if pixels.dtype != np.uint8 and 0 < highest <= 1:
+    if stored != np.uint8 and 0 < highest <= 1:
         raise mismatch(
             place,
             "pixel values of 0–255",
