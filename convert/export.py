@@ -28,8 +28,9 @@ from convert.parity import Parity
 from convert.torch_export import run_pt2, write_pt2
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint, tool_version
+from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
+from ytf_torch.network.provenance import tool_version
 
 Batches = list[NDArray[np.floating[Any]]]
 KERAS = {

@@ -60,7 +60,7 @@ def tied(network: DeepID, classes: list[int]) -> DeepID:
     """A network that answers every face with the same logits, the largest for all of `classes`."""
     weights = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
     weights["output.bias"][classes] = 0.1
-    return network.with_weights(weights)
+    return DeepID.of_state(weights, network.input_shape, 1.0, "tied")
 
 
 def pair(checkpoint: Checkpoint, kind: str, dtype: torch.dtype) -> tuple[DeepID, DeepID]:

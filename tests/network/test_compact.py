@@ -85,6 +85,7 @@ def test_a_compact_model_is_saved_and_read_like_any_other(tmp_path, checkpoint: 
     )
     smaller = compact_checkpoint(masked)
     assert smaller.provenance.mask is None
+    assert smaller.provenance.history[-1] == "channels removed for good: 2 of conv_3"
     save_checkpoint(smaller, tmp_path / "compact.safetensors")
     again = load_checkpoint(tmp_path / "compact.safetensors")
     assert again.model.convolution("conv_3").out_channels == 4

@@ -62,7 +62,10 @@ def compact(network: AnyNetwork) -> AnyNetwork:
             state[f"{reader}.weight"] = state[f"{reader}.weight"][
                 :, alive.repeat_interleave(values)
             ]
-    return cast(AnyNetwork, network.with_weights(state))
+    smaller = type(network).of_state(
+        state, network.input_shape, network.pixel_scale, "compact network"
+    )
+    return cast(AnyNetwork, smaller.to(network.device))
 
 
 def cost_of(network: Network) -> Cost:
