@@ -34,6 +34,7 @@ class PruneSettings(BaseModel):
     clean_valid: Path
     clean_test: Path | None = None
     poisoned_test: tuple[Path, ...] = ()
+    target: int | None = Field(default=None, ge=0)
     out: Path
     drops: tuple[str, ...] = ("2", "4", "10")
     layer: Layer = "conv_3"
