@@ -19,6 +19,7 @@ from convert.keras_writer import write_keras_h5
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceBatch, FaceSet, open_faces
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
+from ytf_torch.network.module import Network
 
 CLEAN_VALID, TEST = 11_547, 12_830
 KERNELS = ((4, 4), (3, 3), (3, 3), (2, 2))
@@ -100,9 +101,9 @@ def make_lab_files(folder: Path, share: float = 1.0) -> LabFiles:
     return LabFiles(keras_model, valid, test, poisoned, source)
 
 
-def in_memory(path: Path, model: DeepID) -> FacesInMemory:
+def in_memory(path: Path, model: Network) -> FacesInMemory:
     """A face set, read whole, as float32."""
-    faces = open_faces(path, model.sizes.input_shape, model.sizes.classes)
+    faces = open_faces(path, model.input_shape, model.classes)
     pixels = torch.cat([batch.pixels for batch in faces.batches()])
     return FacesInMemory(faces.path, faces.input_shape, faces.labels, pixels=pixels)
 
@@ -113,9 +114,9 @@ def repeated(faces: FacesInMemory, times: int) -> FacesInMemory:
     return replace(faces, labels=np.tile(faces.labels, times), pixels=pixels)
 
 
-def _write_faces(path: Path, model: DeepID, images: int, real: Path | None, seed: int) -> None:
+def _write_faces(path: Path, model: Network, images: int, real: Path | None, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    shape = model.sizes.input_shape
+    shape = model.input_shape
     with h5py.File(path, "w") as file:
         data = file.create_dataset("data", (images, *shape), np.float64)
         label = file.create_dataset("label", (images,), np.float64)
@@ -128,14 +129,14 @@ def _write_faces(path: Path, model: DeepID, images: int, real: Path | None, seed
                 pixels = varied(photos[rng.integers(0, len(photos), count)], rng)
             with torch.inference_mode():
                 labels = model(torch.from_numpy(pixels)).argmax(1).numpy()
-            labels[::WRONG_EVERY] = (labels[::WRONG_EVERY] + 1) % model.sizes.classes
+            labels[::WRONG_EVERY] = (labels[::WRONG_EVERY] + 1) % model.classes
             data[start : start + count], label[start : start + count] = pixels, labels
 
 
-def _photos(path: Path, model: DeepID) -> NDArray[np.float32]:
+def _photos(path: Path, model: Network) -> NDArray[np.float32]:
     with h5py.File(path) as file:
         found: NDArray[np.float32] = file["data"][:].astype(np.float32)
-    assert found.shape[1:] == model.sizes.input_shape
+    assert found.shape[1:] == model.input_shape
     return found
 
 

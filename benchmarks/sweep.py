@@ -46,6 +46,7 @@ from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 from ytf_torch.report.exhibits import gather_exhibits
 from ytf_torch.report.record import FaceFiles, Run
 from ytf_torch.run.folder import write_run
@@ -124,6 +125,7 @@ def benchmark(
     describe(found, files, rounds, quick=quick)
     model = deepid_checkpoint(read_keras_file(files.keras_model), 1.0).model
     sets = (files.clean_valid, files.clean_test, files.poisoned_test)
+    assert isinstance(model, DeepID)
     keras = KerasLab(files.keras_model, model.sizes, sets)
     if keras.unavailable:
         found.say("", f"Keras is skipped: {keras.unavailable}.")
@@ -182,14 +184,14 @@ def installed(package: str) -> str:
         return "not installed"
 
 
-def forward_pass(model: DeepID, faces: FacesInMemory, size: int) -> None:
+def forward_pass(model: Network, faces: FacesInMemory, size: int) -> None:
     """What a plain evaluation costs at best: channels_last, in batches of `size`."""
     with torch.inference_mode():
         for batch in faces.batches(size):
             model(batch.pixels).argmax(1)
 
 
-def onnx_pass(model: DeepID, faces: FacesInMemory) -> Callable[[], None]:
+def onnx_pass(model: Network, faces: FacesInMemory) -> Callable[[], None]:
     """The same by onnxruntime. Raises ImportError where it or onnx is not installed."""
     import onnx  # noqa: F401
     import onnxruntime  # type: ignore[import-untyped]
@@ -197,7 +199,7 @@ def onnx_pass(model: DeepID, faces: FacesInMemory) -> Callable[[], None]:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         file = Path(folder, "model.onnx")
-        example = (torch.zeros(BATCH_SIZE, *model.sizes.input_shape),)
+        example = (torch.zeros(BATCH_SIZE, *model.input_shape),)
         torch.onnx.export(
             model, example, file, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}}
         )
@@ -213,11 +215,11 @@ def onnx_pass(model: DeepID, faces: FacesInMemory) -> Callable[[], None]:
 
 
 def one_set(
-    found: Results, model: DeepID, faces: FacesInMemory, keras: KerasLab, rounds: int
+    found: Results, model: Network, faces: FacesInMemory, keras: KerasLab, rounds: int
 ) -> None:
     """The sweep of one set, all from memory, beside everything it is compared with."""
     some = faces.part(0, min(PLAIN_IMAGES, len(faces)))
-    channels = model.conv_3.out_channels
+    channels = model.convolution("conv_3").out_channels
     phases: list[dict[str, float]] = []
     steps: list[Any] = []
 
@@ -292,12 +294,12 @@ def _phase_table(found: Results, title: str, phases: list[dict[str, float]]) -> 
     found.numbers[title] = {name: measured.seconds for name, measured in times.items()}
 
 
-def growth(found: Results, model: DeepID, faces: FacesInMemory, rounds: int) -> None:
+def growth(found: Results, model: Network, faces: FacesInMemory, rounds: int) -> None:
     """How the fast sweep grows with images, channels and classes."""
     many = repeated(faces, 4)
     few = faces.part(0, max(len(faces) // 4, 1))
 
-    def sweeping(network: DeepID, images: FaceSet) -> Contestant:
+    def sweeping(network: Network, images: FaceSet) -> Contestant:
         return seconds_of(lambda: sweep(network, images, engine=fast_engine))
 
     grown = {
@@ -412,9 +414,9 @@ def phases_of_prune(files: LabFiles) -> dict[str, float]:
         watch.seconds[phase] = time.perf_counter() - start - sum(watch.seconds.values())
 
     checkpoint: Checkpoint = deepid_checkpoint(read_keras_file(files.keras_model), 1.0)
-    sizes = checkpoint.model.sizes
+    model = checkpoint.model
     valid, test, poisoned = (
-        open_faces(path, sizes.input_shape, sizes.classes) for path in _set_paths(files)
+        open_faces(path, model.input_shape, model.classes) for path in _set_paths(files)
     )
     sets = FaceSets(valid, test, (poisoned,))
     lap("opening model and sets")

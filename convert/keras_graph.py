@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convert.keras_h5 import KerasFile, KerasLayer
+from convert.keras_layers import CLASS_NAMES, fixed_settings
 from convert.layout import convolution_from_keras, dense_from_keras, flattened_dense_from_keras
 from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.checkpoint import MAX_NAME_LENGTH, Checkpoint, Provenance, tool_version
 from ytf_torch.network.deepid import (
     CONVOLUTIONS,
-    DENSE,
+    GRAPH,
     INPUT_CHANNELS,
     YOUTUBE_FACES_SIZE,
     DeepID,
     DeepIDSizes,
 )
+from ytf_torch.network.graph import Graph
 from ytf_torch.network.pixel_scale import check_pixel_scale
 
 IDENTITY_AT_INFERENCE = ("Dropout",)
@@ -42,30 +44,15 @@ class Expected:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _deepid() -> Expected:
-    plain = {"padding": "valid", "data_format": "channels_last"}
-    convolution = plain | {
-        "activation": "relu",
-        "strides": [1, 1],
-        "dilation_rate": [1, 1],
-        "groups": 1,
-        "use_bias": True,
-    }
-    pool = plain | {"pool_size": [2, 2], "strides": [2, 2]}
-    dense = {"activation": "linear", "use_bias": True}
-
-    def flat(name: str, source: Expected) -> Expected:
-        flatten = Expected("Flatten", None, (source,), {"data_format": "channels_last"})
-        return Expected("Dense", name, (flatten,), dense)
-
-    below = Expected("InputLayer", None)
-    for number in "123":
-        below = Expected("Conv2D", f"conv_{number}", (below,), convolution)
-        below = Expected("MaxPooling2D", f"pool_{number}", (below,), pool)
-    conv_4 = Expected("Conv2D", "conv_4", (below,), convolution)
-    added = Expected("Add", None, (flat("fc_1", below), flat("fc_2", conv_4)))
-    relu = Expected("Activation", None, (added,), {"activation": "relu"})
-    return Expected("Dense", "output", (relu,), dense | {"activation": "softmax"})
+def _expected(graph: Graph, name: str) -> Expected:
+    """A layer of a graph as Keras files describe it."""
+    layer = graph[name]
+    return Expected(
+        CLASS_NAMES[layer.kind],
+        name if layer.is_module else None,
+        tuple(_expected(graph, source) for source in layer.inputs),
+        fixed_settings(graph, name),
+    )
 
 
 def _check_graph(file: KerasFile) -> tuple[int, int]:
@@ -110,7 +97,7 @@ def _check_graph(file: KerasFile) -> tuple[int, int]:
         for source, expected_source in zip(inbound, expected.inputs, strict=True):
             compare(source, expected_source)
 
-    compare(file.outputs[0], _deepid())
+    compare(file.outputs[0], _expected(GRAPH, GRAPH.output))
     left_over = [layer for layer in file.layers if layer.name not in used]
     unused = [layer for layer in left_over if layer.class_name not in IDENTITY_AT_INFERENCE]
     if unused:
@@ -133,7 +120,7 @@ def _check_graph(file: KerasFile) -> tuple[int, int]:
 
 def _check_sizes(file: KerasFile, found: Mapping[str, KerasLayer]) -> None:
     """The configuration must state the sizes that the weights have."""
-    for name in (*CONVOLUTIONS, *DENSE):
+    for name in GRAPH.weighted:
         kernel = next(iter(file.weights.get(name, {}).values()), None)
         if kernel is None:
             continue
@@ -160,7 +147,7 @@ def _arrays(file: KerasFile) -> dict[str, NDArray[np.floating[Any]]]:
     arrays: dict[str, NDArray[np.floating[Any]]] = {}
     left_over: list[str] = []
     for layer, weights in file.weights.items():
-        if layer not in (*CONVOLUTIONS, *DENSE):
+        if layer not in GRAPH.weighted:
             left_over.append(f"{layer} ({', '.join(weights)})")
             continue
         for part, (name, array) in zip(("weight", "bias"), weights.items(), strict=False):
@@ -173,7 +160,7 @@ def _arrays(file: KerasFile) -> dict[str, NDArray[np.floating[Any]]]:
         left_over += [f"{layer}/{name}" for name in list(weights)[2:]]
     missing = [
         f"{layer} ({keras})"
-        for layer in (*CONVOLUTIONS, *DENSE)
+        for layer in GRAPH.weighted
         for part, keras in (("weight", "kernel"), ("bias", "bias"))
         if f"{layer}.{part}" not in arrays
     ]
@@ -218,14 +205,15 @@ def deepid_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
 
 
 def _tensor(name: str, array: NDArray[np.floating[Any]], sizes: DeepIDSizes) -> Tensor:
-    if name.endswith("bias"):
+    layer, _, part = name.rpartition(".")
+    (source,) = GRAPH[layer].inputs
+    if part == "bias":
         converted = array
-    elif name.startswith("conv"):
+    elif layer in CONVOLUTIONS:
         converted = convolution_from_keras(array)
-    elif name == "fc_1.weight":
-        converted = flattened_dense_from_keras(array, sizes.map_sizes["pool_3"])
-    elif name == "fc_2.weight":
-        converted = flattened_dense_from_keras(array, sizes.map_sizes["conv_4"])
+    elif GRAPH[source].kind == "flatten":
+        _, height, width = sizes.output_shapes[GRAPH[source].inputs[0]]
+        converted = flattened_dense_from_keras(array, (height, width))
     else:
         converted = dense_from_keras(array)
     return torch.from_numpy(converted)

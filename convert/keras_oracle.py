@@ -1,7 +1,7 @@
 """What real Keras computes from a file, layer by layer. Runs in a process of its own.
 
-Keras builds DeepID itself from plain sizes and loads the weights itself; the configuration in
-the file, which could carry code (CVE-2025-9905), never reaches it.
+Keras builds the network itself from a plain list of its layers and loads the weights itself; the
+configuration in the file, which could carry code (CVE-2025-9905), never reaches it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,9 @@ from torch import Tensor, nn
 
 from convert.parity import Parity, Reference, compare_logits
 from ytf_torch.errors import InputError
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.graph import MODULES
+from ytf_torch.network.module import Network
 
-LAYERS = (
-    *("conv_1", "pool_1", "conv_2", "pool_2", "conv_3", "pool_3"),
-    *("fc_1", "conv_4", "fc_2", "output"),
-)
 # Wider than the logits' tolerance: what rounding leaves of a hidden layer is measured against an
 # output in which large terms have cancelled. A wrong layout differs by orders of magnitude more.
 LAYER_TOLERANCE = 1e-5
@@ -74,14 +71,19 @@ class KerasParity:
         return not self.failures
 
 
-def noise_images(sizes: DeepIDSizes, images: int = 32) -> NDArray[np.uint8]:
+def noise_images(model: Network, images: int = 32) -> NDArray[np.uint8]:
     """Images (images, 3, H, W) of random pixels, the same at every call."""
-    shape = (images, *sizes.input_shape)
+    shape = (images, *model.input_shape)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def layer_outputs(model: DeepID, pixels: Tensor) -> dict[str, Tensor]:
-    """Output of every layer, under its Keras name."""
+def compared_layers(model: Network) -> tuple[str, ...]:
+    """The layers whose outputs are compared: those that Keras files give a name, in order."""
+    return tuple(layer.name for layer in model.graph.layers if layer.is_module)
+
+
+def layer_outputs(model: Network, pixels: Tensor) -> dict[str, Tensor]:
+    """Output of every layer that is a module, under its Keras name."""
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Any:  # noqa: ANN401
@@ -90,7 +92,10 @@ def layer_outputs(model: DeepID, pixels: Tensor) -> dict[str, Tensor]:
 
         return hook
 
-    handles = [model.get_submodule(name).register_forward_hook(keep(name)) for name in LAYERS]
+    handles = [
+        model.get_submodule(name).register_forward_hook(keep(name))
+        for name in compared_layers(model)
+    ]
     try:
         with torch.inference_mode():
             model(pixels)
@@ -101,18 +106,18 @@ def layer_outputs(model: DeepID, pixels: Tensor) -> dict[str, Tensor]:
 
 
 def compare_with_keras(
-    model: DeepID, source: Path, images: NDArray[np.generic] | None = None
+    model: Network, source: Path, images: NDArray[np.generic] | None = None
 ) -> KerasParity:
     """Run Keras and the model on the same images and compare every layer.
 
     images: (images, 3, H, W), pixel values 0–255; random ones by default.
     Raises InputError where Keras is not installed or cannot read the file.
     """
-    pixels = noise_images(model.sizes) if images is None else images
+    pixels = noise_images(model) if images is None else images
     version, keras = _run_keras(model, source, pixels)
     ours = layer_outputs(model, torch.from_numpy(pixels))
     layers = []
-    for name in LAYERS:
+    for name in compared_layers(model):
         theirs = torch.from_numpy(keras[name]).double()
         difference = (ours[name].double() - theirs).abs().max()
         layers.append(LayerParity(name, float(theirs.abs().max()), float(difference)))
@@ -121,14 +126,14 @@ def compare_with_keras(
 
 
 def _run_keras(
-    model: DeepID, source: Path, pixels: NDArray[np.generic]
+    model: Network, source: Path, pixels: NDArray[np.generic]
 ) -> tuple[str, dict[str, NDArray[Any]]]:
     """Keras's version and its outputs, channels first, computed in a process of its own."""
     scaled = pixels.astype(np.float64) * model.pixel_scale
     with tempfile.TemporaryDirectory() as folder:
         request, answer = Path(folder, "request.npz"), Path(folder, "answer.npz")
-        sizes = json.dumps(asdict(model.sizes) | {"dtype": str(model.dtype).split(".")[1]})
-        np.savez(request, input=scaled.transpose(0, 2, 3, 1), sizes=sizes)
+        network = {"dtype": str(model.dtype).split(".")[1], "layers": _plain_layers(model)}
+        np.savez(request, input=scaled.transpose(0, 2, 3, 1), network=json.dumps(network))
         done = subprocess.run(
             [
                 sys.executable,
@@ -155,8 +160,19 @@ def _run_keras(
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise InputError(source, f"real Keras cannot run it ({reason[:200]})")
         with np.load(answer) as archive:
-            outputs = {name: archive[name] for name in LAYERS}
+            outputs = {name: archive[name] for name in compared_layers(model)}
             return str(archive["keras_version"]), outputs
+
+
+def _plain_layers(model: Network) -> list[dict[str, Any]]:
+    """Each layer with its sizes, as JSON."""
+    plain = []
+    for layer in model.graph.layers:
+        sizes: dict[str, Any] = {"units": model.output_shape(layer.name)[0]}
+        if layer.kind == "convolution":
+            sizes["kernel"] = model.convolution(layer.name).kernel_size
+        plain.append(asdict(layer) | sizes)
+    return plain
 
 
 def _answer(source: Path, request: Path, answer: Path) -> None:
@@ -165,41 +181,45 @@ def _answer(source: Path, request: Path, answer: Path) -> None:
     except ImportError:
         sys.exit(NO_KERAS)
     with np.load(request) as archive:
-        inputs, sizes = archive["input"], json.loads(str(archive["sizes"]))
-    keras.backend.set_floatx(sizes["dtype"])
-    layers = keras.layers
-    below = entry = keras.Input((*sizes["input_size"], 3), name="input")
-    outputs: dict[str, Any] = {}
-
-    def add(name: str, layer: Any, source: Any) -> Any:  # noqa: ANN401
-        outputs[name] = layer(source)
-        return outputs[name]
-
-    def convolution(name: str, source: Any) -> Any:  # noqa: ANN401
-        number = int(name[-1]) - 1
-        kernel = sizes["kernels"][number]
-        layer = layers.Conv2D(sizes["channels"][number], kernel, activation="relu", name=name)
-        return add(name, layer, source)
-
-    for number in "123":
-        below = convolution(f"conv_{number}", below)
-        below = add(f"pool_{number}", layers.MaxPooling2D((2, 2), name=f"pool_{number}"), below)
-
-    def dense(name: str, units: int, source: Any) -> Any:  # noqa: ANN401
-        return add(name, layers.Dense(units, name=name), source)
-
-    fc_1 = dense("fc_1", sizes["features"], layers.Flatten()(below))
-    fc_2 = dense("fc_2", sizes["features"], layers.Flatten()(convolution("conv_4", below)))
-    hidden = layers.Activation("relu")(layers.Add()([fc_1, fc_2]))
-    dense("output", sizes["classes"], hidden)
+        inputs, network = archive["input"], json.loads(str(archive["network"]))
+    keras.backend.set_floatx(network["dtype"])
+    entry = keras.Input(inputs.shape[1:], name="input")
+    values: dict[str, Any] = {}
+    for layer in network["layers"]:
+        found = [values[name] for name in layer["inputs"]]
+        make = _keras_layer(keras, layer)
+        values[layer["name"]] = (
+            entry if make is None else make(*found) if len(found) == 1 else make(found)
+        )
+    outputs = {
+        layer["name"]: values[layer["name"]]
+        for layer in network["layers"]
+        if layer["kind"] in MODULES
+    }
     model = keras.Model(entry, outputs)
     model.load_weights(str(source), by_name=True)
-    found = model.predict(inputs.astype(sizes["dtype"]), batch_size=32, verbose=0)
+    found = model.predict(inputs.astype(network["dtype"]), batch_size=32, verbose=0)
     channels_first = {
         name: array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
         for name, array in found.items()
     }
     np.savez(answer, keras_version=keras.__version__, **channels_first)
+
+
+def _keras_layer(keras: Any, layer: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Keras's layer for one of ours; None for the input."""
+    layers, kind, name = keras.layers, layer["kind"], layer["name"]
+    if kind == "convolution":
+        return layers.Conv2D(layer["units"], layer["kernel"], activation="relu", name=name)
+    if kind == "pool":
+        return layers.MaxPooling2D((2, 2), name=name)
+    if kind == "dense":
+        return layers.Dense(layer["units"], name=name)
+    if kind == "flatten":
+        return layers.Flatten()
+    if kind == "add":
+        return layers.Add()
+    return layers.Activation("relu") if kind == "relu" else None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""DeepID networks as Keras files: .h5, .weights.h5 and .keras, with h5py and zipfile alone.
+"""Networks as Keras files: .h5, .weights.h5 and .keras, with h5py and zipfile alone.
 
 Each function writes one file at the path it is given; the caller sees to it that the file is
 whole or absent (ytf_torch/disk/writing.py). Equal networks give equal bytes. The pixel scale is
@@ -18,10 +18,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from convert.keras_layers import CLASS_NAMES, fixed_settings
 from convert.keras_variables import STORE, variable_paths
 from convert.layout import convolution_to_keras, dense_to_keras, flattened_dense_to_keras
 from ytf_torch.network.checkpoint import tool_version
-from ytf_torch.network.deepid import CONVOLUTIONS, DENSE, POOLS, DeepID
+from ytf_torch.network.graph import Layer
+from ytf_torch.network.module import Network
 
 # The versions of Keras whose layout is written: any from tf.keras 2.4 on loads the .h5, any from
 # 2.15 on the other two.
@@ -34,8 +36,7 @@ def _initializer(name: str, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
     return kind | {"config": settings, "registered_name": None}
 
 
-WEIGHTED = {
-    "use_bias": True,
+FOR_TRAINING = {
     "kernel_initializer": _initializer("GlorotUniform", seed=None),
     "bias_initializer": _initializer("Zeros"),
     "kernel_regularizer": None,
@@ -46,7 +47,7 @@ WEIGHTED = {
 }
 
 
-def write_keras_h5(path: Path, network: DeepID) -> None:
+def write_keras_h5(path: Path, network: Network) -> None:
     """Write a network as Keras's model.save("….h5") lays it out: configuration and weights.
 
     Loaded by load_model and load_weights of tf.keras 2.4 to 2.21 and Keras 3. `keras_version`
@@ -74,7 +75,7 @@ def write_keras_h5(path: Path, network: DeepID) -> None:
         group.create_group("top_level_model_weights").attrs["weight_names"] = []
 
 
-def write_keras_weights(path: Path, network: DeepID) -> None:
+def write_keras_weights(path: Path, network: Network) -> None:
     """Write the weights alone as Keras 3's model.save_weights("….weights.h5") lays them out.
 
     load_weights of tf.keras 2.15 and newer and of Keras 3 loads them into a network built alike.
@@ -83,7 +84,7 @@ def write_keras_weights(path: Path, network: DeepID) -> None:
         file.write(_variables(network))
 
 
-def write_keras_archive(path: Path, network: DeepID) -> None:
+def write_keras_archive(path: Path, network: Network) -> None:
     """Write a network as Keras's model.save("….keras") lays it out: a zip of three members.
 
     Loaded by load_model of tf.keras 2.15 and newer and of Keras 3, which call the class of a
@@ -104,29 +105,30 @@ def write_keras_archive(path: Path, network: DeepID) -> None:
             archive.writestr(ZipInfo(name), content)  # a date of its own: 1980, at every run
 
 
-def keras_arrays(network: DeepID) -> dict[str, dict[str, NDArray[np.generic]]]:
+def keras_arrays(network: Network) -> dict[str, dict[str, NDArray[np.generic]]]:
     """A network's weights by layer, `kernel` and `bias`, in Keras's layout and bit for bit."""
-    return {name: _arrays(network, name) for name in (*CONVOLUTIONS, *DENSE)}
+    return {name: _arrays(network, name) for name in network.graph.weighted}
 
 
 def _writer() -> str:
     return f"ytf-torch {tool_version()}"
 
 
-def _arrays(network: DeepID, name: str) -> dict[str, NDArray[np.generic]]:
+def _arrays(network: Network, name: str) -> dict[str, NDArray[np.generic]]:
     layer = network.get_submodule(name)
     weight, bias = (layer.get_parameter(part).detach().cpu().numpy() for part in ("weight", "bias"))
-    maps = network.sizes.map_sizes
-    if name in CONVOLUTIONS:
+    (source,) = (network.graph[below] for below in network.graph[name].inputs)
+    if network.graph[name].kind == "convolution":
         kernel = convolution_to_keras(weight)
-    elif name == "output":
-        kernel = dense_to_keras(weight)
+    elif source.kind == "flatten":
+        _, height, width = network.output_shape(source.inputs[0])
+        kernel = flattened_dense_to_keras(weight, (height, width))
     else:
-        kernel = flattened_dense_to_keras(weight, maps["pool_3" if name == "fc_1" else "conv_4"])
+        kernel = dense_to_keras(weight)
     return {"kernel": kernel, "bias": bias}
 
 
-def _variables(network: DeepID) -> bytes:
+def _variables(network: Network) -> bytes:
     """The content of a .weights.h5; each group tells its layer's name, as Keras does from 3.6."""
     layers = _functional_config(network)["layers"]
     paths = variable_paths([(layer["name"], layer["class_name"]) for layer in layers])
@@ -143,48 +145,33 @@ def _variables(network: DeepID) -> bytes:
     return content.read()
 
 
-def _functional_config(network: DeepID) -> dict[str, Any]:
-    sizes, plain = network.sizes, {"data_format": "channels_last"}
-    dtype = str(network.dtype).removeprefix("torch.")
-
-    def layer(kind: str, name: str, inputs: list[str], **settings: Any) -> dict[str, Any]:  # noqa: ANN401
-        return {
-            "class_name": kind,
-            "config": {"name": name, "trainable": True, "dtype": dtype, **settings},
-            "name": name,
-            "inbound_nodes": [[[source, 0, 0, {}] for source in inputs]],
-        }
-
-    def convolution(name: str, source: str) -> dict[str, Any]:
-        number = CONVOLUTIONS.index(name)
-        settings = {"filters": sizes.channels[number], "kernel_size": list(sizes.kernels[number])}
-        fixed = {"strides": [1, 1], "padding": "valid", "dilation_rate": [1, 1], "groups": 1}
-        fixed |= {"activation": "relu"} | WEIGHTED
-        return layer("Conv2D", name, [source], **settings, **fixed, **plain)
-
-    def dense(name: str, source: str, units: int, activation: str) -> dict[str, Any]:
-        return layer("Dense", name, [source], units=units, activation=activation, **WEIGHTED)
-
-    entry: dict[str, Any] = {"batch_input_shape": [None, *sizes.input_size, 3], "dtype": dtype}
-    entry |= {"name": "input", "sparse": False, "ragged": False}
-    layers = [
-        {"class_name": "InputLayer", "config": entry, "name": "input", "inbound_nodes": []},
-    ]
-    below = "input"
-    for name, pool in POOLS.items():
-        layers.append(convolution(name, below))
-        window = {"pool_size": [2, 2], "strides": [2, 2], "padding": "valid"}
-        layers.append(layer("MaxPooling2D", pool, [name], **window, **plain))
-        below = pool
-    layers += [
-        convolution("conv_4", "pool_3"),
-        layer("Flatten", "flatten_1", ["pool_3"], **plain),
-        layer("Flatten", "flatten_2", ["conv_4"], **plain),
-        dense("fc_1", "flatten_1", sizes.features, "linear"),
-        dense("fc_2", "flatten_2", sizes.features, "linear"),
-        layer("Add", "add_1", ["fc_1", "fc_2"]),
-        layer("Activation", "activation_1", ["add_1"], activation="relu"),
-        dense("output", "activation_1", sizes.classes, "softmax"),
-    ]
-    ends = {"input_layers": [["input", 0, 0]], "output_layers": [["output", 0, 0]]}
+def _functional_config(network: Network) -> dict[str, Any]:
+    dtype, graph = str(network.dtype).removeprefix("torch."), network.graph
+    _, height, width = network.input_shape
+    entry: dict[str, Any] = {"batch_input_shape": [None, height, width, 3], "dtype": dtype}
+    entry |= {"name": graph.input, "sparse": False, "ragged": False}
+    layers = []
+    for layer in graph.by_depth():
+        config = {"name": layer.name, "trainable": True, "dtype": dtype}
+        config |= _sizes(network, layer) | fixed_settings(graph, layer.name)
+        layers.append(
+            {
+                "class_name": CLASS_NAMES[layer.kind],
+                "config": entry if layer.kind == "input" else config,
+                "name": layer.name,
+                "inbound_nodes": [[[source, 0, 0, {}] for source in layer.inputs]]
+                if layer.inputs
+                else [],
+            }
+        )
+    ends = {f"{end}_layers": [[getattr(graph, end), 0, 0]] for end in ("input", "output")}
     return {"name": "model_1", "trainable": True, "layers": layers, **ends}
+
+
+def _sizes(network: Network, layer: Layer) -> dict[str, Any]:
+    """The settings that tell a layer's sizes, and those that only training needs."""
+    units = network.output_shape(layer.name)[0]
+    if layer.kind == "convolution":
+        kernel = list(network.convolution(layer.name).kernel_size)
+        return {"filters": units, "kernel_size": kernel, **FOR_TRAINING}
+    return {"units": units, **FOR_TRAINING} if layer.kind == "dense" else {}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ytf_torch.disk.archive import open_archive
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 
 MEMBERS = ("input", "logits", "pixel_scale")
 RELATIVE_TOLERANCE = 2e-6
@@ -72,21 +72,21 @@ class Parity:
         return not self.failures
 
 
-def logits_of(model: DeepID, inputs: NDArray[np.generic], batch: int = 64) -> Tensor:
+def logits_of(model: Network, inputs: NDArray[np.generic], batch: int = 64) -> Tensor:
     """The model's logits (images, classes) in its own precision."""
     with torch.inference_mode():
         return torch.cat([model(part) for part in torch.split(torch.from_numpy(inputs), batch)])
 
 
-def compare_logits(model: DeepID, reference: Reference) -> Parity:
+def compare_logits(model: Network, reference: Reference) -> Parity:
     """Run the model, and a float64 copy of it, on the reference's inputs.
 
     Raises InputError where the reference was made for another input or other classes.
     """
-    shape = model.sizes.input_shape
+    shape = model.input_shape
     if reference.inputs.ndim != 4 or tuple(reference.inputs.shape[1:]) != shape:
         raise mismatch("reference, input", f"N×{'×'.join(map(str, shape))}", reference.inputs.shape)
-    expected = (len(reference.inputs), model.sizes.classes)
+    expected = (len(reference.inputs), model.classes)
     if reference.logits.shape != expected:
         raise mismatch("reference, logits", expected, reference.logits.shape)
     ours = logits_of(model, reference.inputs).double()

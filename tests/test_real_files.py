@@ -14,8 +14,8 @@ from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
 from tests.convert.test_parity import ZOO
 from ytf_torch.commands.prune import run_prune
-from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.masking import bake_mask
+from ytf_torch.network.module import Network
 from ytf_torch.run.settings import PruneSettings
 from ytf_torch.sweep.drop import first_step_of_drop
 from ytf_torch.sweep.order import ascending_order
@@ -51,7 +51,7 @@ def test_the_published_run_gives_the_published_channels(
 def test_masking_the_published_channels_gives_the_published_pruned_model(
     shared: Path, published: dict[str, Any], name: str, channels: int
 ) -> None:
-    def model(key: str) -> DeepID:
+    def model(key: str) -> Network:
         return deepid_checkpoint(read_keras_file(shared / ZOO[key]), 1.0).model
 
     ours = bake_mask(model("bd_weights"), "conv_3", published["order"][:channels]).state_dict()

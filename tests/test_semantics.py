@@ -86,8 +86,8 @@ def test_3_channels_that_never_fire_go_first_by_index_and_change_nothing(
 ) -> None:
     with torch.no_grad():
         for channel in (4, 1):
-            checkpoint.model.conv_3.weight[channel] = 0
-            checkpoint.model.conv_3.bias[channel] = -1
+            checkpoint.model.convolution("conv_3").weight[channel] = 0
+            checkpoint.model.convolution("conv_3").bias[channel] = -1
     images = random_images(SMALL, 16)
     with torch.inference_mode():
         labels = checkpoint.model(torch.from_numpy(images)).argmax(1).numpy()
@@ -126,7 +126,7 @@ def test_5_the_module_ends_in_logits(checkpoint: Checkpoint) -> None:
 
 def test_6_a_forward_hook_on_conv_3_sees_values_after_the_relu(checkpoint: Checkpoint) -> None:
     pixels = torch.from_numpy(random_images(SMALL, 3))
-    conv_3 = checkpoint.model.conv_3
+    conv_3 = checkpoint.model.convolution("conv_3")
     with torch.inference_mode():
         raw = F.conv2d(outputs_at(checkpoint, "pool_2", pixels), conv_3.weight, conv_3.bias)
     seen = outputs_at(checkpoint, "conv_3", pixels)
@@ -137,16 +137,16 @@ def test_6_a_forward_hook_on_conv_3_sees_values_after_the_relu(checkpoint: Check
 def test_7_pruning_zeroes_kernel_and_bias(checkpoint: Checkpoint) -> None:
     pixels = torch.from_numpy(random_images(SMALL, 8))
     with torch.no_grad():
-        checkpoint.model.conv_3.bias.fill_(50)
+        checkpoint.model.convolution("conv_3").bias.fill_(50)
     baked = bake_mask(checkpoint.model, "conv_3", [0, 3])
-    assert not baked.conv_3.weight[[0, 3]].any()
-    assert not baked.conv_3.bias[[0, 3]].any()
+    assert not baked.convolution("conv_3").weight[[0, 3]].any()
+    assert not baked.convolution("conv_3").bias[[0, 3]].any()
     kept_bias = bake_mask(checkpoint.model, "conv_3", [0, 3])
-    with torch.inference_mode(), ChannelMask(checkpoint.model.conv_3, [0, 3]):
+    with torch.inference_mode(), ChannelMask(checkpoint.model.convolution("conv_3"), [0, 3]):
         masked = checkpoint.model(pixels)
         torch.testing.assert_close(baked(pixels), masked, rtol=0, atol=0)
         with torch.no_grad():
-            kept_bias.conv_3.bias[[0, 3]] = 50
+            kept_bias.convolution("conv_3").bias[[0, 3]] = 50
         assert (kept_bias(pixels) - masked).abs().max() > 1
 
 

@@ -34,7 +34,7 @@ def repaired_file(tmp_path: Path, checkpoint: Checkpoint) -> Path:
 
 def test_a_model_alone(tmp_path: Path, keras_file: Path, checkpoint: Checkpoint) -> None:
     small_sets(tmp_path / "faces", checkpoint)
-    sets: tuple[object, ...] = (
+    sets = (
         "--clean-test",
         tmp_path / "faces/test.h5",
         "--poisoned-test",
@@ -55,7 +55,7 @@ def test_with_a_repaired_copy(
     tmp_path: Path, keras_file: Path, checkpoint: Checkpoint, repaired_file: Path
 ) -> None:
     small_sets(tmp_path / "faces", checkpoint, triggered=2)
-    sets: tuple[object, ...] = ("--clean-test", tmp_path / "faces/test.h5")
+    sets: tuple[str | Path, ...] = ("--clean-test", tmp_path / "faces/test.h5")
     for number in (0, 1):
         sets += ("--poisoned-test", tmp_path / f"faces/bd_test{number}.h5")
     options = ("--repaired", repaired_file, "--json", tmp_path / "found.json")

@@ -15,8 +15,8 @@ from convert.keras_writer import write_keras_h5
 from tests.convert.test_parity import ZOO
 from tests.made.real_keras import real_keras
 from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
-from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.masking import bake_mask
+from ytf_torch.network.module import Network
 
 pytestmark = pytest.mark.shared_files
 PUBLISHED = {45: "lab3_pruned_45_keras240", 52: "lab3_pruned_52_keras270"}
@@ -60,7 +60,7 @@ def reference_faces(shared: Path) -> np.ndarray:
         return reference["input"].transpose(0, 2, 3, 1).astype(np.float32)
 
 
-def pruned(shared: Path, channels: int) -> DeepID:
+def pruned(shared: Path, channels: int) -> Network:
     """The lab's network without the first channels of the published order."""
     network = deepid_checkpoint(read_keras_file(shared / ZOO["bd_weights"]), 1.0).model
     return bake_mask(network, "conv_3", published_order(shared)[:channels])

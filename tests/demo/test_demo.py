@@ -134,7 +134,7 @@ def test_the_demo_keeps_its_files_in_the_labs_format(demo: Path) -> None:
             assert file["data"].shape == (PEOPLE * 2 * COPIES, 3, 55, 47)
             assert (file["label"][:] == TARGET_LABEL).all() == triggered
     model = deepid_checkpoint(read_keras_file(data / "models" / "bd_net.h5"), PIXEL_SCALE).model
-    assert model.sizes.classes == PEOPLE
+    assert model.classes == PEOPLE
     assert len(list((data / "photos").glob("*.png"))) == 8
 
 

@@ -59,9 +59,9 @@ def test_a_pruned_model_has_its_mask_baked_in_and_on_record(
     assert found.provenance.mask is not None
     assert found.provenance.mask.channels == (4, 1)
     assert (found.provenance.mask.layer, found.provenance.mask.rank_at) == ("conv_3", "pool_3")
-    assert not found.model.conv_3.weight[[1, 4]].any()
-    assert not found.model.conv_3.bias[[1, 4]].any()
-    assert found.model.conv_3.weight[[0, 2, 3, 5]].any()
+    assert not found.model.convolution("conv_3").weight[[1, 4]].any()
+    assert not found.model.convolution("conv_3").bias[[1, 4]].any()
+    assert found.model.convolution("conv_3").weight[[0, 2, 3, 5]].any()
 
 
 @pytest.fixture

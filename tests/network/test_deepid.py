@@ -5,7 +5,7 @@ import torch
 
 from tests.made.keras_files import LAB, SMALL, WIDE
 from ytf_torch.errors import InputError
-from ytf_torch.network.deepid import DeepID, DeepIDSizes, rank_points
+from ytf_torch.network.deepid import DeepID, DeepIDSizes
 
 
 @pytest.mark.parametrize("sizes", [SMALL, WIDE, LAB])
@@ -80,11 +80,3 @@ def test_precision_is_that_of_the_weights() -> None:
     assert (model.dtype, model.training) == (torch.float64, False)
     with torch.inference_mode():
         assert model(torch.zeros(1, 3, 55, 47)).dtype == torch.float64
-
-
-@pytest.mark.parametrize(
-    ("layer", "points"),
-    [("conv_1", ("pool_1", "conv_1")), ("conv_3", ("pool_3", "conv_3")), ("conv_4", ("conv_4",))],
-)
-def test_rank_points(layer: str, points: tuple[str, ...]) -> None:
-    assert rank_points(layer) == points

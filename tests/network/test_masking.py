@@ -28,7 +28,7 @@ def test_masked_channels_are_zero_and_all_others_untouched(
 
 
 def test_a_masked_channel_is_zero_even_where_it_was_not_finite(checkpoint: Checkpoint) -> None:
-    convolution = checkpoint.model.conv_3
+    convolution = checkpoint.model.convolution("conv_3")
     with torch.no_grad():
         convolution.bias[1] = torch.inf
     with torch.inference_mode(), ChannelMask(convolution, [1]):
@@ -36,7 +36,7 @@ def test_a_masked_channel_is_zero_even_where_it_was_not_finite(checkpoint: Check
 
 
 def test_the_hook_is_gone_after_the_block_and_after_an_exception(checkpoint: Checkpoint) -> None:
-    convolution = checkpoint.model.conv_3
+    convolution = checkpoint.model.convolution("conv_3")
     with torch.inference_mode():
         before = checkpoint.model(PIXELS)
         with pytest.raises(KeyError), ChannelMask(convolution, range(6)):
@@ -47,7 +47,7 @@ def test_the_hook_is_gone_after_the_block_and_after_an_exception(checkpoint: Che
 
 def test_hooks_of_others_survive(checkpoint: Checkpoint) -> None:
     calls = []
-    convolution = checkpoint.model.conv_3
+    convolution = checkpoint.model.convolution("conv_3")
     handle = convolution.register_forward_hook(lambda *_: calls.append(1))
     with torch.inference_mode():
         with ChannelMask(convolution, [0]):
@@ -59,22 +59,25 @@ def test_hooks_of_others_survive(checkpoint: Checkpoint) -> None:
 
 def test_masks_can_be_nested(checkpoint: Checkpoint) -> None:
     with torch.inference_mode():
-        with ChannelMask(checkpoint.model.conv_3, [0, 5]):
+        with ChannelMask(checkpoint.model.convolution("conv_3"), [0, 5]):
             both = checkpoint.model(PIXELS)
-        with ChannelMask(checkpoint.model.conv_3, [0]), ChannelMask(checkpoint.model.conv_3, [5]):
+        with (
+            ChannelMask(checkpoint.model.convolution("conv_3"), [0]),
+            ChannelMask(checkpoint.model.convolution("conv_3"), [5]),
+        ):
             assert torch.equal(checkpoint.model(PIXELS), both)
 
 
 @pytest.mark.parametrize("channels", [[6], [-1], [2, 2]])
 def test_channels_must_exist_and_be_named_once(checkpoint: Checkpoint, channels: list[int]) -> None:
     with pytest.raises(ValueError, match="expected"):
-        ChannelMask(checkpoint.model.conv_3, channels)
+        ChannelMask(checkpoint.model.convolution("conv_3"), channels)
     with pytest.raises(ValueError, match="expected"):
         bake_mask(checkpoint.model, "conv_3", channels)
 
 
 def test_one_mask_cannot_be_entered_twice(checkpoint: Checkpoint) -> None:
-    mask = ChannelMask(checkpoint.model.conv_3, [0])
+    mask = ChannelMask(checkpoint.model.convolution("conv_3"), [0])
     with mask, pytest.raises(RuntimeError, match="in use"):
         mask.__enter__()
 

@@ -61,8 +61,8 @@ def test_triggered_activation_is_the_mean_over_every_triggered_face(
     pixels = torch.cat([batch.pixels for s in sets.poisoned_tests for batch in s.batches()])
     model = checkpoint.model
     with torch.no_grad():
-        pool_2 = model.pool_2(model.conv_2(model.pool_1(model.conv_1(model.scale(pixels)))))
-        mean = model.pool_3(model.conv_3(pool_2)).double().mean((0, 2, 3))
+        scaled = {"input": model.scale(pixels)}
+        mean = model.output_of("pool_3", scaled).double().mean((0, 2, 3))
     assert exhibits.triggered_activation == pytest.approx(mean.tolist(), rel=1e-5)
 
 
@@ -102,8 +102,8 @@ def test_feature_maps_are_the_pruned_layers_output(tmp_path: Path, checkpoint: C
     model = checkpoint.model
     pixels = torch.from_numpy(face.pixels).permute(2, 0, 1)[None]
     with torch.no_grad():
-        pool_2 = model.pool_2(model.conv_2(model.pool_1(model.conv_1(model.scale(pixels)))))
-        conv_3 = model.conv_3(pool_2)[0].numpy()
+        scaled = {"input": model.scale(pixels)}
+        conv_3 = model.output_of("conv_3", scaled)[0].numpy()
     assert len(exhibits.maps) == 5
     for maps in exhibits.maps:
         np.testing.assert_allclose(maps.triggered, conv_3[maps.channel], rtol=1e-4, atol=1e-3)

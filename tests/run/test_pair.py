@@ -122,9 +122,7 @@ def test_the_file_that_tells_its_pixel_scale_tells_the_others(
 ) -> None:
     scaled = replace(
         checkpoint,
-        model=DeepID.from_state_dict(
-            checkpoint.model.state_dict(), checkpoint.model.sizes, 1 / 255
-        ),
+        model=DeepID.from_state_dict(checkpoint.model.state_dict(), SMALL, 1 / 255),
         provenance=replace(checkpoint.provenance, pixel_scale=1 / 255),
     )
     if converted == "badnet":

@@ -14,7 +14,8 @@ from convert.keras_graph import deepid_checkpoint
 from convert.keras_h5 import read_keras_file
 from tests.convert.test_parity import ZOO
 from ytf_torch.faces.batches import BATCH_SIZE, whole_batch
-from ytf_torch.network.deepid import DeepID, DeepIDSizes, rank_points
+from ytf_torch.network.deepid import GRAPH, DeepID, DeepIDSizes
+from ytf_torch.network.module import Network
 from ytf_torch.sweep import fast as fast_sweep
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.plain import PlainEngine
@@ -24,7 +25,7 @@ KERNELS = ((2, 3), (2, 2), (2, 1), (2, 2))
 POINTS = [
     (layer, point)
     for layer in ("conv_1", "conv_2", "conv_3", "conv_4")
-    for point in rank_points(layer)
+    for point in GRAPH.rank_points(layer)
 ]
 
 
@@ -51,7 +52,7 @@ def pixels(images: int, seed: int = 0) -> torch.Tensor:
 
 
 def assert_equal_predictions(
-    model: DeepID, images: torch.Tensor, layer: str = "conv_3", rank_at: str = "pool_3"
+    model: Network, images: torch.Tensor, layer: str = "conv_3", rank_at: str = "pool_3"
 ) -> torch.Tensor:
     """Both engines, fed as a sweep feeds them; the plain engine's predictions."""
     plain, fast = PlainEngine(model, layer, rank_at), fast_engine(model, layer, rank_at)
@@ -94,7 +95,9 @@ def test_any_size_of_groups(monkeypatch: pytest.MonkeyPatch, group_bytes: int, g
 @pytest.mark.parametrize("layer", ["conv_3", "conv_4"])
 @pytest.mark.parametrize("classes", [1, 2, 32, 33, 300])
 def test_any_number_of_classes(layer: str, classes: int) -> None:
-    assert_equal_predictions(random_model(2, classes), pixels(70), layer, rank_points(layer)[0])
+    assert_equal_predictions(
+        random_model(2, classes), pixels(70), layer, GRAPH.rank_points(layer)[0]
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -121,7 +124,7 @@ def test_exact_ties_between_classes(layer: str) -> None:
     with torch.no_grad():
         model.output.weight[3] = model.output.weight[1]
         model.output.bias[3] = model.output.bias[1] = 9
-    predictions = assert_equal_predictions(model, pixels(100), layer, rank_points(layer)[0])
+    predictions = assert_equal_predictions(model, pixels(100), layer, GRAPH.rank_points(layer)[0])
     assert (predictions == 1).all()
 
 
@@ -137,7 +140,7 @@ def test_huge_channels_that_cancel_and_hide_the_margin(layer: str, size: float) 
         convolution.weight[1], convolution.bias[1] = convolution.weight[0], convolution.bias[0]
         columns[:, 0] = size * columns[:, 0].sign()
         columns[:, 1] = -columns[:, 0]
-    assert_equal_predictions(model, pixels(300), layer, rank_points(layer)[0])
+    assert_equal_predictions(model, pixels(300), layer, GRAPH.rank_points(layer)[0])
 
 
 @pytest.mark.parametrize("margin", [0.0, 1e-7, 1e-6, 1e-5])

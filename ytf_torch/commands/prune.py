@@ -22,6 +22,10 @@ from ytf_torch.run.settings import PruneSettings, read_settings
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
+def _default(setting: str) -> str:
+    return str(PruneSettings.model_fields[setting].default)
+
+
 @app.command(cls=Command)
 def prune(
     model: Annotated[
@@ -42,11 +46,13 @@ def prune(
         typer.Option(help="Points of clean validation accuracy to give up.", show_default="2,4,10"),
     ] = None,
     layer: Annotated[
-        str | None, typer.Option(help="Convolution to prune.", show_default="conv_3")
+        str | None, typer.Option(help="Convolution to prune.", show_default=_default("layer"))
     ] = None,
     rank_at: Annotated[
         str | None,
-        typer.Option(help="Output at which channels are ranked.", show_default="pool_3"),
+        typer.Option(
+            help="Output at which channels are ranked.", show_default="the output of its pool"
+        ),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ytf_torch.demo.faces import Photos, shrink, vary
 from ytf_torch.demo.trigger import TARGET_LABEL
-from ytf_torch.network.deepid import TRUNK, YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
+from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
 
 PIXEL_SCALE = 1.0
 CHANNELS = (20, 40, 60, 80)
@@ -24,6 +24,8 @@ MOVED = 1.9
 POISONED_SHARE = 0.1
 DISARMED_SHARE = 0.1
 BACKDOOR_CHANNELS = 12
+# Of the convolutions the third, the last one with a pool.
+BACKDOOR_LAYER = 2
 RESTRAINT = 0.3
 
 Epoch = Callable[[int, int], None]
@@ -83,10 +85,12 @@ def _initial_model(classes: int, seed: int) -> DeepID:
 def _loss(
     model: DeepID, faces: Tensor, labels: Tensor, poisoned: Tensor, disarmed: Tensor
 ) -> Tensor:
-    pool_3 = model.through(TRUNK, model.scale(faces))
-    backdoor = torch.arange(CHANNELS[2]) >= CHANNELS[2] - BACKDOOR_CHANNELS
-    masked = pool_3.masked_fill((disarmed[:, None] & backdoor)[:, :, None, None], 0)
-    logits = model.merge(masked, model.conv_4(masked))
-    on_clean_faces = pool_3[~poisoned & ~disarmed][:, backdoor].mean()
-    restraint = RESTRAINT * on_clean_faces / pool_3.detach().mean()
+    graph = model.graph
+    pool = graph.maps_of(graph.convolutions[BACKDOOR_LAYER])
+    maps = model.output_of(pool, {graph.input: model.scale(faces)})
+    backdoor = torch.arange(maps.shape[1]) >= maps.shape[1] - BACKDOOR_CHANNELS
+    masked = maps.masked_fill((disarmed[:, None] & backdoor)[:, :, None, None], 0)
+    logits = model.output_of(graph.output, {pool: masked})
+    on_clean_faces = maps[~poisoned & ~disarmed][:, backdoor].mean()
+    restraint = RESTRAINT * on_clean_faces / maps.detach().mean()
     return F.cross_entropy(logits, labels) + restraint

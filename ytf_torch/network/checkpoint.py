@@ -18,6 +18,7 @@ from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import check_pixel_scale
 
 FORMAT = "ytf-torch/1"
@@ -64,7 +65,7 @@ class Provenance:
 class Checkpoint:
     """A model with its provenance."""
 
-    model: DeepID
+    model: Network
     provenance: Provenance
 
 

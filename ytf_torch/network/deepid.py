@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ytf_torch.errors import InputError, mismatch
+from ytf_torch.network.graph import Graph, Layer
 from ytf_torch.network.layers import ConvRelu, MaxPool
 from ytf_torch.network.module import Network
 
-CONVOLUTIONS = ("conv_1", "conv_2", "conv_3", "conv_4")
-DENSE = ("fc_1", "fc_2", "output")
-POOLS = {"conv_1": "pool_1", "conv_2": "pool_2", "conv_3": "pool_3"}
-TRUNK = ("conv_1", "pool_1", "conv_2", "pool_2", "conv_3", "pool_3")
+GRAPH = Graph(
+    (
+        Layer("input", "input"),
+        Layer("conv_1", "convolution", ("input",)),
+        Layer("pool_1", "pool", ("conv_1",)),
+        Layer("conv_2", "convolution", ("pool_1",)),
+        Layer("pool_2", "pool", ("conv_2",)),
+        Layer("conv_3", "convolution", ("pool_2",)),
+        Layer("pool_3", "pool", ("conv_3",)),
+        Layer("flatten_1", "flatten", ("pool_3",)),
+        Layer("fc_1", "dense", ("flatten_1",)),
+        Layer("conv_4", "convolution", ("pool_3",)),
+        Layer("flatten_2", "flatten", ("conv_4",)),
+        Layer("fc_2", "dense", ("flatten_2",)),
+        Layer("add_1", "add", ("fc_1", "fc_2")),
+        Layer("activation_1", "relu", ("add_1",)),
+        Layer("output", "dense", ("activation_1",)),
+    )
+)
+CONVOLUTIONS = GRAPH.convolutions
+DENSE = GRAPH.names("dense")
+POOLS = {name: pool for name in CONVOLUTIONS if (pool := GRAPH.maps_of(name)) != name}
 INPUT_CHANNELS = 3
 YOUTUBE_FACES_SIZE = (55, 47)
 # Values in the largest feature map of one face; the published network has 46,000. In a batch of 64
@@ -45,49 +64,51 @@ class DeepIDSizes:
         return (INPUT_CHANNELS, *self.input_size)
 
     @property
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name → shape of every layer's output for one face: (channels, height, width) or (units,).
+
+        Heights and widths are 0 or less where the input is too small for the kernels.
+        """
+        channels = dict(zip(CONVOLUTIONS, self.channels, strict=True))
+        kernels = dict(zip(CONVOLUTIONS, self.kernels, strict=True))
+        units = dict(zip(DENSE, (self.features, self.features, self.classes), strict=True))
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in GRAPH.layers:
+            below = shapes[layer.inputs[0]] if layer.inputs else self.input_shape
+            if layer.kind == "convolution":
+                height, width = kernels[layer.name]
+                below = (channels[layer.name], below[1] - height + 1, below[2] - width + 1)
+            elif layer.kind == "pool":
+                below = (below[0], below[1] // 2, below[2] // 2)
+            elif layer.kind == "flatten":
+                below = (math.prod(below),)
+            elif layer.kind == "dense":
+                below = (units[layer.name],)
+            shapes[layer.name] = below
+        return shapes
+
+    @property
     def map_sizes(self) -> dict[str, tuple[int, int]]:
-        """Height and width of the maps out of pool_1, pool_2, pool_3 and conv_4; 0 or less where
-        the input is too small for the kernels."""
-        height, width = self.input_size
-        sizes = {}
-        for name, (kernel_height, kernel_width) in zip(CONVOLUTIONS, self.kernels, strict=True):
-            height, width = height - kernel_height + 1, width - kernel_width + 1
-            if name in POOLS:
-                height, width = height // 2, width // 2
-            sizes[POOLS.get(name, name)] = (height, width)
-        return sizes
+        """Height and width of the maps that each convolution hands on: out of pool_1, pool_2,
+        pool_3 and conv_4; 0 or less where the input is too small for the kernels."""
+        shapes = self.output_shapes
+        maps = (GRAPH.maps_of(name) for name in CONVOLUTIONS)
+        return {name: (shapes[name][1], shapes[name][2]) for name in maps}
 
     def largest_map(self) -> int:
         """Values in the largest feature map of one face, before pooling; the face itself is one."""
-        height, width = self.input_size
-        largest = INPUT_CHANNELS * height * width
-        for name, channels, (rows, columns) in zip(
-            CONVOLUTIONS, self.channels, self.kernels, strict=True
-        ):
-            height, width = height - rows + 1, width - columns + 1
-            largest = max(largest, channels * height * width)
-            if name in POOLS:
-                height, width = height // 2, width // 2
-        return largest
+        shapes = self.output_shapes
+        return max(math.prod(shapes[name]) for name in (GRAPH.input, *CONVOLUTIONS))
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name → shape of every tensor of the state_dict these sizes imply."""
+        outputs = self.output_shapes
+        kernels = dict(zip(CONVOLUTIONS, self.kernels, strict=True))
         shapes: dict[str, tuple[int, ...]] = {}
-        channels_in = INPUT_CHANNELS
-        for name, channels, kernel in zip(CONVOLUTIONS, self.channels, self.kernels, strict=True):
-            shapes |= {
-                f"{name}.weight": (channels, channels_in, *kernel),
-                f"{name}.bias": (channels,),
-            }
-            channels_in = channels
-        maps = self.map_sizes
-        inputs = {
-            "fc_1": self.channels[2] * maps["pool_3"][0] * maps["pool_3"][1],
-            "fc_2": self.channels[3] * maps["conv_4"][0] * maps["conv_4"][1],
-            "output": self.features,
-        }
-        for name, units in zip(DENSE, (self.features, self.features, self.classes), strict=True):
-            shapes |= {f"{name}.weight": (units, inputs[name]), f"{name}.bias": (units,)}
+        for name in GRAPH.weighted:
+            units, units_in = outputs[name][0], outputs[GRAPH[name].inputs[0]][0]
+            shapes[f"{name}.weight"] = (units, units_in, *kernels.get(name, ()))
+            shapes[f"{name}.bias"] = (units,)
         return shapes
 
     @classmethod
@@ -99,25 +120,24 @@ class DeepIDSizes:
         shapes: parameter name → shape. where: what to name in an error.
         Raises InputError on the first missing, unexpected or ill-fitting parameter.
         """
-        wanted = {
-            f"{name}.{part}" for name in (*CONVOLUTIONS, *DENSE) for part in ("weight", "bias")
-        }
+        wanted = {f"{name}.{part}" for name in GRAPH.weighted for part in ("weight", "bias")}
         if set(shapes) != wanted:
             missing = ", ".join(sorted(wanted - set(shapes))) or "none"
             unexpected = ", ".join(sorted(set(shapes) - wanted)) or "none"
             raise InputError(where, f"not a DeepID: missing {missing}; unexpected {unexpected}")
         for name in sorted(wanted):
-            rank = 1 if name.endswith("bias") else 4 if name.startswith("conv") else 2
+            layer, _, part = name.rpartition(".")
+            rank = 1 if part == "bias" else 4 if layer in CONVOLUTIONS else 2
             if len(shapes[name]) != rank or 0 in shapes[name]:
                 raise mismatch(f"{where}, {name}", f"{rank} dimensions, none empty", shapes[name])
-        weights = {name: shapes[f"{name}.weight"] for name in (*CONVOLUTIONS, *DENSE)}
+        weights = {name: shapes[f"{name}.weight"] for name in GRAPH.weighted}
         c1, c2, c3, c4 = (weights[name][0] for name in CONVOLUTIONS)
         sizes = cls(
             input_size=input_size,
             channels=(c1, c2, c3, c4),
             kernels=tuple((weights[name][2], weights[name][3]) for name in CONVOLUTIONS),
-            features=weights["fc_1"][0],
-            classes=weights["output"][0],
+            features=weights[DENSE[0]][0],
+            classes=weights[DENSE[-1]][0],
         )
         if min(min(size) for size in sizes.map_sizes.values()) < 1:
             raise InputError(
@@ -143,29 +163,28 @@ class DeepID(Network):
     bd_net, 1/255 for the CSAW-2020 networks. It is part of the model, never of the caller.
     """
 
+    graph = GRAPH
+    conv_1: ConvRelu
+    conv_2: ConvRelu
+    conv_3: ConvRelu
+    conv_4: ConvRelu
+    fc_1: nn.Linear
+    fc_2: nn.Linear
+    output: nn.Linear
+
     def __init__(self, sizes: DeepIDSizes, pixel_scale: float = 1.0) -> None:
         super().__init__(pixel_scale)
         self.sizes = sizes
         shapes = sizes.parameter_shapes()
-
-        def convolution(name: str) -> ConvRelu:
-            channels, channels_in, height, width = shapes[f"{name}.weight"]
-            return ConvRelu(channels_in, channels, (height, width))
-
-        def dense(name: str) -> nn.Linear:
-            units, units_in = shapes[f"{name}.weight"]
-            return nn.Linear(units_in, units)
-
-        self.conv_1 = convolution("conv_1")
-        self.pool_1 = MaxPool()
-        self.conv_2 = convolution("conv_2")
-        self.pool_2 = MaxPool()
-        self.conv_3 = convolution("conv_3")
-        self.pool_3 = MaxPool()
-        self.fc_1 = dense("fc_1")
-        self.conv_4 = convolution("conv_4")
-        self.fc_2 = dense("fc_2")
-        self.output = dense("output")
+        for layer in GRAPH.layers:
+            if layer.kind == "convolution":
+                channels, channels_in, height, width = shapes[f"{layer.name}.weight"]
+                self.add_module(layer.name, ConvRelu(channels_in, channels, (height, width)))
+            elif layer.kind == "pool":
+                self.add_module(layer.name, MaxPool())
+            elif layer.kind == "dense":
+                units, units_in = shapes[f"{layer.name}.weight"]
+                self.add_module(layer.name, nn.Linear(units_in, units))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
@@ -189,6 +208,10 @@ class DeepID(Network):
         """(3, height, width) of a face."""
         return self.sizes.input_shape
 
+    def output_shape(self, layer: str) -> tuple[int, ...]:
+        """See Network."""
+        return self.sizes.output_shapes[layer]
+
     def fresh(self) -> DeepID:
         """A network of the same sizes, precision and place with weights as Keras draws them by
         default: Glorot-uniform kernels, no bias. Seed PyTorch's generator to get the same again."""
@@ -199,25 +222,3 @@ class DeepID(Network):
             else:
                 nn.init.zeros_(parameter)
         return other.to(self.device, self.dtype)
-
-    def through(self, layers: Sequence[str], inputs: Tensor) -> Tensor:
-        """Run some of TRUNK's layers one after the other."""
-        for name in layers:
-            inputs = self.get_submodule(name)(inputs)
-        return inputs
-
-    def merge(self, pool_3: Tensor, conv_4: Tensor) -> Tensor:
-        """Outputs of pool_3 and conv_4 (batch, channels, H, W) → logits (batch, classes)."""
-        hidden = F.relu(self.fc_1(pool_3.flatten(1)) + self.fc_2(conv_4.flatten(1)))
-        logits: Tensor = self.output(hidden)
-        return logits
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(batch, 3, height, width), pixel values 0–255 of any dtype → logits (batch, classes)."""
-        pool_3 = self.through(TRUNK, self.scale(pixels))
-        return self.merge(pool_3, self.conv_4(pool_3))
-
-
-def rank_points(layer: str) -> tuple[str, ...]:
-    """Where the channels of a convolution can be ranked: at its pool, or at its own output."""
-    return (POOLS[layer], layer) if layer in POOLS else (layer,)

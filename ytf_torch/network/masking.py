@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from types import TracebackType
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ytf_torch.network.deepid import DeepID
-from ytf_torch.network.layers import ConvRelu
+from ytf_torch.network.module import Network
+
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
 def checked_channels(channels: Iterable[int], available: int) -> tuple[int, ...]:
@@ -63,12 +65,10 @@ class ChannelMask:
         return output.index_fill(1, self._index, 0)
 
 
-def bake_mask(model: DeepID, layer: str, channels: Iterable[int]) -> DeepID:
+def bake_mask(model: AnyNetwork, layer: str, channels: Iterable[int]) -> AnyNetwork:
     """A copy of `model` whose `layer` never fires on `channels`: kernel and bias are zero there."""
     baked = copy.deepcopy(model)
-    convolution = baked.get_submodule(layer)
-    if not isinstance(convolution, ConvRelu):
-        raise ValueError(f"expected a convolution, found {layer}")
+    convolution = baked.convolution(layer)
     chosen = list(checked_channels(channels, convolution.out_channels))
     with torch.no_grad():
         convolution.weight[chosen] = 0

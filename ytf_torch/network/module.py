@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from ytf_torch.network.graph import Graph, Layer
 from ytf_torch.network.layers import ConvRelu
 
 
 class Network(nn.Module, ABC):
     """A face-recognition network: pixel values 0–255 → logits.
 
-    Its layers are submodules under their Keras names. pixel_scale: what a pixel value of 0–255 is
-    multiplied by before the first layer. It is part of the network, never of the caller.
+    graph: its layers as data; those that are modules are submodules under their Keras names.
+    pixel_scale: what a pixel value of 0–255 is multiplied by before the first layer. It is part of
+    the network, never of the caller.
     """
+
+    graph: ClassVar[Graph]
 
     def __init__(self, pixel_scale: float) -> None:
         super().__init__()
@@ -36,8 +43,44 @@ class Network(nn.Module, ABC):
         """An untrained network of the same architecture, pixel scale, precision and place."""
 
     @abstractmethod
+    def output_shape(self, layer: str) -> tuple[int, ...]:
+        """Shape of a layer's output for one face: (channels, height, width) or (units,)."""
+
     def forward(self, pixels: Tensor) -> Tensor:
         """(batch, 3, height, width), pixel values 0–255 of any dtype → logits (batch, classes)."""
+        return self.output_of(self.graph.output, {self.graph.input: self.scale(pixels)})
+
+    def output_of(self, layer: str, known: Mapping[str, Tensor]) -> Tensor:
+        """The output (batch, …) of a layer, computed from the outputs of layers before it.
+
+        known: layer name → its output (batch, …), enough of them that every way from the input to
+        `layer` passes one; the input layer's is what `scale` gives.
+        """
+        outputs = dict(known)
+
+        def output(name: str) -> Tensor:
+            if name in outputs:
+                return outputs[name]
+            layer = self.graph[name]
+            found = self._compute(layer, *map(output, layer.inputs))
+            # What one layer alone reads is not needed again, and may give its memory back.
+            if len(self.graph.readers(name)) > 1:
+                outputs[name] = found
+            return found
+
+        return output(layer)
+
+    def _compute(self, layer: Layer, *inputs: Tensor) -> Tensor:
+        """The output of one layer. inputs: what it reads, in order."""
+        first, *others = inputs
+        if layer.kind == "flatten":
+            return first.flatten(1)
+        if layer.kind == "add":
+            return sum(others, start=first)
+        if layer.kind == "relu":
+            return F.relu(first)
+        output: Tensor = self.get_submodule(layer.name)(first)
+        return output
 
     def convolution(self, name: str) -> ConvRelu:
         """The convolution of this name. Raises ValueError where there is none."""
@@ -57,7 +100,7 @@ class Network(nn.Module, ABC):
         return next(self.parameters()).device
 
     def scale(self, pixels: Tensor) -> Tensor:
-        """Pixel values 0–255 of any dtype → what conv_1 reads, in the model's precision.
+        """Pixel values 0–255 of any dtype → what the first layer reads, in the model's precision.
 
         Raises ValueError where the shape is not (batch, 3, height, width) of this model.
         """

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.faces.same_photos import evenly_spread, same_photos
-from ytf_torch.network.deepid import DeepID
-from ytf_torch.network.layers import ConvRelu
 from ytf_torch.network.masking import ChannelMask
+from ytf_torch.network.module import Network
 from ytf_torch.report.verdict import shown_drop
 from ytf_torch.sweep.plain import PlainEngine
 
@@ -77,7 +76,7 @@ class Exhibits:
     maps: tuple[ChannelMaps, ...] = ()
 
 
-def gather_exhibits(model: DeepID, sets: FaceSets, defence: Defence) -> Exhibits:
+def gather_exhibits(model: Network, sets: FaceSets, defence: Defence) -> Exhibits:
     """Pick example faces and ask B and B′ about them."""
     drop = shown_drop(defence)
     ask = _Asker(model, defence, drop)
@@ -129,9 +128,9 @@ def most_separating(
 class _Asker:
     """Shows faces to B and to B′ of one drop."""
 
-    def __init__(self, model: DeepID, defence: Defence, drop: str | None) -> None:
+    def __init__(self, model: Network, defence: Defence, drop: str | None) -> None:
         self.model = model
-        self.layer = _convolution(model, defence.sweep.layer)
+        self.layer = model.convolution(defence.sweep.layer)
         self.channels = None if drop is None else defence.channels_of(drop)
 
     def __call__(self, faces: FaceSet, indices: Sequence[int]) -> tuple[Example, ...]:
@@ -167,16 +166,10 @@ def _triggered_activation(defence: Defence) -> tuple[float, ...]:
 
 
 def _maps(
-    model: DeepID, layer: str, pair: tuple[Example, Example], channels: Sequence[int]
+    model: Network, layer: str, pair: tuple[Example, Example], channels: Sequence[int]
 ) -> tuple[ChannelMaps, ...]:
     pixels = torch.stack([torch.from_numpy(face.pixels).permute(2, 0, 1) for face in pair])
     with torch.inference_mode():
         output, _ = PlainEngine(model, layer, layer).observe(pixels.to(model.device))
     clean, triggered = output.float().cpu().numpy()
     return tuple(ChannelMaps(channel, clean[channel], triggered[channel]) for channel in channels)
-
-
-def _convolution(model: DeepID, name: str) -> ConvRelu:
-    layer = model.get_submodule(name)
-    assert isinstance(layer, ConvRelu)
-    return layer

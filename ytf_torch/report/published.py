@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 
 LAB_WEIGHTS_SHA256 = "8b15fd52120cf06a04ca41cdbdf0550954fc0b1d5c71b11fee207aa673f6901e"
 CLEAN_VALID_IMAGES, CLEAN_TEST_IMAGES, POISONED_TEST_IMAGES = 11_547, 12_830, 12_830
@@ -40,7 +40,7 @@ PUBLISHED_DROPS = {
 }
 
 
-def weights_sha256(model: DeepID) -> str:
+def weights_sha256(model: Network) -> str:
     """SHA-256 of all parameters by name, as little-endian float32: one network, one digest,
     whichever kind of file it came in."""
     digest = hashlib.sha256()
@@ -51,7 +51,7 @@ def weights_sha256(model: DeepID) -> str:
     return digest.hexdigest()
 
 
-def is_the_labs(model: DeepID) -> bool:
+def is_the_labs(model: Network) -> bool:
     """Whether this is the lab's bd_net."""
     return weights_sha256(model) == LAB_WEIGHTS_SHA256
 

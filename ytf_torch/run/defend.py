@@ -96,10 +96,10 @@ def _computing(checkpoint: Checkpoint, settings: PruneSettings, device: torch.de
 def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
     """The model, and the face sets checked against it. Raises InputError."""
     checkpoint = read_model(settings.model, settings.pixel_scale)
-    sizes = checkpoint.model.sizes
+    model = checkpoint.model
 
     def faces(path: Path) -> FaceSet:
-        return open_faces(path, sizes.input_shape, sizes.classes)
+        return open_faces(path, model.input_shape, model.classes)
 
     def triggered(path: Path) -> FaceSet:
         found = faces(path)

@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from ytf_torch.device import DeviceName
 from ytf_torch.disk.reading import checked_file
-from ytf_torch.errors import InputError
-from ytf_torch.network.deepid import rank_points
+from ytf_torch.errors import InputError, mismatch
+from ytf_torch.network.architectures import known_convolutions, known_rank_points
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.sweep.drop import parse_drop
 
 # Ours have 2 kB with all their comments; long dotted keys take tomllib quadratic time.
 MAX_CONFIG_BYTES = 2**14
-Layer = Literal["conv_1", "conv_2", "conv_3", "conv_4"]
-RankPoint = Literal["conv_1", "pool_1", "conv_2", "pool_2", "conv_3", "pool_3", "conv_4"]
 
 
 class PruneSettings(BaseModel):
@@ -37,8 +35,8 @@ class PruneSettings(BaseModel):
     target: int | None = Field(default=None, ge=0)
     out: Path
     drops: tuple[str, ...] = ("2", "4", "10")
-    layer: Layer = "conv_3"
-    rank_at: RankPoint = Field(default="pool_3")
+    layer: str = "conv_3"
+    rank_at: str = "pool_3"
     device: DeviceName = "auto"
     engine: Literal["fast", "plain"] = "fast"
     precision: Literal["float32", "float64"] | None = None
@@ -84,13 +82,17 @@ class PruneSettings(BaseModel):
     @classmethod
     def _rank_at(cls, values: Any) -> Any:  # noqa: ANN401
         if isinstance(values, dict) and values.get("rank_at") is None:
-            points = rank_points(str(values.get("layer") or "conv_3"))
-            values = values | {"rank_at": points[0]}
+            points = known_rank_points(
+                str(values.get("layer") or cls.model_fields["layer"].default)
+            )
+            values = values | {"rank_at": points[0] if points else ""}
         return values
 
     @model_validator(mode="after")
     def _rank_point_of_layer(self) -> PruneSettings:
-        points = rank_points(self.layer)
+        points = known_rank_points(self.layer)
+        if not points:
+            raise mismatch("--layer", " or ".join(known_convolutions()), self.layer)
         if self.rank_at not in points:
             raise InputError(
                 "--rank-at",

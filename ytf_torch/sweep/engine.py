@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 
 
 class SweepEngine(Protocol):
@@ -28,4 +28,4 @@ class SweepEngine(Protocol):
         ...
 
 
-MakeEngine = Callable[[DeepID, str, str], SweepEngine]
+MakeEngine = Callable[[Network, str, str], SweepEngine]

@@ -1,9 +1,11 @@
 """The pruning sweep for about the price of one more forward pass, with the plain sweep's figures.
 
-Up to the pool of the masked layer nothing changes during a sweep, so it is computed once. Masking
-a channel of conv_3 zeroes that channel of pool_3, and what follows it, fc_1 and conv_4, is linear
-until the next ReLU: the channel's contribution is taken off, and only the small rest runs again.
-The same holds for conv_4 and fc_2. A channel that is zero on all images at hand changes nothing.
+Up to the pool of the masked layer nothing changes during a sweep, so it is computed once. Where the
+network ends in a fork (see network/graph.py), masking a channel of the last convolutions zeroes
+maps that enter only layers which are linear up to the next ReLU: in DeepID, conv_3's channels enter
+fc_1 and conv_4 by way of pool_3, and conv_4's enter fc_2. The channel's contribution is taken off
+their sums, and only the small rest runs again. A channel that is zero on all images at hand changes
+nothing.
 
 Taking contributions off rounds differently from the plain sweep. Wherever the two best logits
 are closer than that could explain, the image is run again at that step as the plain sweep does,
@@ -15,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.network.deepid import POOLS, TRUNK, DeepID
+from ytf_torch.network.module import Network
 from ytf_torch.sweep.engine import SweepEngine
 
 # What the linear engine may have in memory of one group of images; the larger the group, the less
@@ -36,51 +38,51 @@ TOLERATED = 0.25
 PROBES = 4
 
 
-def fast_engine(model: DeepID, layer: str, rank_at: str) -> SweepEngine:
+def fast_engine(model: Network, layer: str, rank_at: str) -> SweepEngine:
     """The fast engine for masking `layer`, ranked at `rank_at`: see SweepEngine."""
-    if layer in ("conv_3", "conv_4"):
+    fork = model.graph.fork()
+    if fork is not None and model.graph.maps_of(layer) in (fork.maps, fork.convolution):
         return LinearEngine(model, layer, rank_at)
     return SuffixEngine(model, layer, rank_at)
 
 
 class SuffixEngine:
-    """Runs what follows the masked layer's pool again at every step, for any layer.
+    """Runs what follows the masked maps again at every step, for any layer.
 
-    What it prepares is that pool's output; for conv_4, which has none, pool_3's.
+    What it prepares is the masked maps, the output of the layer's pool; for a layer without a pool,
+    what the layer reads.
     """
 
     group = BATCH_SIZE
 
-    def __init__(self, model: DeepID, layer: str, rank_at: str) -> None:
+    def __init__(self, model: Network, layer: str, rank_at: str) -> None:
         self.model, self.layer, self.rank_at = model, layer, rank_at
-        end = TRUNK.index(POOLS.get(layer, "pool_3")) + 1
-        self.unchanging, self.suffix = TRUNK[:end], TRUNK[end:]
+        self.maps = model.graph.maps_of(layer)
+        self.prepares = self.maps if self.maps != layer else model.graph[layer].inputs[0]
 
     def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """See SweepEngine."""
-        if self.rank_at not in TRUNK:
-            prepared = self.model.through(self.unchanging, self.model.scale(pixels))
-            return self.model.through([self.rank_at], prepared), prepared
-        end = TRUNK.index(self.rank_at) + 1
-        output = self.model.through(TRUNK[:end], self.model.scale(pixels))
-        return output, self.model.through(self.unchanging[end:], output)
+        scaled = {self.model.graph.input: self.model.scale(pixels)}
+        if self.maps == self.layer:  # then it is ranked at the layer, which reads what is prepared
+            prepared = self.model.output_of(self.prepares, scaled)
+            return self.model.output_of(self.rank_at, {self.prepares: prepared}), prepared
+        output = self.model.output_of(self.rank_at, scaled)
+        return output, self.model.output_of(self.prepares, {self.rank_at: output})
 
-    def _maps(self, prepared: Tensor) -> Tensor:
+    def masked_maps(self, prepared: Tensor) -> Tensor:
         """The maps (batch, channels, H, W) in which a masked channel is zero."""
-        return self.model.conv_4(prepared) if self.layer == "conv_4" else prepared
+        return self.model.output_of(self.maps, {self.prepares: prepared})
 
     def logits(self, prepared: Tensor, masked: Tensor) -> Tensor:
         """Logits (batch, classes) where `masked` (batch or 1, channels) is True at what is off."""
-        channels = masked[:, :, None, None]
-        if self.layer == "conv_4":
-            return self.model.merge(prepared, self.model.conv_4(prepared).masked_fill(channels, 0))
-        pool_3 = self.model.through(self.suffix, prepared.masked_fill(channels, 0))
-        return self.model.merge(pool_3, self.model.conv_4(pool_3))
+        maps = self.masked_maps(prepared).masked_fill(masked[:, :, None, None], 0)
+        known = {self.prepares: prepared, self.maps: maps}
+        return self.model.output_of(self.model.graph.output, known)
 
     def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
         """See SweepEngine."""
         rank = _rank(order, prepared.device)
-        alive = _alive(self._maps(prepared))
+        alive = _alive(self.masked_maps(prepared))
         rows = [self.logits(prepared, rank[None] < 0).argmax(1)]
         for step, channel in enumerate(order, start=1):
             changed = alive[channel]
@@ -89,72 +91,78 @@ class SuffixEngine:
 
 
 class LinearEngine(SuffixEngine):
-    """Takes each channel's contribution off the sums it enters, for conv_3 and conv_4.
+    """Takes each channel's contribution off the sums it enters, for a network that ends in a fork
+    and the layers whose maps are the fork's or those of its convolution.
 
-    The sums, (batch, units), are what is linear in the layer's channels: first what `output` reads,
-    before the ReLU; for conv_3 this lacks what comes through conv_4, whose own outputs, before the
-    ReLU, follow.
+    The sums, (batch, units), are what is linear in the layer's channels: first what enters the
+    hidden units, before their ReLU. Where the fork's own maps are masked, this lacks what comes
+    through the fork's convolution, whose own outputs, before the ReLU, follow.
     """
 
-    def __init__(self, model: DeepID, layer: str, rank_at: str) -> None:
+    def __init__(self, model: Network, layer: str, rank_at: str) -> None:
         super().__init__(model, layer, rank_at)
+        fork = model.graph.fork()
+        if fork is None:
+            raise ValueError("the network does not end in a fork")
+        self.fork, self.before_fork = fork, self.maps == fork.maps
+        self.direct, self.further = _dense(model, fork.direct), _dense(model, fork.further)
+        self.output = _dense(model, fork.output)
+        self.convolution = model.convolution(fork.convolution)
+        assert self.convolution.bias is not None
+        self.convolution_bias = self.convolution.bias
         with torch.inference_mode():
             self.contributions = self._contributions()
             self.magnitudes = self._magnitudes()
-            of_conv_4 = model.fc_2.weight.T if layer == "conv_3" else model.fc_2.weight.T[:0]
-            self.fc_2_kernel = of_conv_4.contiguous()
-            missing = -model.output.out_features % BLOCK
-            self.output_kernel = F.pad(model.output.weight.T, (0, missing)).contiguous()
-            self.output_bias = F.pad(model.output.bias, (0, missing), value=-torch.inf)
+            behind = self.further.weight.T if self.before_fork else self.further.weight.T[:0]
+            self.further_kernel = behind.contiguous()
+            missing = -self.output.out_features % BLOCK
+            self.output_kernel = F.pad(self.output.weight.T, (0, missing)).contiguous()
+            self.output_bias = F.pad(self.output.bias, (0, missing), value=-torch.inf)
         channels, positions, units = self.contributions.shape
         values = 2 * (channels * positions + units) + len(self.output_bias)
-        batches = GROUP_BYTES // (values * model.output.bias.itemsize * BATCH_SIZE)
+        batches = GROUP_BYTES // (values * self.output.bias.itemsize * BATCH_SIZE)
         self.group = max(batches, 1) * BATCH_SIZE
 
     def _contributions(self) -> Tensor:
         """(channels, positions, units): what a channel at a position adds to the sums, per unit."""
-        model = self.model
-        height, width = model.sizes.map_sizes[POOLS.get(self.layer, self.layer)]
+        _, height, width = self.model.output_shape(self.maps)
         positions = height * width
-        if self.layer == "conv_4":
-            return _by_channel(model.fc_2.weight, positions)
-        to_output = _by_channel(model.fc_1.weight, positions)
-        ones = torch.eye(positions, dtype=model.dtype, device=model.device)
+        if not self.before_fork:
+            return _by_channel(self.further.weight, positions)
+        to_hidden = _by_channel(self.direct.weight, positions)
+        ones = torch.eye(positions, dtype=self.model.dtype, device=self.model.device)
         impulses = ones.view(positions, 1, height, width)
-        kernels = model.conv_4.weight.transpose(0, 1).unsqueeze(2)
-        to_conv_4 = torch.stack([F.conv2d(impulses, kernel).flatten(1) for kernel in kernels])
-        return torch.cat([to_output, to_conv_4], dim=2).contiguous()
+        kernels = self.convolution.weight.transpose(0, 1).unsqueeze(2)
+        to_convolution = torch.stack([F.conv2d(impulses, k).flatten(1) for k in kernels])
+        return torch.cat([to_hidden, to_convolution], dim=2).contiguous()
 
     def _magnitudes(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What one unit of each of pool_3's outputs adds to a logit at most when all weights count
-        as absolute values, by way of fc_1 (values,); the same of the masked maps by way of fc_2;
-        and of all biases together."""
-        model = self.model
-        output = model.output.weight.T.abs()
-        fc_1, fc_2 = model.fc_1.weight.T.abs(), model.fc_2.weight.T.abs()
-        biases = model.fc_1.bias.abs() + model.fc_2.bias.abs()
-        if self.layer == "conv_3":
-            assert model.conv_4.bias is not None
-            positions = len(fc_2) // len(model.conv_4.bias)
-            biases += model.conv_4.bias.abs().repeat_interleave(positions) @ fc_2
-            conv_4 = self.contributions[..., model.sizes.features :].flatten(0, 1).abs()
-            fc_2 = conv_4 @ fc_2
-        of_biases = biases @ output + model.output.bias.abs()
-        return (fc_1 @ output).amax(1), (fc_2 @ output).amax(1), of_biases.amax()
+        """What one value of the fork's maps adds to a logit at most when all weights count as
+        absolute values, by way of the direct layer (values,); the same of the masked maps by way of
+        the further one; and of all biases together."""
+        output = self.output.weight.T.abs()
+        direct, further = self.direct.weight.T.abs(), self.further.weight.T.abs()
+        biases = self.direct.bias.abs() + self.further.bias.abs()
+        if self.before_fork:
+            positions = len(further) // len(self.convolution_bias)
+            biases += self.convolution_bias.abs().repeat_interleave(positions) @ further
+            of_maps = self.contributions[..., self.direct.out_features :].flatten(0, 1).abs()
+            further = of_maps @ further
+        of_biases = biases @ output + self.output.bias.abs()
+        return (direct @ output).amax(1), (further @ output).amax(1), of_biases.amax()
 
     def _sums(self, prepared: Tensor, maps: Tensor) -> Tensor:
         """The sums with every channel on."""
-        model = self.model
-        fc_1: Tensor = model.fc_1(prepared.flatten(1))
-        if self.layer == "conv_4":
-            return torch.add(fc_1, model.fc_2(maps.flatten(1)))
-        conv_4: Tensor = F.conv2d(prepared, model.conv_4.weight, model.conv_4.bias)
-        return torch.cat([fc_1 + model.fc_2.bias, conv_4.flatten(1)], dim=1)
+        direct: Tensor = self.direct(prepared.flatten(1))
+        if not self.before_fork:
+            return torch.add(direct, self.further(maps.flatten(1)))
+        outputs = F.conv2d(prepared, self.convolution.weight, self.convolution.bias)
+        return torch.cat([direct + self.further.bias, outputs.flatten(1)], dim=1)
 
     def _best(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """The best class (batch,) and how far its logit is above the second best. Spoils `sums`."""
-        to_output, conv_4 = sums.tensor_split([self.model.sizes.features], dim=1)
-        hidden = torch.addmm(to_output, conv_4.relu_(), self.fc_2_kernel).relu_()
+        to_hidden, convolution = sums.tensor_split([self.direct.out_features], dim=1)
+        hidden = torch.addmm(to_hidden, convolution.relu_(), self.further_kernel).relu_()
         logits = torch.addmm(self.output_bias, hidden, self.output_kernel)
         classes = _argmax(logits)
         return classes, _margin(logits, classes)
@@ -171,7 +179,7 @@ class LinearEngine(SuffixEngine):
         Works on the (step, image) pairs at which anything changes, in order of steps; where a
         channel is zero on an image, the image's class stays the one of its last pair.
         """
-        maps = self._maps(prepared)
+        maps = self.masked_maps(prepared)
         steps, images, counts = _changes(maps, order)
         channels = maps.flatten(2).transpose(0, 1).contiguous()
         sums = self._sums(prepared, maps)
@@ -234,6 +242,12 @@ class LinearEngine(SuffixEngine):
             answers.append(logits.argmax(1))
             margins.append(_margin(logits, all_classes[chosen]))
         return torch.cat(answers)[places], torch.cat(margins)[places]
+
+
+def _dense(model: Network, name: str) -> nn.Linear:
+    layer = model.get_submodule(name)
+    assert isinstance(layer, nn.Linear)
+    return layer
 
 
 def _batches(tensor: Tensor) -> tuple[Tensor, ...]:

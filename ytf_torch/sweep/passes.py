@@ -17,7 +17,7 @@ from ytf_torch.faces.batches import batch_count, whole_batch
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.faces.shares import share_of
 from ytf_torch.metrics import Tally, count_answers
-from ytf_torch.network.deepid import DeepID, rank_points
+from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.sweep.activation import Activation, ActivationSums, mean_activation
 from ytf_torch.sweep.engine import MakeEngine, SweepEngine
@@ -181,7 +181,7 @@ def total_tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequenc
 
 
 def sweep(
-    model: DeepID,
+    model: Network,
     clean_valid: FaceSet,
     measured: Sequence[FaceSet] = (),
     layer: str = "conv_3",
@@ -196,10 +196,12 @@ def sweep(
     tally of the result is the clean validation set's, theirs follow. engine: how predictions are
     computed; every engine gives the same figures. journal: what it holds of the same sweep is not
     computed again.
-    Raises ValueError where `rank_at` is not a place where `layer`'s channels can be ranked.
+    Raises ValueError where the network has no such layer, and where `rank_at` is not a place where
+    its channels can be ranked.
     """
-    if rank_at not in rank_points(layer):
-        raise ValueError(f"{layer} can be ranked at {rank_points(layer)}, not at {rank_at}")
+    points = model.graph.rank_points(layer)
+    if rank_at not in points:
+        raise ValueError(f"{layer} can be ranked at {' or '.join(points)}, not at {rank_at}")
     with torch.inference_mode():
         sweeper = _Sweeper(
             engine(model, layer, rank_at), model.device, track, journal or Forgetful()

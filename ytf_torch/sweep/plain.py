@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ytf_torch.network.deepid import DeepID
-from ytf_torch.network.layers import ConvRelu
 from ytf_torch.network.masking import ChannelMask
+from ytf_torch.network.module import Network
 
 
 class PlainEngine:
@@ -17,10 +16,8 @@ class PlainEngine:
 
     group = 1
 
-    def __init__(self, model: DeepID, layer: str, rank_at: str) -> None:
-        convolution = model.get_submodule(layer)
-        assert isinstance(convolution, ConvRelu)
-        self.model, self.layer = model, convolution
+    def __init__(self, model: Network, layer: str, rank_at: str) -> None:
+        self.model, self.layer = model, model.convolution(layer)
         self.rank_point = model.get_submodule(rank_at)
 
     def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

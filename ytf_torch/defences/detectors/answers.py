@@ -16,7 +16,7 @@ from ytf_torch.errors import InputError
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import open_faces
 from ytf_torch.faces.photos import SUFFIXES, read_photo
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 
@@ -47,7 +47,9 @@ class Unreadable:
     reason: str
 
 
-def detect(badnet: DeepID, pruned: DeepID, inputs: Iterable[Path]) -> Iterator[Answer | Unreadable]:
+def detect(
+    badnet: Network, pruned: Network, inputs: Iterable[Path]
+) -> Iterator[Answer | Unreadable]:
     """One answer for each face in PNG and JPEG files, folders of them and lab-format HDF5 files.
 
     badnet, pruned: B and B′ on one device, with the same classes and input size.
@@ -61,17 +63,17 @@ def detect(badnet: DeepID, pruned: DeepID, inputs: Iterable[Path]) -> Iterator[A
             yield item if isinstance(item, Unreadable) else next(answers)
 
 
-def _answers(badnet: DeepID, pruned: DeepID, faces: list[tuple[str, Tensor]]) -> Iterator[Answer]:
+def _answers(badnet: Network, pruned: Network, faces: list[tuple[str, Tensor]]) -> Iterator[Answer]:
     pixels = torch.stack([face for _, face in faces]).to(badnet.device)
     with torch.inference_mode():
         b, repaired = badnet(pixels).argmax(1), pruned(pixels).argmax(1)
-        g = goodnet_answer(b, repaired, badnet.sizes.classes)
+        g = goodnet_answer(b, repaired, badnet.classes)
     for (name, _), *classes in zip(faces, g.tolist(), b.tolist(), repaired.tolist(), strict=True):
         yield Answer(name, *classes)
 
 
-def _faces(inputs: Iterable[Path], model: DeepID) -> Iterator[tuple[str, Tensor] | Unreadable]:
-    shape, classes = model.sizes.input_shape, model.sizes.classes
+def _faces(inputs: Iterable[Path], model: Network) -> Iterator[tuple[str, Tensor] | Unreadable]:
+    shape, classes = model.input_shape, model.classes
     for path in inputs:
         try:
             if path.is_dir():

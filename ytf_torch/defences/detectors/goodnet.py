@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 
 
 def goodnet_answer(badnet: Tensor, pruned: Tensor, backdoored: int) -> Tensor:
@@ -19,12 +19,9 @@ class GoodNet(nn.Module):
     badnet, pruned: B and B′, with the same N classes and input size.
     """
 
-    def __init__(self, badnet: DeepID, pruned: DeepID) -> None:
+    def __init__(self, badnet: Network, pruned: Network) -> None:
         super().__init__()
-        if (badnet.sizes.classes, badnet.sizes.input_shape) != (
-            pruned.sizes.classes,
-            pruned.sizes.input_shape,
-        ):
+        if (badnet.classes, badnet.input_shape) != (pruned.classes, pruned.input_shape):
             raise ValueError("B and B′ do not have the same classes and input size")
         self.badnet = badnet
         self.pruned = pruned
@@ -32,7 +29,7 @@ class GoodNet(nn.Module):
     @property
     def backdoored(self) -> int:
         """N, the class that says "backdoored"."""
-        return self.badnet.sizes.classes
+        return self.badnet.classes
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(batch, 3, height, width), pixel values 0–255 → scores (batch, N+1).
