@@ -8,16 +8,26 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
+from convert.model_file import tells_pixel_scale
+from ytf_torch.commands.networks import pixel_scale_line
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
-from ytf_torch.distributed import (
-    is_first,
-)
+from ytf_torch.distributed import is_first
+from ytf_torch.errors import printable
+from ytf_torch.metrics import Share
 from ytf_torch.network.pixel_scale import pixel_scale_text
-from ytf_torch.report.record import Run, result_record
+from ytf_torch.report.page import Row, headline_rows, rows_by_set
+from ytf_torch.report.record import Run
+from ytf_torch.report.verdict import judge
 from ytf_torch.run.defend import defend
 from ytf_torch.run.settings import PruneSettings, read_settings
+
+ABBREVIATIONS = (
+    "validation, test: accuracy on clean faces. ASR: attack success rate. FPR, TPR: clean and "
+    "triggered faces that GoodNet flags."
+)
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -40,6 +50,13 @@ def prune(
     poisoned_test: Annotated[
         list[Path] | None,
         typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
+    ] = None,
+    target: Annotated[
+        int | None,
+        typer.Option(
+            help="The attacker's target, for triggered faces that carry their true labels.",
+            show_default="the triggered faces' label",
+        ),
     ] = None,
     drops: Annotated[
         str | None,
@@ -109,6 +126,7 @@ def prune(
         "clean_valid": clean_valid,
         "clean_test": clean_test,
         "poisoned_test": poisoned_test,
+        "target": target,
         "drops": drops,
         "layer": layer,
         "rank_at": rank_at,
@@ -138,6 +156,8 @@ def run_prune(
         if run is None:
             say(f"{settings.out} holds this very run, finished.")
         else:
+            if settings.pixel_scale is None and not tells_pixel_scale(settings.model):
+                say(pixel_scale_line(run.checkpoint, "assumed"))
             print_result(run, settings.out)
     return run
 
@@ -163,30 +183,63 @@ def command_line(settings: PruneSettings) -> str:
 
 
 def print_result(run: Run, folder: Path) -> None:
-    """The headline table: baseline, B′ and GoodNet at each drop."""
-    result = result_record(run)
-
-    def percent(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2f} %"
-
-    table = Table("model", title=f"Pruning {result['layer']}, ranked at {result['rank_at']}")
-    for column in ("pruned", "clean accuracy", "ASR", "FPR", "TPR"):
-        table.add_column(column, justify="right", no_wrap=True)
-
-    def row(name: str, pruned: str, figures: dict[str, float | None]) -> None:
-        keys = ("clean_test_accuracy", "attack_success_rate")
-        rates = (*keys, "false_positive_rate", "true_positive_rate")
-        table.add_row(name, pruned, *(percent(figures.get(key)) for key in rates))
-
-    row("BadNet B", "0", result["baseline"])
-    for drop, found in result["drops"].items():
-        if found is None:
-            table.add_row(f"drop {drop}", "never reached")
-            continue
-        row(f"B′, drop {drop}", str(found["channels_pruned"]), found["repaired"])
-        row(f"GoodNet, drop {drop}", str(found["channels_pruned"]), found["goodnet"])
-    out.print(table)
+    """What looks wrong, the headline table, the verdict, and each triggered set's own figures."""
+    for doubt in run.doubts:
+        say(f"Warning: {doubt}")
+    out.print(_headline_table(run))
+    say(ABBREVIATIONS)
+    by_set = rows_by_set(run)
+    if by_set:
+        out.print(_table_by_set(by_set))
+    verdict = judge(run.defence, run.doubts)
+    say("")
+    say(verdict.headline)
+    say(verdict.detail)
     say(f"Report: {folder / 'report.html'}")
+
+
+def _headline_table(run: Run) -> Table:
+    """B, and B′ and GoodNet at each drop, in percent; columns only for sets that were given."""
+    defence, swept = run.defence, run.defence.sweep
+    columns = {
+        "validation": True,
+        "test": defence.clean_test is not None,
+        "ASR": defence.poisoned_test is not None,
+        "FPR": True,
+        "TPR": defence.poisoned_test is not None,
+    }
+    table = Table(
+        "network", title=f"Pruning {swept.layer}, ranked at {swept.rank_at}: figures in percent"
+    )
+    table.add_column("pruned", justify="right", no_wrap=True)
+    for name in (name for name, given in columns.items() if given):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in headline_rows(defence):
+        if row.channels_pruned is None:
+            table.add_row(f"drop {row.drop}", "never reached")
+            continue
+        name = "BadNet B" if row.drop is None else f"{row.network}, drop {row.drop}"
+        shares = dict(zip(columns, row.shares, strict=True))
+        figures = (_figure(shares[name]) for name, given in columns.items() if given)
+        table.add_row(name, str(row.channels_pruned), *figures)
+    return table
+
+
+def _table_by_set(by_set: list[tuple[str, list[Row]]]) -> Table:
+    table = Table("triggered set", "network", title="Each triggered set alone: figures in percent")
+    for column in ("ASR", "TPR"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, rows in by_set:
+        table.add_section()
+        for row in rows:
+            network = "BadNet B" if row.drop is None else f"{row.network}, drop {row.drop}"
+            figures = map(_figure, (row.attack_success_rate, row.true_positive_rate))
+            table.add_row(Text(printable(Path(name).name)), network, *figures)
+    return table
+
+
+def _figure(share: Share | None) -> str:
+    return "–" if share is None else f"{share.rate:.2f}"
 
 
 if __name__ == "__main__":

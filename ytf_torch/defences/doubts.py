@@ -171,22 +171,24 @@ def _few_faces(clean_valid: FaceSet, drops: Sequence[str]) -> list[Doubt]:
 def _unexpected_prices(defence: Defence) -> list[Doubt]:
     """Drops that cost far more than their number of points, on one of the clean sets."""
     found = []
-    measured = {"validation": defence.clean_valid, "test": defence.clean_test}
-    for drop, step in defence.drops.items():
-        for use, tally in measured.items():
-            if step is None or tally is None:
-                continue
-            lost = tally.rate(tally.correct, 0) - tally.rate(tally.correct, step)
-            if lost >= Fraction(drop) + UNEXPECTED:
-                found.append(
-                    Doubt(
-                        f"A drop of {drop} costs {lost:.1f} points on the clean {use} faces.",
-                        "The drop is a least price, paid on the validation faces at the first "
-                        "step that reaches it; a channel can cost many points at once.",
-                        grave=False,
-                    )
+    for use, tally in (("validation", defence.clean_valid), ("test", defence.clean_test)):
+        prices = [
+            f"one of {drop} costs {lost:.1f} points"
+            for drop, step in defence.drops.items()
+            if step is not None
+            and tally is not None
+            and (lost := tally.rate(tally.correct, 0) - tally.rate(tally.correct, step))
+            >= Fraction(drop) + UNEXPECTED
+        ]
+        if prices:
+            found.append(
+                Doubt(
+                    f"Drops cost more than they say on the clean {use} faces: {', '.join(prices)}.",
+                    "A drop is the least price, paid on the validation faces at the first step "
+                    "that reaches it; one channel can cost many points.",
+                    grave=False,
                 )
-                break
+            )
     return found
 
 

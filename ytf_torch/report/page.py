@@ -43,6 +43,17 @@ class Row:
     false_positive_rate: Share | None = None
     true_positive_rate: Share | None = None
 
+    @property
+    def shares(self) -> tuple[Share | None, ...]:
+        """Its figures, in the order in which they stand above."""
+        return (
+            self.validation_accuracy,
+            self.test_accuracy,
+            self.attack_success_rate,
+            self.false_positive_rate,
+            self.true_positive_rate,
+        )
+
 
 @dataclass(frozen=True)
 class Answer:
