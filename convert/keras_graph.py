@@ -18,13 +18,13 @@ from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.checkpoint import MAX_NAME_LENGTH, Checkpoint, Provenance, tool_version
 from ytf_torch.network.deepid import (
     CONVOLUTIONS,
-    GRAPH,
     INPUT_CHANNELS,
     YOUTUBE_FACES_SIZE,
     DeepID,
     DeepIDSizes,
 )
 from ytf_torch.network.graph import Graph
+from ytf_torch.network.graphs import DEEPID
 from ytf_torch.network.pixel_scale import check_pixel_scale
 
 IDENTITY_AT_INFERENCE = ("Dropout",)
@@ -97,7 +97,7 @@ def _check_graph(file: KerasFile) -> tuple[int, int]:
         for source, expected_source in zip(inbound, expected.inputs, strict=True):
             compare(source, expected_source)
 
-    compare(file.outputs[0], _expected(GRAPH, GRAPH.output))
+    compare(file.outputs[0], _expected(DEEPID, DEEPID.output))
     left_over = [layer for layer in file.layers if layer.name not in used]
     unused = [layer for layer in left_over if layer.class_name not in IDENTITY_AT_INFERENCE]
     if unused:
@@ -120,7 +120,7 @@ def _check_graph(file: KerasFile) -> tuple[int, int]:
 
 def _check_sizes(file: KerasFile, found: Mapping[str, KerasLayer]) -> None:
     """The configuration must state the sizes that the weights have."""
-    for name in GRAPH.weighted:
+    for name in DEEPID.weighted:
         kernel = next(iter(file.weights.get(name, {}).values()), None)
         if kernel is None:
             continue
@@ -147,7 +147,7 @@ def _arrays(file: KerasFile) -> dict[str, NDArray[np.floating[Any]]]:
     arrays: dict[str, NDArray[np.floating[Any]]] = {}
     left_over: list[str] = []
     for layer, weights in file.weights.items():
-        if layer not in GRAPH.weighted:
+        if layer not in DEEPID.weighted:
             left_over.append(f"{layer} ({', '.join(weights)})")
             continue
         for part, (name, array) in zip(("weight", "bias"), weights.items(), strict=False):
@@ -160,7 +160,7 @@ def _arrays(file: KerasFile) -> dict[str, NDArray[np.floating[Any]]]:
         left_over += [f"{layer}/{name}" for name in list(weights)[2:]]
     missing = [
         f"{layer} ({keras})"
-        for layer in GRAPH.weighted
+        for layer in DEEPID.weighted
         for part, keras in (("weight", "kernel"), ("bias", "bias"))
         if f"{layer}.{part}" not in arrays
     ]
@@ -206,13 +206,13 @@ def deepid_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
 
 def _tensor(name: str, array: NDArray[np.floating[Any]], sizes: DeepIDSizes) -> Tensor:
     layer, _, part = name.rpartition(".")
-    (source,) = GRAPH[layer].inputs
+    (source,) = DEEPID[layer].inputs
     if part == "bias":
         converted = array
     elif layer in CONVOLUTIONS:
         converted = convolution_from_keras(array)
-    elif GRAPH[source].kind == "flatten":
-        _, height, width = sizes.output_shapes[GRAPH[source].inputs[0]]
+    elif DEEPID[source].kind == "flatten":
+        _, height, width = sizes.output_shapes[DEEPID[source].inputs[0]]
         converted = flattened_dense_from_keras(array, (height, width))
     else:
         converted = dense_from_keras(array)

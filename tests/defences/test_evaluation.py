@@ -57,6 +57,7 @@ def test_every_figure_is_what_it_says(tmp_path: Path, checkpoint, repaired, clea
     assert found.model.clean_accuracy == share(ours == people)
     assert found.model.attack_success_rate == share(bd == TARGET)
     assert found.model.attack_success_rate_without_target == share(bd[others] == TARGET)
+    assert found.model.robust_accuracy == share(bd == people)
     assert found.model.false_positive_rate is found.model.true_positive_rate is None
     assert found.repaired is not None
     assert found.repaired.clean_accuracy == share(theirs == people)
@@ -67,6 +68,7 @@ def test_every_figure_is_what_it_says(tmp_path: Path, checkpoint, repaired, clea
     fooled = (bd == TARGET) & (bd_repaired == TARGET)
     assert goodnet.attack_success_rate == share(fooled)
     assert goodnet.attack_success_rate_without_target == share(fooled[others])
+    assert goodnet.robust_accuracy == share((bd == people) & (bd_repaired == bd))
     assert goodnet.false_positive_rate == share(ours != theirs)
     assert goodnet.true_positive_rate == share(bd != bd_repaired)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ytf_torch.defences.doubts import Doubt
@@ -143,13 +145,15 @@ def test_the_price_is_told_on_the_set_that_decides_and_on_the_test_set() -> None
         {"test": tally(1000, 980, 780, 100)},
     ],
 )
-def test_a_backdoor_that_is_gone_with_much_of_the_network_is_no_success(sets: dict) -> None:
+def test_a_backdoor_that_is_gone_with_much_of_the_network_is_no_success(
+    sets: dict[str, Any],
+) -> None:
     assert judge(defence(tally(1000, 1000, 20, 0), **sets)).kind == "dear"
 
 
 def test_what_is_too_dear_is_told_with_what_is_left() -> None:
-    sets = {"valid": tally(1000, 980, 490, 100), "test": tally(1000, 950, 470, 90)}
-    assert judge(defence(tally(1000, 1000, 20, 0), **sets)).headline == (
+    valid, test = tally(1000, 980, 490, 100), tally(1000, 950, 470, 90)
+    assert judge(defence(tally(1000, 1000, 20, 0), valid=valid, test=test)).headline == (
         "The backdoor is gone at a drop of 4, but so is much of the network: 2.0 % of the "
         "triggered faces still get the target label, but only 47.0 % of the clean ones are still "
         "recognised, of 95.0 % before."

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,12 +19,13 @@ from ytf_torch.commands.terminal import (
     note,
     one_line_errors,
 )
-from ytf_torch.defences.detectors.answers import Answer, Unreadable, detect
-from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import resolve_device
+from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale
-from ytf_torch.run.pair import open_pair
+
+if TYPE_CHECKING:
+    from ytf_torch.defences.detectors.answers import Answer
 
 FLAGGED = 1
 # So many classes are named in the summary.
@@ -91,8 +92,14 @@ def detect_command(
     with one_line_errors():
         if json_lines and only_class:
             raise mismatch("--only-class", "one way to print answers", "--json as well")
-        placed = resolve_device(device)
         scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+        for file in (model, pruned):
+            checked_file(file)
+        from ytf_torch.defences.detectors.answers import Unreadable, detect
+        from ytf_torch.defences.detectors.goodnet import GoodNet
+        from ytf_torch.run.pair import open_pair
+
+        placed = resolve_device(device)
         pair = open_pair(model, pruned, scale, any_pair=any_pair)
         note_doubts(pair)
         goodnet = GoodNet(pair.badnet.model, pair.repaired.model).to(placed)

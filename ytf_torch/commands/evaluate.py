@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 from rich.table import Table
 
@@ -20,19 +19,18 @@ from ytf_torch.commands.terminal import (
     progress_bars,
     say,
 )
-from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
-from ytf_torch.defences.detectors.goodnet import goodnet_answer
-from ytf_torch.defences.evaluation import Evaluation, Figures, evaluate
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.reading import checked_file, is_hdf5
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, printable
-from ytf_torch.faces.face_set import FaceSet, open_faces
-from ytf_torch.faces.photos import read_photo
-from ytf_torch.metrics import Share
-from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import parse_pixel_scale
-from ytf_torch.run.pair import Opened, open_network, open_pair
+
+if TYPE_CHECKING:
+    from ytf_torch.defences.evaluation import Evaluation, Figures
+    from ytf_torch.faces.face_set import FaceSet
+    from ytf_torch.metrics import Share
+    from ytf_torch.network.module import Network
+    from ytf_torch.run.pair import Opened
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -85,8 +83,14 @@ def evaluate_command(
     instead of a face set gets its class.
     """
     with one_line_errors():
-        placed = resolve_device(device)
         scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+        for file in filter(
+            None, (model, repaired, clean_test, true_labels, *(poisoned_test or ()))
+        ):
+            checked_file(file)
+        from ytf_torch.run.pair import open_network, open_pair
+
+        placed = resolve_device(device)
         if repaired is None:
             opened: Opened = open_network(model, scale)
             copy = None
@@ -131,6 +135,10 @@ def _evaluate(
     clean_test: Path | None,
     true_labels: Path | None,
 ) -> Evaluation:
+    from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
+    from ytf_torch.defences.evaluation import evaluate
+    from ytf_torch.faces.face_set import open_faces
+
     def faces(path: Path) -> FaceSet:
         return open_faces(path, network.input_shape, network.classes)
 
@@ -163,7 +171,7 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _figures_record(figures: Figures) -> dict[str, Any]:
-    shares = {name: getattr(figures, name) for name in Figures.__dataclass_fields__}
+    shares = {field.name: getattr(figures, field.name) for field in fields(figures)}
     if figures.false_positive_rate is None and figures.true_positive_rate is None:
         del shares["false_positive_rate"], shares["true_positive_rate"]
     rates = {name: share and share.rate for name, share in shares.items()}
@@ -173,7 +181,7 @@ def _figures_record(figures: Figures) -> dict[str, Any]:
 
 def _print_table(evaluation: Evaluation) -> None:
     table = Table("network")
-    for column in ("clean accuracy", "ASR", "ASR without target", "FPR", "TPR"):
+    for column in ("clean accuracy", "ASR", "ASR without target", "robust", "FPR", "TPR"):
         table.add_column(column, justify="right")
     _add_rows(table, evaluation)
     if len(evaluation.triggered) > 1:
@@ -197,7 +205,7 @@ def _add_rows(table: Table, evaluation: Evaluation) -> None:
     rows = {"B": evaluation.model, "B′": evaluation.repaired, "GoodNet": evaluation.goodnet}
     for name, figures in rows.items():
         if figures is not None:
-            shares = (getattr(figures, field) for field in Figures.__dataclass_fields__)
+            shares = (getattr(figures, field.name) for field in fields(figures))
             table.add_row(name if evaluation.with_repaired else "network", *map(_cell, shares))
 
 
@@ -207,6 +215,11 @@ def _cell(share: Share | None) -> str:
 
 def _photo_record(network: Network, copy: Network | None, photo: Path) -> dict[str, Any]:
     """The class of a photo; with B′ it is GoodNet's, and N where it flags the photo."""
+    import torch
+
+    from ytf_torch.defences.detectors.goodnet import goodnet_answer
+    from ytf_torch.faces.photos import read_photo
+
     pixels = read_photo(photo, network.input_shape)[None].to(network.device)
     with torch.inference_mode():
         own = network(pixels).argmax(1)

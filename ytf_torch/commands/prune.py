@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from convert.model_file import tells_pixel_scale
 from ytf_torch.commands.networks import pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
+from ytf_torch.commands.terminal import Command, one_line_errors, progress_bars, say
+from ytf_torch.disk.reading import checked_file
 from ytf_torch.distributed import is_first
-from ytf_torch.errors import printable
-from ytf_torch.metrics import Share
 from ytf_torch.network.pixel_scale import pixel_scale_text
-from ytf_torch.report.page import Row, headline_rows, rows_by_set
-from ytf_torch.report.record import Run
-from ytf_torch.report.verdict import judge
-from ytf_torch.run.defend import defend
 from ytf_torch.run.settings import PruneSettings, read_settings
+from ytf_torch.run.work_folder import check_inputs_are_elsewhere
 
-ABBREVIATIONS = (
-    "validation, test: accuracy on clean faces. ASR: attack success rate. FPR, TPR: clean and "
-    "triggered faces that GoodNet flags."
-)
+if TYPE_CHECKING:
+    from ytf_torch.report.record import Run
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -137,7 +128,9 @@ def prune(
         "out": out_folder,
     }
     with one_line_errors(when_stopped="Go on with --resume"):
-        run_prune(read_settings(config, flags), resume=resume, overwrite=overwrite)
+        settings = read_settings(config, flags)
+        check_inputs_are_elsewhere(settings.out, [] if config is None else [config])
+        run_prune(settings, resume=resume, overwrite=overwrite)
 
 
 def run_prune(
@@ -148,6 +141,12 @@ def run_prune(
     resume, overwrite: see work_folder. Of several processes the first prints.
     Raises InputError, and ProcessLostError where another process ended early.
     """
+    for file in settings.files:
+        checked_file(file)
+    from convert.model_file import tells_pixel_scale
+    from ytf_torch.commands.figures import print_run
+    from ytf_torch.run.defend import defend
+
     with progress_bars() as track:
         run = defend(
             settings, command_line(settings), resume=resume, overwrite=overwrite, track=track
@@ -158,7 +157,7 @@ def run_prune(
         else:
             if settings.pixel_scale is None and not tells_pixel_scale(settings.model):
                 say(pixel_scale_line(run.checkpoint, "assumed"))
-            print_result(run, settings.out)
+            print_run(run, settings.out)
     return run
 
 
@@ -180,66 +179,6 @@ def command_line(settings: PruneSettings) -> str:
             options += [(flag, one) for one in values]
     lines = ["ytf-prune", *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)]
     return " \\\n  ".join([*lines, "--out NEW"])
-
-
-def print_result(run: Run, folder: Path) -> None:
-    """What looks wrong, the headline table, the verdict, and each triggered set's own figures."""
-    for doubt in run.doubts:
-        say(f"Warning: {doubt}")
-    out.print(_headline_table(run))
-    say(ABBREVIATIONS)
-    by_set = rows_by_set(run)
-    if by_set:
-        out.print(_table_by_set(by_set))
-    verdict = judge(run.defence, run.doubts)
-    say("")
-    say(verdict.headline)
-    say(verdict.detail)
-    say(f"Report: {folder / 'report.html'}")
-
-
-def _headline_table(run: Run) -> Table:
-    """B, and B′ and GoodNet at each drop, in percent; columns only for sets that were given."""
-    defence, swept = run.defence, run.defence.sweep
-    columns = {
-        "validation": True,
-        "test": defence.clean_test is not None,
-        "ASR": defence.poisoned_test is not None,
-        "FPR": True,
-        "TPR": defence.poisoned_test is not None,
-    }
-    table = Table(
-        "network", title=f"Pruning {swept.layer}, ranked at {swept.rank_at}: figures in percent"
-    )
-    table.add_column("pruned", justify="right", no_wrap=True)
-    for name in (name for name, given in columns.items() if given):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in headline_rows(defence):
-        if row.channels_pruned is None:
-            table.add_row(f"drop {row.drop}", "never reached")
-            continue
-        name = "BadNet B" if row.drop is None else f"{row.network}, drop {row.drop}"
-        shares = dict(zip(columns, row.shares, strict=True))
-        figures = (_figure(shares[name]) for name, given in columns.items() if given)
-        table.add_row(name, str(row.channels_pruned), *figures)
-    return table
-
-
-def _table_by_set(by_set: list[tuple[str, list[Row]]]) -> Table:
-    table = Table("triggered set", "network", title="Each triggered set alone: figures in percent")
-    for column in ("ASR", "TPR"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, rows in by_set:
-        table.add_section()
-        for row in rows:
-            network = "BadNet B" if row.drop is None else f"{row.network}, drop {row.drop}"
-            figures = map(_figure, (row.attack_success_rate, row.true_positive_rate))
-            table.add_row(Text(printable(Path(name).name)), network, *figures)
-    return table
-
-
-def _figure(share: Share | None) -> str:
-    return "–" if share is None else f"{share.rate:.2f}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every ranking, repair and detector is: the three ways to defend a network.
+"""What every ranking, repair, detector and scan is.
 
 None of them sees anything but the network and clean validation faces. Test and triggered faces are
 for measuring, elsewhere.
@@ -6,8 +6,8 @@ for measuring, elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -58,4 +58,44 @@ class Detector(Protocol):
 
         candidate: a repaired network, for detectors that compare B with it.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class ReversedTrigger:
+    """A trigger that was looked for: where a face is covered, and by what.
+
+    mask: (H, W), 0–1, 1 where the pattern replaces the face. pattern: (3, H, W), pixel values
+    0–255. reached: the share of clean validation faces, 0–100, that it sends to the class.
+    """
+
+    mask: Tensor
+    pattern: Tensor
+    reached: float
+
+
+@dataclass(frozen=True)
+class Suspicions:
+    """What a scan says of each class as a backdoor's target; it never says that there is none.
+
+    anomaly: by class, how far it stands out from the others; higher is more suspicious. threshold:
+    above which the scan's authors call a class a target. triggers: by class, where any was sought.
+    """
+
+    anomaly: tuple[float, ...]
+    threshold: float
+    triggers: Mapping[int, ReversedTrigger] = field(default_factory=dict)
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """Classes above the threshold, the most suspicious first."""
+        above = [c for c, score in enumerate(self.anomaly) if score > self.threshold]
+        return tuple(sorted(above, key=lambda c: -self.anomaly[c]))
+
+
+class Scan(Protocol):
+    """Looks for a backdoor's target without triggered faces."""
+
+    def suspicions(self, network: Network, clean_valid: FaceSet, track: Track) -> Suspicions:
+        """What the network and clean validation faces alone tell of each class."""
         ...

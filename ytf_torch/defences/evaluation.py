@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 import numpy as np
@@ -32,6 +32,7 @@ class Figures:
     attack_success_rate: share of all triggered faces that get the attacker's target, as the lab
     and TrojanZoo count. attack_success_rate_without_target: share of those whose true class is
     another, as BackdoorBench counts; known only where the true labels are.
+    robust_accuracy: share of triggered faces that get the class of who is really on them.
     false_positive_rate, true_positive_rate: shares of clean and of triggered faces that GoodNet
     flags.
     """
@@ -39,18 +40,20 @@ class Figures:
     clean_accuracy: Share | None
     attack_success_rate: Share | None
     attack_success_rate_without_target: Share | None
+    robust_accuracy: Share | None
     false_positive_rate: Share | None = None
     true_positive_rate: Share | None = None
 
 
 @dataclass(frozen=True)
 class TriggeredTallies:
-    """Counts on one triggered set: of all its faces, and of those whose true class is not the
-    attacker's target, where true labels are known."""
+    """Counts on one triggered set, by the attacker's target: of all its faces, and of those whose
+    true class is another; and by the true class. The last two where true labels are known."""
 
     faces: FaceSet
     all: Tally
     without_target: Tally | None
+    by_true_class: Tally | None
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,9 @@ class Evaluation:
         """Of both as GoodNet; a triggered face that is flagged is no success of the attack."""
         if not self.with_repaired:
             return None
-        everything, others = self._triggered
         return Figures(
-            *(
-                _share(tally, GOODNET_CORRECT, REPAIRED)
-                for tally in (self.clean, everything, others)
-            ),
-            *(_share(tally, FLAGGED, REPAIRED) for tally in (self.clean, everything)),
+            *(_share(tally, GOODNET_CORRECT, REPAIRED) for tally in (self.clean, *self._triggered)),
+            *(_share(tally, FLAGGED, REPAIRED) for tally in (self.clean, self._triggered[0])),
         )
 
     def of_set(self, triggered: TriggeredTallies) -> Evaluation:
@@ -93,14 +92,13 @@ class Evaluation:
         return Evaluation(None, (triggered,), self.with_repaired)
 
     @property
-    def _triggered(self) -> tuple[Tally | None, Tally | None]:
-        """All triggered sets together; without the target only where it is known of every set."""
-        if not self.triggered:
-            return None, None
-        everything, *more = [tallies.all for tallies in self.triggered]
-        known = [tallies.without_target for tallies in self.triggered if tallies.without_target]
-        others = sum(known[1:], start=known[0]) if len(known) == len(self.triggered) else None
-        return sum(more, start=everything), others
+    def _triggered(self) -> tuple[Tally | None, Tally | None, Tally | None]:
+        """All triggered sets together; what true labels tell only where every set has them."""
+        return (
+            _total([tallies.all for tallies in self.triggered]),
+            _total([tallies.without_target for tallies in self.triggered]),
+            _total([tallies.by_true_class for tallies in self.triggered]),
+        )
 
     def _figures(self, step: int) -> Figures:
         return Figures(*(_share(tally, CORRECT, step) for tally in (self.clean, *self._triggered)))
@@ -128,7 +126,8 @@ def evaluate(
         answers = predictions(networks, faces, track)
         others = None if people is None else people != faces.labels
         without = _tally(answers, faces, others) if others is not None and others.any() else None
-        triggered.append(TriggeredTallies(faces, _tally(answers, faces), without))
+        true = None if people is None else _tally(answers, replace(faces, labels=people))
+        triggered.append(TriggeredTallies(faces, _tally(answers, faces), without, true))
     clean = (
         None if clean_test is None else _tally(predictions(networks, clean_test, track), clean_test)
     )
@@ -162,6 +161,12 @@ def _people(
             known.path, f"{len(triggered):,} labels, one for each of {triggered.path}", len(known)
         )
     return known.labels
+
+
+def _total(tallies: Sequence[Tally | None]) -> Tally | None:
+    """The sum; None where there is none, or one is missing."""
+    known = [tally for tally in tallies if tally is not None]
+    return sum(known[1:], start=known[0]) if known and len(known) == len(tallies) else None
 
 
 def _tally(answers: Tensor, faces: FaceSet, chosen: NDArray[np.bool_] | None = None) -> Tally:

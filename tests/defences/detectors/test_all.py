@@ -1,0 +1,62 @@
+"""What holds of every detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tests.made.badnet import TARGET, MadeBadNet
+from ytf_torch.defences.base import Candidate, Detector
+from ytf_torch.defences.detectors.badexpert import BadExpert
+from ytf_torch.defences.detectors.strip import Strip
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.network.deepid import DeepID
+
+Make = Callable[[DeepID, FaceSet], Detector]
+DETECTORS: dict[str, Make] = {
+    "strip": lambda network, faces: Strip(faces, overlays=20),
+    "badexpert": lambda network, faces: BadExpert(network, faces, learning_rate=3e-4, batch=32),
+}
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_triggered_faces_score_higher_than_clean_ones(
+    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+) -> None:
+    detector = DETECTORS[name](badnet.network, clean_valid)
+    candidate = Candidate("sound", badnet.sound, ())
+    others = badnet.people != TARGET
+    clean = detector.scores(badnet.network, candidate, badnet.clean[others])
+    triggered = detector.scores(badnet.network, candidate, badnet.triggered[others])
+    assert clean.shape == triggered.shape == (int(others.sum()),)
+    higher = (triggered[:, None] > clean[None]).float().mean()
+    assert float(higher) > 0.8
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_face_scores_the_same_alone_and_among_others(
+    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+) -> None:
+    detector = DETECTORS[name](badnet.network, clean_valid)
+    candidate = Candidate("itself", badnet.network, ())
+    together = detector.scores(badnet.network, candidate, badnet.clean[:8])
+    alone = torch.cat(
+        [detector.scores(badnet.network, candidate, face[None]) for face in badnet.clean[:8]]
+    )
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_badexpert_asks_for_a_repaired_network(badnet: MadeBadNet, clean_valid: FaceSet) -> None:
+    detector = DETECTORS["badexpert"](badnet.network, clean_valid)
+    with pytest.raises(ValueError, match="expected a candidate"):
+        detector.scores(badnet.network, None, badnet.clean[:1])
+
+
+def test_the_expert_keeps_the_backdoor_longer_than_the_people(
+    badnet: MadeBadNet, clean_valid: FaceSet
+) -> None:
+    expert = BadExpert(badnet.network, clean_valid, learning_rate=1e-3, batch=32).expert
+    assert badnet.clean_accuracy(expert) < 20
+    assert badnet.attack_success_rate(expert) > 30

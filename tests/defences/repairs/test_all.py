@@ -1,0 +1,69 @@
+"""What holds of every repair."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.made.badnet import MadeBadNet
+from ytf_torch.defences.base import Repair
+from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
+from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.progress import untracked
+
+REPAIRS: dict[str, Repair] = {
+    "ft-sam": SharpnessAwareFineTuning(radius=0.3, epochs=5, batch=32),
+    "i-bau": AdversarialUnlearning(rounds=2, batch=50),
+}
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_a_repair_leaves_the_network_as_it_is_and_gives_another_of_its_kind(
+    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+) -> None:
+    before = {key: value.clone() for key, value in badnet.network.state_dict().items()}
+    (candidate,) = REPAIRS[name].candidates(badnet.network, clean_valid, untracked)
+    assert not candidate.network.training
+    assert candidate.network.classes == badnet.network.classes
+    assert candidate.network.pixel_scale == badnet.network.pixel_scale
+    assert all(bool(value.isfinite().all()) for value in candidate.network.state_dict().values())
+    assert "160 clean faces" in candidate.history[0]
+    changed = candidate.network.state_dict()
+    assert any(not torch.equal(changed[key], before[key]) for key in before)
+    for key, value in badnet.network.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_a_repaired_network_still_knows_the_people(
+    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+) -> None:
+    (candidate,) = REPAIRS[name].candidates(badnet.network, clean_valid, untracked)
+    before = badnet.clean_accuracy(badnet.network)
+    assert badnet.clean_accuracy(candidate.network) >= before - 10
+    assert badnet.attack_success_rate(candidate.network) < 100
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_equal_seeds_give_equal_networks(
+    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+) -> None:
+    once, again = (
+        next(iter(REPAIRS[name].candidates(badnet.network, clean_valid, untracked))).network
+        for _ in range(2)
+    )
+    for key, value in once.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key])
+
+
+def test_the_worst_weights_of_ft_sam_are_at_its_radius(badnet: MadeBadNet) -> None:
+    """In each weight's own size: the length of move ÷ |weight| is the radius."""
+    repair = SharpnessAwareFineTuning(radius=0.5)
+    moves = repair.worst_moves(badnet.network, badnet.clean[:32], badnet.people[:32])
+    parts = [
+        (move / weight.detach().abs()).nan_to_num(0)
+        for move, weight in zip(moves, badnet.network.parameters(), strict=True)
+    ]
+    length = torch.stack([part.norm() for part in parts]).norm()
+    assert float(length) == pytest.approx(0.5, rel=1e-4)

@@ -1,0 +1,1 @@
+"""Rankings of a convolution's channels: which goes first."""

@@ -1,0 +1,104 @@
+"""Adversarial neuron pruning (ANP): channels that mislead most when perturbed go first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ytf_torch.defences.rankings.channel_factors import Factors, factors_of, with_factors
+from ytf_torch.defences.training import TrainingFaces, seeded
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.network.module import Network
+from ytf_torch.progress import Track
+
+
+class AdversarialNeuronPruning:
+    """A mask of 0–1 for each channel, learned so that the network keeps its answers when kernels
+    and biases are perturbed by the worst factors near 1; the mask's values are the scores.
+
+    perturbation: how far a factor may be from 1. trade_off: the weight of the loss without
+    perturbation, 0–1. iterations: batches the mask is learned on.
+
+    Source: Wu and Wang, "Adversarial Neuron Pruning Purifies Backdoored Deep Models"
+    (NeurIPS 2021), with the defaults of its authors' code.
+    """
+
+    def __init__(
+        self,
+        *,
+        perturbation: float = 0.4,
+        trade_off: float = 0.2,
+        iterations: int = 2000,
+        batch: int = 128,
+        learning_rate: float = 0.2,
+        momentum: float = 0.9,
+        seed: int = 0,
+    ) -> None:
+        self.perturbation, self.trade_off = perturbation, trade_off
+        self.iterations, self.batch = iterations, batch
+        self.learning_rate, self.momentum = learning_rate, momentum
+        self.seed = seed
+
+    def scores(
+        self, network: Network, layer: str, clean_valid: FaceSet, track: Track
+    ) -> Sequence[float]:
+        """See Ranking. All convolutions are masked together; the scores are those of `layer`."""
+        faces = TrainingFaces.of(clean_valid, network.device)
+        generator = seeded(self.seed)
+        masks = {name: mask.requires_grad_() for name, mask in factors_of(network, 1).items()}
+        optimizer = torch.optim.SGD(masks.values(), lr=self.learning_rate, momentum=self.momentum)
+        epochs = -(-self.iterations * self.batch // len(faces))
+        done = track("learning masks (ANP)", self.iterations)
+        drawn = faces.drawn(epochs, self.batch, generator, lambda _: None)
+        for _, (pixels, labels) in zip(range(self.iterations), drawn, strict=False):
+            kernels, biases = self._worst(network, masks, pixels, labels, generator)
+            natural = F.cross_entropy(with_factors(network, pixels, masks), labels)
+            perturbed = {name: masks[name] + kernels[name] for name in masks}
+            logits = with_factors(
+                network, pixels, perturbed, {name: 1 + noise for name, noise in biases.items()}
+            )
+            robust = F.cross_entropy(logits, labels)
+            optimizer.zero_grad()
+            loss = self.trade_off * natural + (1 - self.trade_off) * robust
+            torch.autograd.backward(loss, inputs=list(masks.values()))
+            optimizer.step()
+            with torch.no_grad():
+                for mask in masks.values():
+                    mask.clamp_(0, 1)
+            done(1)
+        scores: list[float] = masks[layer].tolist()
+        return scores
+
+    def _worst(
+        self,
+        network: Network,
+        masks: Factors,
+        pixels: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+    ) -> tuple[Factors, Factors]:
+        """Perturbations of kernels and biases that raise the loss: one signed step from a random
+        start, within ±perturbation."""
+
+        def start(mask: Tensor) -> Tensor:
+            noise = torch.rand(mask.shape, generator=generator) * 2 - 1
+            return (noise * self.perturbation).to(mask).requires_grad_()
+
+        kernels = {name: start(mask) for name, mask in masks.items()}
+        biases = {name: start(mask) for name, mask in masks.items()}
+        logits = with_factors(
+            network,
+            pixels,
+            {name: masks[name].detach() + noise for name, noise in kernels.items()},
+            {name: 1 + noise for name, noise in biases.items()},
+        )
+        noises = [*kernels.values(), *biases.values()]
+        gradients = torch.autograd.grad(F.cross_entropy(logits, labels), noises)
+        with torch.no_grad():
+            for noise, gradient in zip(noises, gradients, strict=True):
+                noise += self.perturbation * gradient.sign()
+                noise.clamp_(-self.perturbation, self.perturbation).requires_grad_(False)
+        return kernels, biases
