@@ -15,7 +15,6 @@ from ytf_torch.disk.reading import checked_file
 from ytf_torch.distributed import is_first
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.run.settings import PruneSettings, read_settings
-from ytf_torch.run.work_folder import check_inputs_are_elsewhere
 
 if TYPE_CHECKING:
     from ytf_torch.report.record import Run
@@ -129,6 +128,10 @@ def prune(
     }
     with one_line_errors(when_stopped="Go on with --resume"):
         settings = read_settings(config, flags)
+        for file in settings.files:
+            checked_file(file)
+        from ytf_torch.run.work_folder import check_inputs_are_elsewhere
+
         check_inputs_are_elsewhere(settings.out, [] if config is None else [config])
         run_prune(settings, resume=resume, overwrite=overwrite)
 
@@ -141,8 +144,6 @@ def run_prune(
     resume, overwrite: see work_folder. Of several processes the first prints.
     Raises InputError, and ProcessLostError where another process ended early.
     """
-    for file in settings.files:
-        checked_file(file)
     from convert.model_file import tells_pixel_scale
     from ytf_torch.commands.figures import print_run
     from ytf_torch.run.defend import defend

@@ -169,27 +169,29 @@ def _few_faces(clean_valid: FaceSet, drops: Sequence[str]) -> list[Doubt]:
 
 
 def _unexpected_prices(defence: Defence) -> list[Doubt]:
-    """Drops that cost far more than their number of points, on one of the clean sets."""
-    found = []
-    for use, tally in (("validation", defence.clean_valid), ("test", defence.clean_test)):
-        prices = [
-            f"one of {drop} costs {lost:.1f} points"
-            for drop, step in defence.drops.items()
-            if step is not None
-            and tally is not None
-            and (lost := tally.rate(tally.correct, 0) - tally.rate(tally.correct, step))
-            >= Fraction(drop) + UNEXPECTED
-        ]
-        if prices:
-            found.append(
-                Doubt(
-                    f"Drops cost more than they say on the clean {use} faces: {', '.join(prices)}.",
-                    "A drop is the least price, paid on the validation faces at the first step "
-                    "that reaches it; one channel can cost many points.",
-                    grave=False,
-                )
-            )
-    return found
+    """Drops that cost far more than their number of points, on the clean set where it is most."""
+    clean = {"validation": defence.clean_valid, "test": defence.clean_test}
+    prices = []
+    for drop, step in defence.drops.items():
+        if step is None:
+            continue
+        lost, use = max(
+            (tally.rate(tally.correct, 0) - tally.rate(tally.correct, step), use)
+            for use, tally in clean.items()
+            if tally is not None
+        )
+        if lost >= Fraction(drop) + UNEXPECTED:
+            prices.append(f"one of {drop} costs {lost:.1f} points on the {use} faces")
+    if not prices:
+        return []
+    return [
+        Doubt(
+            f"Drops cost more than they say: {', '.join(prices)}.",
+            "A drop is the least price, paid on the validation faces at the first step that "
+            "reaches it; one channel can cost many points.",
+            grave=False,
+        )
+    ]
 
 
 @dataclass(frozen=True)
