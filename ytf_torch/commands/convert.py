@@ -20,7 +20,7 @@ from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 
 if TYPE_CHECKING:
-    from convert.keras_h5 import KerasFile
+    from convert.keras_file import KerasFile
     from convert.keras_oracle import KerasParity
     from convert.parity import Parity, Reference
     from ytf_torch.network.checkpoint import Checkpoint
@@ -72,8 +72,8 @@ def convert(
                 checked_file(path)
         target = output or source.with_suffix(".safetensors")
         _check_paths(source, target, reference, json_report)
+        from convert.keras_file import read_keras_file
         from convert.keras_graph import deepid_checkpoint
-        from convert.keras_h5 import read_keras_file
         from convert.keras_oracle import compare_with_keras
         from convert.parity import compare_logits, read_reference
         from ytf_torch.network.checkpoint import save_checkpoint

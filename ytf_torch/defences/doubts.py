@@ -216,4 +216,4 @@ class UsualAnswer:
         return cls(label, percentage(int(counts[label]), len(answers)), len(answers))
 
     def __str__(self) -> str:
-        return f"class {self.label} for {self.share:.1f} % of the {self.images:,} it was asked of"
+        return f"class {self.label} for {self.share:.1f} % of {self.images:,} of them"
