@@ -139,10 +139,10 @@ def pair_fault(first: Checkpoint, second: Checkpoint, badnet: Path, repaired: Pa
     done, done_after = first.provenance.history[1:], second.provenance.history[1:]
     if done and done_after[: len(done)] != done:
         if done[: len(done_after)] == done_after:
-            return f"looks like B, and {badnet} like B′, which was {done[-1]}. They seem swapped"
+            return f"looks like B, and {badnet} like B′ ({done[-1]}). They seem swapped"
         return (
-            f"was not made from {badnet}, but both from one network: that was {done[-1]}, this "
-            f"was {done_after[-1]}"
+            f"was not made from {badnet}: both were made from one network, that one "
+            f"({done[-1]}) and this one ({done_after[-1]})"
         )
     if _live_channels(ours) < _live_channels(theirs):
         return (
