@@ -25,7 +25,6 @@ from ytf_torch.report.plots import NARROW, WIDE, channel_figure, face_png, map_p
 from ytf_torch.report.record import Run, correct, goodnet_correct, pruned_file, rate
 from ytf_torch.report.verdict import FAILED, GONE, judge
 
-NO_BREAK_SPACE = "\xa0"
 
 
 @dataclass(frozen=True)
@@ -61,29 +60,11 @@ class Card:
     answers: tuple[Answer, ...]
 
 
-def _printable(value: object) -> object:
-    """What the page shows of a value: names from strangers with every control character escaped,
-    line ends and no-break spaces kept."""
-    if isinstance(value, Markup):
-        return value
-    parts = re.split(f"([\n{NO_BREAK_SPACE}])", str(value))
-    return "".join(part if part in ("\n", NO_BREAK_SPACE) else printable(part) for part in parts)
-
-
 def report_html(run: Run, exhibits: Exhibits) -> str:
     """report.html: one self-contained page, readable without network and scripts."""
-    environment = Environment(
-        loader=PackageLoader("ytf_torch", "report"),
-        autoescape=True,
-        finalize=_printable,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "interval": interval, "count": "{:,}".format}
     defence, swept = run.defence, run.defence.sweep
     shown = [row.channel for row in exhibits.maps]
-    return environment.get_template("page.html").render(
+    return template("page.html").render(
         verdict=judge(defence),
         thresholds={"gone": GONE, "failed": FAILED},
         provenance=run.checkpoint.provenance,
@@ -122,11 +103,6 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
 def percent(value: float | None) -> str:
     """A rate with two decimals; a dash where there is none."""
     return "–" if value is None else f"{value:.2f}\u00a0%"
-
-
-def interval(share: Share) -> str:
-    """The ends of a share's interval, with one decimal."""
-    return f"{share.low:.1f}–{share.high:.1f}\u00a0%"
 
 
 def headline_rows(defence: Defence) -> list[Row]:

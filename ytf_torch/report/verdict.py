@@ -16,7 +16,9 @@ FAILED = 50.0
 """Percent: the defence failed where the attack success rate is still this or more. A network on
 which the attack succeeds less often than this from the start has no backdoor worth the name."""
 
-Kind = Literal["gone", "unsure", "weakened", "failed", "harmless", "nothing-pruned", "unknown"]
+Kind = Literal[
+    "gone", "costly", "unsure", "weakened", "failed", "harmless", "nothing-pruned", "unknown"
+]
 
 
 @dataclass(frozen=True)

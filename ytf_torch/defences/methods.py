@@ -1,0 +1,39 @@
+"""Every repair and every detector under the name that commands, reports and tables give it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ytf_torch.defences.base import Candidate, Detector, Repair
+from ytf_torch.defences.detectors.badexpert import BadExpert
+from ytf_torch.defences.detectors.strip import Strip
+from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
+from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.network.module import Network
+from ytf_torch.progress import Track
+
+MakeRepair = Callable[[int], Repair]
+MakeDetector = Callable[[Network, FaceSet, int, Track], Detector]
+
+REPAIRS: dict[str, MakeRepair] = {
+    "ft-sam": lambda seed: SharpnessAwareFineTuning(seed=seed),
+    "i-bau": lambda seed: AdversarialUnlearning(seed=seed),
+}
+"""By name: from a seed to the repair."""
+
+DETECTORS: dict[str, MakeDetector] = {
+    "strip": lambda network, clean_valid, seed, track: Strip(clean_valid, seed=seed),
+    "badexpert": lambda network, clean_valid, seed, track: BadExpert(
+        network, clean_valid, seed=seed, track=track
+    ),
+}
+"""By name: from B, the clean validation faces and a seed to the detector."""
+
+
+def last_candidate(
+    repair: Repair, network: Network, clean_valid: FaceSet, track: Track
+) -> Candidate:
+    """The candidate that a repair gives last: the one that went furthest."""
+    *_, last = repair.candidates(network, clean_valid, track)
+    return last

@@ -1,0 +1,90 @@
+"""result.json of a repair, and a row of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ytf_torch.defences.detectors.calibration import DetectorFigures
+from ytf_torch.defences.evaluation import Figures
+from ytf_torch.defences.repairing import RepairOutcome
+from ytf_torch.metrics import Share
+from ytf_torch.network.checkpoint import Provenance
+
+NAMES = {
+    "clean_accuracy": "clean_test_accuracy",
+    "attack_success_rate": "attack_success_rate",
+    "attack_success_rate_without_target": "attack_success_rate_without_target",
+    "robust_accuracy": "robust_accuracy",
+}
+FLAGS = ("false_positive_rate", "true_positive_rate")
+
+
+def repair_record(
+    outcome: RepairOutcome, provenance: Provenance, warnings: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """result.json: every figure of a repair; percentages are 0–100 at full precision, null where a
+    set was not given or true labels are not known."""
+    evaluation, valid = outcome.evaluation, outcome.on_validation
+    assert evaluation.repaired is not None
+    assert evaluation.goodnet is not None
+    assert valid.repaired is not None
+    return {
+        "method": outcome.method,
+        "seed": outcome.seed,
+        "seconds": outcome.seconds,
+        "model": TypeAdapter(Provenance).dump_python(provenance, mode="json"),
+        "history": list(outcome.candidate.history),
+        "warnings": list(warnings),
+        "counts": counts(outcome),
+        "baseline": _rates(valid.model.clean_accuracy, evaluation.model),
+        "repaired": _rates(valid.repaired.clean_accuracy, evaluation.repaired),
+        "goodnet": _rates(None, evaluation.goodnet)
+        | {name: _rate(getattr(evaluation.goodnet, name)) for name in FLAGS},
+        "detectors": {
+            name: detector_record(figures) for name, figures in outcome.detectors.items()
+        },
+    }
+
+
+def counts(outcome: RepairOutcome) -> dict[str, int | None]:
+    """How many faces stand behind the figures."""
+    evaluation = outcome.evaluation
+    attack = evaluation.model.attack_success_rate
+    assert outcome.on_validation.clean is not None
+    return {
+        "clean_valid": outcome.on_validation.clean.images,
+        "clean_test": evaluation.clean.images if evaluation.clean else None,
+        "poisoned_test": attack.images if attack else None,
+    }
+
+
+def _rates(on_validation: Share | None, figures: Figures) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    if on_validation is not None:
+        record["clean_valid_accuracy"] = on_validation.rate
+    record |= {new: _rate(getattr(figures, old)) for old, new in NAMES.items()}
+    shares = {new: getattr(figures, old) for old, new in NAMES.items()}
+    record["intervals"] = {name: share and asdict(share) for name, share in shares.items()}
+    return record
+
+
+def _rate(share: Share | None) -> float | None:
+    return None if share is None else share.rate
+
+
+def detector_record(figures: DetectorFigures) -> dict[str, Any]:
+    """A detector's figures; rates by nominal false positive rate, in percent."""
+    by_nominal: Mapping[str, Any] = {f"{at.nominal:g}": at for at in figures.at}
+    return {
+        "auroc": figures.auroc,
+        **{
+            name: {nominal: _rate(getattr(at, name)) for nominal, at in by_nominal.items()}
+            for name in FLAGS
+        },
+        "threshold": {nominal: at.threshold for nominal, at in by_nominal.items()},
+        "curve": [list(point) for point in figures.curve],
+    }
