@@ -16,13 +16,21 @@ from ytf_torch.progress import Track
 MakeRepair = Callable[[int], Repair]
 MakeDetector = Callable[[Network, FaceSet, int, Track], Detector]
 
+# What a repair by pruning alone may cost: the middle one of the lab's three drops.
+DROP = ("4",)
 REPAIRS: dict[str, MakeRepair] = {
+    "pruning": lambda seed: Pruning(DROP),
+    "kernel-norm": lambda seed: Pruning(DROP, ranking=KernelNorm()),
+    "clp": lambda seed: Pruning(DROP, ranking=ChannelLipschitz()),
+    "anp": lambda seed: Pruning(DROP, ranking=AdversarialNeuronPruning(seed=seed)),
+    "rnp": lambda seed: Pruning(DROP, ranking=ReconstructiveNeuronPruning(seed=seed)),
     "ft-sam": lambda seed: SharpnessAwareFineTuning(seed=seed),
     "i-bau": lambda seed: AdversarialUnlearning(seed=seed),
 }
 """By name: from a seed to the repair."""
 
 DETECTORS: dict[str, MakeDetector] = {
+    "goodnet": lambda network, clean_valid, seed, track: Disagreement(),
     "strip": lambda network, clean_valid, seed, track: Strip(clean_valid, seed=seed),
     "badexpert": lambda network, clean_valid, seed, track: BadExpert(
         network, clean_valid, seed=seed, track=track

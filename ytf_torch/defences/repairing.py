@@ -19,16 +19,14 @@ from ytf_torch.progress import Track, untracked
 class RepairOutcome:
     """What came of a repair.
 
-    seconds: that making the candidate took. on_validation: counts on the clean validation faces,
-    for B and B′. evaluation: on the clean test faces and the triggered ones, for B, B′ and GoodNet.
-    detectors: by name.
+    seconds: that making the candidate took. evaluation: counts of B, B′ and GoodNet on all sets.
+    detectors: what each is worth, by name.
     """
 
     method: str
     seed: int
     seconds: float
     candidate: Candidate
-    on_validation: Evaluation
     evaluation: Evaluation
     detectors: Mapping[str, DetectorFigures]
 
@@ -66,7 +64,13 @@ def repair_and_measure(
         seed,
         seconds,
         candidate,
-        evaluate(network, sets.clean_valid, (), candidate.network, track=track),
-        evaluate(network, sets.clean_test, sets.poisoned_tests, candidate.network, track=track),
+        evaluate(
+            network,
+            sets.clean_test,
+            sets.poisoned_tests,
+            candidate.network,
+            track=track,
+            clean_valid=sets.clean_valid,
+        ),
         figures,
     )

@@ -15,6 +15,7 @@ from ytf_torch.metrics import Share
 from ytf_torch.network.checkpoint import Provenance
 
 NAMES = {
+    "clean_valid_accuracy": "clean_valid_accuracy",
     "clean_accuracy": "clean_test_accuracy",
     "attack_success_rate": "attack_success_rate",
     "attack_success_rate_without_target": "attack_success_rate_without_target",
@@ -28,10 +29,9 @@ def repair_record(
 ) -> dict[str, Any]:
     """result.json: every figure of a repair; percentages are 0–100 at full precision, null where a
     set was not given or true labels are not known."""
-    evaluation, valid = outcome.evaluation, outcome.on_validation
+    evaluation = outcome.evaluation
     assert evaluation.repaired is not None
     assert evaluation.goodnet is not None
-    assert valid.repaired is not None
     return {
         "method": outcome.method,
         "seed": outcome.seed,
@@ -40,9 +40,9 @@ def repair_record(
         "history": list(outcome.candidate.history),
         "warnings": list(warnings),
         "counts": counts(outcome),
-        "baseline": _rates(valid.model.clean_accuracy, evaluation.model),
-        "repaired": _rates(valid.repaired.clean_accuracy, evaluation.repaired),
-        "goodnet": _rates(None, evaluation.goodnet)
+        "baseline": _rates(evaluation.model),
+        "repaired": _rates(evaluation.repaired),
+        "goodnet": _rates(evaluation.goodnet)
         | {name: _rate(getattr(evaluation.goodnet, name)) for name in FLAGS},
         "detectors": {
             name: detector_record(figures) for name, figures in outcome.detectors.items()
@@ -54,20 +54,17 @@ def counts(outcome: RepairOutcome) -> dict[str, int | None]:
     """How many faces stand behind the figures."""
     evaluation = outcome.evaluation
     attack = evaluation.model.attack_success_rate
-    assert outcome.on_validation.clean is not None
+    assert evaluation.clean_valid is not None
     return {
-        "clean_valid": outcome.on_validation.clean.images,
+        "clean_valid": evaluation.clean_valid.images,
         "clean_test": evaluation.clean.images if evaluation.clean else None,
         "poisoned_test": attack.images if attack else None,
     }
 
 
-def _rates(on_validation: Share | None, figures: Figures) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    if on_validation is not None:
-        record["clean_valid_accuracy"] = on_validation.rate
-    record |= {new: _rate(getattr(figures, old)) for old, new in NAMES.items()}
+def _rates(figures: Figures) -> dict[str, Any]:
     shares = {new: getattr(figures, old) for old, new in NAMES.items()}
+    record: dict[str, Any] = {name: _rate(share) for name, share in shares.items()}
     record["intervals"] = {name: share and asdict(share) for name, share in shares.items()}
     return record
 

@@ -73,9 +73,9 @@ def _clean(outcome: RepairOutcome) -> tuple[Share | None, Share | None]:
 def _cost(outcome: RepairOutcome) -> str:
     before, after = _clean(outcome)
     if before is None or after is None:
-        valid = outcome.on_validation
-        assert valid.repaired is not None
-        before, after = valid.model.clean_accuracy, valid.repaired.clean_accuracy
+        repaired = outcome.evaluation.repaired
+        assert repaired is not None
+        before, after = outcome.evaluation.model.clean_valid_accuracy, repaired.clean_valid_accuracy
         assert before is not None
         assert after is not None
         return (

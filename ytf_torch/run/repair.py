@@ -68,7 +68,7 @@ def repair(
     with whole_folder(settings.out) as folder:
         network = checkpoint.model.to(resolve_device(settings.device))
         outcome = repair_and_measure(network, sets, settings.method, settings.seed, track=track)
-        baseline = outcome.on_validation.clean
+        baseline = outcome.evaluation.clean_valid
         assert baseline is not None
         check_pixel_scale_by_accuracy(network, sets.clean_valid, baseline)
         save_checkpoint(repaired_checkpoint(checkpoint, outcome), folder / MODEL_FILE)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ytf_torch.defences.base import Candidate, Detector
-from ytf_torch.faces.batches import whole_batch
+from ytf_torch.defences.detectors.alarm import scores_of, threshold_for
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Share
 from ytf_torch.network.module import Network
@@ -46,35 +46,6 @@ class DetectorFigures:
     curve: tuple[tuple[float, float], ...] = ()
 
 
-def threshold_for(clean_scores: Tensor, nominal: float) -> float:
-    """The smallest of these scores above which at most `nominal` percent of them lie.
-
-    >>> threshold_for(torch.arange(1, 101), 5.0)
-    95.0
-    """
-    allowed = int(len(clean_scores) * nominal / 100 + 1e-9)
-    return float(clean_scores.sort(descending=True).values[min(allowed, len(clean_scores) - 1)])
-
-
-def all_scores(
-    detector: Detector,
-    network: Network,
-    candidate: Candidate | None,
-    faces: FaceSet,
-    track: Track = untracked,
-) -> Tensor:
-    """The scores of all faces of a set, (faces,), float64, on the CPU."""
-    done = track(f"scoring {faces.path.name}", len(faces))
-    found = [torch.zeros(0, dtype=torch.float64)]
-    with torch.inference_mode():
-        for batch in faces.batches():
-            pixels = whole_batch(batch.pixels.to(network.device))
-            scores = detector.scores(network, candidate, pixels)
-            found.append(scores[: len(batch.labels)].double().cpu())
-            done(len(batch.labels))
-    return torch.cat(found)
-
-
 def measure_detector(
     detector: Detector,
     network: Network,
@@ -85,11 +56,11 @@ def measure_detector(
     track: Track = untracked,
 ) -> DetectorFigures:
     """Set thresholds on the clean validation faces and measure them on the other sets."""
-    valid = all_scores(detector, network, candidate, clean_valid, track)
+    valid = scores_of(detector, network, candidate, clean_valid, track)
     clean = (
-        None if clean_test is None else all_scores(detector, network, candidate, clean_test, track)
+        None if clean_test is None else scores_of(detector, network, candidate, clean_test, track)
     )
-    triggered = [all_scores(detector, network, candidate, s, track) for s in poisoned_tests]
+    triggered = [scores_of(detector, network, candidate, s, track) for s in poisoned_tests]
     attack = torch.cat(triggered) if triggered else None
     at = []
     for nominal in NOMINAL:
@@ -124,7 +95,7 @@ def roc_curve(clean: Tensor, triggered: Tensor) -> tuple[tuple[float, float], ..
     """(false positive rate, true positive rate) in percent at every whole percent of the first."""
     points = []
     for percent in range(101):
-        threshold = threshold_for(clean, percent) if percent < 100 else -torch.inf
+        threshold = threshold_for(clean, percent)
         caught = float((triggered > threshold).double().mean())
         points.append((100 * float((clean > threshold).double().mean()), 100 * caught))
     return tuple(points)
