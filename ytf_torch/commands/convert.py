@@ -15,8 +15,9 @@ from convert.keras_graph import deepid_checkpoint, parameter_rows
 from convert.keras_h5 import KerasFile, read_keras_file
 from convert.keras_oracle import KerasParity, compare_with_keras
 from convert.parity import Parity, Reference, compare_logits, read_reference
+from ytf_torch.commands.endings import one_line_errors
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, out, say
+from ytf_torch.commands.terminal import Command, out, say
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint

@@ -15,9 +15,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from convert.keras_writer import write_keras_h5
 from ytf_torch.commands.convert import convert
 from ytf_torch.commands.detect import detect_command
+from ytf_torch.commands.endings import one_line_errors
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, say
+from ytf_torch.commands.terminal import Command, say
 from ytf_torch.demo import badnet
 from ytf_torch.demo.study import DRAWN, EPOCHS, Source, best_source, make_study, study_key
 from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder

@@ -10,15 +10,10 @@ from typing import Annotated
 
 import typer
 
+from ytf_torch.commands.endings import USER_ERROR, one_line_errors
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import (
-    USER_ERROR,
-    Command,
-    answer,
-    note,
-    one_line_errors,
-)
+from ytf_torch.commands.terminal import Command, answer, note
 from ytf_torch.defences.detectors.answers import Answer, Unreadable, detect
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import resolve_device

@@ -12,15 +12,10 @@ import torch
 import typer
 from rich.table import Table
 
+from ytf_torch.commands.endings import one_line_errors
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import (
-    Command,
-    one_line_errors,
-    out,
-    progress_bars,
-    say,
-)
+from ytf_torch.commands.terminal import Command, out, progress_bars, say
 from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.detectors.goodnet import goodnet_answer
 from ytf_torch.defences.evaluation import Evaluation, Figures, evaluate

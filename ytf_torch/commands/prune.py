@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from ytf_torch.commands.endings import one_line_errors
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
+from ytf_torch.commands.terminal import Command, out, progress_bars, say
 from ytf_torch.distributed import (
     is_first,
 )

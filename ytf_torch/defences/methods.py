@@ -6,9 +6,15 @@ from collections.abc import Callable
 
 from ytf_torch.defences.base import Candidate, Detector, Repair
 from ytf_torch.defences.detectors.badexpert import BadExpert
+from ytf_torch.defences.detectors.goodnet import Disagreement
 from ytf_torch.defences.detectors.strip import Strip
+from ytf_torch.defences.rankings.anp import AdversarialNeuronPruning
+from ytf_torch.defences.rankings.clp import ChannelLipschitz
+from ytf_torch.defences.rankings.kernel_norm import KernelNorm
+from ytf_torch.defences.rankings.rnp import ReconstructiveNeuronPruning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
 from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
+from ytf_torch.defences.repairs.pruning import Pruning
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -37,6 +43,9 @@ DETECTORS: dict[str, MakeDetector] = {
     ),
 }
 """By name: from B, the clean validation faces and a seed to the detector."""
+
+QUICK_DETECTORS = ("goodnet",)
+"""Those that cost a few forward passes; STRIP takes a hundred for each face."""
 
 
 def last_candidate(

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.detectors.calibration import DetectorFigures, measure_detector
 from ytf_torch.defences.evaluation import Evaluation, evaluate
-from ytf_torch.defences.methods import DETECTORS, REPAIRS, last_candidate
+from ytf_torch.defences.methods import (
+    DETECTORS,
+    QUICK_DETECTORS,
+    REPAIRS,
+    last_candidate,
+)
 from ytf_torch.faces.face_set import FaceSets
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
@@ -36,7 +41,7 @@ def repair_and_measure(
     sets: FaceSets,
     method: str,
     seed: int = 0,
-    detectors: Sequence[str] = tuple(DETECTORS),
+    detectors: Sequence[str] = QUICK_DETECTORS,
     track: Track = untracked,
 ) -> RepairOutcome:
     """Repair B by a method of REPAIRS and measure what came of it.

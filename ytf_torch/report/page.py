@@ -4,18 +4,15 @@ out; texts from files reach it as data and are escaped."""
 from __future__ import annotations
 
 import platform
-import re
 from base64 import b64encode
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.errors import printable
 from ytf_torch.metrics import Share, Tally
 from ytf_torch.network.checkpoint import tool_version
 from ytf_torch.network.pixel_scale import pixel_scale_text
@@ -23,8 +20,8 @@ from ytf_torch.report import published
 from ytf_torch.report.exhibits import Example, Exhibits, Sheet
 from ytf_torch.report.plots import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure
 from ytf_torch.report.record import Run, correct, goodnet_correct, pruned_file, rate
+from ytf_torch.report.templates import template
 from ytf_torch.report.verdict import FAILED, GONE, judge
-
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ytf_torch.device import resolve_device
 from ytf_torch.disk.writing import whole_folder
 from ytf_torch.errors import mismatch
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
-from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
+from ytf_torch.network.checkpoint import save_checkpoint
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair_page import repair_html
 from ytf_torch.report.repair_record import repair_record
@@ -58,8 +58,8 @@ def repair(
     command: str,
     track: Track = untracked,
 ) -> RepairOutcome:
-    """Run a repair and write its folder: repaired.safetensors, result.json and report.html, whole or
-    not at all.
+    """Run a repair and write its folder, whole or not at all: repaired.safetensors, result.json and
+    report.html.
 
     opened, sets: see open_repair. command: what the report says to type to repeat it.
     Raises InputError where a method is not known or OUT is taken.
@@ -71,20 +71,13 @@ def repair(
         baseline = outcome.evaluation.clean_valid
         assert baseline is not None
         check_pixel_scale_by_accuracy(network, sets.clean_valid, baseline)
-        save_checkpoint(repaired_checkpoint(checkpoint, outcome), folder / MODEL_FILE)
+        save_checkpoint(replace(checkpoint, model=outcome.candidate.network), folder / MODEL_FILE)
         record = repair_record(outcome, checkpoint.provenance, opened.doubts)
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
         (folder / "result.json").write_text(text, encoding="utf-8")
         page = repair_html(outcome, checkpoint.provenance, command, opened.doubts)
         (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
     return outcome
-
-
-def repaired_checkpoint(checkpoint: Checkpoint, outcome: RepairOutcome) -> Checkpoint:
-    """B′ with the provenance of B and what was done to it."""
-    history = (*checkpoint.provenance.history, *outcome.candidate.history)
-    provenance = replace(checkpoint.provenance, history=history)
-    return Checkpoint(outcome.candidate.network, provenance)
 
 
 def check_method(method: str, known: tuple[str, ...]) -> None:
