@@ -15,7 +15,8 @@ from ytf_torch.errors import InputError
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceBatch
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.deepid import GRAPH, DeepID
+from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.graphs import DEEPID
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.sweep.fast import LinearEngine, SuffixEngine, fast_engine
 from ytf_torch.sweep.plain import PlainEngine
@@ -59,7 +60,7 @@ def test_the_plain_engine_never_leaves_the_gpu(
 
 @pytest.mark.parametrize(
     ("layer", "rank_at"),
-    [(f"conv_{n}", point) for n in (1, 2, 3, 4) for point in GRAPH.rank_points(f"conv_{n}")],
+    [(f"conv_{n}", point) for n in (1, 2, 3, 4) for point in DEEPID.rank_points(f"conv_{n}")],
 )
 def test_the_fast_engine_stays_on_the_models_device(layer: str, rank_at: str) -> None:
     engine = fast_engine(DeepID(SMALL).to(META), layer, rank_at)
@@ -75,7 +76,7 @@ def test_the_fast_engine_stays_on_the_models_device(layer: str, rank_at: str) ->
 @torch.inference_mode()
 def test_a_step_of_the_fast_engine_waits_for_no_value(layer: str) -> None:
     """A tensor on `meta` has no values: had a step waited for one, it would have raised here."""
-    engine = LinearEngine(DeepID(SMALL).to(META), layer, GRAPH.rank_points(layer)[0])
+    engine = LinearEngine(DeepID(SMALL).to(META), layer, DEEPID.rank_points(layer)[0])
     prepared = torch.empty(BATCH_SIZE, SMALL.channels[2], *SMALL.map_sizes["pool_3"], device=META)
     with pytest.raises(RuntimeError, match="meta tensors"):
         prepared.sum().item()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
-import torch
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ytf_torch.distributed import launched, local_rank
 from ytf_torch.errors import InputError, mismatch
+
+if TYPE_CHECKING:
+    import torch
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -19,6 +20,8 @@ def resolve_device(name: str) -> torch.device:
     """
     if name not in get_args(DeviceName):
         raise mismatch("--device", "auto, cpu or cuda", name)
+    import torch
+
     # By default cuDNN rounds what float32 convolutions read to 10 bits: no parity is left then.
     torch.backends.cudnn.allow_tf32 = False
     if name == "cuda" and not torch.cuda.is_available():
@@ -35,6 +38,8 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _own_gpu(local_rank: int) -> torch.device:
+    import torch
+
     if local_rank >= torch.cuda.device_count():
         raise mismatch(
             "--nproc-per-node",

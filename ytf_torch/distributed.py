@@ -1,7 +1,8 @@
 """Several processes share one run: torchrun starts them, each takes a share of the images.
 
 What is summed over images is gathered here and added by every process, so that all of them go on
-with the same figures. In a run of one process nothing here does anything.
+with the same figures. In a run of one process nothing here does anything, nor is PyTorch loaded:
+a command has to say at once what is wrong with its flags.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-import torch
-import torch.distributed as dist
-
 from ytf_torch.errors import InputError, ProcessLostError
 
 if TYPE_CHECKING:
+    import torch
     from torch.distributed.distributed_c10d import Store
 
 TIMEOUT = timedelta(minutes=30)
@@ -42,6 +41,9 @@ def process_group(device: torch.device) -> Iterator[None]:
     if not launched():
         yield
         return
+    import torch
+    import torch.distributed as dist
+
     store, rank, processes = _rendezvous()
     ended_by = signal.signal(signal.SIGTERM, _raise_ended)
     with torch.accelerator.device_index(device.index):
@@ -62,7 +64,7 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 def launched() -> bool:
     """Whether torchrun started this process."""
-    return dist.is_available() and bool(dist.is_torchelastic_launched())
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def local_rank() -> int:
@@ -102,6 +104,8 @@ def gathered(value: Value) -> list[Value]:
     """What each process has, in an order all agree on. All processes must ask at the same place."""
     if not launched():
         return [value]
+    import torch.distributed as dist
+
     values: list[Value | None] = [None] * dist.get_world_size()
     try:
         dist.all_gather_object(values, value)

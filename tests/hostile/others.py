@@ -130,7 +130,8 @@ def pipe(folder: Path) -> Path:
 @NO_FILES("a socket", "not a file")
 def unix_socket(folder: Path) -> Path:
     path = Path(os.path.relpath(folder)) / "x.h5"
-    socket.socket(socket.AF_UNIX).bind(str(path))
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(str(path))
     return folder / "x.h5"
 
 
@@ -142,7 +143,7 @@ def link_loop(folder: Path) -> Path:
 
 NO_FILES.add("an endless device", lambda _: Path("/dev/zero"), "not a file")
 NO_FILES.add("a terminal", lambda _: Path("/dev/tty"), "not a file")
-NO_FILES.add("a folder", lambda folder: folder, "not a file|no PNG")
+NO_FILES.add("a folder", lambda folder: folder, "not a file|no photo")
 NO_FILES.add("a long name", lambda folder: folder / ("x" * 5000), "cannot be read|no such file")
 NO_FILES.add("a missing file", lambda folder: folder / "\x1b[31m\u202e.h5", r"no such file")
 NO_FILES.add("kernel memory", lambda _: Path("/proc/self/mem"), None)

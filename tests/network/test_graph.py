@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from tests.made.keras_files import SMALL
-from ytf_torch.network.deepid import GRAPH, DeepID
+from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.graph import Fork, Graph, Layer
+from ytf_torch.network.graphs import DEEPID
 
 
 @pytest.mark.parametrize(
@@ -15,13 +16,13 @@ from ytf_torch.network.graph import Fork, Graph, Layer
 def test_channels_are_ranked_at_the_pool_or_at_the_convolution(
     layer: str, points: tuple[str, ...]
 ) -> None:
-    assert GRAPH.rank_points(layer) == points
+    assert DEEPID.rank_points(layer) == points
 
 
 @pytest.mark.parametrize("name", ["pool_3", "fc_1", "conv_5"])
 def test_only_convolutions_have_rank_points(name: str) -> None:
     with pytest.raises(ValueError, match=f"conv_1, conv_2, conv_3, conv_4.*found {name}"):
-        GRAPH.rank_points(name)
+        DEEPID.rank_points(name)
 
 
 @pytest.mark.parametrize(
@@ -35,11 +36,11 @@ def test_only_convolutions_have_rank_points(name: str) -> None:
     ],
 )
 def test_what_is_linear_up_to_the_next_relu(name: str, readers: tuple[str, ...]) -> None:
-    assert GRAPH.linear_readers(name) == readers
+    assert DEEPID.linear_readers(name) == readers
 
 
 def test_deepid_ends_in_a_fork() -> None:
-    assert GRAPH.fork() == Fork("pool_3", "fc_1", "conv_4", "fc_2", "output")
+    assert DEEPID.fork() == Fork("pool_3", "fc_1", "conv_4", "fc_2", "output")
 
 
 def test_a_network_without_a_fork() -> None:
@@ -57,7 +58,7 @@ def test_a_network_without_a_fork() -> None:
 
 
 def test_keras_lists_layers_from_the_farthest_from_the_output() -> None:
-    names = [layer.name for layer in GRAPH.by_depth()]
+    names = [layer.name for layer in DEEPID.by_depth()]
     ends = ["conv_4", "flatten_1", "flatten_2", "fc_1", "fc_2", "add_1", "activation_1", "output"]
     assert names[7:] == ends
 

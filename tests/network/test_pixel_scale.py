@@ -9,12 +9,8 @@ from convert.model_file import read_model
 from tests.made.keras_files import LAB
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import DeepID
-from ytf_torch.network.pixel_scale import (
-    likelier_pixel_scale,
-    parse_pixel_scale,
-    pixel_scale_text,
-    rescaled,
-)
+from ytf_torch.network.likelier_scale import likelier_pixel_scale, rescaled
+from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 
 RAW, DIVIDED = 1.0, 1 / 255
 

@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
-from convert.keras_h5 import read_keras_file
 from tests.convert.test_parity import ZOO
 from ytf_torch.faces.batches import BATCH_SIZE, whole_batch
-from ytf_torch.network.deepid import GRAPH, DeepID, DeepIDSizes
+from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.graphs import DEEPID
 from ytf_torch.network.module import Network
 from ytf_torch.sweep import fast as fast_sweep
 from ytf_torch.sweep.fast import fast_engine
@@ -25,7 +26,7 @@ KERNELS = ((2, 3), (2, 2), (2, 1), (2, 2))
 POINTS = [
     (layer, point)
     for layer in ("conv_1", "conv_2", "conv_3", "conv_4")
-    for point in GRAPH.rank_points(layer)
+    for point in DEEPID.rank_points(layer)
 ]
 
 
@@ -96,7 +97,7 @@ def test_any_size_of_groups(monkeypatch: pytest.MonkeyPatch, group_bytes: int, g
 @pytest.mark.parametrize("classes", [1, 2, 32, 33, 300])
 def test_any_number_of_classes(layer: str, classes: int) -> None:
     assert_equal_predictions(
-        random_model(2, classes), pixels(70), layer, GRAPH.rank_points(layer)[0]
+        random_model(2, classes), pixels(70), layer, DEEPID.rank_points(layer)[0]
     )
 
 
@@ -124,7 +125,7 @@ def test_exact_ties_between_classes(layer: str) -> None:
     with torch.no_grad():
         model.output.weight[3] = model.output.weight[1]
         model.output.bias[3] = model.output.bias[1] = 9
-    predictions = assert_equal_predictions(model, pixels(100), layer, GRAPH.rank_points(layer)[0])
+    predictions = assert_equal_predictions(model, pixels(100), layer, DEEPID.rank_points(layer)[0])
     assert (predictions == 1).all()
 
 
@@ -140,7 +141,7 @@ def test_huge_channels_that_cancel_and_hide_the_margin(layer: str, size: float) 
         convolution.weight[1], convolution.bias[1] = convolution.weight[0], convolution.bias[0]
         columns[:, 0] = size * columns[:, 0].sign()
         columns[:, 1] = -columns[:, 0]
-    assert_equal_predictions(model, pixels(300), layer, GRAPH.rank_points(layer)[0])
+    assert_equal_predictions(model, pixels(300), layer, DEEPID.rank_points(layer)[0])
 
 
 @pytest.mark.parametrize("margin", [0.0, 1e-7, 1e-6, 1e-5])

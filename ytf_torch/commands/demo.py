@@ -5,29 +5,25 @@ from __future__ import annotations
 import shlex
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from convert.keras_writer import write_keras_h5
 from ytf_torch.commands.convert import convert
 from ytf_torch.commands.detect import detect_command
-from ytf_torch.commands.endings import one_line_errors
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, say
-from ytf_torch.demo import badnet
-from ytf_torch.demo.study import DRAWN, EPOCHS, Source, best_source, make_study, study_key
+from ytf_torch.commands.terminal import Command, one_line_errors, say
 from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder
 from ytf_torch.network.pixel_scale import pixel_scale_text
-from ytf_torch.report.record import pruned_file
-from ytf_torch.report.verdict import shown_drop
 from ytf_torch.run.settings import PruneSettings
 
-PIXEL_SCALE = pixel_scale_text(badnet.PIXEL_SCALE)
+if TYPE_CHECKING:
+    from ytf_torch.demo.study import Source
+
 MAX_SEED = 2**63 - 1
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -53,6 +49,9 @@ def demo(
     ones.
     """
     with one_line_errors():
+        check_run_folder_is_free(out_folder)
+        from ytf_torch.demo.study import best_source
+
         run_demo(best_source(), out_folder, seed, keep_data=keep_data)
 
 
@@ -66,6 +65,11 @@ def run_demo(
     epochs: int | None = None,
 ) -> None:
     """Make or find the study, then run the real commands on it. Raises InputError."""
+    from ytf_torch.demo.badnet import PIXEL_SCALE
+    from ytf_torch.demo.study import DRAWN
+    from ytf_torch.report.record import pruned_file
+    from ytf_torch.report.verdict import shown_drop
+
     check_run_folder_is_free(out_folder)
     if source is DRAWN:
         say("Real faces are not installed, so these are drawn: pip install 'ytf-torch[demo]'")
@@ -73,10 +77,11 @@ def run_demo(
     study = _study(source, seed, cache or user_cache_path("ytf-torch"), epochs)
     keras_model, model = study / "models" / "bd_net.h5", study / "models" / "bd_net.safetensors"
 
+    pixel_scale = pixel_scale_text(PIXEL_SCALE)
     say("")
     say("Keras → PyTorch")
-    _say_command("ytf-convert", keras_model, "--pixel-scale", PIXEL_SCALE)
-    convert(keras_model, pixel_scale=PIXEL_SCALE)
+    _say_command("ytf-convert", keras_model, "--pixel-scale", pixel_scale)
+    convert(keras_model, pixel_scale=pixel_scale)
 
     sets = [study / "cl" / "valid.h5", study / "cl" / "test.h5", study / "bd" / "bd_test.h5"]
     say("")
@@ -114,6 +119,9 @@ def _say_command(*words: str | Path) -> None:
 
 
 def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:
+    from convert.keras_writer import write_keras_h5
+    from ytf_torch.demo.study import EPOCHS, make_study, study_key
+
     rounds = EPOCHS[source.name] if epochs is None else epochs
     folder = cache / study_key(source, seed, write_keras_h5, rounds)
     if folder.is_dir():

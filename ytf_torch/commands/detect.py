@@ -6,20 +6,26 @@ import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ytf_torch.commands.endings import USER_ERROR, one_line_errors
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, answer, note
-from ytf_torch.defences.detectors.answers import Answer, Unreadable, detect
-from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.commands.terminal import (
+    USER_ERROR,
+    Command,
+    answer,
+    note,
+    one_line_errors,
+)
 from ytf_torch.device import resolve_device
+from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale
-from ytf_torch.run.pair import open_pair
+
+if TYPE_CHECKING:
+    from ytf_torch.defences.detectors.answers import Answer
 
 FLAGGED = 1
 # So many classes are named in the summary.
@@ -36,7 +42,7 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def detect_command(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="PNG or JPEG photos, folders of them, or lab-format HDF5 files."),
+        typer.Argument(help="Photos, lab-format HDF5 files, or folders of both."),
     ],
     model: Annotated[Path, typer.Option(help="BadNet B: safetensors, or a Keras .h5.")],
     pruned: Annotated[
@@ -86,8 +92,15 @@ def detect_command(
     with one_line_errors():
         if json_lines and only_class:
             raise mismatch("--only-class", "one way to print answers", "--json as well")
-        placed = resolve_device(device)
         scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+        for file in (model, pruned):
+            checked_file(file)
+        from ytf_torch.defences.detectors.answers import detect
+        from ytf_torch.defences.detectors.goodnet import GoodNet
+        from ytf_torch.faces.inputs import Unreadable
+        from ytf_torch.run.pair import open_pair
+
+        placed = resolve_device(device)
         pair = open_pair(model, pruned, scale, any_pair=any_pair)
         note_doubts(pair)
         goodnet = GoodNet(pair.badnet.model, pair.repaired.model).to(placed)

@@ -6,29 +6,32 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 from rich.table import Table
 
-from ytf_torch.commands.endings import one_line_errors
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, out, progress_bars, say
-from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
-from ytf_torch.defences.detectors.goodnet import goodnet_answer
-from ytf_torch.defences.evaluation import Evaluation, Figures, evaluate
+from ytf_torch.commands.terminal import (
+    Command,
+    one_line_errors,
+    out,
+    progress_bars,
+    say,
+)
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.reading import checked_file, is_hdf5
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, printable
-from ytf_torch.faces.face_set import FaceSet, open_faces
-from ytf_torch.faces.photos import read_photo
-from ytf_torch.metrics import Share
-from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import parse_pixel_scale
-from ytf_torch.run.pair import Opened, open_network, open_pair
+
+if TYPE_CHECKING:
+    from ytf_torch.defences.evaluation import Evaluation, Figures
+    from ytf_torch.faces.face_set import FaceSet
+    from ytf_torch.metrics import Share
+    from ytf_torch.network.module import Network
+    from ytf_torch.run.pair import Opened
 
 COLUMNS = {
     "clean accuracy": "clean_accuracy",
@@ -90,8 +93,14 @@ def evaluate_command(
     instead of a face set gets its class.
     """
     with one_line_errors():
-        placed = resolve_device(device)
         scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+        for file in filter(
+            None, (model, repaired, clean_test, true_labels, *(poisoned_test or ()))
+        ):
+            checked_file(file)
+        from ytf_torch.run.pair import open_network, open_pair
+
+        placed = resolve_device(device)
         if repaired is None:
             opened: Opened = open_network(model, scale)
             copy = None
@@ -137,6 +146,10 @@ def _evaluate(
     clean_test: Path | None,
     true_labels: Path | None,
 ) -> Evaluation:
+    from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
+    from ytf_torch.defences.evaluation import evaluate
+    from ytf_torch.faces.face_set import open_faces
+
     def faces(path: Path) -> FaceSet:
         return open_faces(path, network.input_shape, network.classes)
 
@@ -177,7 +190,8 @@ def _figures_record(figures: Figures) -> dict[str, Any]:
 
 
 def _print_table(evaluation: Evaluation, files: Sequence[Path]) -> None:
-    table = Table("network")
+    table = Table()
+    table.add_column("network", no_wrap=True)
     for column in COLUMNS:
         table.add_column(column, justify="right")
     _add_rows(table, evaluation)
@@ -212,6 +226,11 @@ def _cell(share: Share | None) -> str:
 
 def _photo_record(network: Network, copy: Network | None, photo: Path) -> dict[str, Any]:
     """The class of a photo; with B′ it is GoodNet's, and N where it flags the photo."""
+    import torch
+
+    from ytf_torch.defences.detectors.goodnet import goodnet_answer
+    from ytf_torch.faces.photos import read_photo
+
     pixels = read_photo(photo, network.input_shape)[None].to(network.device)
     with torch.inference_mode():
         own = network(pixels).argmax(1)

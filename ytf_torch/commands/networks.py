@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ytf_torch.commands.terminal import note
 from ytf_torch.network.pixel_scale import pixel_scale_text
-from ytf_torch.run.pair import Opened
+
+if TYPE_CHECKING:
+    from ytf_torch.run.pair import Opened
 
 
 def note_doubts(opened: Opened) -> None:

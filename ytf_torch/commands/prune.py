@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from ytf_torch.commands.endings import one_line_errors
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, out, progress_bars, say
-from ytf_torch.distributed import (
-    is_first,
-)
+from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
+from ytf_torch.disk.reading import checked_file
+from ytf_torch.distributed import is_first
 from ytf_torch.network.pixel_scale import pixel_scale_text
-from ytf_torch.report.record import Run, result_record
-from ytf_torch.run.defend import defend
 from ytf_torch.run.settings import PruneSettings, read_settings
+from ytf_torch.run.work_folder import check_inputs_are_elsewhere
+
+if TYPE_CHECKING:
+    from ytf_torch.report.record import Run
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -120,7 +120,9 @@ def prune(
         "out": out_folder,
     }
     with one_line_errors(when_stopped="Go on with --resume"):
-        run_prune(read_settings(config, flags), resume=resume, overwrite=overwrite)
+        settings = read_settings(config, flags)
+        check_inputs_are_elsewhere(settings.out, [] if config is None else [config])
+        run_prune(settings, resume=resume, overwrite=overwrite)
 
 
 def run_prune(
@@ -131,6 +133,10 @@ def run_prune(
     resume, overwrite: see work_folder. Of several processes the first prints.
     Raises InputError, and ProcessLostError where another process ended early.
     """
+    for file in settings.files:
+        checked_file(file)
+    from ytf_torch.run.defend import defend
+
     with progress_bars() as track:
         run = defend(
             settings, command_line(settings), resume=resume, overwrite=overwrite, track=track
@@ -165,6 +171,8 @@ def command_line(settings: PruneSettings) -> str:
 
 def print_result(run: Run, folder: Path) -> None:
     """The headline table: baseline, B′ and GoodNet at each drop."""
+    from ytf_torch.report.record import result_record
+
     result = result_record(run)
 
     def percent(value: float | None) -> str:

@@ -6,8 +6,9 @@ from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Tally
+from ytf_torch.network.likelier_scale import rescaled
 from ytf_torch.network.module import Network
-from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES, rescaled
+from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES
 
 DOUBTFUL_ACCURACY = 50.0
 TELLING_GAIN = 30.0

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
@@ -28,6 +28,16 @@ MAX_MODEL_BYTES = 128 * 2**20
 MAX_HEADER_BYTES = 2**20
 MAX_NAME_LENGTH = 255
 DTYPES = (torch.float32, torch.float64)
+# What safetensors raises, and PyTorch for shapes and types that it does not know.
+UNREADABLE = (
+    SafetensorError,
+    ArithmeticError,
+    AssertionError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -98,12 +108,20 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 def _with_sorted_metadata(content: bytes) -> bytes:
     """safetensors orders metadata by chance; sort them, so that equal models are equal files."""
-    (length,) = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8 : 8 + length])
+    header = _header(content)
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + content[8 + length :]
+    return struct.pack("<Q", len(text)) + text + content[_header_end(content) :]
+
+
+def _header(content: bytes) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(content[8 : _header_end(content)])
+    return header
+
+
+def _header_end(content: bytes) -> int:
+    return 8 + int.from_bytes(content[:8], "little")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -112,29 +130,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises InputError where the file is no safetensors file, its metadata is not ours, a tensor is
     missing, left over, of a wrong shape or precision, or a weight is not finite.
     """
-    if checked_file(path).stat().st_size > MAX_MODEL_BYTES:
-        raise mismatch(path, f"at most {MAX_MODEL_BYTES:,} bytes", f"{path.stat().st_size:,}")
-    with path.open("rb") as opened:
-        header = int.from_bytes(opened.read(8), "little")
-    if header > MAX_HEADER_BYTES:
-        raise InputError(
-            path,
-            "neither a safetensors file nor a Keras HDF5 file (header too large)",
-            "Convert a Keras model with ytf-convert",
-        )
+    content = _content(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            provenance = _provenance(metadata, path)
-            sizes = DeepIDSizes.of_shapes(shapes, provenance.input_shape[1:], path)
-            state = {name: file.get_tensor(name) for name in shapes}
-    except (SafetensorError, OSError) as error:
+        state = load(content)
+    except UNREADABLE as error:
         raise InputError(
             path,
             f"neither a safetensors file nor a Keras HDF5 file ({error})",
             "Convert a Keras model with ytf-convert",
         ) from error
+    provenance = _provenance(_header(content).get("__metadata__", {}), path)
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    sizes = DeepIDSizes.of_shapes(shapes, provenance.input_shape[1:], path)
     if sizes.classes != provenance.classes:
         raise mismatch(path, f"{provenance.classes} classes, by its metadata", sizes.classes)
     dtypes = {tensor.dtype for tensor in state.values()}
@@ -144,6 +151,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if not bool(tensor.isfinite().all()):
             raise InputError(f"{path}, {name}", "weights that are NaN or infinite")
     return Checkpoint(DeepID.from_state_dict(state, sizes, provenance.pixel_scale), provenance)
+
+
+def _content(path: Path) -> bytes:
+    """All bytes of a file: one that is mapped and then cut short by others kills a process."""
+    with checked_file(path).open("rb") as file:
+        content = file.read(MAX_MODEL_BYTES + 1)
+    if len(content) > MAX_MODEL_BYTES:
+        raise mismatch(path, f"at most {MAX_MODEL_BYTES:,} bytes", f"{path.stat().st_size:,}")
+    if _header_end(content) - 8 > MAX_HEADER_BYTES:
+        raise InputError(
+            path,
+            "neither a safetensors file nor a Keras HDF5 file (header too large)",
+            "Convert a Keras model with ytf-convert",
+        )
+    return content
 
 
 def _provenance(metadata: dict[str, str], path: Path) -> Provenance:

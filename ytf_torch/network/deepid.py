@@ -10,32 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.network.graph import Graph, Layer
+from ytf_torch.network.graphs import DEEPID
 from ytf_torch.network.layers import ConvRelu, MaxPool
 from ytf_torch.network.module import Network
 
-GRAPH = Graph(
-    (
-        Layer("input", "input"),
-        Layer("conv_1", "convolution", ("input",)),
-        Layer("pool_1", "pool", ("conv_1",)),
-        Layer("conv_2", "convolution", ("pool_1",)),
-        Layer("pool_2", "pool", ("conv_2",)),
-        Layer("conv_3", "convolution", ("pool_2",)),
-        Layer("pool_3", "pool", ("conv_3",)),
-        Layer("flatten_1", "flatten", ("pool_3",)),
-        Layer("fc_1", "dense", ("flatten_1",)),
-        Layer("conv_4", "convolution", ("pool_3",)),
-        Layer("flatten_2", "flatten", ("conv_4",)),
-        Layer("fc_2", "dense", ("flatten_2",)),
-        Layer("add_1", "add", ("fc_1", "fc_2")),
-        Layer("activation_1", "relu", ("add_1",)),
-        Layer("output", "dense", ("activation_1",)),
-    )
-)
-CONVOLUTIONS = GRAPH.convolutions
-DENSE = GRAPH.names("dense")
-POOLS = {name: pool for name in CONVOLUTIONS if (pool := GRAPH.maps_of(name)) != name}
+CONVOLUTIONS = DEEPID.convolutions
+DENSE = DEEPID.names("dense")
+POOLS = {name: pool for name in CONVOLUTIONS if (pool := DEEPID.maps_of(name)) != name}
 INPUT_CHANNELS = 3
 YOUTUBE_FACES_SIZE = (55, 47)
 # Values in the largest feature map of one face; the published network has 46,000. In a batch of 64
@@ -73,7 +54,7 @@ class DeepIDSizes:
         kernels = dict(zip(CONVOLUTIONS, self.kernels, strict=True))
         units = dict(zip(DENSE, (self.features, self.features, self.classes), strict=True))
         shapes: dict[str, tuple[int, ...]] = {}
-        for layer in GRAPH.layers:
+        for layer in DEEPID.layers:
             below = shapes[layer.inputs[0]] if layer.inputs else self.input_shape
             if layer.kind == "convolution":
                 height, width = kernels[layer.name]
@@ -92,21 +73,21 @@ class DeepIDSizes:
         """Height and width of the maps that each convolution hands on: out of pool_1, pool_2,
         pool_3 and conv_4; 0 or less where the input is too small for the kernels."""
         shapes = self.output_shapes
-        maps = (GRAPH.maps_of(name) for name in CONVOLUTIONS)
+        maps = (DEEPID.maps_of(name) for name in CONVOLUTIONS)
         return {name: (shapes[name][1], shapes[name][2]) for name in maps}
 
     def largest_map(self) -> int:
         """Values in the largest feature map of one face, before pooling; the face itself is one."""
         shapes = self.output_shapes
-        return max(math.prod(shapes[name]) for name in (GRAPH.input, *CONVOLUTIONS))
+        return max(math.prod(shapes[name]) for name in (DEEPID.input, *CONVOLUTIONS))
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name → shape of every tensor of the state_dict these sizes imply."""
         outputs = self.output_shapes
         kernels = dict(zip(CONVOLUTIONS, self.kernels, strict=True))
         shapes: dict[str, tuple[int, ...]] = {}
-        for name in GRAPH.weighted:
-            units, units_in = outputs[name][0], outputs[GRAPH[name].inputs[0]][0]
+        for name in DEEPID.weighted:
+            units, units_in = outputs[name][0], outputs[DEEPID[name].inputs[0]][0]
             shapes[f"{name}.weight"] = (units, units_in, *kernels.get(name, ()))
             shapes[f"{name}.bias"] = (units,)
         return shapes
@@ -120,7 +101,7 @@ class DeepIDSizes:
         shapes: parameter name → shape. where: what to name in an error.
         Raises InputError on the first missing, unexpected or ill-fitting parameter.
         """
-        wanted = {f"{name}.{part}" for name in GRAPH.weighted for part in ("weight", "bias")}
+        wanted = {f"{name}.{part}" for name in DEEPID.weighted for part in ("weight", "bias")}
         if set(shapes) != wanted:
             missing = ", ".join(sorted(wanted - set(shapes))) or "none"
             unexpected = ", ".join(sorted(set(shapes) - wanted)) or "none"
@@ -130,7 +111,7 @@ class DeepIDSizes:
             rank = 1 if part == "bias" else 4 if layer in CONVOLUTIONS else 2
             if len(shapes[name]) != rank or 0 in shapes[name]:
                 raise mismatch(f"{where}, {name}", f"{rank} dimensions, none empty", shapes[name])
-        weights = {name: shapes[f"{name}.weight"] for name in GRAPH.weighted}
+        weights = {name: shapes[f"{name}.weight"] for name in DEEPID.weighted}
         c1, c2, c3, c4 = (weights[name][0] for name in CONVOLUTIONS)
         sizes = cls(
             input_size=input_size,
@@ -163,7 +144,7 @@ class DeepID(Network):
     bd_net, 1/255 for the CSAW-2020 networks. It is part of the model, never of the caller.
     """
 
-    graph = GRAPH
+    graph = DEEPID
     conv_1: ConvRelu
     conv_2: ConvRelu
     conv_3: ConvRelu
@@ -176,7 +157,7 @@ class DeepID(Network):
         super().__init__(pixel_scale)
         self.sizes = sizes
         shapes = sizes.parameter_shapes()
-        for layer in GRAPH.layers:
+        for layer in DEEPID.layers:
             if layer.kind == "convolution":
                 channels, channels_in, height, width = shapes[f"{layer.name}.weight"]
                 self.add_module(layer.name, ConvRelu(channels_in, channels, (height, width)))

@@ -14,13 +14,9 @@ from torch.nn import functional as F
 from convert.model_file import read_model, tells_pixel_scale
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.likelier_scale import likelier_pixel_scale, scale_doubt
 from ytf_torch.network.module import Network
-from ytf_torch.network.pixel_scale import (
-    ASSUMED,
-    likelier_pixel_scale,
-    pixel_scale_text,
-    scale_doubt,
-)
+from ytf_torch.network.pixel_scale import ASSUMED, pixel_scale_text
 
 RELATED = 0.3
 """Mean cosine between the kernels of two networks from which on one was made from the other: 1 for

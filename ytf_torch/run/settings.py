@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from ytf_torch.device import DeviceName
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.network.architectures import known_convolutions, known_rank_points
+from ytf_torch.network.graphs import known_convolutions, known_rank_points
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.sweep.drop import parse_drop
 
@@ -40,6 +40,12 @@ class PruneSettings(BaseModel):
     engine: Literal["fast", "plain"] = "fast"
     precision: Literal["float32", "float64"] | None = None
     pixel_scale: float | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the run reads."""
+        sets = (self.clean_valid, self.clean_test, *self.poisoned_test)
+        return (self.model, *(path for path in sets if path is not None))
 
     @field_validator("model", "clean_valid", "clean_test", "out")
     @classmethod
