@@ -18,7 +18,7 @@ from convert.keras_layers import CLASS_NAMES, fixed_settings
 from convert.keras_variables import StoredLayer
 from convert.layout import convolution_from_keras, dense_from_keras, flattened_dense_from_keras
 from ytf_torch.errors import InputError, mismatch, printable
-from ytf_torch.network.checkpoint import MAX_NAME_LENGTH, Checkpoint, Provenance, tool_version
+from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import (
     CONVOLUTIONS,
     INPUT_CHANNELS,
@@ -29,6 +29,7 @@ from ytf_torch.network.deepid import (
 from ytf_torch.network.graph import Graph
 from ytf_torch.network.graphs import DEEPID
 from ytf_torch.network.pixel_scale import check_pixel_scale
+from ytf_torch.network.provenance import MAX_NAME_LENGTH, Provenance, conversion_step, tool_version
 
 DENSE = DEEPID.names("dense")
 # Keras 3 casts what is fed to a network to the precision of its layers, and says so from 3.3 on.
@@ -250,14 +251,17 @@ def deepid_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
             raise mismatch(file.path, f"{file.precision}, as its dtype policy says", precision)
         precision = np.dtype(file.precision)
     state = {name: _tensor(name, array.astype(precision), sizes) for name, array in arrays.items()}
+    source_file = printable(file.path.name)[:MAX_NAME_LENGTH]
+    keras_version = printable(file.keras_version)[:MAX_NAME_LENGTH]
     provenance = Provenance(
         pixel_scale=pixel_scale,
         input_shape=sizes.input_shape,
         classes=sizes.classes,
-        source_file=printable(file.path.name)[:MAX_NAME_LENGTH],
+        source_file=source_file,
         source_sha256=file.sha256,
-        keras_version=printable(file.keras_version)[:MAX_NAME_LENGTH],
+        keras_version=keras_version,
         converter_version=tool_version(),
+        history=(conversion_step(source_file, keras_version),),
     )
     return Checkpoint(DeepID.from_state_dict(state, sizes, pixel_scale), provenance)
 

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, fields, replace
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.architectures import ARCHITECTURES, architecture_of
 from ytf_torch.network.module import Network
-from ytf_torch.network.pixel_scale import check_pixel_scale
+from ytf_torch.network.provenance import Provenance, from_metadata, to_metadata
 
-FORMAT = "ytf-torch/1"
 # As much as the converter reads, in the widest precision it writes; see convert/keras_h5.py.
 MAX_MODEL_BYTES = 128 * 2**20
 # Ours has some 3 kB.
 MAX_HEADER_BYTES = 2**20
-MAX_NAME_LENGTH = 255
 DTYPES = (torch.float32, torch.float64)
 # What safetensors raises, and PyTorch for shapes and types that it does not know.
 UNREADABLE = (
@@ -41,47 +37,11 @@ UNREADABLE = (
 
 
 @dataclass(frozen=True)
-class BakedMask:
-    """The channels that were pruned from a model, and how they were chosen."""
-
-    layer: str
-    rank_at: str
-    channels: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a converted model comes from and what it expects.
-
-    pixel_scale: what pixel values 0–255 are multiplied by. input_shape: (3, height, width).
-    source_sha256: of the Keras file. mask: what was pruned, None for a model as it came.
-    """
-
-    pixel_scale: float
-    input_shape: tuple[int, int, int]
-    classes: int
-    source_file: str
-    source_sha256: str
-    keras_version: str
-    converter_version: str
-    mask: BakedMask | None = None
-
-    def masked(self, layer: str, rank_at: str, channels: tuple[int, ...]) -> Provenance:
-        """The provenance of a copy with these channels baked to zero."""
-        return replace(self, mask=BakedMask(layer, rank_at, channels))
-
-
-@dataclass(frozen=True)
 class Checkpoint:
     """A model with its provenance."""
 
     model: Network
     provenance: Provenance
-
-
-def tool_version() -> str:
-    """The installed version of this package."""
-    return version("ytf-torch")
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -93,9 +53,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     state = {
         name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()
     }
-    record = TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json")
-    metadata = {"format": FORMAT, "network": "DeepID"}
-    metadata |= {name: json.dumps(value) for name, value in record.items()}
+    metadata = to_metadata(checkpoint.provenance, architecture_of(checkpoint.model))
     with whole_file(path) as temporary:
         temporary.write_bytes(_with_sorted_metadata(save(state, metadata)))
         written = load_checkpoint(temporary)
@@ -139,18 +97,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"neither a safetensors file nor a Keras HDF5 file ({error})",
             "Convert a Keras model with ytf-convert",
         ) from error
-    provenance = _provenance(_header(content).get("__metadata__", {}), path)
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    sizes = DeepIDSizes.of_shapes(shapes, provenance.input_shape[1:], path)
-    if sizes.classes != provenance.classes:
-        raise mismatch(path, f"{provenance.classes} classes, by its metadata", sizes.classes)
+    metadata = _header(content).get("__metadata__", {})
+    provenance = from_metadata(metadata, path)
+    kind = ARCHITECTURES.get(metadata.get("network"))
+    if kind is None:
+        known, found = " or ".join(ARCHITECTURES), repr(metadata.get("network"))[:80]
+        raise mismatch(f"{path}, metadata network", known, found)
     dtypes = {tensor.dtype for tensor in state.values()}
-    if len(dtypes) != 1 or not dtypes <= set(DTYPES):
+    if len(dtypes) > 1 or not dtypes <= set(DTYPES):
         raise mismatch(path, "weights all float32 or all float64", sorted(map(str, dtypes)))
     for name, tensor in state.items():
         if not bool(tensor.isfinite().all()):
             raise InputError(f"{path}, {name}", "weights that are NaN or infinite")
-    return Checkpoint(DeepID.from_state_dict(state, sizes, provenance.pixel_scale), provenance)
+    model = kind.of_state(state, provenance.input_shape, provenance.pixel_scale, path)
+    if model.classes != provenance.classes:
+        raise mismatch(path, f"{provenance.classes} classes, by its metadata", model.classes)
+    return Checkpoint(model, provenance)
 
 
 def _content(path: Path) -> bytes:
@@ -166,35 +128,3 @@ def _content(path: Path) -> bytes:
             "Convert a Keras model with ytf-convert",
         )
     return content
-
-
-def _provenance(metadata: dict[str, str], path: Path) -> Provenance:
-    if metadata.get("format") != FORMAT:
-        raise mismatch(
-            path,
-            f"metadata of format {FORMAT}",
-            repr(metadata.get("format")),
-            "Write it with ytf-convert: without the pixel scale no figure can be trusted",
-        )
-    record: dict[str, Any] = {}
-    for field in fields(Provenance):
-        try:
-            record[field.name] = json.loads(metadata[field.name])
-        except (KeyError, ValueError, RecursionError) as error:
-            raise mismatch(f"{path}, metadata {field.name}", "JSON", "none") from error
-    try:
-        provenance = TypeAdapter(Provenance).validate_python(record)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}, metadata {place}", first["msg"]) from error
-    check_pixel_scale(provenance.pixel_scale, f"{path}, metadata pixel_scale")
-    for field in fields(Provenance):
-        text = getattr(provenance, field.name)
-        if isinstance(text, str) and (len(text) > MAX_NAME_LENGTH or not text.isprintable()):
-            raise mismatch(
-                f"{path}, metadata {field.name}",
-                f"at most {MAX_NAME_LENGTH} printable characters",
-                repr(text[:40]),
-            )
-    return provenance
