@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -12,13 +12,14 @@ from rich.table import Table
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
-from ytf_torch.defences.evaluation import Figures
-from ytf_torch.defences.methods import REPAIRS
-from ytf_torch.defences.repairing import RepairOutcome
-from ytf_torch.metrics import Share
+from ytf_torch.defences.names import REPAIRS
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
-from ytf_torch.report.repair_verdict import judge_repair
-from ytf_torch.run.repair import MODEL_FILE, RepairSettings, check_method, open_repair, repair
+from ytf_torch.run.repair_settings import MODEL_FILE, RepairSettings, check_settings
+
+if TYPE_CHECKING:
+    from ytf_torch.defences.evaluation import Figures
+    from ytf_torch.defences.repairing import RepairOutcome
+    from ytf_torch.metrics import Share
 
 app = typer.Typer(pretty_exceptions_enable=False)
 METHODS = ", ".join(REPAIRS)
@@ -57,7 +58,6 @@ def repair_command(
     measured, never used to choose; without triggered faces nothing is said about the attack.
     """
     with one_line_errors():
-        check_method(method, tuple(REPAIRS))
         settings = RepairSettings(
             model,
             clean_valid,
@@ -69,6 +69,9 @@ def repair_command(
             device,
             None if pixel_scale is None else parse_pixel_scale(pixel_scale),
         )
+        check_settings(settings)
+        from ytf_torch.run.repair import open_repair, repair
+
         opened, sets = open_repair(settings)
         note_doubts(opened)
         if opened.scale_from == "assumed":
@@ -98,6 +101,8 @@ def command_line(settings: RepairSettings) -> str:
 
 def print_repair(outcome: RepairOutcome) -> None:
     """The verdict, and the table of figures."""
+    from ytf_torch.report.repair_verdict import judge_repair
+
     verdict = judge_repair(outcome)
     say(verdict.headline)
     say(verdict.detail)

@@ -10,13 +10,12 @@ import typer
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import Command, one_line_errors, progress_bars, say
+from ytf_torch.defences.names import SCANS
 from ytf_torch.device import resolve_device
+from ytf_torch.disk.reading import checked_file
+from ytf_torch.disk.writing import check_outside, check_run_folder_is_free
 from ytf_torch.errors import mismatch, printable
-from ytf_torch.faces.face_set import open_faces
 from ytf_torch.network.pixel_scale import parse_pixel_scale
-from ytf_torch.report.scan_page import CAUTION, headline
-from ytf_torch.run.pair import open_network
-from ytf_torch.run.scan import SCANS, scan
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -44,13 +43,20 @@ def scan_command(
     that a network is clean. Time grows with the number of classes: some minutes for 40.
     """
     with one_line_errors():
-        names = tuple(SCANS) if methods == "all" else tuple(methods.split(","))
+        names = SCANS if methods == "all" else tuple(methods.split(","))
         for name in names:
             if name not in SCANS:
                 raise mismatch("--methods", f"all, or some of {', '.join(SCANS)}", name)
-        opened = open_network(
-            model, None if pixel_scale is None else parse_pixel_scale(pixel_scale)
-        )
+        files = (checked_file(model), checked_file(clean_valid))
+        check_run_folder_is_free(out_folder)
+        check_outside(out_folder, files)
+        from ytf_torch.faces.face_set import open_faces
+        from ytf_torch.report.scan_page import CAUTION, headline
+        from ytf_torch.run.pair import open_network
+        from ytf_torch.run.scan import scan
+
+        scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+        opened = open_network(model, scale)
         note_doubts(opened)
         if opened.scale_from == "assumed":
             say(pixel_scale_line(opened))

@@ -1,10 +1,10 @@
-"""Every repair and every detector under the name that commands, reports and tables give it."""
+"""Every repair, detector and scan under the name that commands, reports and tables give it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ytf_torch.defences.base import Candidate, Detector, Repair
+from ytf_torch.defences.base import Candidate, Detector, Repair, Scan
 from ytf_torch.defences.detectors.badexpert import BadExpert
 from ytf_torch.defences.detectors.goodnet import Disagreement
 from ytf_torch.defences.detectors.strip import Strip
@@ -15,6 +15,9 @@ from ytf_torch.defences.rankings.rnp import ReconstructiveNeuronPruning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
 from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
 from ytf_torch.defences.repairs.pruning import Pruning
+from ytf_torch.defences.scans.last_layer import LastLayerOutliers
+from ytf_torch.defences.scans.mm_bd import MaximumMargin
+from ytf_torch.defences.scans.neural_cleanse import NeuralCleanse
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -44,8 +47,12 @@ DETECTORS: dict[str, MakeDetector] = {
 }
 """By name: from B, the clean validation faces and a seed to the detector."""
 
-QUICK_DETECTORS = ("goodnet",)
-"""Those that cost a few forward passes; STRIP takes a hundred for each face."""
+SCANS: dict[str, Scan] = {
+    "last-layer": LastLayerOutliers(),
+    "mm-bd": MaximumMargin(),
+    "neural-cleanse": NeuralCleanse(),
+}
+"""By name, the quickest first."""
 
 
 def last_candidate(

@@ -11,10 +11,10 @@ from ytf_torch.defences.detectors.calibration import DetectorFigures, measure_de
 from ytf_torch.defences.evaluation import Evaluation, evaluate
 from ytf_torch.defences.methods import (
     DETECTORS,
-    QUICK_DETECTORS,
     REPAIRS,
     last_candidate,
 )
+from ytf_torch.defences.names import QUICK_DETECTORS
 from ytf_torch.faces.face_set import FaceSets
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked

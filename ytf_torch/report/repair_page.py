@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ytf_torch.defences.repairing import RepairOutcome
-from ytf_torch.network.checkpoint import Provenance, tool_version
+from ytf_torch.network.provenance import Provenance, tool_version
 from ytf_torch.report.repair_record import counts
 from ytf_torch.report.repair_verdict import judge_repair
 from ytf_torch.report.templates import template

@@ -12,7 +12,7 @@ from ytf_torch.defences.detectors.calibration import DetectorFigures
 from ytf_torch.defences.evaluation import Figures
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import Share
-from ytf_torch.network.checkpoint import Provenance
+from ytf_torch.network.provenance import Provenance
 
 NAMES = {
     "clean_valid_accuracy": "clean_valid_accuracy",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ytf_torch.defences.base import ReversedTrigger, Suspicions
-from ytf_torch.network.checkpoint import tool_version
+from ytf_torch.network.provenance import tool_version
 from ytf_torch.report.plots import face_png
 from ytf_torch.report.templates import template
 

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.writing import whole_folder
-from ytf_torch.errors import mismatch
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
-from ytf_torch.network.checkpoint import save_checkpoint
+from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair_page import repair_html
 from ytf_torch.report.repair_record import repair_record
 from ytf_torch.run.pair import Opened, open_network
-
-MODEL_FILE = "repaired.safetensors"
-
-
-@dataclass(frozen=True)
-class RepairSettings:
-    """Everything that decides a repair."""
-
-    model: Path
-    clean_valid: Path
-    out: Path
-    clean_test: Path | None = None
-    poisoned_test: tuple[Path, ...] = ()
-    method: str = "ft-sam"
-    seed: int = 0
-    device: str = "auto"
-    pixel_scale: float | None = None
+from ytf_torch.run.repair_settings import MODEL_FILE, RepairSettings
 
 
 def open_repair(settings: RepairSettings) -> tuple[Opened, FaceSets]:
@@ -71,7 +53,7 @@ def repair(
         baseline = outcome.evaluation.clean_valid
         assert baseline is not None
         check_pixel_scale_by_accuracy(network, sets.clean_valid, baseline)
-        save_checkpoint(replace(checkpoint, model=outcome.candidate.network), folder / MODEL_FILE)
+        save_checkpoint(repaired_checkpoint(checkpoint, outcome), folder / MODEL_FILE)
         record = repair_record(outcome, checkpoint.provenance, opened.doubts)
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
         (folder / "result.json").write_text(text, encoding="utf-8")
@@ -80,7 +62,7 @@ def repair(
     return outcome
 
 
-def check_method(method: str, known: tuple[str, ...]) -> None:
-    """Raises InputError for a method that is not known, with those that are."""
-    if method not in known:
-        raise mismatch("method", f"one of {', '.join(known)}", method)
+def repaired_checkpoint(checkpoint: Checkpoint, outcome: RepairOutcome) -> Checkpoint:
+    """B′ with the provenance of B and what was done to it."""
+    provenance = checkpoint.provenance.then(*outcome.candidate.history)
+    return Checkpoint(outcome.candidate.network, provenance)

@@ -7,22 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ytf_torch.defences.base import Scan, Suspicions
-from ytf_torch.defences.scans.last_layer import LastLayerOutliers
-from ytf_torch.defences.scans.mm_bd import MaximumMargin
-from ytf_torch.defences.scans.neural_cleanse import NeuralCleanse
+from ytf_torch.defences.base import Suspicions
+from ytf_torch.defences.methods import SCANS
 from ytf_torch.disk.writing import whole_folder
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.scan_page import scan_html
-
-SCANS: dict[str, Scan] = {
-    "last-layer": LastLayerOutliers(),
-    "mm-bd": MaximumMargin(),
-    "neural-cleanse": NeuralCleanse(),
-}
-"""Every scan under the name that reports and tables give it, the quickest first."""
 
 
 @dataclass(frozen=True)
