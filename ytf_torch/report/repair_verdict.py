@@ -51,7 +51,7 @@ def judge_repair(outcome: RepairOutcome) -> Verdict:
         return Verdict("unsure", f"The backdoor may be gone: {still}, but {room}.", cost)
     if lost is not None and lost > COSTLY:
         return Verdict(
-            "costly",
+            "dear",
             f"The backdoor is gone, at the price of {lost:.1f} points of clean accuracy: {still}.",
             cost,
         )
