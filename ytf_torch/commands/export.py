@@ -75,7 +75,7 @@ def export_command(
         opened = _opened(model, goodnet, scale, any_pair=any_pair)
         note_doubts(opened)
         if opened.scale_from == "assumed":
-            say(pixel_scale_line(opened))
+            say(pixel_scale_line(opened.badnet, opened.scale_from))
         checkpoints = _checkpoints(opened)
         smaller = [_compacted(checkpoint) for checkpoint in checkpoints] if compacted else []
         subject = _subject([one.checkpoint for one in smaller] or checkpoints)
