@@ -75,7 +75,7 @@ def repair_command(
         opened, sets = open_repair(settings)
         note_doubts(opened)
         if opened.scale_from == "assumed":
-            say(pixel_scale_line(opened))
+            say(pixel_scale_line(opened.badnet, opened.scale_from))
         with progress_bars() as track:
             outcome = repair(settings, opened, sets, command_line(settings), track)
         print_repair(outcome)

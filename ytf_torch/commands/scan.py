@@ -59,7 +59,7 @@ def scan_command(
         opened = open_network(model, scale)
         note_doubts(opened)
         if opened.scale_from == "assumed":
-            say(pixel_scale_line(opened))
+            say(pixel_scale_line(opened.badnet, opened.scale_from))
         network = opened.badnet.model.to(resolve_device(device))
         faces = open_faces(clean_valid, network.input_shape, network.classes)
         with progress_bars() as track:
