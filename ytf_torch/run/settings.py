@@ -21,6 +21,8 @@ from ytf_torch.sweep.drop import parse_drop
 
 # Ours have 2 kB with all their comments; long dotted keys take tomllib quadratic time.
 MAX_CONFIG_BYTES = 2**14
+# Each drop writes a model, each triggered set is swept.
+MAX_DROPS, MAX_POISONED_TESTS = 20, 20
 
 
 class PruneSettings(BaseModel):
@@ -69,6 +71,8 @@ class PruneSettings(BaseModel):
         paths = (value,) if isinstance(value, str | Path) else value
         if not isinstance(paths, list | tuple):
             raise InputError("--poisoned-test", f"expected a path or a list of them, found {value}")
+        if len(paths) > MAX_POISONED_TESTS:
+            raise mismatch("--poisoned-test", f"at most {MAX_POISONED_TESTS} sets", len(paths))
         return paths
 
     @field_validator("drops", mode="before")
@@ -77,6 +81,8 @@ class PruneSettings(BaseModel):
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple) or not parts:
             raise InputError("--drops", "expected percentage points such as 2,4,10")
+        if len(parts) > MAX_DROPS:
+            raise mismatch("--drops", f"at most {MAX_DROPS} of them", len(parts))
         drops = tuple(str(part).strip() for part in parts)
         for drop in drops:
             parse_drop(drop)
