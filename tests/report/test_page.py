@@ -114,7 +114,7 @@ def test_every_page_is_well_formed_self_contained_and_small(
             assert attributes["alt"]
         assert not any(name.startswith("on") for name in attributes)
     pictures = [a for _, a in page.elements if a.get("role") == "img"]
-    assert len(pictures) == 4
+    assert len(pictures) == 6
     assert all(picture["aria-label"] for picture in pictures)
 
 
