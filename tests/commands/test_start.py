@@ -52,7 +52,8 @@ def converting(keras_file: Path, *more: object) -> list[object]:
 
 
 def detecting(keras_file: Path, *inputs: object) -> Sequence[object]:
-    return [*program("detect"), "--model", keras_file, "--pruned", keras_file, *inputs]
+    pair = ("--model", keras_file, "--pruned", keras_file, "--any-pair")
+    return [*program("detect"), *pair, *inputs]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
