@@ -12,12 +12,12 @@ __all__ = ["read_keras_model"]
 
 
 def read_keras_model(path: Path, pixel_scale: float) -> Checkpoint:
-    """Read a Keras HDF5 file as a DeepID model.
+    """Read a Keras file (.h5, .weights.h5 or .keras) as a DeepID model.
 
     pixel_scale: what pixel values 0–255 are multiplied by: 1.0 for the lab's bd_net, 1/255 for
     the CSAW-2020 networks. Raises InputError where the file does not hold a DeepID.
     """
+    from convert.keras_file import read_keras_file
     from convert.keras_graph import deepid_checkpoint
-    from convert.keras_h5 import read_keras_file
 
     return deepid_checkpoint(read_keras_file(path), pixel_scale)

@@ -11,11 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convert.keras_h5 import KerasFile, KerasLayer
+from convert.keras_config import KerasLayer, KerasModel
+from convert.keras_file import KerasFile
+from convert.keras_h5 import Arrays
 from convert.keras_layers import CLASS_NAMES, fixed_settings
+from convert.keras_variables import StoredLayer
 from convert.layout import convolution_from_keras, dense_from_keras, flattened_dense_from_keras
 from ytf_torch.errors import InputError, mismatch, printable
-from ytf_torch.network.checkpoint import MAX_NAME_LENGTH, Checkpoint, Provenance, tool_version
+from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import (
     CONVOLUTIONS,
     INPUT_CHANNELS,
@@ -26,8 +29,11 @@ from ytf_torch.network.deepid import (
 from ytf_torch.network.graph import Graph
 from ytf_torch.network.graphs import DEEPID
 from ytf_torch.network.pixel_scale import check_pixel_scale
+from ytf_torch.network.provenance import MAX_NAME_LENGTH, Provenance, conversion_step, tool_version
 
-IDENTITY_AT_INFERENCE = ("Dropout",)
+DENSE = DEEPID.names("dense")
+# Keras 3 casts what is fed to a network to the precision of its layers, and says so from 3.3 on.
+IDENTITY_AT_INFERENCE = ("Dropout", "Cast")
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,12 @@ def _expected(graph: Graph, name: str) -> Expected:
     )
 
 
-def _check_graph(file: KerasFile) -> tuple[int, int]:
+def _check_graph(file: KerasFile, model: KerasModel) -> tuple[int, int]:
     """Compare a file's configuration with DeepID; the height and width of its input."""
-    assert file.layers is not None
-    layers = {layer.name: layer for layer in file.layers}
-    if len(file.outputs) != 1 or file.outputs[0] not in layers:
-        raise mismatch(file.path, "one output layer, `output`", list(file.outputs))
+    place = file.place
+    layers = {layer.name: layer for layer in model.layers}
+    if len(model.outputs) != 1 or model.outputs[0] not in layers:
+        raise mismatch(place, "one output layer, `output`", list(model.outputs))
     used: set[str] = set()
     found: dict[str, KerasLayer] = {}
 
@@ -68,10 +74,9 @@ def _check_graph(file: KerasFile) -> tuple[int, int]:
         passed: set[str] = set()
         while True:
             if name not in layers:
-                problem = f"a layer {name!r} is used but not there"
-                raise InputError(f"{file.path}@model_config", problem)
+                raise InputError(place, f"a layer {name!r} is used but not there")
             if name in passed:
-                raise InputError(f"{file.path}@model_config", f"{name} reads itself")
+                raise InputError(place, f"{name} reads itself")
             used.add(name)
             passed.add(name)
             layer = layers[name]
@@ -81,35 +86,40 @@ def _check_graph(file: KerasFile) -> tuple[int, int]:
 
     def compare(name: str, expected: Expected) -> None:
         layer = reached(name)
-        place = f"{file.path}@model_config, {layer.name}"
-        wanted = expected.class_name + (f" {expected.name}" if expected.name else "")
-        if layer.class_name != expected.class_name or expected.name not in (None, layer.name):
-            raise mismatch(
-                place, f"{wanted}, as DeepID has there", f"{layer.class_name} {layer.name}"
-            )
-        for key, value in expected.settings.items():
-            if key in layer.config and not _same(layer.config[key], value):
-                raise mismatch(f"{place}, {key}", value, str(layer.config[key])[:80])
-        if len(layer.inbound) != len(expected.inputs):
-            raise mismatch(place, f"{len(expected.inputs)} inputs", len(layer.inbound))
+        _check_layer(layer, expected, f"{place}, {layer.name}")
         found[expected.name or expected.class_name] = layer
-        inbound = sorted(layer.inbound) if expected.class_name == "Add" else layer.inbound
+        inbound = layer.inbound
+        if expected.class_name == "Add":
+            inbound = tuple(sorted(inbound, key=lambda name: reached(name).name))
         for source, expected_source in zip(inbound, expected.inputs, strict=True):
             compare(source, expected_source)
 
-    compare(file.outputs[0], _expected(DEEPID, DEEPID.output))
-    left_over = [layer for layer in file.layers if layer.name not in used]
-    unused = [layer for layer in left_over if layer.class_name not in IDENTITY_AT_INFERENCE]
-    if unused:
-        raise InputError(
-            f"{file.path}@model_config",
-            f"DeepID has no {unused[0].class_name} {unused[0].name}",
-        )
+    compare(model.outputs[0], _expected(DEEPID, DEEPID.output))
+    for layer in model.layers:
+        if layer.name not in used and layer.class_name not in IDENTITY_AT_INFERENCE:
+            raise InputError(place, f"DeepID has no {layer.class_name} {layer.name}")
     _check_sizes(file, found)
-    shape = found["InputLayer"].config.get("batch_input_shape") or found["InputLayer"].config.get(
-        "batch_shape"
-    )
-    place = f"{file.path}@model_config, {found['InputLayer'].name}"
+    return _input_size(found["InputLayer"], f"{place}, {found['InputLayer'].name}")
+
+
+def _check_layer(layer: KerasLayer, expected: Expected, place: str) -> None:
+    wanted = expected.class_name + (f" {expected.name}" if expected.name else "")
+    if layer.class_name != expected.class_name or expected.name not in (None, layer.name):
+        remedy = ""
+        if layer.class_name == "Rescaling":
+            scale = str(layer.config.get("scale"))[:20]
+            remedy = f"Save the network without it, and give its scale, {scale}, as --pixel-scale"
+        found = f"{layer.class_name} {layer.name}"
+        raise mismatch(place, f"{wanted}, as DeepID has there", found, remedy)
+    for key, value in expected.settings.items():
+        if key in layer.config and not _same(layer.config[key], value):
+            raise mismatch(f"{place}, {key}", value, str(layer.config[key])[:80])
+    if len(layer.inbound) != len(expected.inputs):
+        raise mismatch(place, f"{len(expected.inputs)} inputs", len(layer.inbound))
+
+
+def _input_size(layer: KerasLayer, place: str) -> tuple[int, int]:
+    shape = layer.config.get("batch_input_shape") or layer.config.get("batch_shape")
     if not (isinstance(shape, list) and len(shape) == 4 and shape[3] == INPUT_CHANNELS):
         raise mismatch(place, "an input of (batch, height, width, 3)", str(shape)[:80])
     height, width = shape[1:3]
@@ -142,11 +152,55 @@ def _same(found: object, expected: object) -> bool:
     return found == expected and isinstance(found, bool) == isinstance(expected, bool)
 
 
+def _named(layers: Mapping[str, list[StoredLayer]], place: object) -> dict[str, Arrays]:
+    """The layers of a .weights.h5 under DeepID's names.
+
+    Keras counts layers from the input on: conv_1 to conv_4, then fc_1 and fc_2 in the order in
+    which Add reads them, then `output`. Only the names that Keras tells from 3.6 on, and the
+    shapes, say which of the two is which. Raises InputError where neither does.
+    """
+    found = {kind: len(stored) for kind, stored in layers.items()}
+    if found != {"conv2d": len(CONVOLUTIONS), "dense": len(DENSE)}:
+        listed = ", ".join(f"{count} {kind}" for kind, count in found.items())
+        raise mismatch(place, "DeepID's weights, 4 conv2d and 3 dense", listed)
+    every = [*layers["conv2d"], *layers["dense"]]
+    if {layer.name for layer in every} == set(DEEPID.weighted):
+        return {str(layer.name): layer.arrays for layer in every}
+    named = dict(zip(CONVOLUTIONS, (layer.arrays for layer in layers["conv2d"]), strict=True))
+    first, second, output = (layer.arrays for layer in layers["dense"])
+    candidates = [
+        named | {"fc_1": fc_1, "fc_2": fc_2, "output": output}
+        for fc_1, fc_2 in ((first, second), (second, first))
+    ]
+    fitting = [weights for weights in candidates if _fits(weights)]
+    if len(fitting) > 1:
+        raise InputError(
+            place,
+            "fc_1 and fc_2 have one shape, and without names they cannot be told apart",
+            "Save the whole model with model.save('….keras')",
+        )
+    return fitting[0] if fitting else candidates[0]
+
+
+def _fits(weights: Mapping[str, Arrays]) -> bool:
+    shapes = {
+        f"{layer}.{part}": _keras_order(arrays[keras].shape)
+        for layer, arrays in weights.items()
+        for part, keras in (("weight", "kernel"), ("bias", "bias"))
+    }
+    try:
+        DeepIDSizes.of_shapes(shapes, YOUTUBE_FACES_SIZE, "")
+    except InputError:
+        return False
+    return True
+
+
 def _arrays(file: KerasFile) -> dict[str, NDArray[np.floating[Any]]]:
     """Keras's arrays under PyTorch's names, checked to be DeepID's, each exactly once."""
     arrays: dict[str, NDArray[np.floating[Any]]] = {}
     left_over: list[str] = []
-    for layer, weights in file.weights.items():
+    named = file.weights if file.numbered is None else _named(file.numbered, file.path)
+    for layer, weights in named.items():
         if layer not in DEEPID.weighted:
             left_over.append(f"{layer} ({', '.join(weights)})")
             continue
@@ -182,24 +236,32 @@ def deepid_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
     """Convert a Keras file to a DeepID model; no weight is rounded.
 
     pixel_scale: what pixel values 0–255 are multiplied by before the network, which no Keras
-    file tells. float16 weights are widened to float32, float64 stay float64.
+    file tells. The model computes in the precision of the file's dtype policy, else in that of
+    its weights: float16 are widened to float32, float64 stay float64.
     Raises InputError, naming the first difference, where the file does not hold a DeepID.
     """
     check_pixel_scale(pixel_scale, "--pixel-scale")
     arrays = _arrays(file)
-    input_size = YOUTUBE_FACES_SIZE if file.layers is None else _check_graph(file)
+    input_size = YOUTUBE_FACES_SIZE if file.model is None else _check_graph(file, file.model)
     shapes = {name: _keras_order(array.shape) for name, array in arrays.items()}
     sizes = DeepIDSizes.of_shapes(shapes, input_size, file.path)
     precision = np.result_type(np.float32, *(array.dtype for array in arrays.values()))
+    if file.precision is not None:
+        if precision > file.precision:
+            raise mismatch(file.path, f"{file.precision}, as its dtype policy says", precision)
+        precision = np.dtype(file.precision)
     state = {name: _tensor(name, array.astype(precision), sizes) for name, array in arrays.items()}
+    source_file = printable(file.path.name)[:MAX_NAME_LENGTH]
+    keras_version = printable(file.keras_version)[:MAX_NAME_LENGTH]
     provenance = Provenance(
         pixel_scale=pixel_scale,
         input_shape=sizes.input_shape,
         classes=sizes.classes,
-        source_file=printable(file.path.name)[:MAX_NAME_LENGTH],
+        source_file=source_file,
         source_sha256=file.sha256,
-        keras_version=printable(file.keras_version)[:MAX_NAME_LENGTH],
+        keras_version=keras_version,
         converter_version=tool_version(),
+        history=(conversion_step(source_file, keras_version),),
     )
     return Checkpoint(DeepID.from_state_dict(state, sizes, pixel_scale), provenance)
 

@@ -1,15 +1,34 @@
-"""Where Keras's own format keeps weights: `layers/conv2d_2/vars/0` in .weights.h5 and .keras.
+"""Weights in Keras's own format: `layers/conv2d_2/vars/0`, in .weights.h5 and in .keras.
 
 Layers are not stored under their names but under their class and its ordinal among the model's
-layers; see _load_container_state in keras/src/saving/saving_lib.py.
+layers; see _load_container_state in keras/src/saving/saving_lib.py. Keras 2.13 and 2.14 call the
+store `_layer_checkpoint_dependencies`, and 2.13 counts a layer that has weights twice there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+
+from convert.keras_config import MODELS, PRUNING_WRAPPER, STRIP, KerasLayer, KerasModel
+from convert.keras_h5 import MAX_LAYERS, Arrays, Budget
+from ytf_torch.disk.hdf5 import (
+    Group,
+    dataset,
+    find_group,
+    member_names,
+    subgroup,
+    text_attribute,
+)
+from ytf_torch.errors import InputError, mismatch
 
 STORE = "layers"
+OLD_STORE = "_layer_checkpoint_dependencies"
+# Classes that have weights in DeepID, and what Keras calls these: `vars/0` is the kernel.
+WEIGHTED = ("conv2d", "dense")
+PARTS = ("kernel", "bias")
+ORDINAL = re.compile(r"(?P<kind>.*?)(?:_(?P<ordinal>\d+))?")
 
 
 def snake_case(class_name: str) -> str:
@@ -32,3 +51,117 @@ def variable_paths(layers: Iterable[tuple[str, str]]) -> dict[str, str]:
         seen[kind] = ordinal + 1
         paths[name] = f"{kind}_{ordinal}" if ordinal else kind
     return paths
+
+
+def find_store(group: Group) -> Group | None:
+    """The group in which a model's layers lie, None where the file has another layout."""
+    return find_group(group, STORE) or find_group(group, OLD_STORE)
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """The weights of one layer. path: class and ordinal. name: the layer's, told from 3.6 on."""
+
+    path: str
+    name: str | None
+    arrays: Arrays
+
+
+def store_inside(root: Group, model: KerasModel | None, holder: KerasLayer | None) -> Group:
+    """The store of the network that a file holds, which may lie in that of a model around it.
+
+    model: the outer model, where the file tells one; holder: its layer that is the network.
+    Raises InputError where there is none.
+    """
+    store = find_store(root)
+    if store is None:
+        expected = f"a Keras model: `layer_names`, `model_weights` or `{STORE}` at the root"
+        remedy = "Save it in Keras with model.save('….keras') or model.save('….h5')"
+        raise mismatch(root.file.path, expected, "none of them", remedy)
+    if model is not None and holder is not None:
+        classes = [(layer.name, _class(layer)) for layer in model.in_keras_order()]
+        nested = [variable_paths(classes)[holder.name]]
+    elif model is None:
+        nested = [name for name in member_names(store) if find_store(subgroup(store, name))]
+    else:
+        nested = []
+    if len(nested) > 1:
+        found = f"several: {', '.join(nested[:5])}"
+        raise mismatch(store, "one network", found, "Save each network on its own")
+    inner = find_store(subgroup(store, nested[0])) if nested else store
+    if inner is None:
+        raise mismatch(f"{store}/{nested[0]}", f"a group `{STORE}`", "none")
+    return inner
+
+
+def stored_layers(store: Group) -> dict[str, list[StoredLayer]]:
+    """The layers that have weights, by class in the order of their ordinals.
+
+    Raises InputError where ordinals are missing, or there are weights that DeepID does not have.
+    """
+    ordinals: dict[str, dict[int, str]] = {kind: {} for kind in WEIGHTED}
+    for path in member_names(store):
+        match = ORDINAL.fullmatch(path)
+        assert match is not None
+        if match["kind"] in ordinals:
+            ordinals[match["kind"]][int(match["ordinal"] or 0)] = path
+        else:
+            _check_weightless(subgroup(store, path), match["kind"])
+    budget = Budget()
+    found = {}
+    for kind, paths in ordinals.items():
+        doubled = store.path.endswith(OLD_STORE) and len(paths) > 1 and 1 not in paths
+        expected = [number * (2 if doubled else 1) for number in range(len(paths))]
+        if sorted(paths) != expected:
+            listed = ", ".join(paths[number] for number in sorted(paths)[:10])
+            raise mismatch(store, f"{kind}, {kind}_1 and so on, none left out", listed)
+        if len(paths) > MAX_LAYERS:
+            raise mismatch(store, f"at most {MAX_LAYERS} layers", f"{len(paths):,} {kind}")
+        found[kind] = [_stored_layer(store, paths[number], budget) for number in expected]
+    return found
+
+
+def weights_by_layer(store: Group, model: KerasModel) -> dict[str, Arrays]:
+    """Layer name → kernel and bias, the layers counted as Keras counts those of the model.
+
+    Raises InputError where the file has others than the model, or tells other names.
+    """
+    weights = {}
+    for kind, stored in stored_layers(store).items():
+        layers = [layer for layer in model.in_keras_order() if snake_case(layer.class_name) == kind]
+        if len(layers) != len(stored):
+            raise mismatch(store, f"{len(layers)} {kind}, as in the model", len(stored))
+        for layer, found in zip(layers, stored, strict=True):
+            if found.name not in (None, layer.name):
+                place = f"{store}/{found.path}"
+                raise mismatch(place, f"the weights of {layer.name}", f"those of {found.name}")
+            weights[layer.name] = found.arrays
+    return weights
+
+
+def _class(layer: KerasLayer) -> str:
+    return "Functional" if layer.class_name in MODELS else layer.class_name
+
+
+def _check_weightless(group: Group, kind: str) -> None:
+    """Raises InputError for a layer with weights, of a class that DeepID has none of."""
+    if kind == snake_case(PRUNING_WRAPPER):
+        raise InputError(group, "a PruneLowMagnitude wrapper around a layer", STRIP)
+    members = set(member_names(group)) - {"vars"}
+    variables = find_group(group, "vars")
+    if members or (variables is not None and member_names(variables)):
+        raise InputError(group, f"not a DeepID: weights of a layer of class {kind}")
+
+
+def _stored_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
+    variables = subgroup(subgroup(store, path), "vars")
+    numbers = sorted(member_names(variables))
+    if numbers != ["0", "1"]:
+        raise mismatch(
+            variables, "`0`, the kernel, and `1`, the bias", ", ".join(numbers) or "none"
+        )
+    arrays = {
+        part: budget.read(dataset(variables, number))
+        for part, number in zip(PARTS, numbers, strict=True)
+    }
+    return StoredLayer(path, text_attribute(variables, "name"), arrays)

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from convert.keras_layers import CLASS_NAMES, fixed_settings
 from convert.keras_variables import STORE, variable_paths
 from convert.layout import convolution_to_keras, dense_to_keras, flattened_dense_to_keras
-from ytf_torch.network.checkpoint import tool_version
 from ytf_torch.network.graph import Layer
 from ytf_torch.network.module import Network
+from ytf_torch.network.provenance import tool_version
 
 # The versions of Keras whose layout is written: any from tf.keras 2.4 on loads the .h5, any from
 # 2.15 on the other two.

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
-from convert.keras_h5 import read_keras_file
-from ytf_torch.disk.reading import check_no_archive, checked_file, is_hdf5
+from ytf_torch.disk.reading import HDF5_START, ZIP_START, checked_file, starts_with
 from ytf_torch.errors import mismatch
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 
 
 def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
-    """Read a safetensors file of ytf-convert, or a Keras HDF5 file.
+    """Read a safetensors file of ytf-convert, or a Keras file.
 
     pixel_scale: needed for a Keras file whose network does not take raw pixels; for a converted
     model it must be the one in its metadata.
     Raises InputError where the file is neither, or the scales contradict each other.
     """
-    check_no_archive(path)
-    if is_hdf5(path):
+    if not tells_pixel_scale(path):
         return deepid_checkpoint(read_keras_file(path), 1.0 if pixel_scale is None else pixel_scale)
     checkpoint = load_checkpoint(path)
     if pixel_scale is not None and pixel_scale != checkpoint.provenance.pixel_scale:
@@ -35,4 +34,5 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
 def tells_pixel_scale(path: Path) -> bool:
     """Whether the file is a converted model, whose metadata holds the pixel scale; no Keras file
     does. Raises InputError where there is no such file."""
-    return not is_hdf5(checked_file(path))
+    checked_file(path)
+    return not any(starts_with(path, start) for start in (HDF5_START, ZIP_START))

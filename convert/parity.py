@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ytf_torch.disk.archive import open_archive
 from ytf_torch.errors import InputError, mismatch
+from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.network.module import Network
 
 MEMBERS = ("input", "logits", "pixel_scale")
@@ -72,7 +73,7 @@ class Parity:
         return not self.failures
 
 
-def logits_of(model: Network, inputs: NDArray[np.generic], batch: int = 64) -> Tensor:
+def logits_of(model: Network, inputs: NDArray[np.generic], batch: int = BATCH_SIZE) -> Tensor:
     """The model's logits (images, classes) in its own precision."""
     with torch.inference_mode():
         return torch.cat([model(part) for part in torch.split(torch.from_numpy(inputs), batch)])

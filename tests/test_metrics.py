@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ytf_torch.metrics import Tally, count_answers, wilson_interval
+from ytf_torch.metrics import Share, Tally, count_answers, wilson_interval
 
 PREDICTIONS = torch.tensor(
     [
@@ -35,8 +35,14 @@ def test_tallies_of_two_halves_add_up_to_the_whole() -> None:
 
 def test_rates_are_percentages_of_all_images() -> None:
     tally = Tally(8, (7, 4), (7, 3), (0, 2))
-    assert [tally.rate(tally.correct, step) for step in (0, 1)] == [87.5, 50.0]
-    assert tally.rate(tally.flagged, 1) == 25.0
+    assert [tally.at(step).correct.rate for step in (0, 1)] == [87.5, 50.0]
+    assert tally.at(1).goodnet_correct == Share.of(3, 8)
+    assert tally.at(1).flagged.rate == 25.0
+
+
+def test_some_steps_alone() -> None:
+    tally = Tally(8, (7, 6, 4), (7, 5, 3), (0, 1, 2))
+    assert tally.select(0, 2) == Tally(8, (7, 4), (7, 3), (0, 2))
 
 
 def test_counting_stays_on_the_device_of_the_predictions() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
-from convert.keras_h5 import read_keras_file
 from tests.convert.test_parity import ZOO
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.network.masking import bake_mask

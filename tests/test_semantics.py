@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
-from convert.keras_h5 import read_keras_file
 from tests.conftest import ROOT
 from tests.made.keras_files import (
     SMALL,

@@ -57,6 +57,14 @@ class Share:
         )
 
 
+def disagree(badnet: Tensor, repaired: Tensor) -> Tensor:
+    """GoodNet's rule: it flags a face where B and B′ answer different classes.
+
+    badnet, repaired: classes, as tensors of any shapes that go together.
+    """
+    return badnet != repaired
+
+
 def count_answers(predictions: Tensor, labels: Tensor) -> Tensor:
     """What a sweep needs to know of some images, as counts.
 
@@ -65,18 +73,27 @@ def count_answers(predictions: Tensor, labels: Tensor) -> Tensor:
     (row 0 and this row) answers the label; images that GoodNet flags.
     """
     correct = predictions == labels
-    agree = predictions == predictions[0]
-    return torch.stack([correct.sum(1), (correct & agree).sum(1), (~agree).sum(1)])
+    flagged = disagree(predictions, predictions[0])
+    return torch.stack([correct.sum(1), (correct & ~flagged).sum(1), flagged.sum(1)])
+
+
+@dataclass(frozen=True)
+class Step:
+    """The figures of one set of images at one step of a sweep.
+
+    correct: images that get their label: on a clean set the clean accuracy, on a triggered set,
+    labelled with the attacker's target, the attack success rate. goodnet_correct: the same of
+    GoodNet. flagged: images that GoodNet flags: its false or its true positive rate.
+    """
+
+    correct: Share
+    goodnet_correct: Share
+    flagged: Share
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How one image set fared through a sweep; index 0 is the unpruned network.
-
-    Its rates are percentages. On a clean set `rate(correct)` is the clean accuracy and
-    `rate(flagged)` GoodNet's false positive rate; on a triggered set, labelled with the target,
-    they are the attack success rate and the true positive rate.
-    """
+    """How one image set fared through a sweep, as counts; index 0 is the unpruned network."""
 
     images: int
     correct: tuple[int, ...]
@@ -103,6 +120,21 @@ class Tally:
             total(self.correct, other.correct),
             total(self.goodnet_correct, other.goodnet_correct),
             total(self.flagged, other.flagged),
+        )
+
+    def at(self, step: int) -> Step:
+        """The figures after `step` channels."""
+        counts = (self.correct, self.goodnet_correct, self.flagged)
+        return Step(*(Share.of(count[step], self.images) for count in counts))
+
+    def select(self, *steps: int) -> Tally:
+        """The counts of some steps alone, in the order given."""
+
+        def chosen(counts: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(counts[step] for step in steps)
+
+        return Tally(
+            self.images, chosen(self.correct), chosen(self.goodnet_correct), chosen(self.flagged)
         )
 
     def rate(self, counts: tuple[int, ...], step: int) -> float:

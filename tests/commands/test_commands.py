@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -113,6 +115,9 @@ class TestConvert:
             (["--pixel-scale", "0"], ["1 or 1/255"]),
             (["--reference", "none.npz"], ["none.npz", "no such file"]),
             (["-o", "no/such/folder/net.safetensors"], ["cannot be written"]),
+            (["-o", "-"], ["expected the name of a file, found -"]),
+            (["--json", "-"], ["expected the name of a file, found -"]),
+            (["--json", "."], ["expected a file to write, found a folder"]),
             (["-o", "."], ["expected a file to write, found a folder"]),
             (["-o", "net.pt"], ["net.pt", "a name that ends in .safetensors", "found .pt"]),
             (["--pixel-scale", "255"], ["found 255", "divided by 255 has 1/255"]),
@@ -122,6 +127,46 @@ class TestConvert:
         before = set(keras_file.parent.iterdir())
         assert_one_clear_line(run(convert_app, keras_file, *options), *parts)
         assert set(keras_file.parent.iterdir()) == before
+
+    @pytest.mark.parametrize("name", [".", "/", "..", "n" * 300])
+    def test_a_source_that_cannot_be_one(self, name: str) -> None:
+        assert_one_clear_line(run(convert_app, name))
+
+    def test_a_source_whose_name_leaves_no_room_for_an_ending(self, keras_file: Path) -> None:
+        source = keras_file.rename(keras_file.with_name("n" * 249 + ".h5"))
+        assert_one_clear_line(run(convert_app, source), "File name too long")
+        assert run(convert_app, source, "-o", source.with_name("net.safetensors")).exit_code == 0
+
+    def test_no_report_tells_of_a_model_that_was_never_written(
+        self, tmp_path: Path, keras_file: Path
+    ) -> None:
+        report = tmp_path / "report.json"
+        target = tmp_path / "no" / "net.safetensors"
+        result = run(convert_app, keras_file, "-o", target, "--json", report)
+        assert_one_clear_line(result, target, "cannot be written")
+        assert not report.exists()
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+    @pytest.mark.parametrize("option", ["-o", "--json"])
+    def test_a_pipe_is_not_replaced(self, tmp_path: Path, keras_file: Path, option: str) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        result = run(convert_app, keras_file, option, tmp_path / "pipe")
+        assert_one_clear_line(result, "pipe: expected a file to write, found a pipe")
+        assert (tmp_path / "pipe").is_fifo()
+        assert not keras_file.with_suffix(".safetensors").exists()
+
+    def test_parity_failed_removes_an_earlier_conversion_and_nothing_else(
+        self, tmp_path: Path, keras_file: Path
+    ) -> None:
+        logits = np.load(GOLDEN / "small.npz")["logits"]
+        reference = write_reference(tmp_path / "reference.npz", logits=logits + 0.1)
+        target = keras_file.with_suffix(".safetensors")
+        run(convert_app, keras_file)
+        assert run(convert_app, keras_file, "--reference", reference).exit_code == 1
+        assert not target.exists()
+        target.write_text("precious")
+        assert run(convert_app, keras_file, "--reference", reference).exit_code == 1
+        assert target.read_text() == "precious"
 
     def test_the_source_is_never_overwritten(self, keras_file: Path) -> None:
         before = keras_file.read_bytes()
@@ -209,6 +254,22 @@ class TestPrune:
         assert_one_clear_line(prune(keras_file, faces, finished), finished, "finished run")
         assert (finished / "result.json").read_bytes() == before
 
+    def test_a_run_does_not_take_the_place_of_its_inputs(
+        self, keras_file: Path, faces: dict[str, Path], finished: Path
+    ) -> None:
+        before = {path.name: path.read_bytes() for path in finished.iterdir()}
+        model = next(finished.glob("*.safetensors"))
+        result = prune(model, faces, finished, "--overwrite")
+        assert_one_clear_line(result, model, "lies in", "Choose another --out")
+        result = run(prune_app, "--config", finished / "settings.toml", "--out", finished)
+        assert_one_clear_line(result, "settings.toml", "lies in", "Choose another --out")
+        work = finished.with_name("again.partial")
+        work.mkdir()
+        inside = keras_file.rename(work / "net.h5")
+        assert_one_clear_line(prune(inside, faces, work.with_name("again")), "net.h5: lies in")
+        assert inside.exists()
+        assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
     @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
     def test_engine_and_precision_change_no_clear_answer_and_no_model(
         self, tmp_path: Path, keras_file: Path, faces: dict[str, Path], finished: Path
@@ -236,8 +297,8 @@ class TestPrune:
     @pytest.mark.parametrize(
         ("damage", "part"),
         [
-            (lambda f: f.__delitem__("label"), "/label"),
-            (lambda f: f.__delitem__("data"), "/data"),
+            (lambda f: f.__delitem__("label"), "found data"),
+            (lambda f: f.__delitem__("data"), "found label"),
             (lambda f: f["label"].__setitem__(3, 7), "label[3]"),
             (lambda f: f["data"].__setitem__((69, 0, 0, 0), np.nan), "NaN"),
             (lambda f: f["data"].__setitem__(..., f["data"][:] / 255), "divided by 255"),

@@ -16,7 +16,12 @@ from ytf_torch.commands.evaluate import app
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 
-KEYS = ["clean_accuracy", "attack_success_rate", "attack_success_rate_without_target"]
+KEYS = [
+    "clean_accuracy",
+    "attack_success_rate",
+    "attack_success_rate_without_target",
+    "robust_accuracy",
+]
 
 
 def evaluate(*arguments: object) -> Result:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint, parameter_rows
-from convert.keras_h5 import read_keras_file
 from tests.made.keras_files import (
     SMALL,
     WIDE,

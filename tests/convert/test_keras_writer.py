@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
-from convert.keras_h5 import read_keras_file
 from convert.keras_writer import (
     LAYOUT_OF,
     keras_arrays,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
-from convert.keras_h5 import read_keras_file
 from convert.keras_oracle import compare_with_keras
 from convert.parity import Reference, compare_logits, read_reference
 from tests.conftest import ROOT

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
+from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
-from convert.keras_h5 import read_keras_file
 from convert.keras_writer import write_keras_h5
 from tests.convert.test_parity import ZOO
 from tests.made.real_keras import real_keras

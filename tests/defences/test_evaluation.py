@@ -8,11 +8,16 @@ import torch
 
 from tests.made.keras_files import SMALL, random_images
 from tests.made.small_run import write_faces
+from ytf_torch.defences.base import Candidate
+from ytf_torch.defences.detectors.alarm import Alarm
+from ytf_torch.defences.detectors.goodnet import Disagreement
 from ytf_torch.defences.evaluation import Evaluation, evaluate, predictions
 from ytf_torch.errors import InputError
+from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Share
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
+from ytf_torch.network.module import Network
 
 FACES, TARGET = 70, 3
 
@@ -124,3 +129,48 @@ def test_answers_do_not_depend_on_what_comes_with_a_face(checkpoint: Checkpoint,
     assert everything.shape == (1, FACES)
     part = predictions([checkpoint.model], clean.part(10, 13))
     assert torch.equal(part, everything[:, 10:13])
+
+
+class Brightness:
+    """A detector that finds bright faces suspicious."""
+
+    def scores(
+        self, network: Network, candidate: Candidate | None, pixels: torch.Tensor
+    ) -> torch.Tensor:
+        return pixels.float().mean((1, 2, 3))
+
+
+def test_a_network_behind_detectors(
+    tmp_path: Path, checkpoint: Checkpoint, repaired: Network, clean: FaceSet
+) -> None:
+    pixels, triggered = triggered_set(tmp_path / "bd.h5", height=20)
+    faces = clean.select(range(FACES)).pixels.numpy()
+    dark, bright = (images.astype(np.float32).mean((1, 2, 3)) for images in (faces, pixels))
+    threshold = float(np.median(bright))
+    alarms = {
+        "goodnet": Alarm(Disagreement(), 0.5),
+        "brightness": Alarm(Brightness(), threshold),
+    }
+    found = evaluate(checkpoint.model, clean, [triggered], repaired, alarms=alarms)
+    assert found.goodnet == found.detector("goodnet")
+
+    behind = found.detector("brightness")
+    fooled = answers_of(checkpoint.model, pixels) == TARGET
+    right = answers_of(checkpoint.model, faces) == clean.labels
+    assert 0 < (bright > threshold).sum() < FACES
+    assert behind.true_positive_rate == Share.of(int((bright > threshold).sum()), FACES)
+    assert behind.false_positive_rate == Share.of(int((dark > threshold).sum()), FACES)
+    assert behind.clean_accuracy == Share.of(int((right & (dark <= threshold)).sum()), FACES)
+    left = int((fooled & (bright <= threshold)).sum())
+    assert behind.attack_success_rate == Share.of(left, FACES)
+
+
+def test_the_validation_set_is_counted_where_it_is_asked_for(
+    checkpoint: Checkpoint, repaired: Network, clean: FaceSet
+) -> None:
+    found = evaluate(checkpoint.model, None, (), repaired, clean_valid=clean)
+    other = evaluate(checkpoint.model, clean, (), repaired)
+    assert found.model.clean_valid_accuracy == other.model.clean_accuracy
+    assert found.goodnet is not None
+    assert other.goodnet is not None
+    assert found.goodnet.clean_valid_accuracy == other.goodnet.clean_accuracy

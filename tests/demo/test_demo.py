@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
-from convert.keras_h5 import read_keras_file
 from convert.keras_writer import write_keras_h5
 from tests.conftest import ROOT
 from ytf_torch.commands.demo import run_demo

@@ -85,3 +85,25 @@ def test_the_line_says_what_helps(tmp_path: Path, content: str, line: str) -> No
 def test_a_missing_file_has_no_kind(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         kind_of(tmp_path / "valid.h5")
+
+
+@pytest.mark.parametrize(
+    ("members", "line"),
+    [
+        ((), "net: a folder, not a file"),
+        (
+            ("saved_model.pb", "keras_metadata.pb"),
+            "SavedModel.*and save it with",
+        ),
+        (("saved_model.pb", "fingerprint.pb"), "SavedModel.*save the model that was exported"),
+        (("config.json", "model.weights.h5"), "an unpacked .keras file"),
+    ],
+)
+def test_a_folder_that_keras_wrote_is_named(
+    tmp_path: Path, members: tuple[str, ...], line: str
+) -> None:
+    (tmp_path / "net").mkdir()
+    for name in members:
+        (tmp_path / "net" / name).touch()
+    with pytest.raises(InputError, match=line):
+        kind_of(tmp_path / "net")

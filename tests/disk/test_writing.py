@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import os
+import socket
+import stat
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ytf_torch.disk.writing import whole_file, whole_folder
+from ytf_torch.disk.writing import check_target, what_is_at, whole_file, whole_folder
 from ytf_torch.errors import InputError
 
 
@@ -66,3 +71,81 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"), whole_file(tmp_path / "no" / "f"):
         pass
+
+
+def test_the_longest_name_that_a_file_can_have(tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 255)
+    with whole_file(target) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_others_may_do_with_a_file_what_the_umask_leaves_them(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        with whole_file(tmp_path / "f") as temporary:
+            assert temporary.stat().st_mode & 0o777 == 0o600
+        with whole_folder(tmp_path / "run"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(str(path))
+
+
+def make_device(path: Path) -> None:
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+
+
+def make_link(path: Path) -> None:
+    path.symlink_to("other.txt")
+
+
+PLACES: dict[str, Callable[[Path], None]] = {
+    "a pipe": make_fifo,
+    "a socket": make_socket,
+    "a device": make_device,
+    "a link": make_link,
+    "a folder": Path.mkdir,
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other kinds of files")
+@pytest.mark.parametrize("kind", PLACES)
+def test_only_files_are_replaced(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "other.txt").write_text("precious")
+    place = tmp_path / "o"
+    PLACES[kind](place)
+    expected = f"o: expected a file to write, found {kind}"
+    with pytest.raises(InputError, match=expected), whole_file(place):
+        pass
+    assert what_is_at(place) == kind
+    assert (tmp_path / "other.txt").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o", "other.txt"]
+
+
+def test_a_minus_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"expected the name of a file, found -\. \./-"):
+        check_target(Path("-"))
+
+
+def test_what_lies_where_nothing_can_be(tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    assert what_is_at(tmp_path / "f" / "g") == "nothing"
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(InputError, match="cannot be written"):
+            what_is_at(tmp_path / name)

@@ -1,11 +1,15 @@
 """Makes the golden logits in this folder with real Keras: python -m tests.golden.make.
 
 Weights and images come from tests/made/keras_files.py by seed; only Keras's logits are kept.
+With a path, python -m tests.golden.make weights.npz, it writes those of the small network there
+instead, for write_with_keras.py.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tf_keras as keras
@@ -40,8 +44,19 @@ def logits(sizes: DeepIDSizes, pixel_scale: float) -> np.ndarray:
     return model.predict((images * pixel_scale).astype(np.float32), verbose=0)
 
 
-if __name__ == "__main__":
+def write_weights(path: Path) -> None:
+    arrays: dict[str, Any] = {"images": random_images(SMALL, IMAGES)}
+    for name, (kernel, bias) in random_weights(SMALL).items():
+        arrays |= {f"{name}/kernel": kernel, f"{name}/bias": bias}
+    np.savez(path, **arrays)
+
+
+def write_logits() -> None:
     for name, (sizes, pixel_scale) in CASES.items():
         found = logits(sizes, pixel_scale)
         np.savez(FOLDER / f"{name}.npz", logits=found, keras_version=keras.__version__)
         print(name, found.shape, float(np.abs(found).max()))
+
+
+if __name__ == "__main__":
+    write_weights(Path(sys.argv[1])) if sys.argv[1:] else write_logits()

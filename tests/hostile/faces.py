@@ -119,4 +119,4 @@ for kept in (8, 100, 1000, 20_000):
         path.write_bytes(path.read_bytes()[:kept])
         return path
 
-    ATTACKS.add(f"cut off after {kept} bytes", truncated, "damaged")
+    ATTACKS.add(f"cut off after {kept} bytes", truncated, "damaged|cut off")

@@ -21,8 +21,8 @@ import h5py
 import numpy as np
 import torch
 
+from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
-from convert.keras_h5 import read_keras_file
 from convert.parity import read_reference
 from tests.made.keras_files import (
     KERNELS,

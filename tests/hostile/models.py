@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import marshal
 import struct
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -610,16 +608,7 @@ ATTACKS.add(
 )
 
 
-@ATTACKS("a .keras archive", "zip archive, such as Keras 3's .keras.*model.save")
-def keras_archive(folder: Path) -> Path:
-    path = folder / "net.keras"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("config.json", json.dumps({"class_name": "Functional"}))
-        archive.writestr("model.weights.h5", b"\x89HDF\r\n\x1a\n")
-    return path
-
-
-@ATTACKS("a pickle", "a pickle|neither")
+@ATTACKS("a pickle", "a pickle|a text file")
 def pickled(folder: Path) -> Path:
     path = folder / "net.pkl"
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(folder / CANARY).encode() + b"'\ntR.")
@@ -641,7 +630,7 @@ for kept in (8, 9, 64, 100, 1000, 2000, 5000, 20_000):
         path.write_bytes(path.read_bytes()[:kept])
         return path
 
-    ATTACKS.add(f"cut off after {kept} bytes", truncated, "damaged")
+    ATTACKS.add(f"cut off after {kept} bytes", truncated, "damaged|cut off")
 
 
 @ATTACKS("a heap on which the HDF5 library never stops", "damaged", heavy=True)

@@ -22,9 +22,9 @@ def safetensors(
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 
 
-OURS = {"format": "ytf-torch/1", "network": "DeepID", "pixel_scale": "1", "classes": "7"}
+OURS = {"format": "ytf-torch/2", "network": "DeepID", "pixel_scale": "1", "classes": "7"}
 OURS |= {"input_shape": "[3, 55, 47]", "source_sha256": '"00"', "converter_version": '"0"'}
-OURS |= {"source_file": '"net.h5"', "keras_version": '"2.14.0"', "mask": "null"}
+OURS |= {"source_file": '"net.h5"', "keras_version": '"2.14.0"', "mask": "null", "history": "[]"}
 
 
 def tensor(shape: list[int], start: int, stop: int, dtype: str = "F32") -> dict[str, Any]:
@@ -58,6 +58,7 @@ for key, value in {
     "source_sha256": '"a\\nb"',
     "converter_version": json.dumps("x" * 10_000),
     "mask": "[" * 900 + "]" * 900,
+    "history": json.dumps(["step"] * 10_000),
     "input_shape": "[3, 1e400, 47]",
     "classes": "9" * 5000,
     "pixel_scale": "NaN",
@@ -130,7 +131,8 @@ def pipe(folder: Path) -> Path:
 @NO_FILES("a socket", "not a file")
 def unix_socket(folder: Path) -> Path:
     path = Path(os.path.relpath(folder)) / "x.h5"
-    socket.socket(socket.AF_UNIX).bind(str(path))
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(str(path))
     return folder / "x.h5"
 
 
@@ -142,7 +144,7 @@ def link_loop(folder: Path) -> Path:
 
 NO_FILES.add("an endless device", lambda _: Path("/dev/zero"), "not a file")
 NO_FILES.add("a terminal", lambda _: Path("/dev/tty"), "not a file")
-NO_FILES.add("a folder", lambda folder: folder, "not a file|no PNG")
+NO_FILES.add("a folder", lambda folder: folder, "not a file|no photo")
 NO_FILES.add("a long name", lambda folder: folder / ("x" * 5000), "cannot be read|no such file")
 NO_FILES.add("a missing file", lambda folder: folder / "\x1b[31m\u202e.h5", r"no such file")
 NO_FILES.add("kernel memory", lambda _: Path("/proc/self/mem"), None)

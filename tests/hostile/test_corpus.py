@@ -14,7 +14,7 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from tests.hostile import faces, models, others, photos, references
+from tests.hostile import archives, faces, models, others, photos, references
 from tests.hostile.corpus import CANARY, Attack
 from tests.made.keras_files import (
     SMALL,
@@ -26,12 +26,15 @@ from tests.made.keras_files import (
 from ytf_torch.commands.convert import app as convert
 from ytf_torch.commands.detect import app as detect
 from ytf_torch.commands.prune import app as prune
+from ytf_torch.defences.repairs.pruning import pruned_checkpoint
+from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
 
 # Of processor time; of a clock's, many more, for the machine may have other work.
 SECONDS, CLOCK_SECONDS = 10, 60
 MAX_MEMORY = 10**9
 CORPORA = {
     "model": models.ATTACKS,
+    "archive": archives.ATTACKS,
     "faces": faces.ATTACKS,
     "photo": photos.ATTACKS,
     "converted": others.CONVERTED,
@@ -50,6 +53,9 @@ def sound_files(folder: Path) -> Path:
     write_keras_file(folder / "good.h5", SMALL, random_weights(SMALL))
     result = CliRunner().invoke(convert, [str(folder / "good.h5")])
     assert result.exit_code == 0, result.output
+    badnet = load_checkpoint(folder / "good.safetensors")
+    pruned = pruned_checkpoint(badnet, "conv_3", "pool_3", [0, 1])
+    save_checkpoint(pruned, folder / "pruned.safetensors")
     write_faces(folder / "faces.h5", random_images(SMALL, 4), [0] * 4)
     return folder
 
@@ -59,8 +65,12 @@ def command(kind: str, path: Path, good: Path, out: Path) -> tuple[Typer, list[s
     model, clean = str(good / "good.safetensors"), str(good / "faces.h5")
     return {
         "model": (convert, [str(path), "-o", str(out)]),
+        "archive": (convert, [str(path), "-o", str(out)]),
         "faces": (prune, ["--model", model, "--clean-valid", str(path), "--out", str(out)]),
-        "photo": (detect, ["--model", model, "--pruned", model, str(path)]),
+        "photo": (
+            detect,
+            ["--model", model, "--pruned", str(good / "pruned.safetensors"), str(path)],
+        ),
         "converted": (prune, ["--model", str(path), "--clean-valid", clean, "--out", str(out)]),
         "reference": (convert, [str(good / "good.h5"), "-o", str(out), "--reference", str(path)]),
         "settings": (prune, ["--config", str(path)]),

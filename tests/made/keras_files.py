@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import h5py
 import numpy as np
@@ -193,6 +195,58 @@ def write_keras_file(
             file.attrs["model_config"] = text(json.dumps(config))
         if optimizer:
             file.create_group("optimizer_weights")["Adam/m/conv_1/kernel:0"] = np.ones((4, 4))
+    return path
+
+
+SNAKE_CASE = {
+    "InputLayer": "input_layer",
+    "Conv2D": "conv2d",
+    "MaxPooling2D": "max_pooling2d",
+    "Flatten": "flatten",
+    "Dense": "dense",
+    "Add": "add",
+    "Activation": "activation",
+}
+
+
+def write_keras_variables(
+    path: Any, weights: Weights, layers: list[Config], *, named: bool = True
+) -> None:
+    """A .weights.h5 as Keras 3 writes it: layers by class and ordinal. layers: of a model_config.
+
+    named: whether each group tells its layer's name, as from Keras 3.6 on.
+    """
+    seen: dict[str, int] = {}
+    with h5py.File(path, "w") as file:
+        file.create_group("vars")
+        for layer in layers:
+            kind = SNAKE_CASE[layer["class_name"]]
+            ordinal = f"_{seen[kind]}" if kind in seen else ""
+            seen[kind] = seen.get(kind, 0) + 1
+            group = file.create_group(f"layers/{kind}{ordinal}/vars")
+            if named:
+                group.attrs["name"] = layer["name"]
+            for number, array in enumerate(weights.get(layer["name"], ())):
+                group[str(number)] = array
+
+
+def write_keras_archive(
+    path: Path,
+    sizes: DeepIDSizes,
+    weights: Weights,
+    *,
+    named: bool = True,
+    edit: Callable[[Config], Any] | None = None,
+) -> Path:
+    """A .keras archive; `edit` may change the configuration before it is written."""
+    config, content = model_config(sizes), BytesIO()
+    write_keras_variables(content, weights, config["config"]["layers"], named=named)
+    if edit:
+        edit(config)
+    with ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.6.0"}))
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", content.getvalue())
     return path
 
 

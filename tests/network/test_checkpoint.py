@@ -8,10 +8,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.made.keras_files import SMALL, random_images
+from tests.conftest import ROOT
+from tests.made.keras_files import SMALL, random_images, random_weights
+from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ytf_torch.network.provenance import BakedMask
+
+GOLDEN = ROOT / "tests" / "golden"
 
 
 def header(path: Path) -> dict:
@@ -34,7 +39,7 @@ def test_metadata_is_readable_by_anyone(tmp_path: Path, checkpoint: Checkpoint) 
     path = tmp_path / "net.safetensors"
     save_checkpoint(checkpoint, path)
     metadata = header(path)["__metadata__"]
-    assert metadata["format"] == "ytf-torch/1"
+    assert metadata["format"] == "ytf-torch/2"
     assert json.loads(metadata["pixel_scale"]) == 1.0
     assert json.loads(metadata["input_shape"]) == [3, 55, 47]
     assert json.loads(metadata["classes"]) == 7
@@ -42,6 +47,7 @@ def test_metadata_is_readable_by_anyone(tmp_path: Path, checkpoint: Checkpoint) 
     assert len(json.loads(metadata["source_sha256"])) == 64
     assert json.loads(metadata["keras_version"]) == "2.14.0"
     assert json.loads(metadata["mask"]) is None
+    assert json.loads(metadata["history"]) == ["converted from bd_net.h5, written by Keras 2.14.0"]
 
 
 def test_equal_models_are_equal_files(tmp_path: Path, checkpoint: Checkpoint) -> None:
@@ -64,6 +70,33 @@ def test_a_pruned_model_has_its_mask_baked_in_and_on_record(
     assert found.model.convolution("conv_3").weight[[0, 2, 3, 5]].any()
 
 
+def test_a_history_tells_what_was_done_step_by_step(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    pruned = pruned_checkpoint(checkpoint, "conv_3", "pool_3", (4,))
+    tuned = Candidate("tuned", pruned.model, ("fine-tuned on 40 clean faces",)).checkpoint(pruned)
+    save_checkpoint(tuned, tmp_path / "tuned.safetensors")
+    assert load_checkpoint(tmp_path / "tuned.safetensors").provenance.history == (
+        "converted from bd_net.h5, written by Keras 2.14.0",
+        "pruned 1 channel of conv_3, ranked at pool_3",
+        "fine-tuned on 40 clean faces",
+    )
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_of_every_version_load_for_ever(version: int) -> None:
+    found = load_checkpoint(GOLDEN / f"checkpoint_{version}.safetensors")
+    expected = random_weights(SMALL)["conv_1"][0].transpose(3, 2, 0, 1)
+    assert torch.equal(found.model.state_dict()["conv_1.weight"], torch.from_numpy(expected))
+    assert (found.model.classes, found.model.pixel_scale) == (SMALL.classes, 1 / 255)
+    provenance = found.provenance
+    assert (provenance.source_file, provenance.converter_version) == ("bd_net.h5", "0.1.0")
+    assert provenance.mask == BakedMask("conv_3", "pool_3", (4, 1))
+    assert not found.model.state_dict()["conv_3.weight"][[1, 4]].any()
+    assert provenance.history == (
+        "converted from bd_net.h5, written by Keras 2.14.0",
+        "pruned 2 channels of conv_3, ranked at pool_3",
+    )
+
+
 @pytest.fixture
 def saved(tmp_path: Path, checkpoint: Checkpoint) -> tuple[Path, dict, dict]:
     """A file, and the tensors and metadata it holds."""
@@ -77,13 +110,17 @@ def saved(tmp_path: Path, checkpoint: Checkpoint) -> tuple[Path, dict, dict]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "pt"}, "metadata of format ytf-torch/1"),
+        ({"format": "pt"}, "metadata of format ytf-torch/2"),
         ({"pixel_scale": "0"}, "pixel_scale"),
         ({"pixel_scale": "{"}, "pixel_scale"),
         ({"classes": "8"}, "expected 8 classes"),
         ({"input_shape": "[3, 71, 47]"}, "expected .* for faces of 71×47"),
         ({"input_shape": "[3]"}, "input_shape"),
         ({"mask": '{"layer": 3}'}, "mask"),
+        ({"network": "VGGFace"}, "metadata network: expected DeepID, found 'VGGFace'"),
+        ({"history": '"once"'}, "history"),
+        ({"history": '["pruned", "\\u001b[31m"]'}, r"history\[1\]: expected .* printable"),
+        ({"history": json.dumps(["again"] * 101)}, "at most 100 steps, found 101"),
     ],
 )
 def test_metadata_that_does_not_fit_is_named(saved, change: dict, message: str) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from ytf_torch.errors import InputError, OutputError
 from ytf_torch.metrics import Tally
-from ytf_torch.run.work_folder import work_folder
+from ytf_torch.run.work_folder import check_inputs_are_elsewhere, work_folder
 from ytf_torch.sweep.activation import Activation
 from ytf_torch.sweep.journal import Swept
 
@@ -21,6 +21,12 @@ SWEPT = Swept(Tally(4, (4, 3), (4, 2), (0, 1)), ACTIVATION)
 
 def write(folder: Path) -> None:
     (folder / "result.json").write_text("new")
+
+
+def write_with_plots(folder: Path) -> None:
+    write(folder)
+    (folder / "plots").mkdir()
+    (folder / "plots" / "sweep.png").touch()
 
 
 def cut_off(out: Path, **options: Any) -> None:
@@ -37,6 +43,16 @@ def finish(out: Path, **options: Any) -> None:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def partial(out: Path) -> Path:
+    return out.with_name(f"{out.name}.partial")
+
+
+def below(folder: Path) -> dict[str, str]:
+    """Every file in a folder, by its path, with what it holds."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
 
 
 @pytest.fixture
@@ -75,18 +91,33 @@ def test_tensors_come_back_as_they_lay_in_memory(out: Path, layout: torch.memory
         assert found.stride() == tensor.stride()
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:-30], lambda b: b[:400] + b"x" + b[401:]])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b"", lambda b: b[:40], lambda b: b[:-30], lambda b: b[:400] + b"x" + b[401:]],
+)
 def test_a_damaged_tensor_counts_as_none(out: Path, damage: Callable[[bytes], bytes]) -> None:
     with work_folder(out, INPUTS) as work:
         work.keep_tensor("images", torch.rand(500))
-        file = work.path / "images.npz"
+        (file,) = work.path.glob("images*")
         file.write_bytes(damage(file.read_bytes()))
         assert work.find_tensor("images") is None
 
 
-def test_damaged_figures_count_as_none(out: Path) -> None:
+@pytest.mark.parametrize("text", ["", '{"sums": [1.0', "[" * 10**6, "{}", "\0" * 300])
+def test_damaged_figures_count_as_none(out: Path, text: str) -> None:
     with work_folder(out, INPUTS) as work:
-        (work.path / "ranked-0.json").write_text('{"sums": [1.0')
+        work.keep("ranked-0", ACTIVATION)
+        (file,) = work.path.glob("ranked-0*")
+        file.write_text(text)
+        assert work.find("ranked-0", Activation) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 10**6, '{"started": 3, "inp'])
+def test_a_run_whose_inputs_are_unreadable_is_begun_anew(out: Path, text: str) -> None:
+    cut_off(out)
+    (partial(out) / "inputs.json").write_text(text)
+    with work_folder(out, INPUTS, resume=True) as work:
+        assert not work.resumed
         assert work.find("ranked-0", Activation) is None
 
 
@@ -110,9 +141,9 @@ class TestCutOff:
             assert work.find("ranked-0", Activation) is None
 
     def test_both_go_on_and_replace_what_is_finished(self, out: Path) -> None:
-        finish(out)
+        with work_folder(out, INPUTS | {"model": "another"}) as work:
+            work.finish(write)
         (out / "result.json").write_text("old")
-        (out / "run.json").write_text("{}")
         cut_off(out, overwrite=True)
         assert (out / "result.json").read_text() == "old"
         with pytest.raises(InputError, match="already holds a finished run"):
@@ -180,10 +211,18 @@ class TestFinished:
             assert work.finished
         assert names(out.parent) == ["lab3"]
 
+    def test_its_record_names_its_files(self, out: Path) -> None:
+        with work_folder(out, INPUTS) as work:
+            work.finish(write_with_plots)
+        record = json.loads((out / "run.json").read_text())
+        assert record["files"] == ["plots/sweep.png", "result.json"]
+        finish(out, overwrite=True)
+        assert names(out) == ["result.json", "run.json"]
+
     @pytest.mark.parametrize("resume", [False, True])
     def test_it_is_replaced_only_if_asked_to(self, out: Path, resume: bool) -> None:
-        finish(out)
-        (out / "run.json").write_text("{}")
+        with work_folder(out, INPUTS | {"model": "another"}) as work:
+            work.finish(write)
         with pytest.raises(InputError, match=r"finished run\. Choose another --out, or replace"):
             finish(out, resume=resume)
         (out / "result.json").write_text("old")
@@ -205,15 +244,136 @@ class TestFinished:
             work.finish(fail)
         assert names(out) == ["result.json", "run.json"]
 
-    def test_what_no_run_has_written_is_never_removed(self, out: Path) -> None:
+    @pytest.mark.parametrize("name", ["thesis.tex", "pruned_drop_notes.txt", "data/faces.h5"])
+    def test_what_no_run_has_written_is_never_removed(self, out: Path, name: str) -> None:
         finish(out)
-        (out / "thesis.tex").touch()
-        with pytest.raises(InputError, match=r"holds thesis\.tex, which no run has written"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("precious")
+        before = below(out)
+        with pytest.raises(InputError, match=f"holds {name}, which no run has written"):
             finish(out, overwrite=True)
-        (out / "thesis.tex").rename(out.parent / "thesis.tex")
-        (out / "result.json").unlink()
-        with pytest.raises(InputError, match="not an empty folder"):
-            finish(out, overwrite=True)
+        assert below(out) == before
+        assert names(out.parent) == ["lab3"]
+
+    def test_what_comes_into_it_while_it_is_replaced_is_not_removed(self, out: Path) -> None:
+        finish(out)
+        with work_folder(out, INPUTS, overwrite=True) as work:
+            (out / "thesis.tex").write_text("precious")
+            work.finish(write)
+        assert "precious" in below(out.parent).values()
+        assert names(out) == ["result.json", "run.json"]
+
+    def test_a_folder_that_only_looks_like_one_is_never_removed(self, out: Path) -> None:
+        out.mkdir(parents=True)
+        (out / "result.json").write_text("somebody else's")
+        for record in ("", "{}", "[]", '{"inputs": 3}', '{"inputs": {}, "files": "all"}'):
+            (out / "run.json").write_text(record)
+            with pytest.raises(InputError):
+                finish(out, overwrite=True)
+        assert (out / "result.json").read_text() == "somebody else's"
+
+    def test_a_record_names_no_files_elsewhere(self, out: Path) -> None:
+        finish(out)
+        (out.parent / "thesis.tex").write_text("precious")
+        (out / "run.json").write_text('{"inputs": {}, "files": ["result.json", "../thesis.tex"]}')
+        finish(out, overwrite=True)
+        assert (out.parent / "thesis.tex").read_text() == "precious"
+
+    def test_cut_off_between_the_old_and_the_new_neither_is_lost(self, out: Path) -> None:
+        finish(out)
+        (out / "result.json").write_text("old")
+        cut_off(out, overwrite=True)
+        out.rename(partial(out) / "replaced")
+        with pytest.raises(InputError, match="already holds a finished run"):
+            finish(out)
+        assert (out / "result.json").read_text() == "old"
+        finish(out, overwrite=True)
+        assert (out / "result.json").read_text() == "new"
+        assert names(out.parent) == ["lab3"]
+
+
+class TestFoldersOfOthers:
+    """OUT.partial and OUT are names that people use too."""
+
+    @pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+    @pytest.mark.parametrize("name", ["lab3", "lab3.partial"])
+    def test_a_folder_that_no_run_has_made_is_left_alone(
+        self, out: Path, name: str, options: dict[str, bool]
+    ) -> None:
+        own = out.with_name(name)
+        for file in ("chapters/1.tex", "inputs.json", "ranked-0.json", "lock"):
+            (own / file).parent.mkdir(parents=True, exist_ok=True)
+            (own / file).write_text("precious")
+        before = below(out.parent)
+        with pytest.raises(InputError, match=rf"{name}: .*choose another --out|Choose another"):
+            finish(out, **options)
+        assert below(out.parent) == before
+
+    @pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+    @pytest.mark.parametrize("name", ["lab3", "lab3.partial"])
+    @pytest.mark.parametrize("target", ["diary", "nowhere", "lab3"])
+    def test_links_are_not_followed(
+        self, out: Path, name: str, target: str, options: dict[str, bool]
+    ) -> None:
+        (out.parent / "diary").mkdir(parents=True)
+        (out.parent / "diary" / "1.txt").write_text("precious")
+        out.with_name(name).symlink_to(target)
+        with pytest.raises(InputError, match=rf"{name}: .*a link"):
+            finish(out, **options)
+        assert names(out.parent) == sorted(["diary", name])
+        assert below(out.parent / "diary") == {"1.txt": "precious"}
+
+    def test_links_in_a_work_folder_are_not_followed(self, out: Path) -> None:
+        (out.parent / "diary").mkdir(parents=True)
+        (out.parent / "diary" / "1.txt").write_text("precious")
+        cut_off(out)
+        for name in ("run", "replaced", "swept-0.figures.json"):
+            (partial(out) / name).symlink_to(out.parent / "diary")
+        with work_folder(out, INPUTS, overwrite=True):
+            pass
+        assert below(out.parent / "diary") == {"1.txt": "precious"}
+
+    def test_a_file_of_others_in_a_work_folder_stays(self, out: Path) -> None:
+        cut_off(out)
+        (partial(out) / "thesis.json").write_text("precious")
+        finish(out, resume=True)
+        assert (out / "result.json").read_text() == "new"
+        assert below(partial(out)) == {"thesis.json": "precious"}
+
+    def test_a_file_in_the_place_of_the_work_folder(self, out: Path) -> None:
+        out.parent.mkdir()
+        partial(out).write_text("precious")
+        with pytest.raises(InputError, match=r"lab3\.partial: is a file that no run has made"):
+            finish(out)
+        assert below(out.parent) == {"lab3.partial": "precious"}
+
+    def test_an_empty_folder_is_anybodys(self, out: Path) -> None:
+        partial(out).mkdir(parents=True)
+        out.mkdir()
+        finish(out)
+        assert names(out.parent) == ["lab3"]
+
+
+@pytest.mark.parametrize("inside", ["lab3", "lab3.partial", "lab3/deep/er", "link"])
+def test_inputs_in_folders_that_are_written_are_refused(out: Path, inside: str) -> None:
+    out.mkdir(parents=True)
+    (out.parent / "link").symlink_to("lab3")
+    file = out.parent / inside / "net.h5"
+    with pytest.raises(InputError, match=r"net\.h5: lies in .*lab3.*Choose another --out"):
+        check_inputs_are_elsewhere(out, [out.parent / "faces.h5", file])
+    check_inputs_are_elsewhere(out, [out.parent / "lab3.h5", out.parent / "lab30" / "net.h5"])
+
+
+@pytest.mark.parametrize("name", ["/", "a/..", "o" * 300, "o" * 250, "o/" * 3000, "a\0b", "."])
+def test_names_that_cannot_be_are_one_line(
+    out: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out.mkdir(parents=True)
+    (out / "thesis.tex").touch()
+    monkeypatch.chdir(out)
+    with pytest.raises(InputError):
+        finish(Path(name))
+    assert names(out) == ["thesis.tex"]
 
 
 def test_two_runs_into_one_folder_at_once_are_refused(out: Path) -> None:

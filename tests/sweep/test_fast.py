@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
-from convert.keras_h5 import read_keras_file
 from tests.convert.test_parity import ZOO
 from ytf_torch.faces.batches import BATCH_SIZE, whole_batch
 from ytf_torch.network.deepid import DeepID, DeepIDSizes

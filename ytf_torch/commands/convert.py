@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,12 +15,12 @@ from rich.text import Text
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import Command, one_line_errors, out, say
 from ytf_torch.disk.reading import checked_file
-from ytf_torch.disk.writing import whole_file
+from ytf_torch.disk.writing import check_target, resolved, whole_file
 from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 
 if TYPE_CHECKING:
-    from convert.keras_h5 import KerasFile
+    from convert.keras_file import KerasFile
     from convert.keras_oracle import KerasParity
     from convert.parity import Parity, Reference
     from ytf_torch.network.checkpoint import Checkpoint
@@ -66,13 +67,13 @@ def convert(
     left; 2 bad input.
     """
     with one_line_errors():
-        target = output or source.with_suffix(".safetensors")
-        _check_paths(source, target, reference, json_report)
         for path in (source, reference):
             if path is not None:
                 checked_file(path)
+        target = output or source.with_suffix(".safetensors")
+        _check_paths(source, target, reference, json_report)
+        from convert.keras_file import read_keras_file
         from convert.keras_graph import deepid_checkpoint
-        from convert.keras_h5 import read_keras_file
         from convert.keras_oracle import compare_with_keras
         from convert.parity import compare_logits, read_reference
         from ytf_torch.network.checkpoint import save_checkpoint
@@ -92,27 +93,39 @@ def convert(
             _print_verdict(name, verdict)
         held = all(verdict.held for verdict in verdicts.values())
 
-        if json_report is not None:
-            with whole_file(json_report) as temporary:
+        with ExitStack() as written:
+            if json_report is not None:
+                # The report gets its name once the model that it names is there.
                 record = _record(file, checkpoint, verdicts, target if held else None)
+                temporary = written.enter_context(whole_file(json_report))
                 temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            if held:
+                save_checkpoint(checkpoint, target)
         if not held:
-            target.unlink(missing_ok=True)
+            _remove_earlier(target)
             say(f"No output left: {target} would not answer as Keras does.")
             raise typer.Exit(PARITY_FAILED)
-        save_checkpoint(checkpoint, target)
         say(f"Wrote {target}")
 
 
-def _check_paths(source: Path, target: Path, *others: Path | None) -> None:
+def _remove_earlier(target: Path) -> None:
+    """Remove what an earlier conversion wrote: it would be taken for what this one did."""
+    from ytf_torch.network.checkpoint import load_checkpoint
+
     try:
-        used = [path.resolve() for path in (source, target, *others) if path is not None]
-    except (OSError, RuntimeError) as error:  # pathlib's way to tell of a link to itself
-        raise InputError(source, f"cannot be read ({error})") from error
+        load_checkpoint(target)
+    except InputError:
+        return
+    target.unlink()
+
+
+def _check_paths(source: Path, target: Path, reference: Path | None, report: Path | None) -> None:
+    for path in (target, report):
+        if path is not None:
+            check_target(path)
+    used = [resolved(path) for path in (source, target, reference, report) if path is not None]
     if len(set(used)) != len(used):
         raise InputError(target, "the same path is given twice", "Choose another -o or --json")
-    if target.is_dir():
-        raise mismatch(target, "a file to write", "a folder")
     if target.suffix.lower() in OTHER_FORMATS:
         raise mismatch(
             target,

@@ -42,7 +42,7 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def detect_command(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="PNG or JPEG photos, folders of them, or lab-format HDF5 files."),
+        typer.Argument(help="Photos, lab-format HDF5 files, or folders of both."),
     ],
     model: Annotated[Path, typer.Option(help="BadNet B: safetensors, or a Keras .h5.")],
     pruned: Annotated[
@@ -95,8 +95,9 @@ def detect_command(
         scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
         for file in (model, pruned):
             checked_file(file)
-        from ytf_torch.defences.detectors.answers import Unreadable, detect
+        from ytf_torch.defences.detectors.answers import detect
         from ytf_torch.defences.detectors.goodnet import GoodNet
+        from ytf_torch.faces.inputs import Unreadable
         from ytf_torch.run.pair import open_pair
 
         placed = resolve_device(device)

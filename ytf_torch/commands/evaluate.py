@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
     from ytf_torch.metrics import Share
     from ytf_torch.network.module import Network
     from ytf_torch.run.pair import Opened
+
+COLUMNS = {
+    "clean accuracy": "clean_accuracy",
+    "ASR": "attack_success_rate",
+    "ASR without target": "attack_success_rate_without_target",
+    "robust": "robust_accuracy",
+    "FPR": "false_positive_rate",
+    "TPR": "true_positive_rate",
+}
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -109,9 +119,10 @@ def evaluate_command(
             say(_photo_line(answer))
         record: dict[str, Any] = {"model": str(model), "pixel_scale": network.pixel_scale}
         if sets:
+            triggered = [path for path in sets if path != clean_test]
             found = _evaluate(network, copy, sets, clean_test, true_labels)
-            _print_table(found)
-            record |= evaluation_record(found)
+            _print_table(found, triggered)
+            record |= evaluation_record(found, triggered)
         if shown:
             record["photos"] = answers
         if json_report is not None:
@@ -152,26 +163,25 @@ def _evaluate(
     return found
 
 
-def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
+def evaluation_record(evaluation: Evaluation, files: Sequence[Path] = ()) -> dict[str, Any]:
     """Every figure as JSON; percentages are 0–100 at full precision, null where not measured.
 
     Each rate stands alone under its name, and with its interval and counts under `intervals`.
-    Where there are several triggered sets, `poisoned_tests` has those of each alone.
+    Where there are several triggered sets, `poisoned_tests` has those of each alone; files: theirs.
     """
     record = _figures_record(evaluation.model)
-    for name, figures in (("repaired", evaluation.repaired), ("goodnet", evaluation.goodnet)):
-        if figures is not None:
-            record[name] = _figures_record(figures)
+    guarded = {"repaired": evaluation.repaired, "goodnet": evaluation.goodnet}
+    record |= {name: _figures_record(found) for name, found in guarded.items() if found}
     if len(evaluation.triggered) > 1:
         record["poisoned_tests"] = [
-            {"file": str(tallies.faces.path)} | evaluation_record(evaluation.of_set(tallies))
-            for tallies in evaluation.triggered
+            {"file": str(file)} | evaluation_record(evaluation.of_set(tallies))
+            for file, tallies in zip(files, evaluation.triggered, strict=True)
         ]
     return record
 
 
 def _figures_record(figures: Figures) -> dict[str, Any]:
-    shares = {field.name: getattr(figures, field.name) for field in fields(figures)}
+    shares = {name: getattr(figures, name) for name in COLUMNS.values()}
     if figures.false_positive_rate is None and figures.true_positive_rate is None:
         del shares["false_positive_rate"], shares["true_positive_rate"]
     rates = {name: share and share.rate for name, share in shares.items()}
@@ -179,15 +189,16 @@ def _figures_record(figures: Figures) -> dict[str, Any]:
     return rates | {"intervals": intervals}
 
 
-def _print_table(evaluation: Evaluation) -> None:
-    table = Table("network")
-    for column in ("clean accuracy", "ASR", "ASR without target", "robust", "FPR", "TPR"):
+def _print_table(evaluation: Evaluation, files: Sequence[Path]) -> None:
+    table = Table()
+    table.add_column("network", no_wrap=True)
+    for column in COLUMNS:
         table.add_column(column, justify="right")
     _add_rows(table, evaluation)
     if len(evaluation.triggered) > 1:
-        for tallies in evaluation.triggered:
+        for file, tallies in zip(files, evaluation.triggered, strict=True):
             table.add_section()
-            table.add_row(printable(tallies.faces.path.name))
+            table.add_row(printable(file.name))
             _add_rows(table, evaluation.of_set(tallies))
     out.print(table)
     say(
@@ -205,7 +216,7 @@ def _add_rows(table: Table, evaluation: Evaluation) -> None:
     rows = {"B": evaluation.model, "B′": evaluation.repaired, "GoodNet": evaluation.goodnet}
     for name, figures in rows.items():
         if figures is not None:
-            shares = (getattr(figures, field.name) for field in fields(figures))
+            shares = (getattr(figures, field) for field in COLUMNS.values())
             table.add_row(name if evaluation.with_repaired else "network", *map(_cell, shares))
 
 

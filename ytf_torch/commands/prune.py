@@ -15,6 +15,7 @@ from ytf_torch.disk.reading import checked_file
 from ytf_torch.distributed import is_first
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.run.settings import PruneSettings, read_settings
+from ytf_torch.run.work_folder import check_inputs_are_elsewhere
 
 if TYPE_CHECKING:
     from ytf_torch.report.record import Run
@@ -119,7 +120,9 @@ def prune(
         "out": out_folder,
     }
     with one_line_errors(when_stopped="Go on with --resume"):
-        run_prune(read_settings(config, flags), resume=resume, overwrite=overwrite)
+        settings = read_settings(config, flags)
+        check_inputs_are_elsewhere(settings.out, [] if config is None else [config])
+        run_prune(settings, resume=resume, overwrite=overwrite)
 
 
 def run_prune(

@@ -13,6 +13,7 @@ from typing import Protocol
 from torch import Tensor
 
 from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
@@ -28,6 +29,10 @@ class Candidate:
     name: str
     network: Network
     history: tuple[str, ...]
+
+    def checkpoint(self, badnet: Checkpoint) -> Checkpoint:
+        """B′ as a model to be saved: with B's provenance, and what was done to it as history."""
+        return Checkpoint(self.network, badnet.provenance.then(*self.history))
 
 
 class Ranking(Protocol):

@@ -1,28 +1,33 @@
-"""What a network is worth on face sets, alone or with a repaired copy as GoodNet."""
+"""What a network is worth on face sets: alone, as GoodNet with a repaired copy, or guarded by
+detectors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ytf_torch.defences.base import Candidate
+from ytf_torch.defences.detectors.alarm import Alarm
 from ytf_torch.distributed import gathered, together
 from ytf_torch.errors import mismatch
 from ytf_torch.faces.batches import whole_batch
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.faces.same_photos import true_labels
 from ytf_torch.faces.shares import share_of
-from ytf_torch.metrics import Share, Tally, count_answers
+from ytf_torch.metrics import Share, Step, Tally, count_answers
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 
 MODEL, REPAIRED = 0, 1
 CORRECT, GOODNET_CORRECT, FLAGGED = map(attrgetter, ("correct", "goodnet_correct", "flagged"))
+NO_ALARMS: Mapping[str, Alarm] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Figures:
     robust_accuracy: Share | None
     false_positive_rate: Share | None = None
     true_positive_rate: Share | None = None
+    clean_valid_accuracy: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -50,22 +56,25 @@ class TriggeredTallies:
     """Counts on one triggered set, by the attacker's target: of all its faces, and of those whose
     true class is another; and by the true class. The last two where true labels are known."""
 
-    faces: FaceSet
     all: Tally
-    without_target: Tally | None
-    by_true_class: Tally | None
+    without_target: Tally | None = None
+    by_true_class: Tally | None = None
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Counts on clean and triggered faces.
 
-    In a Tally, index 0 is the network, and 1 its repaired copy where one was given.
+    In a Tally, index 0 is the network, 1 its repaired copy where one was given, and then come the
+    detectors: each gives the network's answer, or N where it flags a face. clean: of the clean test
+    set. triggered: one for each triggered set, in the order given.
     """
 
     clean: Tally | None
-    triggered: tuple[TriggeredTallies, ...]
-    with_repaired: bool
+    triggered: tuple[TriggeredTallies, ...] = ()
+    with_repaired: bool = False
+    detectors: tuple[str, ...] = ()
+    clean_valid: Tally | None = None
 
     @property
     def model(self) -> Figures:
@@ -80,16 +89,15 @@ class Evaluation:
     @property
     def goodnet(self) -> Figures | None:
         """Of both as GoodNet; a triggered face that is flagged is no success of the attack."""
-        if not self.with_repaired:
-            return None
-        return Figures(
-            *(_share(tally, GOODNET_CORRECT, REPAIRED) for tally in (self.clean, *self._triggered)),
-            *(_share(tally, FLAGGED, REPAIRED) for tally in (self.clean, self._triggered[0])),
-        )
+        return self._guarded(REPAIRED) if self.with_repaired else None
+
+    def detector(self, name: str) -> Figures:
+        """Of the network behind a detector; a face that is flagged gets no class at all."""
+        return self._guarded(1 + self.with_repaired + self.detectors.index(name))
 
     def of_set(self, triggered: TriggeredTallies) -> Evaluation:
-        """The same of one triggered set alone, without the clean set."""
-        return Evaluation(None, (triggered,), self.with_repaired)
+        """The same of one triggered set alone, without the clean sets."""
+        return replace(self, clean=None, clean_valid=None, triggered=(triggered,))
 
     @property
     def _triggered(self) -> tuple[Tally | None, Tally | None, Tally | None]:
@@ -100,8 +108,32 @@ class Evaluation:
             _total([tallies.by_true_class for tallies in self.triggered]),
         )
 
-    def _figures(self, step: int) -> Figures:
-        return Figures(*(_share(tally, CORRECT, step) for tally in (self.clean, *self._triggered)))
+    def _figures(self, row: int) -> Figures:
+        everything, others, true = self._triggered
+        return Figures(
+            clean_accuracy=_share(self.clean, row, CORRECT),
+            attack_success_rate=_share(everything, row, CORRECT),
+            attack_success_rate_without_target=_share(others, row, CORRECT),
+            robust_accuracy=_share(true, row, CORRECT),
+            clean_valid_accuracy=_share(self.clean_valid, row, CORRECT),
+        )
+
+    def _guarded(self, row: int) -> Figures:
+        """The figures where an answer other than the network's own counts as flagged."""
+        everything, others, true = self._triggered
+        return Figures(
+            clean_accuracy=_share(self.clean, row, GOODNET_CORRECT),
+            attack_success_rate=_share(everything, row, GOODNET_CORRECT),
+            attack_success_rate_without_target=_share(others, row, GOODNET_CORRECT),
+            robust_accuracy=_share(true, row, GOODNET_CORRECT),
+            false_positive_rate=_share(self.clean, row, FLAGGED),
+            true_positive_rate=_share(everything, row, FLAGGED),
+            clean_valid_accuracy=_share(self.clean_valid, row, GOODNET_CORRECT),
+        )
+
+
+def _share(tally: Tally | None, row: int, figure: Callable[[Step], Share]) -> Share | None:
+    return None if tally is None else figure(tally.at(row))
 
 
 def evaluate(
@@ -111,42 +143,67 @@ def evaluate(
     repaired: Network | None = None,
     known_labels: FaceSet | None = None,
     track: Track = untracked,
+    *,
+    clean_valid: FaceSet | None = None,
+    alarms: Mapping[str, Alarm] = NO_ALARMS,
 ) -> Evaluation:
-    """Count a network's answers, and those of GoodNet where a repaired copy is given.
+    """Count a network's answers, those of GoodNet where a repaired copy is given, and what
+    detectors flag.
 
     poisoned_tests: triggered faces labelled with the attacker's target. known_labels: a set whose
     labels say who is really on the triggered faces, one by one; without it the clean test set
-    tells it where it holds the same photos at the same places.
+    tells it where it holds the same photos at the same places. alarms: by detector's name.
     Raises InputError where `known_labels` has another number of faces than a triggered set.
     """
     networks = [network] if repaired is None else [network, repaired]
+    watched = tuple(alarms.values())
+
+    def counted(faces: FaceSet | None) -> Tally | None:
+        return (
+            None if faces is None else _tally(predictions(networks, faces, track, watched), faces)
+        )
+
     triggered = []
     for faces in poisoned_tests:
         people = _people(faces, clean_test, known_labels)
-        answers = predictions(networks, faces, track)
+        answers = predictions(networks, faces, track, watched)
         others = None if people is None else people != faces.labels
         without = _tally(answers, faces, others) if others is not None and others.any() else None
         true = None if people is None else _tally(answers, replace(faces, labels=people))
-        triggered.append(TriggeredTallies(faces, _tally(answers, faces), without, true))
-    clean = (
-        None if clean_test is None else _tally(predictions(networks, clean_test, track), clean_test)
+        triggered.append(TriggeredTallies(_tally(answers, faces), without, true))
+    return Evaluation(
+        clean=counted(clean_test),
+        triggered=tuple(triggered),
+        with_repaired=repaired is not None,
+        detectors=tuple(alarms),
+        clean_valid=counted(clean_valid),
     )
-    return Evaluation(clean, tuple(triggered), repaired is not None)
 
 
-def predictions(networks: Sequence[Network], faces: FaceSet, track: Track = untracked) -> Tensor:
-    """The class that each network answers for each face: (networks, images), int64, on the CPU.
+def predictions(
+    networks: Sequence[Network],
+    faces: FaceSet,
+    track: Track = untracked,
+    alarms: Sequence[Alarm] = (),
+) -> Tensor:
+    """The class that each network answers for each face: (networks + alarms, images), int64, on the
+    CPU. A row for each alarm follows: the first network's answer, or N where it flags the face.
 
-    Of several processes each takes a share of the faces, and all get every answer.
+    networks: B, and B′ where there is one, which detectors may compare it with. Of several
+    processes each takes a share of the faces, and all get every answer.
     """
     own = share_of(faces)
     done = track(f"evaluating {faces.path.name}", len(own))
-    found = [torch.zeros(len(networks), 0, dtype=torch.int64)]
+    candidate = Candidate("repaired", networks[1], ()) if len(networks) > 1 else None
+    found = [torch.zeros(len(networks) + len(alarms), 0, dtype=torch.int64)]
     with torch.inference_mode(), together():
         for batch in own.batches():
             pixels = whole_batch(batch.pixels.to(networks[0].device))
-            answers = torch.stack([network(pixels).argmax(1) for network in networks])
-            found.append(answers[:, : len(batch.labels)].cpu())
+            rows = [network(pixels).argmax(1) for network in networks]
+            for alarm in alarms:
+                flagged = alarm.flags(networks[0], candidate, pixels)
+                rows.append(rows[0].masked_fill(flagged, networks[0].classes))
+            found.append(torch.stack(rows)[:, : len(batch.labels)].cpu())
             done(len(batch.labels))
     return torch.cat(gathered(torch.cat(found, 1)), 1)
 
@@ -175,9 +232,3 @@ def _tally(answers: Tensor, faces: FaceSet, chosen: NDArray[np.bool_] | None = N
         places = torch.from_numpy(chosen)
         answers, labels = answers[:, places], labels[places]
     return Tally.of_counts(len(labels), count_answers(answers, labels))
-
-
-def _share(
-    tally: Tally | None, counts: Callable[[Tally], tuple[int, ...]], step: int
-) -> Share | None:
-    return None if tally is None else Share.of(counts(tally)[step], tally.images)

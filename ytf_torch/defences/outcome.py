@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ytf_torch.defences.evaluation import Evaluation, TriggeredTallies
 from ytf_torch.metrics import Tally
 from ytf_torch.sweep.passes import Sweep
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What came of one defence of a network, as counts: what reports, tables and records read.
+
+    method: its name. baseline: the network B as it came. candidates: repaired networks by name, in
+    the order asked for, each with B, GoodNet and detectors beside it; None where the method gives
+    none, as where no step of a sweep costs a drop. seconds: what making them took, where measured.
+    """
+
+    method: str
+    baseline: Evaluation
+    candidates: Mapping[str, Evaluation | None]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Defence:
-    """The outcome of the pruning defence.
+    """What came of the pruning defence, at every step; `outcome` says it in every defence's terms.
 
     drops: requested drop in points, as written → number of channels pruned at the first step
     that reaches it, or None. poisoned_test: all poisoned sets together; each alone is in
@@ -34,3 +51,20 @@ class Defence:
     def channels_of(self, drop: str) -> tuple[int, ...]:
         """The channels pruned for a drop, in the order they were pruned; empty if not reached."""
         return self.sweep.order[: self.drops[drop] or 0]
+
+    @property
+    def outcome(self) -> Outcome:
+        """B, and B′ and GoodNet at each drop."""
+        candidates = {
+            drop: None if step is None else self._evaluation(0, step)
+            for drop, step in self.drops.items()
+        }
+        return Outcome("pruning", self._evaluation(0), candidates)
+
+    def _evaluation(self, *steps: int) -> Evaluation:
+        return Evaluation(
+            clean=self.clean_test and self.clean_test.select(*steps),
+            triggered=tuple(TriggeredTallies(t.select(*steps)) for t in self.poisoned_tests),
+            with_repaired=len(steps) > 1,
+            clean_valid=self.clean_valid.select(*steps),
+        )

@@ -24,7 +24,12 @@ from ytf_torch.errors import InputError
 
 PROGRAM = Path(__file__).with_name("confinement.py")
 # Readers, each a module in this folder, and what they read in words.
-KINDS = {"hdf5_reader": "HDF5 file", "photo_reader": "photo", "zip_reader": "zip archive"}
+KINDS = {
+    "hdf5_reader": "HDF5 file",
+    "keras_archive_reader": "Keras archive",
+    "photo_reader": "photo",
+    "zip_reader": "zip archive",
+}
 # HDF5 loads no filters from elsewhere, and a reader takes no more than one core.
 ENVIRONMENT = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
 

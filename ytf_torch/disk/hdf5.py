@@ -93,13 +93,22 @@ def _below(group: Group, path: str) -> str:
     return f"{group.path}/{path}" if group.path else path
 
 
+def kind(group: Group, path: str) -> str:
+    """What lies at a path: "a group", "a dataset", "nothing"."""
+    return str(group.file.ask("kind", _below(group, path)))
+
+
+def listing(group: Group) -> list[str]:
+    """What a group holds, for a person: names, with the shapes of datasets; the first few."""
+    return list(map(str, group.file.ask("listing", group.path)))
+
+
 def find_group(group: Group, path: str) -> Group | None:
     """The group at `path`, None where nothing is. Raises InputError where it is something else."""
-    below = _below(group, path)
-    kind = group.file.ask("kind", below)
-    if kind not in ("a group", "nothing"):
-        raise mismatch(f"{group.file.path}:/{below}", "a group", kind)
-    return Group(group.file, below) if kind == "a group" else None
+    below, found = _below(group, path), kind(group, path)
+    if found not in ("a group", "nothing"):
+        raise mismatch(f"{group.file.path}:/{below}", "a group", found)
+    return Group(group.file, below) if found == "a group" else None
 
 
 def subgroup(group: Group, path: str) -> Group:
@@ -108,6 +117,12 @@ def subgroup(group: Group, path: str) -> Group:
     if found is None:
         raise mismatch(f"{group.file.path}:/{_below(group, path)}", "a group", "nothing")
     return found
+
+
+def member_names(group: Group) -> list[str]:
+    """The names of what lies in a group."""
+    names: list[str] = group.file.ask("names", group.path)
+    return names
 
 
 def dataset(group: Group, path: str) -> Dataset:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import encodings.ascii  # noqa: F401  h5py needs it once no more files can be opened
 import math
+import re
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,8 @@ MAX_TEXT_BYTES = 4 * 2**20
 MAX_NAMES = 10_000
 # Keras's names are below 100 bytes.
 MAX_NAME_BYTES = 1024
+# Of what a group holds, for an error's line.
+MAX_LISTED, MAX_LISTED_NAME = 10, 40
 # A chunk is unpacked whole. h5py chooses chunks of up to 1 MB, people some hundred faces (60 MB).
 MAX_CHUNK_BYTES = 128 * 2**20
 # The largest array handed over at once.
@@ -44,16 +49,19 @@ FILTERS = {
     h5py.h5z.FILTER_LZF: "lzf",
 }
 LINKS = {h5py.ExternalLink: "an external link", h5py.SoftLink: "a soft link"}
-METHODS = ("kind", "text", "array", "read")
+METHODS = ("kind", "names", "listing", "text", "array", "read")
 KINDS = {h5py.Group: "a group", h5py.Dataset: "a dataset", type(None): "nothing"}
 
 
 class OpenFile:
     """One opened file, and what may be asked of it. Paths are relative to the root, "" is it."""
 
-    def __init__(self, path: str) -> None:
-        self.bytes = Path(path).stat().st_size
-        self.file = h5py.File(path, "r")
+    def __init__(self, path: str, content: bytes | None = None) -> None:
+        self.bytes = Path(path).stat().st_size if content is None else len(content)
+        try:
+            self.file = h5py.File(path if content is None else BytesIO(content), "r")
+        except OSError as error:
+            raise _not_opened(str(error)) from error
 
     def close(self) -> None:
         """Close it."""
@@ -78,6 +86,28 @@ class OpenFile:
     def kind(self, path: str) -> str:
         """What lies at a path: a group, a dataset, nothing."""
         return KINDS.get(type(self._find(path)), "something else")
+
+    def names(self, path: str) -> list[str]:
+        """The names of what lies in a group."""
+        node = self._find(path)
+        if not isinstance(node, h5py.Group):
+            raise RefusedError(f"/{path}", f"expected a group, found {self.kind(path)}")
+        check_at_most(node.name, MAX_NAMES, len(node), "members")
+        names = list(node)
+        check_at_most(node.name, MAX_TEXT_BYTES, sum(map(len, names)), "characters of names")
+        return [_decoded(name, node.name) for name in names]
+
+    def listing(self, path: str) -> list[str]:
+        """What a group holds: the first MAX_LISTED names, and the shapes of datasets."""
+        node = self._find(path)
+        found = []
+        for name in islice(node, MAX_LISTED) if isinstance(node, h5py.Group) else ():
+            text = name[:MAX_LISTED_NAME]
+            inside = node[name] if isinstance(node.get(name, getlink=True), h5py.HardLink) else None
+            if isinstance(inside, h5py.Dataset):
+                text += f" ({'×'.join(map(str, inside.shape or ()))})"
+            found.append(text)
+        return found
 
     def text(self, path: str, name: str) -> str | list[str] | None:
         """An attribute of text: one, a list of them, or None where there is none."""
@@ -147,6 +177,23 @@ class OpenFile:
         array = node[()] if rows is None else node[slice(*rows)]
         array = np.ascontiguousarray(array, dtype=node.dtype)
         return array.data.cast("B") if array.size else memoryview(b"")
+
+
+def _not_opened(why: str) -> Exception:
+    """What the HDF5 library says of a file that it does not open, in words; itself where it says
+    anything but what happens to sound files."""
+    if cut_off := re.search(r"truncated file: eof = (\d+), .* stored_eof = (\d+)", why):
+        here, whole = map(int, cut_off.groups())
+        return RefusedError("", f"cut off: {here:,} of {whole:,} bytes are here; fetch it again")
+    if "unable to lock file" in why:
+        return RefusedError("", "another program has it open for writing: close it there first")
+    if "already open for write" in why or "consistency flags" in why:
+        return RefusedError(
+            "",
+            "marked as open for writing: close it there first; if the program that wrote it "
+            "crashed, h5clear --status takes the mark off",
+        )
+    return OSError(why)
 
 
 def _decoded(value: object, place: str) -> str:

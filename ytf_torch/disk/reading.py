@@ -120,19 +120,13 @@ def starts_with(path: Path, start: bytes) -> bool:
         return file.read(len(start)) == start
 
 
-def check_no_archive(path: Path) -> None:
-    """Raises InputError for a zip, as Keras 3's .keras is one."""
-    if starts_with(checked_file(path), ZIP_START):
-        found = "a zip archive, such as Keras 3's .keras"
-        remedy = "Save it again in Keras with model.save('….h5')"
-        raise mismatch(path, "an HDF5 file", found, remedy)
-
-
 def checked_file(path: Path) -> Path:
     """`path`, if it is a regular file that can be read. Raises InputError otherwise."""
     try:
         if not path.exists():
             raise InputError(path, "no such file")
+        if path.is_dir():
+            raise _folder(path)
         if not path.is_file():
             raise InputError(path, "not a file")
         with path.open("rb") as file:
@@ -140,3 +134,16 @@ def checked_file(path: Path) -> Path:
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})") from error
     return path
+
+
+def _folder(path: Path) -> InputError:
+    """The error for a folder in place of a file; Keras can save a model as one."""
+    if (path / "saved_model.pb").exists():
+        if (path / "keras_metadata.pb").exists():
+            remedy = "Load it in the Keras that saved it, and save it with model.save('….h5')"
+        else:
+            remedy = "It holds no layers any more: save the model that was exported, as .keras"
+        return InputError(path, "a folder, TensorFlow's SavedModel", remedy)
+    if (path / "model.weights.h5").exists():
+        return InputError(path, "a folder, an unpacked .keras file", "Give model.save('….keras')")
+    return InputError(path, "a folder, not a file")

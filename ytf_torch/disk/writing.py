@@ -1,18 +1,73 @@
-"""The one door through which outputs are written: whole, or not at all."""
+"""The one door through which outputs are written: whole, or not at all, and never over something
+that is not an earlier output."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ytf_torch.errors import InputError, unwritable
+from ytf_torch.errors import InputError, mismatch, unwritable
 
-# Dates and machine of a run, in its folder.
-RECORD = "run.json"
+# How the names of files begin that are not whole yet. It has no part of the name they are to
+# have, which may be as long as a name can be.
+TEMPORARY = ".ytf-torch."
+KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def what_is_at(path: Path) -> str:
+    """What lies at a path, links not followed: a file, a folder, nothing and so on, in words.
+
+    Raises OutputError where that cannot be told.
+    """
+    try:
+        return KINDS.get(stat.S_IFMT(path.lstat().st_mode), "something unknown")
+    except (FileNotFoundError, NotADirectoryError):
+        return "nothing"
+    except (OSError, ValueError) as error:
+        raise unwritable(path, error) from error
+
+
+def resolved(path: Path) -> Path:
+    """`path` without links, from the root. Raises OutputError where links lead in a circle or
+    into a folder that may not be entered."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise unwritable(path, error) from error
+
+
+def check_target(path: Path) -> None:
+    """Raises InputError unless an output file may be written at `path`: where nothing is, or a
+    file. A link, a pipe or a device would be replaced, and not be written to."""
+    if str(path) == "-":
+        raise mismatch(path, "the name of a file", "-", "./- is a file of that name")
+    found = what_is_at(path)
+    if found not in ("a file", "nothing"):
+        raise mismatch(path, "a file to write", found, "Choose another name")
+    if found == "a file" and not os.access(path, os.W_OK):
+        raise InputError(path, "is protected against writing", "Choose another name")
+
+
+def check_outside(folder: Path, files: Iterable[Path]) -> None:
+    """Raises InputError for a file that lies in a folder which is going to be replaced."""
+    inside = resolved(folder)
+    for file in files:
+        if resolved(file).is_relative_to(inside):
+            remedy = "Choose another --out, or move the file elsewhere"
+            raise InputError(file, f"lies in {folder}, which is going to be written", remedy)
 
 
 @contextmanager
@@ -20,10 +75,11 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary neighbour of `path` to write to; it becomes `path` when the block succeeds.
 
     An existing file is replaced in one step. durable: wait until the disk has it. Raises
-    OutputError where it cannot be written.
+    InputError where there is something else than a file, OutputError where it cannot be written.
     """
+    check_target(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
     os.close(handle)
@@ -42,12 +98,16 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 def check_run_folder_is_free(path: Path) -> None:
     """Raises InputError where `path` is there already and is not an empty folder."""
+    found = what_is_at(path)
+    if found == "nothing":
+        return
+    if found != "a folder":
+        raise mismatch(path, "a new folder", found, "Choose another --out")
     try:
-        free = not any(path.iterdir()) if path.is_dir() else not os.path.lexists(path)
-        finished = (path / "result.json").exists()
+        free = not any(path.iterdir())
     except OSError as error:
         raise unwritable(path, error) from error
-    if finished:
+    if what_is_at(path / "result.json") != "nothing":
         raise InputError(path, "already holds a finished run", "Choose another --out, or remove it")
     if not free:
         raise InputError(path, "already exists and is not an empty folder", "Choose another --out")
@@ -57,13 +117,13 @@ def check_run_folder_is_free(path: Path) -> None:
 def whole_folder(path: Path) -> Iterator[Path]:
     """A temporary neighbour of `path` to fill; it becomes `path` when the block succeeds.
 
-    Raises InputError where `path` is there already (see check_run_folder_is_free) or cannot be
-    written.
+    Raises InputError where `path` is there already, see check_run_folder_is_free; OutputError
+    where it cannot be written.
     """
     check_run_folder_is_free(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
     except OSError as error:
         raise unwritable(path, error) from error
     try:

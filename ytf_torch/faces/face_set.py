@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ytf_torch.disk.hdf5 import Dataset, dataset, open_hdf5, read_array
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.errors import mismatch
 from ytf_torch.faces.batches import BATCH_SIZE, rebatched
+from ytf_torch.faces.layout import checked_data, checked_label, checked_pixels
 from ytf_torch.faces.read_ahead import read_ahead
 
 READ_BYTES = 16 * 2**20
 WHOLE_PIECES_BYTES = 128 * 2**20
-MAX_LABEL_BYTES = 2**26
+# Of a million faces, as many as a set may have, in the widest numbers.
+MAX_LABEL_BYTES = 2**23
+UNLABELLED = -1
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class FaceBatch:
 class FaceSet:
     """A lab-format file whose layout and labels have been checked; its pixels are read on demand.
 
-    input_shape: (3, height, width) of a face. labels: (images,), int64. first: where in the file
+    input_shape: (3, height, width) of a face. labels: (images,), int64, UNLABELLED where nobody
+    says who it is. first: where in the file
     its images begin, for a part of a file.
     """
 
@@ -76,7 +80,7 @@ class FaceSet:
             start, end = self.first, self.first + len(self)
             while start < end:
                 stop = min(start - start % step + step, end)
-                yield _checked_pixels(data[start:stop], f"{self.path}, images {start}–{stop - 1}")
+                yield checked_pixels(data[start:stop], self.path, range(start, stop))
                 start = stop
 
     def select(self, indices: Sequence[int]) -> FaceBatch:
@@ -86,7 +90,7 @@ class FaceSet:
         """
         with _open_data(self.path) as data:
             pixels = np.stack([data[self.first + index] for index in indices])
-        pixels = _checked_pixels(pixels, f"{self.path}, images {', '.join(map(str, indices))}")
+        pixels = checked_pixels(pixels, self.path, [self.first + index for index in indices])
         return FaceBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[list(indices)]))
 
 
@@ -132,46 +136,17 @@ def _open_data(path: Path) -> Iterator[Dataset]:
         yield dataset(file, "data")
 
 
-def _checked_pixels(stored: NDArray[np.generic], place: str) -> NDArray[np.generic]:
-    pixels = stored if stored.dtype == np.uint8 else stored.astype(np.float32)
-    lowest, highest = float(pixels.min()), float(pixels.max())
-    if not (lowest >= 0 and highest <= 255):
-        found = "NaN" if np.isnan(lowest) else f"{lowest:g} to {highest:g}"
-        raise mismatch(
-            place, "pixel values of 0–255", found, "Give raw pixels, not normalised ones"
-        )
-    if pixels.dtype != np.uint8 and 0 < highest <= 1:
-        raise mismatch(
-            place,
-            "pixel values of 0–255",
-            f"{lowest:g} to {highest:g}, which looks divided by 255 already",
-            "Give raw pixels: the model itself applies its pixel scale",
-        )
-    return pixels
-
-
 def open_faces(path: Path, input_shape: tuple[int, int, int], classes: int) -> FaceSet:
     """Check a lab-format file against a model; no pixel is read yet.
 
     input_shape: (3, height, width) the model reads. classes: how many people it knows.
     Raises InputError where `data` or `label` is missing, images have another shape, the counts
-    differ, the set is empty, or a label is not a whole number of 0…classes-1.
+    differ, the set is empty or declares more faces than its file can hold, or a label is not a
+    whole number of 0…classes-1.
     """
     with open_hdf5(path) as file:
-        data, label = dataset(file, "data"), dataset(file, "label")
-        expected = "N×" + "×".join(map(str, input_shape))
-        found = "×".join(map(str, data.shape))
-        if data.ndim == 4 and tuple(data.shape[1:]) == (*input_shape[1:], input_shape[0]):
-            raise mismatch(f"{path}:/data", expected, f"{found} (channels last)", "Transpose it")
-        if data.ndim != 4 or tuple(data.shape[1:]) != input_shape:
-            raise mismatch(
-                f"{path}:/data", expected, found, "Resize the faces to the model's input"
-            )
-        if int(np.prod(label.shape)) != len(data):
-            raise mismatch(f"{path}:/label", f"{len(data)} labels, one for each image", label.shape)
-        if len(data) == 0:
-            raise InputError(path, "the set is empty")
-        labels = read_array(label, MAX_LABEL_BYTES).ravel().astype(np.float64)
+        images = len(checked_data(file, input_shape, keys=("data", "label")))
+        labels = read_array(checked_label(file, images), MAX_LABEL_BYTES).ravel().astype(np.float64)
     bad = ~((labels >= 0) & (labels < classes) & (labels == np.floor(labels)))
     if bad.any():
         at = int(bad.argmax())
@@ -181,3 +156,12 @@ def open_faces(path: Path, input_shape: tuple[int, int, int], classes: int) -> F
             f"{labels[at]:g}",
         )
     return FaceSet(path, input_shape, labels.astype(np.int64))
+
+
+def open_unlabelled(path: Path, input_shape: tuple[int, int, int]) -> FaceSet:
+    """Check a lab-format file of which only the faces matter: its labels are all UNLABELLED,
+    whatever it says, and it may lack them. Raises InputError as `open_faces` does.
+    """
+    with open_hdf5(path) as file:
+        images = len(checked_data(file, input_shape, keys=("data",)))
+    return FaceSet(path, input_shape, np.full(images, UNLABELLED))

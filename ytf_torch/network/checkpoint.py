@@ -4,61 +4,36 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, fields, replace
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.architectures import ARCHITECTURES, architecture_of
 from ytf_torch.network.module import Network
-from ytf_torch.network.pixel_scale import check_pixel_scale
+from ytf_torch.network.provenance import Provenance, from_metadata, to_metadata
 
-FORMAT = "ytf-torch/1"
 # As much as the converter reads, in the widest precision it writes; see convert/keras_h5.py.
 MAX_MODEL_BYTES = 128 * 2**20
 # Ours has some 3 kB.
 MAX_HEADER_BYTES = 2**20
-MAX_NAME_LENGTH = 255
 DTYPES = (torch.float32, torch.float64)
-
-
-@dataclass(frozen=True)
-class BakedMask:
-    """The channels that were pruned from a model, and how they were chosen."""
-
-    layer: str
-    rank_at: str
-    channels: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a converted model comes from and what it expects.
-
-    pixel_scale: what pixel values 0–255 are multiplied by. input_shape: (3, height, width).
-    source_sha256: of the Keras file. mask: what was pruned, None for a model as it came.
-    """
-
-    pixel_scale: float
-    input_shape: tuple[int, int, int]
-    classes: int
-    source_file: str
-    source_sha256: str
-    keras_version: str
-    converter_version: str
-    mask: BakedMask | None = None
-
-    def masked(self, layer: str, rank_at: str, channels: tuple[int, ...]) -> Provenance:
-        """The provenance of a copy with these channels baked to zero."""
-        return replace(self, mask=BakedMask(layer, rank_at, channels))
+# What safetensors raises, and PyTorch for shapes and types that it does not know.
+UNREADABLE = (
+    SafetensorError,
+    ArithmeticError,
+    AssertionError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -67,11 +42,6 @@ class Checkpoint:
 
     model: Network
     provenance: Provenance
-
-
-def tool_version() -> str:
-    """The installed version of this package."""
-    return version("ytf-torch")
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -83,9 +53,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     state = {
         name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()
     }
-    record = TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json")
-    metadata = {"format": FORMAT, "network": "DeepID"}
-    metadata |= {name: json.dumps(value) for name, value in record.items()}
+    metadata = to_metadata(checkpoint.provenance, architecture_of(checkpoint.model))
     with whole_file(path) as temporary:
         temporary.write_bytes(_with_sorted_metadata(save(state, metadata)))
         written = load_checkpoint(temporary)
@@ -98,12 +66,20 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 def _with_sorted_metadata(content: bytes) -> bytes:
     """safetensors orders metadata by chance; sort them, so that equal models are equal files."""
-    (length,) = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8 : 8 + length])
+    header = _header(content)
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + content[8 + length :]
+    return struct.pack("<Q", len(text)) + text + content[_header_end(content) :]
+
+
+def _header(content: bytes) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(content[8 : _header_end(content)])
+    return header
+
+
+def _header_end(content: bytes) -> int:
+    return 8 + int.from_bytes(content[:8], "little")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -112,67 +88,43 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises InputError where the file is no safetensors file, its metadata is not ours, a tensor is
     missing, left over, of a wrong shape or precision, or a weight is not finite.
     """
-    if checked_file(path).stat().st_size > MAX_MODEL_BYTES:
-        raise mismatch(path, f"at most {MAX_MODEL_BYTES:,} bytes", f"{path.stat().st_size:,}")
-    with path.open("rb") as opened:
-        header = int.from_bytes(opened.read(8), "little")
-    if header > MAX_HEADER_BYTES:
-        raise InputError(
-            path,
-            "neither a safetensors file nor a Keras HDF5 file (header too large)",
-            "Convert a Keras model with ytf-convert",
-        )
+    content = _content(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            provenance = _provenance(metadata, path)
-            sizes = DeepIDSizes.of_shapes(shapes, provenance.input_shape[1:], path)
-            state = {name: file.get_tensor(name) for name in shapes}
-    except (SafetensorError, OSError) as error:
+        state = load(content)
+    except UNREADABLE as error:
         raise InputError(
             path,
             f"neither a safetensors file nor a Keras HDF5 file ({error})",
             "Convert a Keras model with ytf-convert",
         ) from error
-    if sizes.classes != provenance.classes:
-        raise mismatch(path, f"{provenance.classes} classes, by its metadata", sizes.classes)
+    metadata = _header(content).get("__metadata__", {})
+    provenance = from_metadata(metadata, path)
+    kind = ARCHITECTURES.get(metadata.get("network"))
+    if kind is None:
+        known, found = " or ".join(ARCHITECTURES), repr(metadata.get("network"))[:80]
+        raise mismatch(f"{path}, metadata network", known, found)
     dtypes = {tensor.dtype for tensor in state.values()}
-    if len(dtypes) != 1 or not dtypes <= set(DTYPES):
+    if len(dtypes) > 1 or not dtypes <= set(DTYPES):
         raise mismatch(path, "weights all float32 or all float64", sorted(map(str, dtypes)))
     for name, tensor in state.items():
         if not bool(tensor.isfinite().all()):
             raise InputError(f"{path}, {name}", "weights that are NaN or infinite")
-    return Checkpoint(DeepID.from_state_dict(state, sizes, provenance.pixel_scale), provenance)
+    model = kind.of_state(state, provenance.input_shape, provenance.pixel_scale, path)
+    if model.classes != provenance.classes:
+        raise mismatch(path, f"{provenance.classes} classes, by its metadata", model.classes)
+    return Checkpoint(model, provenance)
 
 
-def _provenance(metadata: dict[str, str], path: Path) -> Provenance:
-    if metadata.get("format") != FORMAT:
-        raise mismatch(
+def _content(path: Path) -> bytes:
+    """All bytes of a file: one that is mapped and then cut short by others kills a process."""
+    with checked_file(path).open("rb") as file:
+        content = file.read(MAX_MODEL_BYTES + 1)
+    if len(content) > MAX_MODEL_BYTES:
+        raise mismatch(path, f"at most {MAX_MODEL_BYTES:,} bytes", f"{path.stat().st_size:,}")
+    if _header_end(content) - 8 > MAX_HEADER_BYTES:
+        raise InputError(
             path,
-            f"metadata of format {FORMAT}",
-            repr(metadata.get("format")),
-            "Write it with ytf-convert: without the pixel scale no figure can be trusted",
+            "neither a safetensors file nor a Keras HDF5 file (header too large)",
+            "Convert a Keras model with ytf-convert",
         )
-    record: dict[str, Any] = {}
-    for field in fields(Provenance):
-        try:
-            record[field.name] = json.loads(metadata[field.name])
-        except (KeyError, ValueError, RecursionError) as error:
-            raise mismatch(f"{path}, metadata {field.name}", "JSON", "none") from error
-    try:
-        provenance = TypeAdapter(Provenance).validate_python(record)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}, metadata {place}", first["msg"]) from error
-    check_pixel_scale(provenance.pixel_scale, f"{path}, metadata pixel_scale")
-    for field in fields(Provenance):
-        text = getattr(provenance, field.name)
-        if isinstance(text, str) and (len(text) > MAX_NAME_LENGTH or not text.isprintable()):
-            raise mismatch(
-                f"{path}, metadata {field.name}",
-                f"at most {MAX_NAME_LENGTH} printable characters",
-                repr(text[:40]),
-            )
-    return provenance
+    return content

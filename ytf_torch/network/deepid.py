@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ytf_torch.errors import InputError, mismatch
+from ytf_torch.network.budget import check_budget
 from ytf_torch.network.graphs import DEEPID
 from ytf_torch.network.layers import ConvRelu, MaxPool
 from ytf_torch.network.module import Network
@@ -19,9 +20,8 @@ DENSE = DEEPID.names("dense")
 POOLS = {name: pool for name in CONVOLUTIONS if (pool := DEEPID.maps_of(name)) != name}
 INPUT_CHANNELS = 3
 YOUTUBE_FACES_SIZE = (55, 47)
-# Values in the largest feature map of one face; the published network has 46,000. In a batch of 64
-# each million takes 256 MB.
-MAX_MAP_VALUES = 500_000
+# The pixels of a face on a side; more are cut from no photo.
+MAX_SIDE = 4_096
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,6 @@ class DeepIDSizes:
         maps = (DEEPID.maps_of(name) for name in CONVOLUTIONS)
         return {name: (shapes[name][1], shapes[name][2]) for name in maps}
 
-    def largest_map(self) -> int:
-        """Values in the largest feature map of one face, before pooling; the face itself is one."""
-        shapes = self.output_shapes
-        return max(math.prod(shapes[name]) for name in (DEEPID.input, *CONVOLUTIONS))
-
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name → shape of every tensor of the state_dict these sizes imply."""
         outputs = self.output_shapes
@@ -99,7 +94,8 @@ class DeepIDSizes:
         """Read the sizes off the shapes of a state_dict, and check that all of them fit together.
 
         shapes: parameter name → shape. where: what to name in an error.
-        Raises InputError on the first missing, unexpected or ill-fitting parameter.
+        Raises InputError on the first missing, unexpected or ill-fitting parameter, and where the
+        network would take more than network/budget.py allows.
         """
         wanted = {f"{name}.{part}" for name in DEEPID.weighted for part in ("weight", "bias")}
         if set(shapes) != wanted:
@@ -120,13 +116,12 @@ class DeepIDSizes:
             features=weights[DENSE[0]][0],
             classes=weights[DENSE[-1]][0],
         )
+        if not 0 < max(input_size) <= MAX_SIDE:
+            raise InputError(where, f"expected faces of at most {MAX_SIDE:,} pixels a side")
         if min(min(size) for size in sizes.map_sizes.values()) < 1:
             raise InputError(
                 where, f"faces of {input_size[0]}×{input_size[1]} are too small for it"
             )
-        if (largest := sizes.largest_map()) > MAX_MAP_VALUES:
-            expected = f"feature maps of at most {MAX_MAP_VALUES:,} values"
-            raise mismatch(where, expected, f"one of {largest:,}")
         for name, implied in sizes.parameter_shapes().items():
             if tuple(shapes[name]) != implied:
                 raise mismatch(
@@ -134,6 +129,7 @@ class DeepIDSizes:
                     f"{implied} for faces of {input_size[0]}×{input_size[1]}",
                     tuple(shapes[name]),
                 )
+        check_budget(where, DEEPID, sizes.output_shapes, sizes.parameter_shapes())
         return sizes
 
 
@@ -178,6 +174,19 @@ class DeepID(Network):
         model.to_empty(device="cpu").to(next(iter(state_dict.values())).dtype)
         model.load_state_dict(state_dict)
         return model.eval()
+
+    @classmethod
+    def of_state(
+        cls,
+        state: Mapping[str, Tensor],
+        input_shape: tuple[int, int, int],
+        pixel_scale: float,
+        where: object,
+    ) -> DeepID:
+        """See Network."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        sizes = DeepIDSizes.of_shapes(shapes, input_shape[1:], where)
+        return cls.from_state_dict(state, sizes, pixel_scale)
 
     @property
     def classes(self) -> int:

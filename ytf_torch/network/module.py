@@ -38,6 +38,20 @@ class Network(nn.Module, ABC):
     def input_shape(self) -> tuple[int, int, int]:
         """(3, height, width) of a face."""
 
+    @classmethod
+    @abstractmethod
+    def of_state(
+        cls,
+        state: Mapping[str, Tensor],
+        input_shape: tuple[int, int, int],
+        pixel_scale: float,
+        where: object,
+    ) -> Network:
+        """A network in evaluation mode that holds these parameters in their own precision.
+
+        where: what to name in an error. Raises InputError where they do not fit together.
+        """
+
     @abstractmethod
     def fresh(self) -> Network:
         """An untrained network of the same architecture, pixel scale, precision and place."""

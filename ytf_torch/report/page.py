@@ -17,8 +17,8 @@ from markupsafe import Markup
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.errors import printable
 from ytf_torch.metrics import Share, Tally
-from ytf_torch.network.checkpoint import tool_version
 from ytf_torch.network.pixel_scale import pixel_scale_text
+from ytf_torch.network.provenance import tool_version
 from ytf_torch.report import published
 from ytf_torch.report.exhibits import Example, Exhibits, Sheet
 from ytf_torch.report.plots import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.metrics import Tally
-from ytf_torch.network.checkpoint import Checkpoint, Provenance
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.provenance import Provenance
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from ytf_torch.report.record import FaceFiles, Run
 from ytf_torch.run.folder import write_run
 from ytf_torch.run.inputs import fingerprint, inputs_record
 from ytf_torch.run.settings import PruneSettings
-from ytf_torch.run.work_folder import WorkFolder, work_folder
+from ytf_torch.run.work_folder import WorkFolder, check_inputs_are_elsewhere, work_folder
 
 
 def defend(
@@ -92,6 +92,9 @@ def _computing(checkpoint: Checkpoint, settings: PruneSettings, device: torch.de
 
 def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
     """The model, and the face sets checked against it. Raises InputError."""
+    sets_given = (settings.clean_valid, settings.clean_test, *settings.poisoned_test)
+    given = [settings.model, *(path for path in sets_given if path is not None)]
+    check_inputs_are_elsewhere(settings.out, given)
     checkpoint = read_model(settings.model, settings.pixel_scale)
     model = checkpoint.model
 

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet, FaceSets
-from ytf_torch.network.checkpoint import Checkpoint, Provenance, tool_version
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.provenance import Provenance, tool_version
 from ytf_torch.run.settings import PruneSettings
 
 DECISIVE = {"drops", "layer", "rank_at", "engine", "precision"}

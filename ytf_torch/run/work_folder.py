@@ -3,6 +3,9 @@
 It holds `inputs.json`, what the run is of; the figures of finished pieces, see journal.py; and in
 the end `run/`, which becomes OUT in one step. A lock keeps a second run out; it goes with the
 process that holds it, however that ends.
+
+People have folders of such names too. So only a folder with our lock file in it is taken for ours,
+only files of the names that are written here are deleted, and no link is followed.
 """
 
 from __future__ import annotations
@@ -10,8 +13,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,28 +23,28 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import Tensor
 
-from ytf_torch.disk.writing import RECORD, check_run_folder_is_free, sync, whole_file
+from ytf_torch.disk.writing import TEMPORARY, check_outside, sync, what_is_at, whole_file
 from ytf_torch.errors import InputError, OutputError, unwritable
+from ytf_torch.run.finished import (
+    RECORD,
+    check_may_be_written,
+    inputs_of,
+    json_object,
+    names_below,
+    remove_run,
+)
 from ytf_torch.sweep.activation import Activation
 from ytf_torch.sweep.journal import Figures, Swept
 
-LOCK = "lock"
+# The first file in a work folder: what tells that it is one.
+LOCK = "ytf-torch.lock"
 INPUTS = "inputs.json"
-FINISHED = "run"
-# What a run writes, and the demo beside it: all that may be lost by --overwrite.
-OWN_NAMES = {
-    "result.json",
-    "trace.csv",
-    "sweep.png",
-    "report.html",
-    "settings.toml",
-    RECORD,
-    "data",
-}
-OWN_PREFIX = "pruned_drop"
+# The run that is finished, and the one it takes the place of, for as long as that takes.
+FINISHED, REPLACED = "run", "replaced"
+FIGURES, TENSOR = ".figures.json", ".tensor.npz"
 
 
 @dataclass(frozen=True)
@@ -63,24 +65,27 @@ class WorkFolder:
     def find(self, name: str, kind: type[Figures]) -> Figures | None:
         """See Journal."""
         try:
-            return TypeAdapter(kind).validate_json((self.path / f"{name}.json").read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return TypeAdapter(kind).validate_json((self.path / f"{name}{FIGURES}").read_bytes())
+        except Exception:  # Whatever is wrong with it, the piece is done again.
             return None
 
     def keep(self, name: str, figures: Activation | Swept) -> None:
         """See Journal. Raises OutputError."""
-        with whole_file(self.path / f"{name}.json") as temporary:
+        with whole_file(self.path / f"{name}{FIGURES}") as temporary:
             temporary.write_bytes(TypeAdapter(type(figures)).dump_json(figures))
 
     def find_tensor(self, name: str) -> Tensor | None:
         """See Journal; the zip's checksums tell whether it is whole."""
         try:
-            with np.load(self.path / f"{name}.npz", allow_pickle=False) as stored:
+            with (
+                (self.path / f"{name}{TENSOR}").open("rb") as file,
+                np.load(file, allow_pickle=False) as stored,
+            ):
                 order = stored["dimensions"].tolist()
                 tensor = torch.from_numpy(stored["tensor"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return tensor.permute([order.index(dimension) for dimension in range(len(order))])
+        except Exception:  # Not waited for until the disk has it, it may be anything after a stop.
             return None
-        return tensor.permute([order.index(dimension) for dimension in range(len(order))])
 
     def keep_tensor(self, name: str, tensor: Tensor) -> None:
         """See Journal. Its dimensions are stored as they lie in memory: that can decide how
@@ -89,43 +94,44 @@ class WorkFolder:
         array = tensor.permute(order).contiguous().cpu().numpy()
         with (
             suppress(OutputError),
-            whole_file(self.path / f"{name}.npz", durable=False) as temporary,
+            whole_file(self.path / f"{name}{TENSOR}", durable=False) as temporary,
             temporary.open("wb") as file,
         ):
             np.savez(file, dimensions=np.array(order), tensor=array)
 
     def finish(self, write: Callable[[Path], None], **record: object) -> None:
-        """Let `write` fill a folder, which becomes OUT, with a run.json of dates, machine and
-        `record` in it. Raises OutputError."""
-        folder = self.path / FINISHED
-        replaced = self.path.with_name(f"{self.out.name}.replaced")
+        """Let `write` fill a folder, which becomes OUT, with a run.json of dates, machine, files
+        and `record` in it. Raises OutputError."""
+        folder, replaced = self.path / FINISHED, self.path / REPLACED
         try:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_folder(folder)
             folder.mkdir()
             write(folder)
-            (folder / RECORD).write_text(json.dumps(self._record(record), indent=1) + "\n")
-            for file in folder.iterdir():
+            self._write_record(folder, record)
+            for file in folder.rglob("*"):
                 sync(file)
             sync(folder)
-            if (self.out / "result.json").exists():
-                shutil.rmtree(replaced, ignore_errors=True)
+            if inputs_of(self.out) is not None:
+                remove_run(replaced)
                 self.out.replace(replaced)
             folder.replace(self.out)
             sync(self.out.parent)
         except OSError as error:
             raise unwritable(self.out, error) from error
-        shutil.rmtree(replaced, ignore_errors=True)
+        remove_run(replaced)
 
-    def _record(self, more: Mapping[str, object]) -> dict[str, object]:
-        return {
+    def _write_record(self, folder: Path, more: Mapping[str, object]) -> None:
+        record = {
             "started": self.started,
             "finished": _now(),
             "resumed": self.resumed,
             "machine": f"{platform.platform()}, {platform.machine()}",
             "threads": torch.get_num_threads(),
             **more,
+            "files": names_below(folder),
             "inputs": dict(self.inputs),
         }
+        (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
 
 
 @contextmanager
@@ -138,13 +144,14 @@ def work_folder(
     was cut off, if there is one. overwrite: replace a finished run in OUT; without `resume`, also
     drop what a run that was cut off has left.
     The folder is gone when the run is finished, or failed by an input's fault; else it stays.
-    Raises InputError where OUT is taken, where a run that was cut off would be lost, or is one of
-    other inputs; OutputError where nothing can be written.
+    Raises InputError where OUT is taken, where OUT.partial is no run's, where a run that was cut
+    off would be lost, or is one of other inputs; OutputError where nothing can be written.
     """
-    out = out.absolute()
-    path, inputs = out.with_name(f"{out.name}.partial"), json.loads(json.dumps(inputs))
-    if not resume:
-        _check_free(out, overwrite=overwrite)
+    out, inputs = out.absolute(), json.loads(json.dumps(inputs))
+    path = work_path(out)
+    _check_is_ours(path)
+    if not resume and not _was_interrupted_while_replacing(out, path):
+        check_may_be_written(out, overwrite=overwrite)
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / LOCK, timeout=0)
@@ -156,9 +163,11 @@ def work_folder(
         raise unwritable(out, error) from error
     stays, work = True, None
     try:
+        if _was_interrupted_while_replacing(out, path):
+            (path / REPLACED).replace(out)
         work = _entered(out, path, inputs, resume=resume, overwrite=overwrite)
         yield work
-        stays = work.finished and _record_of(path / INPUTS).get("inputs") != inputs
+        stays = work.finished and json_object(path / INPUTS).get("inputs") != inputs
     except InputError as error:
         stays = work is None or isinstance(error, OutputError)
         raise
@@ -171,17 +180,51 @@ def work_folder(
         lock.release()
 
 
+def work_path(out: Path) -> Path:
+    """OUT.partial. Raises InputError where OUT is no name for a folder: / or one that ends in
+    .. for instance."""
+    if out.name in ("", ".."):
+        raise InputError(out, "expected the name of a new folder", "Choose another --out")
+    return out.with_name(f"{out.name}.partial")
+
+
+def check_inputs_are_elsewhere(out: Path, files: Iterable[Path]) -> None:
+    """Raises InputError for an input of a run that lies in OUT or OUT.partial, where it could be
+    removed."""
+    for folder in (out.absolute(), work_path(out.absolute())):
+        check_outside(folder, files)
+
+
+def _check_is_ours(path: Path) -> None:
+    """Raises InputError where OUT.partial is there and no run has made it."""
+    found = what_is_at(path)
+    ours = found == "nothing"
+    if found == "a folder":
+        try:
+            ours = not any(path.iterdir()) or what_is_at(path / LOCK) == "a file"
+        except OSError as error:
+            raise unwritable(path, error) from error
+    if not ours:
+        problem = f"is {found} that no run has made, and where this one would work"
+        raise InputError(path, problem, "Move it elsewhere, or choose another --out")
+
+
+def _was_interrupted_while_replacing(out: Path, path: Path) -> bool:
+    """Whether a run was cut off after OUT had gone and before its successor was in its place."""
+    return what_is_at(out) == "nothing" and what_is_at(path / REPLACED) == "a folder"
+
+
 def _entered(
     out: Path, path: Path, inputs: Mapping[str, Any], *, resume: bool, overwrite: bool
 ) -> WorkFolder:
-    if resume and _record_of(out / RECORD).get("inputs") == inputs:
+    if resume and inputs_of(out) == inputs:
         return WorkFolder(out, path, inputs, started="", finished=True)
-    _check_free(out, overwrite=overwrite)
-    before = _record_of(path / INPUTS)
+    check_may_be_written(out, overwrite=overwrite)
+    before = json_object(path / INPUTS)
     if before and _has_figures(path):
         if resume:
             _check_same(path, before.get("inputs", {}), inputs)
-            return WorkFolder(out, path, inputs, before.get("started", ""), resumed=True)
+            return WorkFolder(out, path, inputs, str(before.get("started", "")), resumed=True)
         if not overwrite:
             problem = "holds what a run that was cut off has found out"
             raise InputError(path, problem, "Go on with --resume, or start anew with --overwrite")
@@ -202,41 +245,25 @@ def _check_same(path: Path, before: Mapping[str, Any], inputs: Mapping[str, Any]
             )
 
 
-def _check_free(out: Path, *, overwrite: bool) -> None:
-    """Raises InputError where OUT may not be written."""
-    if not (out / "result.json").is_file():
-        check_run_folder_is_free(out)
-        return
-    if not overwrite:
-        problem = "already holds a finished run"
-        raise InputError(out, problem, "Choose another --out, or replace it with --overwrite")
-    for file in sorted(out.iterdir()):
-        if file.name not in OWN_NAMES and not file.name.startswith(OWN_PREFIX):
-            problem = f"holds {file.name}, which no run has written"
-            raise InputError(out, problem, "Move it elsewhere, or choose another --out")
-
-
-def _record_of(file: Path) -> dict[str, Any]:
-    """A JSON file of ours; empty where there is none."""
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _has_figures(path: Path) -> bool:
-    return any(file.name != INPUTS for file in path.glob("*.json"))
+    return any(path.glob(f"*{FIGURES}"))
 
 
 def _clear(path: Path) -> None:
-    """Take everything out of a work folder but its lock."""
+    """Take everything of ours out of a work folder but its lock."""
+    remove_run(path / REPLACED)
+    _remove_folder(path / FINISHED)
     for file in path.iterdir():
-        if file.is_dir():
-            shutil.rmtree(file, ignore_errors=True)
-        elif file.name != LOCK:
+        named = file.name == INPUTS or file.name.endswith((FIGURES, TENSOR))
+        if (named or file.name.startswith(TEMPORARY)) and what_is_at(file) == "a file":
             with suppress(OSError):
                 file.unlink()
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a folder that was being filled here, whatever it holds."""
+    if what_is_at(folder) == "a folder":
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _now() -> str:

@@ -14,6 +14,7 @@ so every prediction is the plain sweep's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -21,12 +22,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.network.graph import Fork
 from ytf_torch.network.module import Network
 from ytf_torch.sweep.engine import SweepEngine
 
 # What the linear engine may have in memory of one group of images; the larger the group, the less
 # the steps of a sweep cost each. 2112 images for the lab's network.
 GROUP_BYTES = 48 * 2**20
+# Values that say what channels contribute: 1 million for the lab's network, 22 million for one with
+# four times its channels and units. Where there would be more, SuffixEngine does without them.
+MAX_CONTRIBUTIONS = 24_000_000
 # Classes searched at once, see _argmax.
 BLOCK = 32
 # In units of one rounding at the sum of absolute terms. Real networks stay below 0.1 of them.
@@ -41,9 +46,10 @@ PROBES = 4
 def fast_engine(model: Network, layer: str, rank_at: str) -> SweepEngine:
     """The fast engine for masking `layer`, ranked at `rank_at`: see SweepEngine."""
     fork = model.graph.fork()
-    if fork is not None and model.graph.maps_of(layer) in (fork.maps, fork.convolution):
-        return LinearEngine(model, layer, rank_at)
-    return SuffixEngine(model, layer, rank_at)
+    if fork is None or model.graph.maps_of(layer) not in (fork.maps, fork.convolution):
+        return SuffixEngine(model, layer, rank_at)
+    fits = contributions(model, fork) <= MAX_CONTRIBUTIONS
+    return (LinearEngine if fits else SuffixEngine)(model, layer, rank_at)
 
 
 class SuffixEngine:
@@ -129,12 +135,20 @@ class LinearEngine(SuffixEngine):
         positions = height * width
         if not self.before_fork:
             return _by_channel(self.further.weight, positions)
-        to_hidden = _by_channel(self.direct.weight, positions)
         ones = torch.eye(positions, dtype=self.model.dtype, device=self.model.device)
         impulses = ones.view(positions, 1, height, width)
+        to_hidden = _by_channel(self.direct.weight, positions)
         kernels = self.convolution.weight.transpose(0, 1).unsqueeze(2)
-        to_convolution = torch.stack([F.conv2d(impulses, k).flatten(1) for k in kernels])
-        return torch.cat([to_hidden, to_convolution], dim=2).contiguous()
+        hidden, behind = (
+            to_hidden.shape[2],
+            math.prod(self.model.output_shape(self.fork.convolution)),
+        )
+        # Filled piece by piece: it may be large, and three of it would not fit into memory.
+        found = to_hidden.new_empty((len(kernels), positions, hidden + behind))
+        found[..., :hidden] = to_hidden
+        for channel, kernel in enumerate(kernels):
+            found[channel, :, hidden:] = F.conv2d(impulses, kernel).flatten(1)
+        return found
 
     def _magnitudes(self) -> tuple[Tensor, Tensor, Tensor]:
         """What one value of the fork's maps adds to a logit at most when all weights count as
@@ -146,10 +160,10 @@ class LinearEngine(SuffixEngine):
         if self.before_fork:
             positions = len(further) // len(self.convolution_bias)
             biases += self.convolution_bias.abs().repeat_interleave(positions) @ further
-            of_maps = self.contributions[..., self.direct.out_features :].flatten(0, 1).abs()
-            further = of_maps @ further
+            of_maps = self.contributions[..., self.direct.out_features :]
+            further = torch.cat([channel.abs() @ further for channel in of_maps])
         of_biases = biases @ output + self.output.bias.abs()
-        return (direct @ output).amax(1), (further @ output).amax(1), of_biases.amax()
+        return _largest(direct, output), _largest(further, output), of_biases.amax()
 
     def _sums(self, prepared: Tensor, maps: Tensor) -> Tensor:
         """The sums with every channel on."""
@@ -248,6 +262,21 @@ def _dense(model: Network, name: str) -> nn.Linear:
     layer = model.get_submodule(name)
     assert isinstance(layer, nn.Linear)
     return layer
+
+
+def contributions(model: Network, fork: Fork) -> int:
+    """How many values say what all of the fork's maps add to the sums: see LinearEngine."""
+    maps, direct, convolution = (
+        math.prod(model.output_shape(layer)) for layer in (fork.maps, fork.direct, fork.convolution)
+    )
+    return maps * (direct + convolution)
+
+
+def _largest(values: Tensor, output: Tensor) -> Tensor:
+    """(values @ output).amax(1), of some rows at a time: the product may be large."""
+    rows = max(GROUP_BYTES // (output.shape[1] * output.itemsize), 1)
+    parts = torch.split(values, rows)
+    return torch.cat([(part @ output).amax(1) for part in parts])
 
 
 def _batches(tensor: Tensor) -> tuple[Tensor, ...]:

@@ -180,6 +180,37 @@ def total_tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequenc
     return sum(others, start=first)
 
 
+def channel_activation(
+    model: Network,
+    clean_valid: FaceSet,
+    layer: str,
+    rank_at: str,
+    engine: MakeEngine = PlainEngine,
+    track: Track = untracked,
+) -> tuple[float, ...]:
+    """Mean activation by channel of `layer` at `rank_at`, as a sweep ranks by it.
+
+    Raises ValueError as `sweep` does, and InputError where a mean is not finite.
+    """
+    _check_rank_point(model, layer, rank_at)
+    with torch.inference_mode():
+        sweeper = _Sweeper(engine(model, layer, rank_at), model.device, track, Forgetful())
+        return _mean_activation(sweeper.rank(clean_valid), clean_valid)
+
+
+def _mean_activation(parts: Sequence[Part], faces: FaceSet) -> tuple[float, ...]:
+    means = mean_activation([part.activation for part in parts if part.activation])
+    if not all(map(math.isfinite, means)):
+        raise InputError(faces.path, "the model's activations on it are not finite")
+    return means
+
+
+def _check_rank_point(model: Network, layer: str, rank_at: str) -> None:
+    points = model.graph.rank_points(layer)
+    if rank_at not in points:
+        raise ValueError(f"{layer} can be ranked at {' or '.join(points)}, not at {rank_at}")
+
+
 def sweep(
     model: Network,
     clean_valid: FaceSet,
@@ -189,28 +220,25 @@ def sweep(
     engine: MakeEngine = PlainEngine,
     track: Track = untracked,
     journal: Journal | None = None,
+    scores: Sequence[float] | None = None,
 ) -> Sweep:
     """Rank the channels of `layer` on the clean validation set and mask them one by one.
 
     measured: further sets to evaluate at every step; nothing is ever chosen by them. The first
     tally of the result is the clean validation set's, theirs follow. engine: how predictions are
     computed; every engine gives the same figures. journal: what it holds of the same sweep is not
-    computed again.
+    computed again. scores: by channel, of another ranking than mean activation; lower goes first.
     Raises ValueError where the network has no such layer, and where `rank_at` is not a place where
     its channels can be ranked.
     """
-    points = model.graph.rank_points(layer)
-    if rank_at not in points:
-        raise ValueError(f"{layer} can be ranked at {' or '.join(points)}, not at {rank_at}")
+    _check_rank_point(model, layer, rank_at)
     with torch.inference_mode():
         sweeper = _Sweeper(
             engine(model, layer, rank_at), model.device, track, journal or Forgetful()
         )
         parts = sweeper.rank(clean_valid)
-        means = mean_activation([part.activation for part in parts if part.activation])
-        if not all(map(math.isfinite, means)):
-            raise InputError(clean_valid.path, "the model's activations on it are not finite")
-        order = ascending_order(means)
+        means = _mean_activation(parts, clean_valid)
+        order = ascending_order(means if scores is None else scores)
         of_valid, _ = sweeper.sweep(0, clean_valid.path.name, parts, order)
         del parts
         others = [

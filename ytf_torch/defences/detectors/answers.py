@@ -14,11 +14,10 @@ from ytf_torch.defences.detectors.goodnet import goodnet_answer
 from ytf_torch.disk.reading import checked_file, is_hdf5
 from ytf_torch.errors import InputError
 from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import open_faces
-from ytf_torch.faces.photos import SUFFIXES, read_photo
+from ytf_torch.faces.face_set import open_unlabelled
+from ytf_torch.faces.inputs import Unreadable, input_files
+from ytf_torch.faces.photos import read_photo
 from ytf_torch.network.module import Network
-
-HDF5_SUFFIXES = (".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
@@ -39,18 +38,10 @@ class Answer:
         return self.badnet != self.pruned
 
 
-@dataclass(frozen=True)
-class Unreadable:
-    """An input that could not be read, and why."""
-
-    input: str
-    reason: str
-
-
 def detect(
     badnet: Network, pruned: Network, inputs: Iterable[Path]
 ) -> Iterator[Answer | Unreadable]:
-    """One answer for each face in PNG and JPEG files, folders of them and lab-format HDF5 files.
+    """One answer for each face in photos, lab-format HDF5 files and folders of both.
 
     badnet, pruned: B and B′ on one device, with the same classes and input size.
     Inputs are answered in the order given, folders by file name.
@@ -73,26 +64,19 @@ def _answers(badnet: Network, pruned: Network, faces: list[tuple[str, Tensor]]) 
 
 
 def _faces(inputs: Iterable[Path], model: Network) -> Iterator[tuple[str, Tensor] | Unreadable]:
-    shape, classes = model.input_shape, model.classes
-    for path in inputs:
+    shape = model.input_shape
+    for path in input_files(inputs):
+        if isinstance(path, Unreadable):
+            yield path
+            continue
         try:
-            if path.is_dir():
-                known = (*SUFFIXES, *HDF5_SUFFIXES)
-                files = sorted(file for file in path.iterdir() if file.suffix.lower() in known)
-                if not files:
-                    raise InputError(path, "the folder holds no PNG, JPEG or HDF5 file")
-                yield from _faces(files, model)
-            elif is_hdf5(checked_file(path)):
+            if is_hdf5(checked_file(path)):
                 images = 0
-                for batch in open_faces(path, shape, classes).batches():
-                    pixels = batch.pixels.to(torch.float32)
-                    for face in pixels:
+                for batch in open_unlabelled(path, shape).batches():
+                    for face in batch.pixels.to(torch.float32):
                         yield f"{path}[{images}]", face
                         images += 1
             else:
                 yield str(path), read_photo(path, shape).to(torch.float32)
         except InputError as error:
             yield Unreadable(str(path), str(error))
-        except OSError as error:
-            problem = InputError(path, f"cannot be read ({error.strerror})")
-            yield Unreadable(str(path), str(problem))

@@ -5,12 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ytf_torch.defences.base import Candidate
+from ytf_torch.metrics import disagree
 from ytf_torch.network.module import Network
 
 
 def goodnet_answer(badnet: Tensor, pruned: Tensor, backdoored: int) -> Tensor:
     """Where both predictions agree that class, elsewhere the class `backdoored`. Any shape."""
-    return torch.where(badnet == pruned, badnet, backdoored)
+    return badnet.masked_fill(disagree(badnet, pruned), backdoored)
+
+
+class Disagreement:
+    """GoodNet as a detector: 1 where B and a repaired copy answer different classes, else 0."""
+
+    def scores(self, network: Network, candidate: Candidate | None, pixels: Tensor) -> Tensor:
+        """See Detector. Raises ValueError without a candidate."""
+        if candidate is None:
+            raise ValueError("GoodNet compares with a repaired network: expected a candidate")
+        answers = (asked(pixels).argmax(1) for asked in (network, candidate.network))
+        return disagree(*answers).to(network.dtype)
 
 
 class GoodNet(nn.Module):
@@ -39,7 +52,8 @@ class GoodNet(nn.Module):
         over it is a distribution in both cases.
         """
         logits = self.badnet(pixels)
-        flagged = logits.argmax(1, keepdim=True) != self.pruned(pixels).argmax(1, keepdim=True)
+        answers = (scores.argmax(1, keepdim=True) for scores in (logits, self.pruned(pixels)))
+        flagged = disagree(*answers)
         people = logits.masked_fill(flagged, -torch.inf)
         nobody = torch.where(flagged, 0.0, -torch.inf).to(logits.dtype)
         return torch.cat([people, nobody], dim=1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 
+from ytf_torch.defences.base import Candidate, Ranking
 from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.faces.face_set import FaceSets
+from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.metrics import Tally
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
+from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.sweep.drop import first_step_of_drop, parse_drop
 from ytf_torch.sweep.engine import MakeEngine
@@ -18,6 +22,53 @@ from ytf_torch.sweep.passes import sweep
 from ytf_torch.sweep.plain import PlainEngine
 
 ENGINES: dict[str, MakeEngine] = {"fast": fast_engine, "plain": PlainEngine}
+
+
+class Pruning:
+    """Prunes the channels that rank lowest on clean faces, up to the first step that costs a drop.
+
+    One candidate for each drop that some step reaches, mildest first. drops: points of clean
+    validation accuracy to give up. ranking: says which channels go first; by default mean
+    activation at the layer's pool, which costs no pass of its own.
+
+    Source: Liu, Dolan-Gavitt and Garg, "Fine-Pruning" (RAID 2018), the pruning half of it.
+    """
+
+    def __init__(
+        self,
+        drops: Sequence[str] = ("2", "4", "10"),
+        layer: str = "conv_3",
+        ranking: Ranking | None = None,
+    ) -> None:
+        self.drops, self.layer, self.ranking = drops, layer, ranking
+
+    def candidates(
+        self, network: Network, clean_valid: FaceSet, track: Track
+    ) -> Iterator[Candidate]:
+        """See Repair. Raises InputError for a drop that is no number of points."""
+        wanted = {drop: parse_drop(drop) for drop in self.drops}
+        rank_at = network.graph.rank_points(self.layer)[0]
+        scores = None
+        if self.ranking is not None:
+            scores = self.ranking.scores(network, self.layer, clean_valid, track)
+        swept = sweep(
+            network, clean_valid, (), self.layer, rank_at, fast_engine, track, scores=scores
+        )
+        reached = reached_steps(swept.tallies[0], wanted)
+        for drop in sorted(wanted, key=lambda name: wanted[name]):
+            step = reached[drop]
+            if step is not None:
+                pruned = bake_mask(network, self.layer, swept.order[:step])
+                done = f"pruned {step} of {len(swept.order)} channels of {self.layer}"
+                yield Candidate(f"drop{drop}", pruned, (f"{done}, at a drop of {drop} points",))
+
+
+def reached_steps(clean_valid: Tally, drops: Mapping[str, Fraction]) -> dict[str, int | None]:
+    """For each drop the first step that costs it on the clean validation faces, or None."""
+    return {
+        name: first_step_of_drop(clean_valid.correct, clean_valid.images, drop)
+        for name, drop in drops.items()
+    }
 
 
 def run_defence(
@@ -49,10 +100,7 @@ def run_defence(
         clean_valid=clean_valid,
         clean_test=measured.pop(0) if sets.clean_test else None,
         poisoned_tests=tuple(measured),
-        drops={
-            name: first_step_of_drop(clean_valid.correct, clean_valid.images, drop)
-            for name, drop in wanted.items()
-        },
+        drops=reached_steps(clean_valid, wanted),
     )
 
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from convert.keras_h5 import read_keras_file
+from convert.keras_file import read_keras_file
 from tests.made.keras_files import SMALL, random_weights, write_keras_file
 from ytf_torch.errors import InputError
 
@@ -14,9 +14,9 @@ from ytf_torch.errors import InputError
 def test_a_full_model_tells_its_layers_weights_and_origin(keras_file: Path) -> None:
     file = read_keras_file(keras_file)
     assert file.keras_version == "2.14.0"
-    assert file.outputs == ("output",)
-    assert file.layers is not None
-    add = next(layer for layer in file.layers if layer.class_name == "Add")
+    assert file.model is not None
+    assert file.model.outputs == ("output",)
+    add = next(layer for layer in file.model.layers if layer.class_name == "Add")
     assert add.inbound == ("fc_1", "fc_2")
     assert set(file.weights) == {"conv_1", "conv_2", "conv_3", "conv_4", "fc_1", "fc_2", "output"}
     np.testing.assert_array_equal(
@@ -32,7 +32,7 @@ def test_the_digest_is_of_the_whole_file(keras_file: Path) -> None:
 
 def test_a_weights_only_file_has_no_graph(tmp_path: Path) -> None:
     path = write_keras_file(tmp_path / "w.h5", SMALL, random_weights(SMALL), full_model=False)
-    assert read_keras_file(path).layers is None
+    assert read_keras_file(path).model is None
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,9 @@ def test_references_between_layers_are_read_in_every_form(tmp_path: Path, nodes:
         config["config"]["output_layers"] = ["output", 0, 0]
 
     path = write_keras_file(tmp_path / "net.h5", SMALL, random_weights(SMALL), edit=edit)
-    layers = {layer.name: layer for layer in read_keras_file(path).layers or ()}
+    model = read_keras_file(path).model
+    assert model is not None
+    layers = {layer.name: layer for layer in model.layers}
     assert layers["conv_4"].inbound == ("pool_3",)
 
 
@@ -73,11 +75,21 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_keras_file(tmp_path / "none.h5")
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not hdf5 at all" * 100])
-def test_a_file_that_is_no_hdf5_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "an empty file"),
+        (b"not hdf5 at all" * 100, "a text file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "Git LFS pointer"),
+        (b"<!DOCTYPE html><html><title>Quota exceeded</title></html>", "a web page"),
+    ],
+)
+def test_a_file_that_is_no_hdf5_is_refused_and_named(
+    tmp_path: Path, content: bytes, found: str
+) -> None:
     path = tmp_path / "net.h5"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="expected an HDF5 file"):
+    with pytest.raises(InputError, match=f"expected an HDF5 file, found .*{found}"):
         read_keras_file(path)
 
 

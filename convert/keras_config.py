@@ -1,0 +1,242 @@
+"""The configuration of a Keras model: its layers as data, with nothing imported and nothing run.
+
+Read are the `model_config` of HDF5 files and the `config.json` of .keras archives, which differ in
+details from version to version and mean the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ytf_torch.errors import InputError, mismatch
+
+# Classes of Keras that run code, or carry code or a path to it, when Keras loads them.
+CODE_CLASSES = frozenset(
+    {
+        *("Lambda", "function", "__lambda__", "__typespec__"),
+        *("TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"),
+    }
+)
+KERAS_MODULES = ("keras", "tf_keras", "tensorflow")
+MODELS = ("Model", "Functional")
+PRECISIONS = ("float32", "float64")
+# The wrapper of tensorflow_model_optimization, whose name is this before its layer's.
+PRUNING_WRAPPER = "PruneLowMagnitude"
+PRUNING_PREFIX = "prune_low_magnitude_"
+STRIP = "Take the wrappers off with tensorflow_model_optimization's strip_pruning(model), then save"
+
+
+@dataclass(frozen=True)
+class KerasLayer:
+    """One layer of the configuration.
+
+    inbound: names of the layers whose outputs it reads, in order.
+    """
+
+    name: str
+    class_name: str
+    config: Mapping[str, Any]
+    inbound: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KerasModel:
+    """A functional model: its layers, and the names of those whose outputs are its own."""
+
+    layers: tuple[KerasLayer, ...]
+    outputs: tuple[str, ...]
+
+    def in_keras_order(self) -> list[KerasLayer]:
+        """The layers as Keras numbers them: the farthest from the outputs first, and of those
+        that are equally far the one that is met first on the way up from the outputs.
+
+        See map_graph in keras/src/ops/function.py. The order in the file is not asked: Keras
+        builds the model anew and counts its layers then.
+        """
+        layers = {layer.name: layer for layer in self.layers}
+        met: dict[str, int] = {}
+        finished: list[str] = []
+        waiting = [(name, False) for name in reversed(self.outputs)]
+        while waiting:
+            name, done = waiting.pop()
+            if done:
+                finished.append(name)
+            elif name in layers and name not in met:
+                met[name] = len(met)
+                waiting.append((name, True))
+                waiting += [(source, False) for source in reversed(layers[name].inbound)]
+        distance = dict.fromkeys(finished, 0)
+        for name in reversed(finished):
+            for source in layers[name].inbound:
+                if source in distance:
+                    distance[source] = max(distance[source], distance[name] + 1)
+        return [layers[name] for name in sorted(met, key=lambda name: (-distance[name], met[name]))]
+
+
+def read_config(text: str, place: str) -> KerasModel:
+    """A functional model of Keras's JSON. place: what to name in an error.
+
+    Raises InputError where it is damaged, no functional model, or asks for code.
+    """
+    try:
+        model = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise mismatch(place, "JSON", f"damaged text ({type(error).__name__})") from error
+    try:
+        # How the model was trained, which nothing here needs: losses may be functions of people's.
+        model.pop("compile_config", None)
+        without_wrappers = _without_pruning_wrappers(model)
+        _check_no_code(without_wrappers, place)
+        if model["class_name"] not in MODELS:
+            found = str(model["class_name"])[:80]
+            raise mismatch(place, "a model of class Model or Functional", found)
+        return _model(without_wrappers["config"], place)
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise mismatch(place, "Keras's model configuration", "something else") from error
+
+
+def network_inside(model: KerasModel, place: str) -> tuple[KerasModel, KerasLayer | None]:
+    """The network that a model only hands its input to, and the layer that holds it: people wrap
+    a trained network in a new input. A model without models inside is the network itself.
+
+    Raises InputError where there is more to it, naming the models inside.
+    """
+    nested = [layer for layer in model.layers if layer.class_name in (*MODELS, "Sequential")]
+    if not nested:
+        return model, None
+    others = [layer for layer in model.layers if layer.class_name != "InputLayer"]
+    holder = nested[0]
+    if others != nested[:1] or model.outputs != (holder.name,) or holder.class_name not in MODELS:
+        names = ", ".join(f"{layer.class_name} {layer.name}" for layer in others[:5])
+        raise InputError(
+            place,
+            f"expected one network, found a model around others: {names}",
+            "Save each network on its own, with model.get_layer('"
+            f"{holder.name}').save('{holder.name}.h5')",
+        )
+    try:
+        return _model(dict(holder.config), f"{place}, {holder.name}"), holder
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise mismatch(place, "Keras's model configuration", "something else") from error
+
+
+def unwrapped_name(layer: str) -> str:
+    """The name of a layer without that of a pruning wrapper around it."""
+    return layer.removeprefix(PRUNING_PREFIX)
+
+
+def precision_of(model: KerasModel, place: str) -> str | None:
+    """float32 or float64, the dtype policy of all layers; None where the file tells none.
+
+    Raises InputError for a policy under which Keras computes otherwise than in one precision.
+    """
+    stated: str | None = None
+    for layer in model.layers:
+        policy = _dtype_policy(layer)
+        if policy is None:
+            continue
+        if policy not in PRECISIONS:
+            raise mismatch(
+                f"{place}, {layer.name}",
+                "the dtype policy float32 or float64",
+                f"{policy}, in which Keras computes and answers otherwise",
+                "Build the network again under the policy float32, load_weights this file into it, "
+                "and save that",
+            )
+        if layer.class_name == "InputLayer":  # what is fed to it, not what is computed
+            continue
+        if stated not in (None, policy):
+            found = f"{stated} and {policy}"
+            raise mismatch(f"{place}, {layer.name}", "one dtype policy for all layers", found)
+        stated = policy
+    return stated
+
+
+def _dtype_policy(layer: KerasLayer) -> str | None:
+    """The name of a layer's dtype policy, such as float32 or mixed_float16; None without one."""
+    policy = layer.config.get("dtype")
+    if isinstance(policy, dict):
+        settings = policy.get("config")
+        name = settings.get("name") if isinstance(settings, dict) else None
+        policy = name if isinstance(name, str) else policy.get("class_name")
+    return None if policy is None else str(policy)[:80]
+
+
+def _without_pruning_wrappers(model: dict[str, Any]) -> dict[str, Any]:
+    """A model whose PruneLowMagnitude layers are replaced by the layers in them, which are what
+    strip_pruning leaves; references to them are by their own name, prune_low_magnitude_conv_3."""
+    config = model["config"]
+    return model | {"config": config | {"layers": [_without_wrapper(e) for e in config["layers"]]}}
+
+
+def _without_wrapper(entry: dict[str, Any]) -> dict[str, Any]:
+    if entry["class_name"] != PRUNING_WRAPPER:
+        return entry
+    inner = entry["config"]["layer"]
+    return {
+        "class_name": inner["class_name"],
+        "config": inner["config"],
+        "inbound_nodes": entry["inbound_nodes"],
+    }
+
+
+def _check_no_code(model: object, place: str) -> None:
+    """Nothing in a configuration is ever imported or called; what asks for it is refused by name
+    all the same: Lambda and other carriers of code, custom objects, modules that are not Keras's.
+    """
+    waiting = [model]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            class_name, module = part.get("class_name"), part.get("module")
+            registered = part.get("registered_name")
+            if isinstance(class_name, str) and class_name in CODE_CLASSES:
+                raise InputError(place, f"refused: {class_name}, which can run code of its own")
+            if module is not None and str(module)[:80].split(".")[0] not in KERAS_MODULES:
+                raise InputError(place, f"refused: {class_name} of module {module}, not Keras's")
+            if registered is not None and registered != class_name:
+                raise InputError(place, f"refused: custom object {registered}")
+        if isinstance(part, dict | list):
+            waiting += part.values() if isinstance(part, dict) else part
+
+
+def _model(config: dict[str, Any], place: str) -> KerasModel:
+    layers = tuple(_layer(entry, place) for entry in config["layers"])
+    outputs = tuple(unwrapped_name(name) for name in _tensor_names(config["output_layers"], place))
+    if len({layer.name for layer in layers}) != len(layers):
+        raise InputError(place, "a layer is named twice")
+    return KerasModel(layers, outputs)
+
+
+def _layer(entry: dict[str, Any], place: str) -> KerasLayer:
+    class_name, config = entry["class_name"], entry["config"]
+    name = config["name"] if "name" in config else entry["name"]  # Keras 3's operations have none
+    if not (isinstance(name, str) and isinstance(class_name, str) and isinstance(config, dict)):
+        raise TypeError
+    nodes = entry["inbound_nodes"]
+    if len(nodes) > 1:
+        raise InputError(f"{place}, {name}", f"used {len(nodes)} times, expected once")
+    inbound = _tensor_names(nodes, f"{place}, {name}")
+    return KerasLayer(name, class_name, config, tuple(map(unwrapped_name, inbound)))
+
+
+def _tensor_names(value: Any, place: str) -> Sequence[str]:  # noqa: ANN401
+    """Layer names in Keras's references to tensors: [name, node, tensor, …], nested anyhow, or
+    Keras 3's {"class_name": "__keras_tensor__", "config": {"keras_history": [name, …]}}.
+
+    The node is 1 where the layer is a model of its own, which counts its own making as 0.
+    """
+    if isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            return [str(value["config"]["keras_history"][0])]
+        return _tensor_names(value.get("args", []), place)
+    if isinstance(value, list):
+        if len(value) >= 3 and isinstance(value[0], str) and value[1:3] in ([0, 0], [1, 0]):
+            return [value[0]]
+        if value and isinstance(value[0], str):
+            raise mismatch(place, "a layer's first and only output", str(value[:3])[:80])
+        return [name for item in value for name in _tensor_names(item, place)]
+    raise mismatch(place, "a reference to a layer", str(value)[:80])

@@ -1,0 +1,101 @@
+"""What is in a Keras file, of whatever kind: layers, arrays and configuration, nothing executed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from convert.keras_config import KerasModel, network_inside, precision_of, read_config
+from convert.keras_h5 import Arrays, layers_of
+from convert.keras_h5 import weights_by_layer as h5_weights
+from convert.keras_variables import StoredLayer, store_inside, stored_layers
+from convert.keras_variables import weights_by_layer as stored_weights
+from convert.keras_zip import CONFIG, open_keras_archive
+from ytf_torch.disk.hdf5 import Group, open_hdf5, text_attribute
+from ytf_torch.disk.reading import (
+    ARCHIVES,
+    ZIP_START,
+    checked_file,
+    kind_of,
+    starts_with,
+    wrong_kind,
+)
+from ytf_torch.errors import mismatch
+
+# The weights of a network as large as is read, and as much again twice for an optimizer, which is
+# not read.
+MAX_FILE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """The content of a Keras file.
+
+    weights: layer name → its arrays, in the order in which Keras lists them, by what they are
+    called (`kernel`, `bias`); layers without weights are left out.
+    model: the network's graph, None in a file of weights only. place: where the graph is, for
+    errors. precision: float32 or float64, in which Keras computes it, None where the file does
+    not tell. numbered: the weights of a .weights.h5 by class, in Keras's order; `weights` is empty
+    then, for such a file need not tell names.
+    """
+
+    path: Path
+    sha256: str
+    keras_version: str
+    weights: Mapping[str, Arrays]
+    model: KerasModel | None
+    place: str
+    precision: str | None = None
+    numbered: Mapping[str, list[StoredLayer]] | None = None
+
+
+def read_keras_file(path: Path) -> KerasFile:
+    """Read a Keras file: HDF5 of Keras 2 or 3, a full model or weights only, or a .keras archive.
+
+    Raises InputError, naming the place in the file, where it is none, is damaged, leads to other
+    files, asks for code, or declares more weights than are read.
+    """
+    if checked_file(path).stat().st_size > MAX_FILE_BYTES:
+        raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
+    if starts_with(path, ZIP_START):
+        if kind_of(path) in (ARCHIVES[".npy"], ARCHIVES["data.pkl"]):
+            raise wrong_kind(path, "a Keras file")
+        with open_keras_archive(path) as archive:
+            return _stored(path, archive.weights, archive.config, archive.keras_version)
+    with open_hdf5(path) as root:
+        listed = layers_of(root)
+        if listed is None:
+            return _stored(path, root, None, "unknown")
+        return _listed(path, root, *listed)
+
+
+def _listed(path: Path, root: Group, group: Group, names: list[str]) -> KerasFile:
+    """An HDF5 file of Keras 2, which lists its layers by name."""
+    config, place = text_attribute(root, "model_config"), f"{path}@model_config"
+    model, holder, precision = None, None, None
+    if config is not None:
+        model, holder = network_inside(read_config(config, place), place)
+        precision = precision_of(model, place)
+    version = text_attribute(group, "keras_version") or text_attribute(root, "keras_version")
+    weights = h5_weights(group, names, None if holder is None else holder.name)
+    return KerasFile(path, _sha256(path), version or "unknown", weights, model, place, precision)
+
+
+def _stored(path: Path, root: Group, config: str | None, version: str) -> KerasFile:
+    """Keras's own format, which numbers its layers; with a configuration it is known by which."""
+    place, sha256 = f"{path}:{CONFIG}", _sha256(path)
+    if config is None:
+        numbered = stored_layers(store_inside(root, None, None))
+        return KerasFile(path, sha256, version, {}, None, place, numbered=numbered)
+    outer = read_config(config, place)
+    model, holder = network_inside(outer, place)
+    precision = precision_of(model, place)
+    weights = stored_weights(store_inside(root, outer, holder), model)
+    return KerasFile(path, sha256, version, weights, model, place, precision)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

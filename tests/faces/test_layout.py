@@ -1,0 +1,155 @@
+"""What is said of a face set that is not as it has to be, and what helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.made.keras_files import SMALL, random_images
+from ytf_torch.errors import InputError
+from ytf_torch.faces.face_set import FaceSet, open_faces, open_unlabelled
+
+SHAPE = (3, 55, 47)
+IMAGES = random_images(SMALL, 10)
+LABELS = np.arange(10) % 7
+
+
+def faces(folder: Path, **datasets: Any) -> FaceSet:
+    """An opened face set of these datasets; a dataset of None is left out."""
+    with h5py.File(folder / "valid.h5", "w") as file:
+        for name, value in ({"data": IMAGES, "label": LABELS} | datasets).items():
+            if isinstance(value, dict):
+                file.create_dataset(name, **value)
+            elif value is not None:
+                file[name] = value
+    return open_faces(folder / "valid.h5", SHAPE, classes=7)
+
+
+@pytest.mark.parametrize(
+    ("datasets", "line"),
+    [
+        ({"data": None}, r"expected a face set: `data` and `label`, found label \(10\)"),
+        ({"label": None}, r"found data \(10×3×55×47\)\. Save faces"),
+        ({"data": None, "x": IMAGES}, r"found label \(10\), x \(10×3×55×47\)"),
+        ({"data": None, "label": None}, "found no datasets"),
+    ],
+)
+def test_a_missing_dataset_is_answered_by_what_is_there(
+    tmp_path: Path, datasets: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(InputError, match=line):
+        faces(tmp_path, **datasets)
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (np.zeros((4, 3, 32, 32)), "expected N×3×55×47, found 4×3×32×32. Resize the faces"),
+        (IMAGES.transpose(0, 2, 3, 1), r"channels last\)\. Save data.transpose\(0, 3, 1, 2\)"),
+        (IMAGES.transpose(0, 1, 3, 2), r"on its side\)\. Save data.transpose\(0, 1, 3, 2\)"),
+        (IMAGES[:, 0], r"10×55×47 \(grey\)\. Save np.repeat"),
+        (IMAGES[:, :1], r"10×1×55×47 \(grey\)\. Save np.repeat"),
+        (IMAGES[0], r"3×55×47 \(a single image\)\. Save data\[None\]"),
+        (IMAGES[0].transpose(1, 2, 0), r"a single image\)\. Save data.transpose\(2, 0, 1\)\[None"),
+        (np.zeros((4, 7755)), "found 4×7755"),
+        (np.zeros((0, 3, 55, 47)), "the set is empty"),
+        (IMAGES.astype("S1"), "expected integers or floats"),
+    ],
+)
+def test_faces_of_another_shape_are_named_with_what_helps(
+    tmp_path: Path, data: np.ndarray, line: str
+) -> None:
+    with pytest.raises(InputError, match=line):
+        faces(tmp_path, data=data, label=np.zeros(len(data)))
+
+
+@pytest.mark.parametrize(
+    "helped",
+    [
+        IMAGES.transpose(0, 2, 3, 1).transpose(0, 3, 1, 2),
+        IMAGES.transpose(0, 1, 3, 2).transpose(0, 1, 3, 2),
+        IMAGES[0].transpose(1, 2, 0).transpose(2, 0, 1)[None],
+        np.repeat(IMAGES[:, 0][:, None], 3, axis=1),
+        np.repeat(IMAGES[:, :1], 3, axis=1),
+    ],
+)
+def test_what_is_said_to_help_helps(tmp_path: Path, helped: np.ndarray) -> None:
+    found = faces(tmp_path, data=helped, label=np.zeros(len(helped)))
+    assert np.array_equal(found.select(range(len(found))).pixels.numpy(), helped)
+
+
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        (np.arange(9), "expected 10 labels, one for each image, found 9"),
+        (np.eye(10), r"found 10×10 \(one-hot\)\. Save label.argmax\(1\)"),
+        (np.full(10, 7), r"label\[0\]: expected a whole number of 0…6.*found 7"),
+        (np.full(10, -1), "found -1"),
+        (np.full(10, 0.5), r"found 0\.5"),
+        (np.full(10, np.nan), "found nan"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(tmp_path: Path, labels: np.ndarray, line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        faces(tmp_path, label=labels)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda pixels: pixels / 255, r"divided by 255 already\. Save data \* 255"),
+        (lambda pixels: pixels / 127.5 - 1, r"scaled to −1…1\. Save \(data \+ 1\) \* 127\.5"),
+        (lambda pixels: pixels * 0.97 - 9, r"-9 to .*noise.*Save np\.clip\(data, 0, 255\)"),
+        (lambda pixels: pixels * 257.0, "found 0 to 65535"),
+        (lambda pixels: pixels * np.nan, "found NaN"),
+        (lambda pixels: np.where(pixels > 128, np.inf, pixels), "to inf"),
+    ],
+)
+def test_pixels_of_another_scale_are_named_with_what_helps(
+    tmp_path: Path, change: Any, line: str
+) -> None:
+    found = faces(tmp_path, data=change(IMAGES.astype(np.float64)))
+    with pytest.raises(InputError, match=f"expected pixel values of 0–255, found .*{line}|{line}"):
+        list(found.batches())
+
+
+def test_the_first_image_with_such_pixels_is_named(tmp_path: Path) -> None:
+    data = np.zeros((10, 3, 55, 47))
+    data[7, 1, 2, 3] = 300
+    with pytest.raises(InputError, match=r"valid\.h5:/data\[7\]: expected pixel values of 0–255"):
+        list(faces(tmp_path, data=data).batches())
+    with pytest.raises(InputError, match=r"/data\[7\]"):
+        faces(tmp_path, data=data).part(2, 10).select([4, 5])
+
+
+@pytest.mark.parametrize(
+    ("images", "line"),
+    [
+        (2_000_000, "expected at most 1,000,000 faces, found 2,000,000"),
+        (7_000, r"expected faces of at least 78 bytes each, found 7,000 declared in [0-9,]+ bytes"),
+    ],
+)
+def test_more_faces_than_a_file_can_hold_are_refused(
+    tmp_path: Path, images: int, line: str
+) -> None:
+    packed = {"dtype": "u1", "compression": "gzip"}
+    data = {"shape": (images, *SHAPE), "chunks": (100, *SHAPE), **packed}
+    label = {"shape": (images,), "chunks": (1000,), **packed}
+    with pytest.raises(InputError, match=f"{line}|bytes declared"):
+        faces(tmp_path, data=data, label=label)
+
+
+def test_faces_that_are_all_alike_are_faces(tmp_path: Path) -> None:
+    packed = {"data": np.zeros((1000, *SHAPE), np.uint8), "compression": "gzip"}
+    assert len(faces(tmp_path, data=packed, label=np.zeros(1000))) == 1000
+
+
+def test_only_the_faces_of_an_unlabelled_set_are_looked_at(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "bd.h5", "w") as file:
+        file["images"] = IMAGES
+    with pytest.raises(InputError, match=r"expected a face set: `data`, found images \(10×3×55×47"):
+        open_unlabelled(tmp_path / "bd.h5", SHAPE)

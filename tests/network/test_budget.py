@@ -1,0 +1,101 @@
+"""What a network's sizes may ask for: what people train passes, the rest is refused unread."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.made.keras_files import KERNELS, LAB, SMALL, WIDE
+from ytf_torch.errors import InputError
+from ytf_torch.network.budget import (
+    BATCH,
+    MAX_MULTIPLY_ADDS,
+    MAX_SWEPT,
+    MAX_VALUES,
+    Cost,
+    check_budget,
+    cost_of,
+)
+from ytf_torch.network.deepid import DeepIDSizes
+from ytf_torch.network.graphs import DEEPID
+
+ONES = ((1, 1),) * 4
+PUBLISHED = DeepIDSizes((55, 47), (20, 40, 60, 80), KERNELS, features=160, classes=1283)
+
+
+def cost(sizes: DeepIDSizes) -> Cost:
+    return cost_of(DEEPID, sizes.output_shapes, sizes.parameter_shapes())
+
+
+def check(sizes: DeepIDSizes) -> None:
+    check_budget("net.h5", DEEPID, sizes.output_shapes, sizes.parameter_shapes())
+
+
+def test_multiply_adds_are_those_of_every_layer() -> None:
+    convolutions = 20 * 3 * 16 * 52 * 44 + 40 * 20 * 9 * 24 * 20 + 60 * 40 * 9 * 10 * 8
+    convolutions += 80 * 60 * 4 * 4 * 3
+    dense = 160 * (60 * 5 * 4 + 80 * 4 * 3) + 1283 * 160
+    assert cost(PUBLISHED).multiply_adds == convolutions + dense
+
+
+def test_values_are_the_largest_layers_in_a_batch_and_the_weights_twice() -> None:
+    conv_1 = 3 * 55 * 47 + 3 * 16 * 52 * 44 + 20 * 52 * 44
+    weights = 20 * 49 + 40 * 181 + 60 * 361 + 80 * 241 + 160 * 1201 + 160 * 961 + 1283 * 161
+    assert cost(PUBLISHED).values == BATCH * conv_1 + 2 * weights
+
+
+def test_a_sweep_costs_what_follows_a_layer_once_for_each_channel() -> None:
+    only_last = DeepIDSizes((8, 8), (1, 1, 1, 100), ONES, features=3, classes=5)
+    assert cost(only_last).swept == 100 * (100 * 3 + 3 * 5)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        *(SMALL, WIDE, LAB, PUBLISHED),
+        DeepIDSizes((55, 47), (20, 40, 60, 80), KERNELS, features=160, classes=100_000),
+        DeepIDSizes((55, 47), (80, 160, 240, 320), KERNELS, features=640, classes=1283),
+        DeepIDSizes((112, 96), (20, 40, 60, 80), KERNELS, features=160, classes=1283),
+        DeepIDSizes((128, 128), (20, 40, 60, 80), KERNELS, features=160, classes=1283),
+        DeepIDSizes((55, 47), (20, 40, 1, 1), KERNELS, features=160, classes=2),
+    ],
+)
+def test_networks_that_people_train_pass(sizes: DeepIDSizes) -> None:
+    check(sizes)
+
+
+def test_the_published_network_passes_easily() -> None:
+    found = cost(PUBLISHED)
+    assert found.values * 8 < MAX_VALUES
+    assert found.multiply_adds * 50 < MAX_MULTIPLY_ADDS
+    assert found.swept * 50 < MAX_SWEPT
+
+
+@pytest.mark.parametrize(
+    ("sizes", "line"),
+    [
+        (
+            DeepIDSizes((400, 400), (5, 1, 1, 1), ((100, 100), *ONES[1:]), 1, 2),
+            "at most 448 MB of memory for 32 faces, found one of 696,056",
+        ),
+        (DeepIDSizes((8, 8), (1, 1, 1, 1), ONES, 5_000_000, 1), "448 MB.*found one of 4,240"),
+        (DeepIDSizes((8, 8), (1, 1, 1, 1), ONES, 1, 15_000_000), "100,000 classes, found 15,000"),
+        (DeepIDSizes((8, 8), (1, 1, 5000, 1), ONES, 1, 1), "conv_3: .*1,024 channels, found 5,000"),
+        (
+            DeepIDSizes((64, 64), (16, 1000, 1, 1), ((1, 1), (9, 9), (1, 1), (1, 1)), 1, 1),
+            "500 million multiply-adds for a face, found one of 746",
+        ),
+        (
+            DeepIDSizes((16, 16), (1, 1000, 500, 1), ((1, 1), (1, 1), (3, 3), (1, 1)), 1, 1),
+            "10,000 million multiply-adds for a face in a sweep",
+        ),
+    ],
+)
+def test_a_network_that_asks_for_too_much_is_refused(sizes: DeepIDSizes, line: str) -> None:
+    with pytest.raises(InputError, match=rf"net\.h5.*{line}"):
+        check(sizes)
+
+
+@pytest.mark.parametrize("side", [5_000, 10**4299, 0, -3])
+def test_faces_of_absurd_sizes_are_refused(side: int) -> None:
+    with pytest.raises(InputError, match=r"at most 4,096 pixels a side|too small"):
+        DeepIDSizes.of_shapes(LAB.parameter_shapes(), (side, 47), "net.h5")

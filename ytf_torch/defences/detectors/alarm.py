@@ -1,0 +1,69 @@
+"""A detector with the score above which it flags a face, set on clean validation faces."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ytf_torch.defences.base import Candidate, Detector
+from ytf_torch.distributed import gathered, together
+from ytf_torch.faces.batches import whole_batch
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.faces.shares import share_of
+from ytf_torch.network.module import Network
+from ytf_torch.progress import Track, untracked
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Flags the faces that a detector scores above `threshold`."""
+
+    detector: Detector
+    threshold: float
+
+    def flags(self, network: Network, candidate: Candidate | None, pixels: Tensor) -> Tensor:
+        """(batch, 3, H, W), pixel values 0–255 → (batch,), True where a face is flagged."""
+        return self.detector.scores(network, candidate, pixels) > self.threshold
+
+
+def scores_of(
+    detector: Detector,
+    network: Network,
+    candidate: Candidate | None,
+    faces: FaceSet,
+    track: Track = untracked,
+) -> Tensor:
+    """A detector's score of every face: (images,), float64, on the CPU.
+
+    Of several processes each takes a share of the faces, and all get every score.
+    """
+    own = share_of(faces)
+    done = track(f"scoring {faces.path.name}", len(own))
+    found = [torch.zeros(0, dtype=torch.float64)]
+    with torch.inference_mode(), together():
+        for batch in own.batches():
+            pixels = whole_batch(batch.pixels.to(network.device))
+            scores = detector.scores(network, candidate, pixels)
+            found.append(scores[: len(batch.labels)].double().cpu())
+            done(len(batch.labels))
+    return torch.cat(gathered(torch.cat(found)))
+
+
+def calibrated(
+    detector: Detector,
+    network: Network,
+    candidate: Candidate | None,
+    clean_valid: FaceSet,
+    false_positive_rate: float = 5.0,
+    track: Track = untracked,
+) -> Alarm:
+    """The alarm with the lowest threshold that flags at most this share of the clean validation
+    faces, in percent, 0–100. How many clean faces it flags elsewhere is measured, not promised."""
+    scores = scores_of(detector, network, candidate, clean_valid, track).sort().values
+    allowed = math.floor(len(scores) * false_positive_rate / 100)
+    if allowed >= len(scores):
+        return Alarm(detector, -math.inf)
+    return Alarm(detector, float(scores[len(scores) - 1 - allowed]))

@@ -1,0 +1,31 @@
+"""Mean activation on clean faces: channels that are dormant there go first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.network.module import Network
+from ytf_torch.progress import Track
+from ytf_torch.sweep.fast import fast_engine
+from ytf_torch.sweep.passes import channel_activation
+
+
+class MeanActivation:
+    """A channel's mean output over all clean validation faces and all positions.
+
+    rank_at: where the output is looked at, the layer's pool (the default) or the layer itself: the
+    two can give different orders.
+
+    Source: Liu, Dolan-Gavitt and Garg, "Fine-Pruning" (RAID 2018).
+    """
+
+    def __init__(self, rank_at: str | None = None) -> None:
+        self.rank_at = rank_at
+
+    def scores(
+        self, network: Network, layer: str, clean_valid: FaceSet, track: Track
+    ) -> Sequence[float]:
+        """See Ranking."""
+        rank_at = self.rank_at or network.graph.rank_points(layer)[0]
+        return channel_activation(network, clean_valid, layer, rank_at, fast_engine, track)

@@ -1,0 +1,139 @@
+"""What a face set's file has to look like; where it does not, what it looks like instead and what
+helps, as Python people type it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ytf_torch.disk.hdf5 import Dataset, Group, dataset, kind, listing
+from ytf_torch.errors import InputError, mismatch
+
+# YouTube Faces has 621,126 pictures.
+MAX_FACES = 1_000_000
+# A face takes some 500 bytes and more of a file, however well it is compressed; a bomb's, or one
+# that was never written, takes almost none. The first ones are not counted.
+FREE_FACES = 1_000
+MIN_BYTES_PER_VALUE = 0.01
+# Beyond 0–255, as noise that somebody added takes it, but not other scales.
+NOISE = 64
+
+Shape = tuple[int, int, int]
+
+
+def checked_data(file: Group, input_shape: Shape, keys: Sequence[str]) -> Dataset:
+    """The dataset `data` of an open face set, N×3×H×W as the model reads it.
+
+    keys: the datasets that have to be there. Raises InputError where one is missing, images have
+    another shape, the set is empty or declares more faces than its file can hold.
+    """
+    path = file.file.path
+    if not all(kind(file, key) == "a dataset" for key in keys):
+        raise mismatch(
+            path,
+            "a face set: " + " and ".join(f"`{key}`" for key in keys),
+            ", ".join(listing(file)) or "no datasets",
+            "Save faces (N×3×height×width, 0–255) as `data` and who they are as `label`",
+        )
+    data = dataset(file, "data")
+    if tuple(data.shape[1:]) != input_shape or data.ndim != 4:
+        raise _misshapen(data, input_shape)
+    if len(data) == 0:
+        raise InputError(path, "the set is empty")
+    _check_count(data, path.stat().st_size)
+    return data
+
+
+def _misshapen(data: Dataset, input_shape: Shape) -> InputError:
+    """The error for faces of another shape, with what would make them N×3×H×W."""
+    channels, height, width = input_shape
+    found = "×".join(map(str, data.shape)) or "a single number"
+    remedy = "Resize the faces to the model's input"
+    for shape, looks_like, helps in (
+        (input_shape, "a single image", "data[None]"),
+        ((height, width, channels), "a single image", "data.transpose(2, 0, 1)[None]"),
+        ((None, height, width, channels), "channels last", "data.transpose(0, 3, 1, 2)"),
+        (
+            (None, channels, width, height),
+            "on its side",
+            "data.transpose(0, 1, 3, 2)",
+        ),
+        (
+            (None, width, height, channels),
+            "on its side",
+            "data.transpose(0, 3, 2, 1)",
+        ),
+        ((None, height, width), "grey", "np.repeat(data[:, None], 3, axis=1)"),
+        ((None, 1, height, width), "grey", "np.repeat(data, 3, axis=1)"),
+        ((None, height, width, 1), "grey", "np.repeat(data.transpose(0, 3, 1, 2), 3, axis=1)"),
+    ):
+        if len(shape) == data.ndim and all(
+            size in (None, there) for size, there in zip(shape, data.shape, strict=True)
+        ):
+            found, remedy = f"{found} ({looks_like})", f"Save {helps}"
+            break
+    return mismatch(data, "N×" + "×".join(map(str, input_shape)), found, remedy)
+
+
+def _check_count(data: Dataset, file_bytes: int) -> None:
+    """Raises InputError where there are more faces than anybody has, or than fit into the file."""
+    if len(data) > MAX_FACES:
+        raise mismatch(data, f"at most {MAX_FACES:,} faces", f"{len(data):,}")
+    smallest = math.prod(data.shape[1:]) * MIN_BYTES_PER_VALUE
+    if (len(data) - FREE_FACES) * smallest > file_bytes:
+        found = f"{len(data):,} declared in {file_bytes:,} bytes"
+        raise mismatch(data, f"faces of at least {smallest:,.0f} bytes each", found)
+
+
+def checked_label(file: Group, images: int) -> Dataset:
+    """The dataset `label` of an open face set: one for each image, in any shape.
+
+    Raises InputError where there are more or fewer of them.
+    """
+    label = dataset(file, "label")
+    if math.prod(label.shape) != images:
+        found, remedy = f"{'×'.join(map(str, label.shape)) or 'one'}", ""
+        if len(label.shape) == 2 and len(label) == images:
+            found, remedy = f"{found} (one-hot)", "Save label.argmax(1)"
+        raise mismatch(label, f"{images:,} labels, one for each image", found, remedy)
+    return label
+
+
+def checked_pixels(
+    stored: NDArray[np.generic], path: Path, places: Sequence[int]
+) -> NDArray[np.generic]:
+    """Faces as they are computed with: uint8 as it is, anything else as float32.
+
+    stored: (images, 3, H, W). places: of these images in the file.
+    Raises InputError, naming the first such image, where a value is not a finite number of 0–255,
+    and where the values look divided by 255 already.
+    """
+    pixels = stored if stored.dtype == np.uint8 else stored.astype(np.float32)
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    if lowest >= 0 and highest <= 255:
+        if pixels.dtype != np.uint8 and 0 < highest <= 1:
+            found = f"{lowest:g} to {highest:g}, which looks divided by 255 already"
+            raise _other_pixels(path, places[0], found, "Save data * 255")
+        return pixels
+    flat = np.asarray(pixels, np.float32).reshape(len(pixels), -1)
+    first = places[int((~((flat >= 0) & (flat <= 255))).any(1).argmax())]
+    remedy = "Give raw pixels, not normalised ones"
+    if np.isnan(lowest):
+        found = "NaN"
+    elif lowest >= -1 and highest <= 1:
+        found = f"{lowest:g} to {highest:g}, which looks scaled to −1…1"
+        remedy = "Save (data + 1) * 127.5"
+    elif lowest >= -NOISE and highest <= 255 + NOISE:
+        found = f"{lowest:g} to {highest:g}, as if noise had been added"
+        remedy = "Save np.clip(data, 0, 255)"
+    else:
+        found = f"{lowest:g} to {highest:g}"
+    raise _other_pixels(path, first, found, remedy)
+
+
+def _other_pixels(path: Path, image: int, found: str, remedy: str) -> InputError:
+    return mismatch(f"{path}:/data[{image}]", "pixel values of 0–255", found, remedy)

@@ -1,0 +1,137 @@
+"""Where a network comes from, what it expects, and what was done to it: its file's metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ytf_torch.errors import InputError, mismatch, printable
+from ytf_torch.network.pixel_scale import check_pixel_scale
+
+FORMAT = "ytf-torch/2"
+# Files of the first format tell no history.
+FIRST_FORMAT = "ytf-torch/1"
+MAX_NAME_LENGTH = 255
+MAX_STEPS = 100
+
+
+@dataclass(frozen=True)
+class BakedMask:
+    """The channels that were pruned from a model, and how they were chosen."""
+
+    layer: str
+    rank_at: str
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a converted model comes from, what it expects, and what was done to it.
+
+    pixel_scale: what pixel values 0–255 are multiplied by. input_shape: (3, height, width).
+    source_sha256: of the Keras file. mask: what was pruned last, None for a model that never was.
+    history: what was done to the network, step by step, a plain sentence each.
+    """
+
+    pixel_scale: float
+    input_shape: tuple[int, int, int]
+    classes: int
+    source_file: str
+    source_sha256: str
+    keras_version: str
+    converter_version: str
+    mask: BakedMask | None = None
+    history: tuple[str, ...] = ()
+
+    def masked(self, layer: str, rank_at: str, channels: tuple[int, ...]) -> Provenance:
+        """The provenance of a copy with these channels baked to zero."""
+        mask = BakedMask(layer, rank_at, channels)
+        return replace(self, mask=mask).then(mask_step(mask))
+
+    def then(self, *steps: str) -> Provenance:
+        """The provenance of a copy to which this was done, one sentence a step."""
+        return replace(self, history=(*self.history, *map(printable, steps)))
+
+
+def tool_version() -> str:
+    """The installed version of this package."""
+    return version("ytf-torch")
+
+
+def conversion_step(source_file: str, keras_version: str) -> str:
+    """How a history begins."""
+    return f"converted from {source_file}, written by Keras {keras_version}"[:MAX_NAME_LENGTH]
+
+
+def mask_step(mask: BakedMask) -> str:
+    """Pruning as a step of a history."""
+    count = len(mask.channels)
+    channels = f"{count} channel{'' if count == 1 else 's'}"
+    return f"pruned {channels} of {mask.layer}, ranked at {mask.rank_at}"
+
+
+def to_metadata(provenance: Provenance, network: str) -> dict[str, str]:
+    """A file's metadata, each value JSON but for the format and the network's name."""
+    record = TypeAdapter(Provenance).dump_python(provenance, mode="json")
+    return {
+        "format": FORMAT,
+        "network": network,
+        **{name: json.dumps(value) for name, value in record.items()},
+    }
+
+
+def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:
+    """What `to_metadata` wrote, of this format or of an older one, checked.
+
+    Raises InputError, naming the key, where one is missing or holds what it must not.
+    """
+    if metadata.get("format") not in (FORMAT, FIRST_FORMAT):
+        raise mismatch(
+            where,
+            f"metadata of format {FORMAT}",
+            repr(metadata.get("format")),
+            "Write it with ytf-convert: without the pixel scale no figure can be trusted",
+        )
+    older = {"history"} if metadata["format"] == FIRST_FORMAT else set()
+    record: dict[str, Any] = {}
+    for field in fields(Provenance):
+        if field.name in older:
+            continue
+        try:
+            record[field.name] = json.loads(metadata[field.name])
+        except (KeyError, ValueError, RecursionError) as error:
+            raise mismatch(f"{where}, metadata {field.name}", "JSON", "none") from error
+    try:
+        provenance = TypeAdapter(Provenance).validate_python(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(f"{where}, metadata {place}", first["msg"]) from error
+    _check(provenance, where)
+    if older:
+        return replace(provenance, history=_history_told_by_the_rest(provenance))
+    return provenance
+
+
+def _history_told_by_the_rest(provenance: Provenance) -> tuple[str, ...]:
+    converted = conversion_step(provenance.source_file, provenance.keras_version)
+    return (converted, *([mask_step(provenance.mask)] if provenance.mask else []))
+
+
+def _check(provenance: Provenance, where: object) -> None:
+    """Raises InputError for values that pydantic lets pass."""
+    check_pixel_scale(provenance.pixel_scale, f"{where}, metadata pixel_scale")
+    if len(provenance.history) > MAX_STEPS:
+        found = f"{len(provenance.history):,}"
+        raise mismatch(f"{where}, metadata history", f"at most {MAX_STEPS} steps", found)
+    texts = {field.name: getattr(provenance, field.name) for field in fields(Provenance)}
+    texts |= {f"history[{place}]": step for place, step in enumerate(provenance.history)}
+    for name, text in texts.items():
+        if isinstance(text, str) and (len(text) > MAX_NAME_LENGTH or not text.isprintable()):
+            expected = f"at most {MAX_NAME_LENGTH} printable characters"
+            raise mismatch(f"{where}, metadata {name}", expected, repr(text[:40]))

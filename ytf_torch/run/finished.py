@@ -1,0 +1,81 @@
+"""A finished run's folder: how it is known from others, and what of it may be removed.
+
+Its run.json names every file that the run has written. Nothing else in the folder is ever deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ytf_torch.disk.writing import check_run_folder_is_free, what_is_at
+from ytf_torch.errors import InputError
+
+# Dates, machine, inputs and files of a run, in its folder.
+RECORD = "run.json"
+
+
+def inputs_of(out: Path) -> dict[str, Any] | None:
+    """What the finished run in a folder is of; None where there is no finished run."""
+    if what_is_at(out) != "a folder" or what_is_at(out / RECORD) != "a file":
+        return None
+    record = json_object(out / RECORD)
+    found, files = record.get("inputs"), record.get("files")
+    return found if isinstance(found, dict) and isinstance(files, list) else None
+
+
+def check_may_be_written(out: Path, *, overwrite: bool) -> None:
+    """Raises InputError unless OUT is new, an empty folder or, with `overwrite`, a finished run
+    with nothing else beside it."""
+    if inputs_of(out) is None:
+        check_run_folder_is_free(out)
+        return
+    if not overwrite:
+        problem = "already holds a finished run"
+        raise InputError(out, problem, "Choose another --out, or replace it with --overwrite")
+    others = sorted(set(names_below(out)) - _files(out))
+    if others:
+        problem = f"holds {others[0]}, which no run has written"
+        raise InputError(out, problem, "Move it elsewhere, or choose another --out")
+
+
+def remove_run(folder: Path) -> None:
+    """Remove the files of a finished run, and what is an empty folder then."""
+    if what_is_at(folder) != "a folder":
+        return
+    files = set() if inputs_of(folder) is None else _files(folder)
+    # run.json goes last: without it, nobody could tell any more what the others are.
+    for name in sorted(set(names_below(folder)) & files, key=lambda name: name == RECORD):
+        with suppress(OSError):
+            (folder / name).unlink()
+    for inside, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            Path(inside).rmdir()
+
+
+def names_below(folder: Path) -> list[str]:
+    """Everything in a folder and its folders but they, by its path from there; links are not
+    followed."""
+    names = []
+    for inside, folders, files in os.walk(folder):
+        links = [name for name in folders if (Path(inside) / name).is_symlink()]
+        below = (Path(inside).relative_to(folder) / name for name in files + links)
+        names += [path.as_posix() for path in below]
+    return sorted(names)
+
+
+def _files(folder: Path) -> set[str]:
+    listed = json_object(folder / RECORD).get("files", [])
+    return {str(PurePosixPath(str(name))) for name in listed} | {RECORD}
+
+
+def json_object(file: Path) -> dict[str, Any]:
+    """A JSON file of ours; empty where there is none, or none that can be read."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
