@@ -15,17 +15,19 @@ from ytf_torch.network.module import Network
 
 # What counts as far out among clean faces: this share of them is below it.
 FAR = 0.98
+# What it counts that the copy prefers another class, beside being less sure of B's.
+PREFERENCE = 0.5
 
 
 class EnergyAndDissent:
     """The larger of two suspicions, each in units of how far clean validation faces reach.
 
     Energy is the logarithm of the sum of exp(logit), which triggers that a network has learned
-    well push beyond all clean faces. Dissent is by how much B's logit of the class it answers
-    exceeds the repaired copy's, where the logits of each network are centred and brought to one
-    standard deviation on clean faces. A faint trigger over the whole face raises no energy, but
-    the copy does not follow it. The repaired copy must be one that knows nothing of the backdoor,
-    such as the recommended repair's.
+    well push beyond all clean faces. Dissent is how far the repaired copy's logit of the class that
+    B answers lies below B's, and half of how far it lies below the copy's own largest, where the
+    logits of each network are centred and brought to one standard deviation on clean faces. A faint
+    trigger over the whole face raises no energy, but the copy does not follow it. The repaired copy
+    must be one that knows nothing of the backdoor, such as the recommended repair's.
 
     Sources: Liu, Wang, Owens, Li, "Energy-based Out-of-distribution Detection" (NeurIPS 2020);
     disagreement with a repaired copy is GoodNet's idea (CSAW-2020), made gradual.
@@ -79,11 +81,11 @@ def _calibration(logits: Tensor, repaired: Tensor) -> Calibration:
 def _suspicions(logits: Tensor, repaired: Tensor, spreads: tuple[Tensor, Tensor]) -> Tensor:
     """Energy and dissent, (batch, 2), of the logits (batch, classes) of B and its repaired copy."""
     chosen = logits.argmax(1, keepdim=True)
-    own, others = (
-        (_centred(each) / spread).gather(1, chosen)[:, 0]
-        for each, spread in zip((logits, repaired), spreads, strict=True)
-    )
-    return torch.stack([logits.logsumexp(1), own - others], 1)
+    own = (_centred(logits) / spreads[0]).gather(1, chosen)[:, 0]
+    answers = _centred(repaired) / spreads[1]
+    others = answers.gather(1, chosen)[:, 0]
+    dissent = own - others + PREFERENCE * (answers.max(1).values - others)
+    return torch.stack([logits.logsumexp(1), dissent], 1)
 
 
 def _logits(network: Network, faces: Tensor) -> Tensor:
