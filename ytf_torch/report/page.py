@@ -4,7 +4,6 @@ out; texts from files reach it as data and are escaped."""
 from __future__ import annotations
 
 import platform
-import re
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +11,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.errors import printable
 from ytf_torch.metrics import Share, Tally
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
@@ -24,9 +21,8 @@ from ytf_torch.report import published
 from ytf_torch.report.exhibits import Example, Exhibits, Sheet
 from ytf_torch.report.plots import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure
 from ytf_torch.report.record import Run, correct, flagged, goodnet_correct, pruned_file, rate
+from ytf_torch.report.templates import template
 from ytf_torch.report.verdict import DEAR, FAILED, GONE, judge
-
-NO_BREAK_SPACE = "\xa0"
 
 
 @dataclass(frozen=True)
@@ -74,29 +70,11 @@ class Card:
     answers: tuple[Answer, ...]
 
 
-def _printable(value: object) -> object:
-    """What the page shows of a value: names from strangers with every control character escaped,
-    line ends and no-break spaces kept."""
-    if isinstance(value, Markup):
-        return value
-    parts = re.split(f"([\n{NO_BREAK_SPACE}])", str(value))
-    return "".join(part if part in ("\n", NO_BREAK_SPACE) else printable(part) for part in parts)
-
-
 def report_html(run: Run, exhibits: Exhibits) -> str:
     """report.html: one self-contained page, readable without network and scripts."""
-    environment = Environment(
-        loader=PackageLoader("ytf_torch", "report"),
-        autoescape=True,
-        finalize=_printable,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "interval": interval, "count": "{:,}".format}
     defence, swept = run.defence, run.defence.sweep
     shown = [row.channel for row in exhibits.maps]
-    return environment.get_template("page.html").render(
+    return template("page.html").render(
         verdict=judge(defence, run.doubts),
         doubts=run.doubts,
         thresholds={"gone": GONE, "failed": FAILED, "dear": DEAR},
@@ -136,11 +114,6 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
 def percent(value: float | None) -> str:
     """A rate with two decimals; a dash where there is none."""
     return "–" if value is None else f"{value:.2f}\u00a0%"
-
-
-def interval(share: Share) -> str:
-    """The ends of a share's interval, with one decimal."""
-    return f"{share.low:.1f}–{share.high:.1f}\u00a0%"
 
 
 def headline_rows(defence: Defence) -> list[Row]:
