@@ -1,6 +1,5 @@
-"""Mutated files for every reader: models, archives, face sets, converted models, references,
+"""Mutated files for every reader: models, face sets, converted models, references,
 photos, settings; and networks of any sizes, which are run where they are read.
-
 
 `python -m tests.hostile.fuzz --minutes 30` tries inputs until the time is up, prints how many there
 were and what became of them, and keeps every input that did anything but be read or be refused.
@@ -29,8 +28,6 @@ from PIL import Image
 
 from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
-from convert.keras_writer import write_keras_archive
-from convert.model_file import read_model
 from convert.parity import read_reference
 from tests.hostile.networks import converted
 from tests.made.keras_files import (
@@ -82,7 +79,6 @@ def read_network(path: Path) -> None:
 READERS: dict[str, Reader] = {
     "model": lambda path: deepid_checkpoint(read_keras_file(path), 1.0),
     "faces": read_faces,
-    "archive": read_model,
     "converted": load_checkpoint,
     "network": read_network,
     "reference": read_reference,
@@ -116,8 +112,6 @@ def sound_files(folder: Path) -> list[tuple[str, bytes]]:
                 file.create_dataset("data", data=images, chunks=(1, 3, 55, 47), **packing)
                 file["label"] = np.zeros(3, np.uint8)
             keep("faces", folder / "a")
-    write_keras_archive(folder / "a.keras", load_checkpoint(folder / "b").model)
-    keep("archive", folder / "a.keras")
     arrays = {"input": images, "logits": np.zeros((3, 3), np.float32), "pixel_scale": np.ones(1)}
     for save in (np.savez, np.savez_compressed):
         save(folder / "a.npz", **arrays)
