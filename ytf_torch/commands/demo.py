@@ -18,6 +18,7 @@ from ytf_torch.commands.prune import run_prune
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, say
 from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder
+from ytf_torch.errors import how_to_install
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.run.settings import PruneSettings
 
@@ -72,7 +73,7 @@ def run_demo(
 
     check_run_folder_is_free(out_folder)
     if source is DRAWN:
-        say("Real faces are not installed, so these are drawn: pip install 'ytf-torch[demo]'")
+        say(f"Real faces are not installed, so these are drawn. {how_to_install('demo')}")
     say(f"Faces: {source.credit}")
     study = _study(source, seed, cache or user_cache_path("ytf-torch"), epochs)
     keras_model, model = study / "models" / "bd_net.h5", study / "models" / "bd_net.safetensors"
