@@ -159,7 +159,7 @@ def row(records: Sequence[Mapping[str, Any]]) -> str:
         first["method"],
         str(len(records)),
         f"{first['baseline'][clean]:.1f}",
-        f"{first['baseline'][star]:.1f}",
+        "–" if first["baseline"][star] is None else f"{first['baseline'][star]:.1f}",
         spread(record["baseline"][clean] - record["repaired"][clean] for record in records),
         spread(record["repaired"][star] for record in records),
         spread((record["repaired"]["robust_accuracy"] for record in records), min),
