@@ -31,6 +31,8 @@ from ytf_torch.network.graphs import DEEPID
 from ytf_torch.network.pixel_scale import check_pixel_scale
 from ytf_torch.network.provenance import MAX_NAME_LENGTH, Provenance, conversion_step, tool_version
 
+# Before the names of B′ in GoodNet's files; see keras_goodnet.py.
+REPAIRED = "repaired_"
 DENSE = DEEPID.names("dense")
 # Keras 3 casts what is fed to a network to the precision of its layers, and says so from 3.3 on.
 IDENTITY_AT_INFERENCE = ("Dropout", "Cast")
@@ -182,6 +184,18 @@ def _named(layers: Mapping[str, list[StoredLayer]], place: object) -> dict[str, 
     return fitting[0] if fitting else candidates[0]
 
 
+def dense_order(file: KerasFile) -> tuple[str, ...]:
+    """DeepID's dense layers in the order in which Keras counts them in this file's network."""
+    if file.model is not None:
+        order = [layer.name for layer in file.model.in_keras_order()]
+        return tuple(name for name in order if name in DENSE)
+    if file.numbered is None:
+        return DENSE
+    named = _named(file.numbered, file.path)
+    stored = [layer.arrays for layer in file.numbered["dense"]]
+    return tuple(name for arrays in stored for name in DENSE if named[name] is arrays)
+
+
 def _fits(weights: Mapping[str, Arrays]) -> bool:
     shapes = {
         f"{layer}.{part}": _keras_order(arrays[keras].shape)
@@ -219,10 +233,12 @@ def _arrays(file: KerasFile) -> dict[str, NDArray[np.floating[Any]]]:
         if f"{layer}.{part}" not in arrays
     ]
     if missing or left_over:
+        goodnet = "It is GoodNet, which holds B and B′: give the files that it was made from"
         raise InputError(
             file.path,
             f"not a DeepID: missing {', '.join(missing) or 'nothing'}; "
             f"left over {', '.join(left_over) or 'nothing'}",
+            goodnet if f"{REPAIRED}conv_1" in named else "",
         )
     return arrays
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.repair import shared_options, shell_command
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
-from ytf_torch.defences.names import REPAIRS
+from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
+from ytf_torch.defences.names import REPAIRS, repair_called
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 from ytf_torch.run.repair_settings import CompareSettings, check_comparison
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from ytf_torch.report.comparison import MethodRow
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 
 
-@app.command("compare", cls=Command)
+@app.command("compare")
 def compare_command(
     model: Annotated[Path, typer.Option(help="BadNet B: any Keras file, or ours.")],
     clean_valid: Annotated[
@@ -78,7 +78,7 @@ def compare_command(
             poisoned_test=tuple(poisoned_test or ()),
             device=device,
             pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
-            methods=REPAIRS if methods == "all" else tuple(methods.split(",")),
+            methods=REPAIRS if methods == "all" else tuple(map(repair_called, methods.split(","))),
             seeds=seeds,
             clean_control=clean_control,
         )

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ytf_torch.commands.paths import check_paths_differ
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, out, say
+from ytf_torch.commands.terminal import App, one_line_errors, out, say
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
@@ -30,12 +30,12 @@ PARITY_FAILED = 1
 # Names that would promise another format than the one that is written.
 OTHER_FORMATS = (".pt", ".pth", ".pt2", ".bin", ".pkl", ".onnx", ".h5", ".hdf5", ".keras", ".npz")
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 
 
-@app.command(cls=Command)
+@app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="Keras HDF5 file: a full model or weights only.")],
+    source: Annotated[Path, typer.Argument(help="Keras file: .h5, .weights.h5 or .keras.")],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -62,7 +62,7 @@ def convert(
         Path | None, typer.Option("--json", help="Write the verdict and all shapes to this file.")
     ] = None,
 ) -> None:
-    """Convert a Keras DeepID (.h5) to PyTorch (.safetensors) without TensorFlow or Keras.
+    """Convert a Keras DeepID to PyTorch (.safetensors) without TensorFlow or Keras.
 
     Exit status: 0 converted, and parity held where it was asked for; 1 parity failed, no output
     left; 2 bad input.

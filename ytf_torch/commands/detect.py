@@ -14,7 +14,7 @@ from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
     USER_ERROR,
-    Command,
+    App,
     answer,
     note,
     one_line_errors,
@@ -35,16 +35,16 @@ MEANT_FOR = (
     "flagged or guessed"
 )
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 
 
-@app.command("detect", cls=Command)
+@app.command("detect")
 def detect_command(
     inputs: Annotated[
         list[Path],
         typer.Argument(help="Photos, lab-format HDF5 files, or folders of both."),
     ],
-    model: Annotated[Path, typer.Option(help="BadNet B: safetensors, or a Keras .h5.")],
+    model: Annotated[Path, typer.Option(help="BadNet B: safetensors, or a Keras file.")],
     pruned: Annotated[
         Path,
         typer.Option(

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
-from ytf_torch.defences.names import REPAIRS
+from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
+from ytf_torch.defences.names import RECOMMENDED, REPAIRS, repair_called
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.run.repair_settings import (
     MODEL_FILE,
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from ytf_torch.defences.repairing import RepairOutcome
     from ytf_torch.metrics import Share
 
-app = typer.Typer(pretty_exceptions_enable=False)
-METHODS = ", ".join(REPAIRS)
+app = App()
+METHODS = ", ".join((RECOMMENDED, *REPAIRS))
 
 
-@app.command("repair", cls=Command)
+@app.command("repair")
 def repair_command(
     model: Annotated[Path, typer.Option(help="BadNet B: any Keras file, or ours.")],
     clean_valid: Annotated[
@@ -71,7 +71,7 @@ def repair_command(
             out=out_folder,
             clean_test=clean_test,
             poisoned_test=tuple(poisoned_test or ()),
-            method=method,
+            method=repair_called(method),
             seed=seed,
             device=device,
             pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
