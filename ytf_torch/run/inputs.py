@@ -15,7 +15,7 @@ from ytf_torch.network.provenance import Provenance, tool_version
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.settings import PruneSettings
 
-DECISIVE = {"drops", "layer", "rank_at", "engine", "precision"}
+DECISIVE = {"drops", "layer", "rank_at", "order", "engine", "precision"}
 
 
 def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def inputs_record(
         **_surroundings(device),
         **_files(sets),
         **fingerprint(checkpoint, sets, settings),
+        **({"keras": True} if settings.keras else {}),
     }
 
 
