@@ -152,8 +152,8 @@ def _run_keras(
         )
         if done.returncode == NO_KERAS:
             raise InputError(
-                "--against-keras",
-                "real Keras is not installed",
+                "real Keras",
+                "not installed",
                 "Install it with: pip install 'ytf-torch[keras]'",
             )
         if done.returncode:

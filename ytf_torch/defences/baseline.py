@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ytf_torch.defences.evaluation import evaluate
-from ytf_torch.errors import InputError
+from ytf_torch.errors import InputError, argument
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Tally
 from ytf_torch.network.likelier_scale import rescaled
@@ -28,7 +28,7 @@ def check_pixel_scale_by_accuracy(model: Network, clean_valid: FaceSet, baseline
                 clean_valid.path,
                 f"clean accuracy is {accuracy:.1f} % with the model's pixel scale "
                 f"{model.pixel_scale:g}, and {other:.1f} % with {name}",
-                f"Convert the model again with --pixel-scale {name}",
+                f"Convert the model again with {argument('pixel_scale', name)}",
             )
 
 
