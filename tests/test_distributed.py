@@ -28,7 +28,7 @@ import os, signal
 from ytf_torch.faces import face_set as faces
 from ytf_torch.commands.prune import app
 if os.environ["RANK"] == os.environ["DYING_RANK"]:
-    faces._checked_pixels = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    faces.checked_pixels = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 app()
 """
 CUT_OFF_WORKER = """

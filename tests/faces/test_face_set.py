@@ -31,12 +31,24 @@ def faces(path: Path, data: np.ndarray = IMAGES, labels=None) -> FaceSet:
 def test_batches_hold_every_face_in_order(tmp_path: Path, stored: type, size: int) -> None:
     batches = list(faces(tmp_path, IMAGES.astype(stored)).batches(size))
     pixels = torch.cat([batch.pixels for batch in batches])
-    assert pixels.dtype == (torch.uint8 if stored is np.uint8 else torch.float32)
+    assert pixels.dtype == torch.uint8
     assert np.array_equal(pixels.numpy(), IMAGES)
     labels = torch.cat([batch.labels for batch in batches])
     assert labels.tolist() == [index % 7 for index in range(10)]
     assert [len(batch.labels) for batch in batches[:-1]] == [size] * (len(batches) - 1)
     assert 0 < len(batches[-1].labels) <= size
+
+
+@pytest.mark.parametrize("stored", [np.float64, np.float32, np.float16])
+def test_values_that_are_not_whole_come_as_float32_and_others_beside_them_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: type
+) -> None:
+    monkeypatch.setattr("ytf_torch.faces.face_set.READ_BYTES", 1)
+    data: np.ndarray = IMAGES.astype(stored)
+    data[7, 1, 2, 3] += 0.5 if data[7, 1, 2, 3] < 100 else -0.5
+    found = [batch.pixels for batch in faces(tmp_path, data).batches(2)]
+    assert [pixels.dtype for pixels in found] == [*[torch.uint8] * 3, torch.float32, torch.uint8]
+    assert np.array_equal(torch.cat(found).numpy(), data.astype(np.float32))
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 10), (3, 10), (2, 7), (4, 4)])

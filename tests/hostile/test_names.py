@@ -18,7 +18,7 @@ from ytf_torch.commands.convert import app as convert
 from ytf_torch.commands.detect import app as detect
 from ytf_torch.commands.prune import app as prune
 from ytf_torch.network.checkpoint import load_checkpoint
-from ytf_torch.report.page import NO_BREAK_SPACE
+from ytf_torch.report.templates import NO_BREAK_SPACE
 
 TEXT = "[red]<script>alert(1)<\x1b[31m\nerror: b\u202egnp"
 

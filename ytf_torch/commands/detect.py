@@ -116,7 +116,7 @@ def detect_command(
         if not answered:
             raise typer.Exit(USER_ERROR)
         if pair.scale_from == "assumed":
-            note(pixel_scale_line(pair))
+            note(pixel_scale_line(pair.badnet, "assumed"))
         note(summary(answered, flagged, goodnet.backdoored))
         if exit_code and flagged:
             raise typer.Exit(FLAGGED)

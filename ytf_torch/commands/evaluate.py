@@ -114,7 +114,7 @@ def evaluate_command(
             raise InputError(model, "nothing to evaluate it on", "Give --clean-test or a photo")
         answers = [_photo_record(network, copy, photo) for photo in shown]
         if opened.scale_from == "assumed":
-            say(pixel_scale_line(opened))
+            say(pixel_scale_line(opened.badnet, "assumed"))
         for answer in answers:
             say(_photo_line(answer))
         record: dict[str, Any] = {"model": str(model), "pixel_scale": network.pixel_scale}

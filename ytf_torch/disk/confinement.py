@@ -6,16 +6,19 @@ by a damaged one into endless loops, huge allocations and crashes. So its bytes 
 only, with limits on memory and processor time and no way to open a second file or to write one;
 what leaves is text and numbers.
 
-    python confinement.py hdf5_reader
+    python confinement.py hdf5_reader 5
 
 Each request is a line of JSON: a method's name and its arguments. The first one opens a file, the
-last one closes it. Each answer is a line of JSON, an array's bytes follow it.
+last one closes it. Each answer is a line of JSON. An array's bytes follow it; or they lie in memory
+that both processes see, file descriptor 5, where there is such memory and they fit into it.
 This file and the readers import nothing of the project but each other: they have to start fast.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
+import os
 import signal
 import sys
 import time
@@ -41,7 +44,12 @@ from ytf_torch.disk.refused import RefusedError  # noqa: E402
 
 
 class Opened(Protocol):
-    """One opened file. What may be asked of it are the methods that its reader names."""
+    """One opened file. What may be asked of it are the methods that its reader names.
+
+    unpacked: bytes that were read from it so far.
+    """
+
+    unpacked: int
 
     def close(self) -> None:
         """Close it."""
@@ -51,8 +59,9 @@ class Reader(Protocol):
     """A module that parses one kind of file.
 
     MAX_MEMORY: bytes that parsing may take beyond what Python itself takes.
-    SECONDS: of processor time for one opened file, plus a second for each BYTES_PER_SECOND handed
-    over. METHODS: what an open file answers: a value that JSON can hold, or an array's bytes.
+    SECONDS: of processor time for one opened file, plus a second for each BYTES_PER_SECOND that
+    were unpacked. METHODS: what an open file answers: a value that JSON can hold, or an array's
+    bytes.
     """
 
     MAX_MEMORY: int
@@ -101,12 +110,12 @@ class Session:
     def __init__(self, reader: Reader, confinement: Confinement) -> None:
         self.reader, self.confinement = reader, confinement
         self.file: Opened | None = None
-        self.started, self.sent = 0.0, 0
+        self.started = 0.0
 
     def answer(self, method: str, arguments: list[Any]) -> Any:  # noqa: ANN401
         """Open the file, close it, or ask it."""
         if method == "open":
-            self.started, self.sent = time.process_time(), 0
+            self.started = time.process_time()
             self.confinement.give_seconds(self.reader.SECONDS)
             self.file = self.reader.OpenFile(*arguments)
             self.confinement.may_open_files(False)
@@ -120,15 +129,20 @@ class Session:
         if method not in self.reader.METHODS:
             raise RefusedError("", f"expected one of {self.reader.METHODS}, found {method}")
         spent = time.process_time() - self.started
-        allowed = self.reader.SECONDS + self.sent / self.reader.BYTES_PER_SECOND
+        unpacked = 0 if self.file is None else self.file.unpacked
+        allowed = self.reader.SECONDS + unpacked / self.reader.BYTES_PER_SECOND
         self.confinement.give_seconds(max(allowed - spent, 0.01))
-        value = getattr(self.file, method)(*arguments)
-        if isinstance(value, memoryview):
-            self.sent += value.nbytes
-        return value
+        return getattr(self.file, method)(*arguments)
 
 
-def answer_requests(reader: Reader) -> None:
+def shared_memory(descriptor: int) -> memoryview:
+    """The memory behind a file descriptor, which is closed."""
+    memory = memoryview(mmap.mmap(descriptor, 0))
+    os.close(descriptor)
+    return memory
+
+
+def answer_requests(reader: Reader, shared: memoryview) -> None:
     """Answer requests on standard input until it ends."""
     confinement = Confinement(reader.MAX_MEMORY)
     session = Session(reader, confinement)
@@ -147,12 +161,17 @@ def answer_requests(reader: Reader) -> None:
         except Exception as error:  # whatever a library raises, the file is damaged
             answer = {"damaged": str(error)[:300]}
         confinement.give_seconds(0)
+        if fits := data.nbytes <= shared.nbytes:
+            shared[: data.nbytes] = data
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(b"" if fits else data)
         sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
     from importlib import import_module
 
-    answer_requests(cast(Reader, import_module(f"ytf_torch.disk.{sys.argv[1]}")))
+    answer_requests(
+        cast(Reader, import_module(f"ytf_torch.disk.{sys.argv[1]}")),
+        shared_memory(int(sys.argv[2])) if len(sys.argv) > 2 else memoryview(b""),
+    )

@@ -22,7 +22,7 @@ from ytf_torch.disk.refused import RefusedError, check_at_most
 
 # Beyond what Python itself takes; a real face set needs some 20 MB, an allowed chunk two copies.
 MAX_MEMORY = 384 * 2**20
-# Of processor time for one opened file, plus a second for each BYTES_PER_SECOND handed over:
+# Of processor time for one opened file, plus a second for each BYTES_PER_SECOND unpacked:
 # opening takes milliseconds, and reading compressed faces gives 200 MB a second and more.
 SECONDS = 4
 BYTES_PER_SECOND = 20 * 2**20
@@ -49,7 +49,9 @@ FILTERS = {
     h5py.h5z.FILTER_LZF: "lzf",
 }
 LINKS = {h5py.ExternalLink: "an external link", h5py.SoftLink: "a soft link"}
-METHODS = ("kind", "names", "listing", "text", "array", "read")
+METHODS = ("kind", "names", "listing", "text", "array", "read", "narrowed", "values")
+# What is narrowed at once: it stays in a core's own memory between one look and the next.
+NARROWED_BYTES = 4 * 2**20
 KINDS = {h5py.Group: "a group", h5py.Dataset: "a dataset", type(None): "nothing"}
 
 
@@ -62,6 +64,8 @@ class OpenFile:
             self.file = h5py.File(path if content is None else BytesIO(content), "r")
         except OSError as error:
             raise _not_opened(str(error)) from error
+        self.unpacked = 0
+        self.found: np.ndarray[Any, Any] | None = None
 
     def close(self) -> None:
         """Close it."""
@@ -168,15 +172,52 @@ class OpenFile:
     def read(self, path: str, rows: tuple[int, int] | None) -> memoryview:
         """A dataset, or some rows of it."""
         node = self._dataset(path)
-        count = (
-            math.prod(node.shape)
-            if rows is None
-            else math.prod((rows[1] - rows[0], *node.shape[1:]))
-        )
-        check_at_most(node.name, MAX_ARRAY_BYTES, count * node.dtype.itemsize, "bytes at once")
-        array = node[()] if rows is None else node[slice(*rows)]
-        array = np.ascontiguousarray(array, dtype=node.dtype)
-        return array.data.cast("B") if array.size else memoryview(b"")
+        shape = node.shape if rows is None else (rows[1] - rows[0], *node.shape[1:])
+        self._unpack(node, math.prod(shape))
+        return _bytes(node[()] if rows is None else node[slice(*rows)])
+
+    def narrowed(self, path: str, start: int, stop: int) -> str:
+        """Read some rows of a dataset; `values` hands them over. The type they have then: uint8
+        where all of them are whole numbers of 0–255, else float32."""
+        node = self._dataset(path)
+        row = math.prod(node.shape[1:])
+        self._unpack(node, (stop - start) * row)
+        # A chunk is unpacked whole whatever is asked of it, so chunks are not asked twice.
+        step = stop - start if node.chunks else NARROWED_BYTES // (row * node.dtype.itemsize) + 1
+        narrow = np.empty((stop - start, *node.shape[1:]), np.uint8)
+        for at in range(start, stop, step):
+            stored = node[at : min(at + step, stop)]
+            if not _narrow_into(narrow[at - start : at - start + len(stored)], stored):
+                whole = stored if len(stored) == stop - start else node[start:stop]
+                with np.errstate(over="ignore", invalid="ignore"):
+                    self.found = whole.astype(np.float32)
+                return "float32"
+        self.found = narrow
+        return "uint8"
+
+    def values(self) -> memoryview:
+        """What `narrowed` has read."""
+        assert self.found is not None
+        found, self.found = self.found, None
+        return _bytes(found)
+
+    def _unpack(self, node: h5py.Dataset, count: int) -> None:
+        wanted = count * node.dtype.itemsize
+        check_at_most(node.name, MAX_ARRAY_BYTES, wanted, "bytes at once")
+        self.unpacked += wanted
+
+
+def _narrow_into(narrow: np.ndarray[Any, Any], stored: np.ndarray[Any, Any]) -> bool:
+    """Whether uint8 can hold all that is stored; then `narrow` does."""
+    with np.errstate(invalid="ignore"):  # what has no place in uint8 is found to differ
+        np.copyto(narrow, stored, casting="unsafe")
+    return np.array_equal(narrow, stored)
+
+
+def _bytes(array: np.ndarray[Any, Any]) -> memoryview:
+    """An array's bytes, in order and in its own type."""
+    array = np.ascontiguousarray(array)
+    return array.data.cast("B") if array.size else memoryview(b"")
 
 
 def _not_opened(why: str) -> Exception:

@@ -55,6 +55,7 @@ class OpenFile:
         Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is checked instead, and says more
         self.file = Path(path).open("rb")  # noqa: SIM115  closed by close()
         self.photo: Image.Image | None = None
+        self.unpacked = 0  # SECONDS are for all of a photo
         try:
             self.photo = Image.open(self.file, formats=FORMATS)
             if self.photo.format == "TIFF":  # its library would open the file a second time

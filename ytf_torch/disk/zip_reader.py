@@ -77,6 +77,7 @@ class OpenFile:
 
     def __init__(self, path: str) -> None:
         self.archive = open_archive(path)
+        self.unpacked = 0
         self.values_of_array: np.ndarray[Any, Any] | None = None
 
     def close(self) -> None:
@@ -93,11 +94,16 @@ class OpenFile:
 
     def content(self, name: str) -> memoryview:
         """A member's bytes."""
-        return memoryview(unpacked(self.archive, name))
+        return memoryview(self._content(name))
+
+    def _content(self, name: str) -> bytes:
+        content = unpacked(self.archive, name)
+        self.unpacked += len(content)
+        return content
 
     def array(self, name: str) -> dict[str, Any]:
         """Shape and dtype of a member that is a NumPy array; `values` hands over what is in it."""
-        content = BytesIO(unpacked(self.archive, name))
+        content = BytesIO(self._content(name))
         try:
             old = read_magic(content)[0] == 1
             shape, fortran, dtype = (read_array_header_1_0 if old else read_array_header_2_0)(

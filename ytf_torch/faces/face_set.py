@@ -59,11 +59,16 @@ class FaceSet:
         """Images start…stop-1 only."""
         return replace(self, labels=self.labels[start:stop], first=self.first + start)
 
+    def labelled(self, label: int) -> FaceSet:
+        """The same faces, all with this label."""
+        return replace(self, labels=np.full_like(self.labels, label))
+
     def batches(self, size: int = BATCH_SIZE) -> Generator[FaceBatch, None, None]:
         """All faces in file order, `size` at a time; reading runs ahead in a thread of its own.
 
-        Never the whole file in memory: see `images_per_read`. uint8 stays uint8, everything else
-        becomes float32, as Keras makes it.
+        Never the whole file in memory: see `images_per_read`. Whole numbers come as uint8 whatever
+        type they are stored in, for that is an eighth of the lab's float64 to move; all others
+        become float32, as Keras makes them.
         Raises InputError where a pixel value is not a finite number of 0–255, and where the
         values look divided by 255 already.
         """
@@ -80,7 +85,8 @@ class FaceSet:
             start, end = self.first, self.first + len(self)
             while start < end:
                 stop = min(start - start % step + step, end)
-                yield checked_pixels(data[start:stop], self.path, range(start, stop))
+                pixels = data.narrowed(start, stop)
+                yield checked_pixels(pixels, data.dtype, self.path, range(start, stop))
                 start = stop
 
     def select(self, indices: Sequence[int]) -> FaceBatch:
@@ -89,8 +95,9 @@ class FaceSet:
         Raises InputError as `batches` does.
         """
         with _open_data(self.path) as data:
-            pixels = np.stack([data[self.first + index] for index in indices])
-        pixels = checked_pixels(pixels, self.path, [self.first + index for index in indices])
+            places = [self.first + index for index in indices]
+            read = [data.narrowed(place, place + 1) for place in places]
+        pixels = checked_pixels(np.concatenate(read), data.dtype, self.path, places)
         return FaceBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[list(indices)]))
 
 

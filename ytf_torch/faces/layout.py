@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,18 +105,17 @@ def checked_label(file: Group, images: int) -> Dataset:
 
 
 def checked_pixels(
-    stored: NDArray[np.generic], path: Path, places: Sequence[int]
-) -> NDArray[np.generic]:
-    """Faces as they are computed with: uint8 as it is, anything else as float32.
+    pixels: NDArray[Any], stored: np.dtype[Any], path: Path, places: Sequence[int]
+) -> NDArray[Any]:
+    """Faces as they were given, (images, 3, H, W).
 
-    stored: (images, 3, H, W). places: of these images in the file.
+    stored: the type that the file has them in. places: of these images in the file.
     Raises InputError, naming the first such image, where a value is not a finite number of 0–255,
     and where the values look divided by 255 already.
     """
-    pixels = stored if stored.dtype == np.uint8 else stored.astype(np.float32)
     lowest, highest = float(pixels.min()), float(pixels.max())
     if lowest >= 0 and highest <= 255:
-        if pixels.dtype != np.uint8 and 0 < highest <= 1:
+        if stored != np.uint8 and 0 < highest <= 1:
             found = f"{lowest:g} to {highest:g}, which looks divided by 255 already"
             raise _other_pixels(path, places[0], found, "Save data * 255")
         return pixels
