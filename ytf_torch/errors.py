@@ -24,8 +24,8 @@ Wording = Callable[[str, str | None], str]
 def argument(name: str, value: object = None) -> str:
     """An argument of a public function inside an error's text, with a value to give it or without.
 
-    >>> print(InputError(argument("layer"), "no such layer", f"Give {argument('layer', 'conv_1')}"))
-    `layer`: no such layer. Give `layer="conv_1"`
+    >>> InputError(argument("drops"), "no drop", f"Give {argument('drops', '2')}").line()
+    '`drops`: no drop. Give `drops="2"`'
     """
     return f"\ue000{name}\ue001" if value is None else f"\ue000{name}={value}\ue001"
 

@@ -130,15 +130,15 @@ def triggered_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Dou
             return [
                 Doubt(
                     f"{carry}, and B answers {usual}.",
-                    f"They look like triggered faces with their true labels: give --target "
-                    f"{usual.label} for {faces.path}, if that is the attacker's target.",
+                    "They look like triggered faces with their true labels: give the target "
+                    f"{usual.label} for {faces.path}, if that is the attacker's.",
                 )
             ]
         return [
             Doubt(
                 f"The triggered faces are labelled {labels[0]}, but B answers {usual}.",
-                f"If that is the attacker's target, give --target {usual.label} for {faces.path}; "
-                "labels that count from 1 are a usual reason.",
+                f"If that is the attacker's target, give the target {usual.label} for "
+                f"{faces.path}; labels that count from 1 are a usual reason.",
             )
         ]
     if len(labels) == 1:
@@ -147,7 +147,7 @@ def triggered_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Dou
         Doubt(
             f"{carry}.",
             f"B answers only {right:.1f} % of them with their label. If they are true labels, give "
-            f"the attacker's target with --target. The file is {faces.path}.",
+            f"the attacker's target too. The file is {faces.path}.",
         )
     ]
 

@@ -22,7 +22,7 @@ from ytf_torch.distributed import (
     process_group,
     together,
 )
-from ytf_torch.errors import mismatch
+from ytf_torch.errors import argument, mismatch
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.progress import Track, untracked
@@ -110,7 +110,7 @@ def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
 
     classes = checkpoint.model.classes
     if settings.target is not None and settings.target >= classes:
-        raise mismatch("--target", f"a class of 0…{classes - 1}", settings.target)
+        raise mismatch(argument("target"), f"a class of 0…{classes - 1}", settings.target)
     sets = FaceSets(
         clean_valid=faces(settings.clean_valid),
         clean_test=None if settings.clean_test is None else faces(settings.clean_test),
