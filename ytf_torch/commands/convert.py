@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ytf_torch.commands.paths import check_paths_differ
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, out, say
+from ytf_torch.commands.terminal import App, one_line_errors, out, say
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
@@ -30,10 +30,10 @@ PARITY_FAILED = 1
 # Names that would promise another format than the one that is written.
 OTHER_FORMATS = (".pt", ".pth", ".pt2", ".bin", ".pkl", ".onnx", ".h5", ".hdf5", ".keras", ".npz")
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 
 
-@app.command(cls=Command)
+@app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="Keras HDF5 file: a full model or weights only.")],
     output: Annotated[

@@ -14,7 +14,7 @@ from convert.export import ENDINGS, Check, Export, Subject, compare, ending_of, 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.paths import check_paths_differ
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, out, say
+from ytf_torch.commands.terminal import App, one_line_errors, out, say
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.network.checkpoint import Checkpoint, compact_checkpoint
@@ -24,10 +24,10 @@ from ytf_torch.run.pair import Opened, Pair, open_network, open_pair
 
 CHECK_FAILED = 1
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 
 
-@app.command("export", cls=Command)
+@app.command("export")
 def export_command(
     model: Annotated[
         Path, typer.Argument(help="A network: any Keras file that ytf-convert reads, or ours.")

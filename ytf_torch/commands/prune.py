@@ -10,7 +10,7 @@ import typer
 
 from ytf_torch.commands.networks import pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, progress_bars, say
+from ytf_torch.commands.terminal import App, one_line_errors, progress_bars, say
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.distributed import is_first
 from ytf_torch.network.pixel_scale import pixel_scale_text
@@ -19,14 +19,14 @@ from ytf_torch.run.settings import PruneSettings, read_settings
 if TYPE_CHECKING:
     from ytf_torch.report.record import Run
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 
 
 def _default(setting: str) -> str:
     return str(PruneSettings.model_fields[setting].default)
 
 
-@app.command(cls=Command)
+@app.command()
 def prune(
     model: Annotated[
         Path | None,

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
+from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
 from ytf_torch.defences.names import REPAIRS
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.run.repair_settings import MODEL_FILE, RepairSettings, check_settings
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from ytf_torch.defences.repairing import RepairOutcome
     from ytf_torch.metrics import Share
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 METHODS = ", ".join(REPAIRS)
 
 
-@app.command("repair", cls=Command)
+@app.command("repair")
 def repair_command(
     model: Annotated[Path, typer.Option(help="BadNet B: any Keras file, or ours.")],
     clean_valid: Annotated[

@@ -9,7 +9,7 @@ import typer
 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, progress_bars, say
+from ytf_torch.commands.terminal import App, one_line_errors, progress_bars, say
 from ytf_torch.defences.names import SCANS
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.reading import checked_file
@@ -17,10 +17,10 @@ from ytf_torch.disk.writing import check_outside, check_run_folder_is_free
 from ytf_torch.errors import mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 
 
-@app.command("scan", cls=Command)
+@app.command("scan")
 def scan_command(
     model: Annotated[Path, typer.Option(help="The network: any Keras file, or ours.")],
     clean_valid: Annotated[Path, typer.Option(help="Clean validation faces.")],
