@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import h5py
 import numpy as np
@@ -29,6 +30,7 @@ from tests.made.keras_files import (
     random_images,
     random_weights,
     write_faces,
+    write_keras_archive,
     write_keras_file,
 )
 from ytf_torch.errors import InputError
@@ -85,6 +87,9 @@ def sound_files(folder: Path) -> list[tuple[str, bytes]]:
     options: list[dict[str, Any]] = [{"as_bytes": True, "full_model": False}, {"split_names": True}]
     for option in options:
         keep("model", write_keras_file(folder / "a", TINY, weights, **option))
+    keep("model", write_keras_archive(folder / "a", TINY, weights))
+    with ZipFile(folder / "a") as archive:
+        found.append(("model", archive.read("model.weights.h5")))
     keep("faces", write_faces(folder / "a", images, np.zeros(3)))
     for version in ("earliest", "latest"):
         for packing in ({"compression": "gzip", "shuffle": True}, {"compression": "lzf"}):

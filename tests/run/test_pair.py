@@ -83,11 +83,7 @@ def test_fine_tuning_leaves_a_relative(
         ("bd_net.h5", "b.safetensors", "the same weights as .*bd_net.h5"),
         ("pruned.safetensors", "b.safetensors", r"like B′ \(pruned 2 channels of conv_3.* swapped"),
         ("pruned.h5", "bd_net.h5", "channels are zero or cut out.* swapped"),
-        (
-            "pruned.safetensors",
-            "pruned_more.safetensors",
-            r"both were made from one network, that one \(pruned 2 .* one \(pruned 3 ",
-        ),
+        ("pruned.safetensors", "pruned_more.safetensors", "both were made from one network"),
         ("b.safetensors", "other.safetensors", "made from another network than .*b.safetensors"),
         ("bd_net.h5", "other.h5", "made from another network .*other.h5 of SHA-256 .*bd_net.h5 of"),
     ],

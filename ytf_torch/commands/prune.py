@@ -30,7 +30,7 @@ def _default(setting: str) -> str:
 def prune(
     model: Annotated[
         Path | None,
-        typer.Option(help="BadNet B: a safetensors file of ytf-convert, or a Keras .h5."),
+        typer.Option(help="BadNet B: a safetensors file of ytf-convert, or a Keras file."),
     ] = None,
     clean_valid: Annotated[
         Path | None,

@@ -12,7 +12,7 @@ from rich.table import Table
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
-from ytf_torch.defences.names import REPAIRS
+from ytf_torch.defences.names import RECOMMENDED, REPAIRS, repair_called
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.run.repair_settings import MODEL_FILE, RepairSettings, check_settings
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ytf_torch.metrics import Share
 
 app = App()
-METHODS = ", ".join(REPAIRS)
+METHODS = ", ".join((RECOMMENDED, *REPAIRS))
 
 
 @app.command("repair")
@@ -64,7 +64,7 @@ def repair_command(
             out_folder,
             clean_test,
             tuple(poisoned_test or ()),
-            method,
+            repair_called(method),
             seed,
             device,
             None if pixel_scale is None else parse_pixel_scale(pixel_scale),
