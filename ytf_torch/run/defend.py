@@ -74,10 +74,11 @@ def defend(
             settings.engine,
             track,
             work,
+            settings.order,
         )
         files = FaceFiles(settings.clean_valid, settings.clean_test, settings.poisoned_test)
         doubts = find_doubts(computing.model, sets, defence)
-        run = Run(checkpoint, defence, device.type, files, command, doubts)
+        run = Run(checkpoint, defence, device.type, files, command, doubts, settings.keras)
         if work is not None:
             exhibits = gather_exhibits(computing.model, sets, defence)
             write = partial(write_run, run, settings, exhibits)

@@ -14,7 +14,7 @@ from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance, tool_version
 from ytf_torch.run.settings import PruneSettings
 
-DECISIVE = {"drops", "layer", "rank_at", "engine", "precision"}
+DECISIVE = {"drops", "layer", "rank_at", "order", "engine", "precision"}
 
 
 def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings) -> dict[str, Any]:
@@ -50,6 +50,7 @@ def inputs_record(
         "device": device.type,
         **{name: [_file(faces) for faces in found] for name, found in files.items()},
         **fingerprint(checkpoint, sets, settings),
+        **({"keras": True} if settings.keras else {}),
     }
 
 

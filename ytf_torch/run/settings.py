@@ -18,6 +18,7 @@ from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.network.graphs import known_convolutions, known_rank_points
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.sweep.drop import parse_drops
+from ytf_torch.sweep.order import Direction
 
 # Ours have 2 kB with all their comments; long dotted keys take tomllib quadratic time.
 MAX_CONFIG_BYTES = 2**14
@@ -37,10 +38,12 @@ class PruneSettings(BaseModel):
     drops: tuple[str, ...] = ("2", "4", "10")
     layer: str = "conv_3"
     rank_at: str = "pool_3"
+    order: Direction = "ascending"
     device: DeviceName = "auto"
     engine: Literal["fast", "plain"] = "fast"
     precision: Literal["float32", "float64"] | None = None
     pixel_scale: float | None = None
+    keras: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
