@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from convert.keras_file import KerasFile, read_keras_file
 from convert.keras_graph import dense_order
 from convert.parity import Parity, Reference, compare_logits
-from ytf_torch.errors import InputError
+from ytf_torch.errors import InputError, argument, how_to_install
 from ytf_torch.network.graph import MODULES
 from ytf_torch.network.module import Network
 
@@ -161,9 +161,9 @@ def _run_keras(
         )
         if done.returncode == NO_KERAS:
             raise InputError(
-                "real Keras",
-                "not installed",
-                "Install it with: pip install 'ytf-torch[keras]'",
+                argument("against_keras"),
+                "real Keras is not installed",
+                how_to_install("keras"),
             )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]

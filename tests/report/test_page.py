@@ -231,4 +231,4 @@ def test_the_command_line_repeats_the_run(tmp_path: Path) -> None:
 def test_a_page_has_a_caption_for_every_figure(tmp_path: Path, checkpoint: Checkpoint) -> None:
     html = small_page(tmp_path, checkpoint)
     assert html.count("<figure>") == html.count("<figcaption>") == 3
-    assert len(re.findall("How to read it", html)) == 4
+    assert len(re.findall("How to read it", html)) == 5
