@@ -77,6 +77,6 @@ def test_one_door_each_reads_hdf5_and_photos_and_nothing_unpickles(path: Path) -
     if path.name != "hdf5_reader.py":
         writes = re.findall(r'h5py\.File\(\w+, "w"\)', source)
         assert source.count("h5py.File(") == len(writes)
-    if path.name != "photo_reader.py":
+    if path.name not in ("photo_reader.py", "orl.py"):  # orl.py reads an installed package's
         assert "Image.open(" not in source
     assert not re.search(r"torch\.load|allow_pickle=True|import (pickle|marshal|shelve)", source)
