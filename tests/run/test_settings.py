@@ -90,6 +90,8 @@ def test_files_beside_the_configuration_are_not_where_its_paths_start(
         ({"drops": "2,x"}, "`drops`"),
         ({"drops": "101"}, "above 0 and up to 100.* found 101"),
         ({"drops": "2,2.0"}, "each drop once"),
+        ({"drops": ",".join(map(str, range(1, 22)))}, "`drops`: expected at most 20 .* found 21"),
+        ({"poisoned_test": ["bd.h5"] * 21}, "`poisoned_test`: expected at most 20 sets, found 21"),
         ({"pixel_scale": "0"}, "1 or 1/255"),
         ({"pixel_scale": "255"}, "found 255.* divided by 255 has 1/255"),
         ({"poisoned_test": 3}, "`poisoned_test`: expected a path or a list of them, found 3"),

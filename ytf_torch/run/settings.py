@@ -22,6 +22,8 @@ from ytf_torch.sweep.order import Direction
 
 # Ours have 2 kB with all their comments; long dotted keys take tomllib quadratic time.
 MAX_CONFIG_BYTES = 2**14
+# Each drop writes a model, each triggered set is swept.
+MAX_DROPS, MAX_POISONED_TESTS = 20, 20
 
 
 class PruneSettings(BaseModel):
@@ -73,6 +75,9 @@ class PruneSettings(BaseModel):
         if not isinstance(paths, list | tuple):
             problem = f"expected a path or a list of them, found {value}"
             raise InputError(argument("poisoned_test"), problem)
+        if len(paths) > MAX_POISONED_TESTS:
+            expected = f"at most {MAX_POISONED_TESTS} sets"
+            raise mismatch(argument("poisoned_test"), expected, len(paths))
         return paths
 
     @field_validator("drops", mode="before")
@@ -81,6 +86,8 @@ class PruneSettings(BaseModel):
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple) or not parts:
             raise InputError(argument("drops"), "expected percentage points such as 2,4,10")
+        if len(parts) > MAX_DROPS:
+            raise mismatch(argument("drops"), f"at most {MAX_DROPS} of them", len(parts))
         return tuple(parse_drops(parts))
 
     @model_validator(mode="before")
