@@ -59,7 +59,7 @@ def sweep_figure(defence: Defence, kind: Literal["png", "svg"], size: Size = WID
     size: in inches.
     """
     with mpl.rc_context(STYLE):
-        return _rendered(_sweep(defence, size), kind, f"sweep {size}")
+        return rendered(_sweep(defence, size), kind, f"sweep {size}")
 
 
 def drops_figure(defence: Defence, size: Size = WIDE) -> bytes:
@@ -68,7 +68,7 @@ def drops_figure(defence: Defence, size: Size = WIDE) -> bytes:
     size: in inches.
     """
     with mpl.rc_context(STYLE):
-        return _rendered(_drops(defence, size), "svg", f"drops {size}")
+        return rendered(_drops(defence, size), "svg", f"drops {size}")
 
 
 def channel_figure(
@@ -86,7 +86,7 @@ def channel_figure(
     """
     with mpl.rc_context(STYLE):
         figure = _channels(swept, drops, triggered, named, size)
-        return _rendered(figure, "svg", f"channels {size}")
+        return rendered(figure, "svg", f"channels {size}")
 
 
 def face_png(pixels: NDArray[np.uint8]) -> bytes:
@@ -110,7 +110,7 @@ def _png(image: Image.Image) -> bytes:
 def _sweep(defence: Defence, size: Size) -> Figure:
     swept = defence.sweep
     steps = range(len(swept.order) + 1)
-    figure, axes = _axes(size)
+    figure, axes = axes_of(size)
     axes.set(xlabel=_order_label(swept, size), ylabel="percent of faces", xlim=(0, len(steps) - 1))
     handles: list[Line2D | Patch] = []
     curves = [("clean validation accuracy", defence.clean_valid, CLEAN, ":")]
@@ -138,7 +138,7 @@ def _drops(defence: Defence, size: Size) -> Figure:
     if attack:
         kinds.append(("attack success rate", attack, ATTACK))
     reached = {drop: step for drop, step in defence.drops.items() if step is not None}
-    figure, axes = _axes(size)
+    figure, axes = axes_of(size)
     width = 0.8 / (2 * len(kinds))
     for number, (label, tally, color) in enumerate(kinds):
         left = 2 * number * width - 0.4
@@ -165,7 +165,7 @@ def _channels(
     named: Sequence[int],
     size: Size,
 ) -> Figure:
-    figure, axes = _axes(size)
+    figure, axes = axes_of(size)
     order = list(swept.order)
     places = np.arange(len(order)) + 1.0
     sides: list[tuple[str, Sequence[float], str]] = [
@@ -207,7 +207,8 @@ def _channels(
     return figure
 
 
-def _axes(size: Size) -> tuple[Figure, Axes]:
+def axes_of(size: Size) -> tuple[Figure, Axes]:
+    """An empty figure of this size, in inches, and its axes."""
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
@@ -277,7 +278,7 @@ def _mark_drops(
     return max(len(ends) - 1, 0)
 
 
-def _rendered(figure: Figure, kind: Literal["png", "svg"], name: str) -> bytes:
+def rendered(figure: Figure, kind: Literal["png", "svg"], name: str) -> bytes:
     """The figure's bytes: a salt and no date, so that equal runs draw equal bytes."""
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": name}):
