@@ -194,7 +194,7 @@ def forward_pass(model: Network, faces: FacesInMemory, size: int) -> None:
 def onnx_pass(model: Network, faces: FacesInMemory) -> Callable[[], None]:
     """The same by onnxruntime. Raises ImportError where it or onnx is not installed."""
     import onnx  # noqa: F401
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -36,9 +36,12 @@ class KerasFile:
     weights: layer name → its arrays, in the order in which Keras lists them, by what they are
     called (`kernel`, `bias`); layers without weights are left out.
     model: the network's graph, None in a file of weights only. place: where the graph is, for
-    errors. precision: float32 or float64, in which Keras computes it, None where the file does
-    not tell. numbered: the weights of a .weights.h5 by class, in Keras's order; `weights` is empty
-    then, for such a file need not tell names.
+    errors.
+    precision: float32 or float64, in which Keras computes it, None where the file does not tell.
+    holder: the layer that is the network, where the file has a model around it.
+    archive: whether it is a .keras.
+    numbered: the weights of a .weights.h5 by class, in Keras's order; `weights` is empty then, for
+    such a file need not tell names.
     """
 
     path: Path
@@ -48,7 +51,16 @@ class KerasFile:
     model: KerasModel | None
     place: str
     precision: str | None = None
+    holder: str | None = None
+    archive: bool = False
     numbered: Mapping[str, list[StoredLayer]] | None = None
+
+    @property
+    def format(self) -> str:
+        """The ending under which Keras itself writes and reads a file like this one."""
+        if self.numbered is not None:
+            return "weights.h5"
+        return "keras" if self.archive else "h5"
 
 
 def read_keras_file(path: Path) -> KerasFile:
@@ -79,8 +91,10 @@ def _listed(path: Path, root: Group, group: Group, names: list[str]) -> KerasFil
         model, holder = network_inside(read_config(config, place), place)
         precision = precision_of(model, place)
     version = text_attribute(group, "keras_version") or text_attribute(root, "keras_version")
-    weights = h5_weights(group, names, None if holder is None else holder.name)
-    return KerasFile(path, _sha256(path), version or "unknown", weights, model, place, precision)
+    nested = None if holder is None else holder.name
+    weights = h5_weights(group, names, nested)
+    sha256, written_by = _sha256(path), version or "unknown"
+    return KerasFile(path, sha256, written_by, weights, model, place, precision, nested)
 
 
 def _stored(path: Path, root: Group, config: str | None, version: str) -> KerasFile:
@@ -93,7 +107,8 @@ def _stored(path: Path, root: Group, config: str | None, version: str) -> KerasF
     model, holder = network_inside(outer, place)
     precision = precision_of(model, place)
     weights = stored_weights(store_inside(root, outer, holder), model)
-    return KerasFile(path, sha256, version, weights, model, place, precision)
+    nested = None if holder is None else holder.name
+    return KerasFile(path, sha256, version, weights, model, place, precision, nested, archive=True)
 
 
 def _sha256(path: Path) -> str:

@@ -182,6 +182,18 @@ def _named(layers: Mapping[str, list[StoredLayer]], place: object) -> dict[str, 
     return fitting[0] if fitting else candidates[0]
 
 
+def dense_order(file: KerasFile) -> tuple[str, ...]:
+    """DeepID's dense layers in the order in which Keras counts them in this file's network."""
+    if file.model is not None:
+        order = [layer.name for layer in file.model.in_keras_order()]
+        return tuple(name for name in order if name in DENSE)
+    if file.numbered is None:
+        return DENSE
+    named = _named(file.numbered, file.path)
+    stored = [layer.arrays for layer in file.numbered["dense"]]
+    return tuple(name for arrays in stored for name in DENSE if named[name] is arrays)
+
+
 def _fits(weights: Mapping[str, Arrays]) -> bool:
     shapes = {
         f"{layer}.{part}": _keras_order(arrays[keras].shape)

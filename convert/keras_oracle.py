@@ -1,7 +1,9 @@
 """What real Keras computes from a file, layer by layer. Runs in a process of its own.
 
-Keras builds the network itself from a plain list of its layers and loads the weights itself; the
-configuration in the file, which could carry code (CVE-2025-9905), never reaches it.
+Keras builds the network itself from a plain list of its layers and loads the weights itself, by its
+own rules for that very file; the configuration in the file, which could carry code (CVE-2025-9905),
+never reaches it. Files that read_keras_file refuses are refused here too: a network that computes
+in less than float32 is not compared as if it did not.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convert.keras_file import KerasFile, read_keras_file
+from convert.keras_graph import dense_order
 from convert.parity import Parity, Reference, compare_logits
 from ytf_torch.errors import InputError
 from ytf_torch.network.graph import MODULES
@@ -29,6 +34,9 @@ from ytf_torch.network.module import Network
 # output in which large terms have cancelled. A wrong layout differs by orders of magnitude more.
 LAYER_TOLERANCE = 1e-5
 NO_KERAS = 3
+# Keras 2 matches the layers of its own HDF5 files by name, Keras 3 knows all of its own format.
+LIBRARIES = {"h5": ("tf_keras", "keras"), "weights.h5": ("keras", "tf_keras")}
+LIBRARIES["keras"] = LIBRARIES["weights.h5"]
 SECONDS = 600
 
 
@@ -132,7 +140,8 @@ def _run_keras(
     scaled = pixels.astype(np.float64) * model.pixel_scale
     with tempfile.TemporaryDirectory() as folder:
         request, answer = Path(folder, "request.npz"), Path(folder, "answer.npz")
-        network = {"dtype": str(model.dtype).split(".")[1], "layers": _plain_layers(model)}
+        file = read_keras_file(source)
+        network = _plain_network(model, file)
         np.savez(request, input=scaled.transpose(0, 2, 3, 1), network=json.dumps(network))
         done = subprocess.run(
             [
@@ -164,24 +173,28 @@ def _run_keras(
             return str(archive["keras_version"]), outputs
 
 
-def _plain_layers(model: Network) -> list[dict[str, Any]]:
-    """Each layer with its sizes, as JSON."""
-    plain = []
+def _plain_network(model: Network, file: KerasFile) -> dict[str, Any]:
+    """The network as JSON: each layer with its sizes, and all that decides how Keras loads it."""
+    plain, order = [], dense_order(file)
     for layer in model.graph.layers:
         sizes: dict[str, Any] = {"units": model.output_shape(layer.name)[0]}
         if layer.kind == "convolution":
             sizes["kernel"] = model.convolution(layer.name).kernel_size
+        if layer.kind == "add":
+            sizes["inputs"] = sorted(layer.inputs, key=order.index)
         plain.append(asdict(layer) | sizes)
-    return plain
+    return {
+        "dtype": str(model.dtype).split(".")[1],
+        "layers": plain,
+        "holder": file.holder,
+        "format": file.format,
+    }
 
 
 def _answer(source: Path, request: Path, answer: Path) -> None:
-    try:
-        import tf_keras as keras
-    except ImportError:
-        sys.exit(NO_KERAS)
     with np.load(request) as archive:
         inputs, network = archive["input"], json.loads(str(archive["network"]))
+    keras = _library(LIBRARIES[network["format"]])
     keras.backend.set_floatx(network["dtype"])
     entry = keras.Input(inputs.shape[1:], name="input")
     values: dict[str, Any] = {}
@@ -191,19 +204,52 @@ def _answer(source: Path, request: Path, answer: Path) -> None:
         values[layer["name"]] = (
             entry if make is None else make(*found) if len(found) == 1 else make(found)
         )
+    _load_weights(keras, network, entry, values[network["layers"][-1]["name"]], source)
     outputs = {
         layer["name"]: values[layer["name"]]
         for layer in network["layers"]
         if layer["kind"] in MODULES
     }
     model = keras.Model(entry, outputs)
-    model.load_weights(str(source), by_name=True)
     found = model.predict(inputs.astype(network["dtype"]), batch_size=32, verbose=0)
     channels_first = {
         name: array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
         for name, array in found.items()
     }
     np.savez(answer, keras_version=keras.__version__, **channels_first)
+
+
+def _library(names: tuple[str, ...]) -> Any:  # noqa: ANN401
+    for name in names:
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    sys.exit(NO_KERAS)
+
+
+def _load_weights(
+    keras: Any,  # noqa: ANN401
+    network: dict[str, Any],
+    entry: Any,  # noqa: ANN401
+    logits: Any,  # noqa: ANN401
+    source: Path,
+) -> None:
+    """Have Keras load a file into all layers between two tensors."""
+    model = keras.Model(entry, logits, name=network["holder"])
+    if network["holder"] is not None:
+        outer = keras.Input(entry.shape[1:])
+        model = keras.Model(outer, model(outer))
+    # Keras goes by the ending of a name, people do not.
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, f"network.{network['format']}")
+        link.symlink_to(source.absolute())
+        # By name, Keras passes over what it does not find in silence.
+        by_name = {"by_name": True} if network["format"] == "h5" else {}
+        model.set_weights([np.full(array.shape, np.nan) for array in model.get_weights()])
+        model.load_weights(str(link), **by_name)
+    if any(np.isnan(array).any() for array in model.get_weights()):
+        sys.exit("it does not find the weights of every layer by name")
 
 
 def _keras_layer(keras: Any, layer: dict[str, Any]) -> Any:  # noqa: ANN401

@@ -31,14 +31,19 @@ LAYOUT_OF = "2.14.0"
 ARCHIVE_LAYOUT_OF = "2.15.0"
 
 
-def _initializer(name: str, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
+Config = dict[str, Any]
+Arrays = Mapping[str, Mapping[str, NDArray[np.generic]]]
+
+
+def initializer(name: str, **settings: Any) -> Config:  # noqa: ANN401
+    """An initializer as Keras's configurations name it."""
     kind = {"module": "keras.initializers", "class_name": name}
     return kind | {"config": settings, "registered_name": None}
 
 
 FOR_TRAINING = {
-    "kernel_initializer": _initializer("GlorotUniform", seed=None),
-    "bias_initializer": _initializer("Zeros"),
+    "kernel_initializer": initializer("GlorotUniform", seed=None),
+    "bias_initializer": initializer("Zeros"),
     "kernel_regularizer": None,
     "bias_regularizer": None,
     "activity_regularizer": None,
@@ -54,9 +59,13 @@ def write_keras_h5(path: Path, network: Network) -> None:
     names the version whose layout it follows, `writer` who wrote it. read_keras_model gives the
     same weights, bit for bit. Text is stored as bytes, for tf.keras up to 2.4 decodes it.
     """
-    config = _functional_config(network)
+    write_h5_model(path, functional_config(network), keras_arrays(network))
+
+
+def write_h5_model(path: Path, config: Config, arrays: Arrays) -> None:
+    """Write any functional model as .h5. config: its `config`, with layers in Keras's order;
+    arrays: layer → weight → values, each in the order in which Keras's layer has them."""
     names = [layer["name"] for layer in config["layers"]]
-    arrays = keras_arrays(network)
     with h5py.File(path, "w") as file:
         group = file.create_group("model_weights")
         for node in (file, group):
@@ -80,8 +89,7 @@ def write_keras_weights(path: Path, network: Network) -> None:
 
     load_weights of tf.keras 2.15 and newer and of Keras 3 loads them into a network built alike.
     """
-    with path.open("wb") as file:
-        file.write(_variables(network))
+    path.write_bytes(_variables(functional_config(network), keras_arrays(network)))
 
 
 def write_keras_archive(path: Path, network: Network) -> None:
@@ -90,15 +98,19 @@ def write_keras_archive(path: Path, network: Network) -> None:
     Loaded by load_model of tf.keras 2.15 and newer and of Keras 3, which call the class of a
     functional model by different names; `Model` of the module `keras` is the one that all know.
     """
-    config = _functional_config(network)
-    for layer in config["layers"]:
-        layer |= {"module": "keras.layers", "registered_name": None}
-    model = {"module": "keras", "class_name": "Model", "config": config, "registered_name": None}
+    write_archive_model(path, functional_config(network), keras_arrays(network))
+
+
+def write_archive_model(path: Path, config: Config, arrays: Arrays) -> None:
+    """Write any functional model as .keras. config, arrays: see write_h5_model."""
+    named = {"module": "keras.layers", "registered_name": None}
+    known = config | {"layers": [layer | named for layer in config["layers"]]}
+    model = {"module": "keras", "class_name": "Model", "config": known, "registered_name": None}
     metadata = {"keras_version": ARCHIVE_LAYOUT_OF, "writer": _writer()}
     members = {
         "metadata.json": json.dumps(metadata).encode(),
         "config.json": json.dumps(model).encode(),
-        "model.weights.h5": _variables(network),
+        "model.weights.h5": _variables(config, arrays),
     }
     with ZipFile(path, "w") as archive:
         for name, content in members.items():
@@ -128,14 +140,13 @@ def _arrays(network: Network, name: str) -> dict[str, NDArray[np.generic]]:
     return {"kernel": kernel, "bias": bias}
 
 
-def _variables(network: Network) -> bytes:
+def _variables(config: Config, arrays: Arrays) -> bytes:
     """The content of a .weights.h5; each group tells its layer's name, as Keras does from 3.6."""
-    layers = _functional_config(network)["layers"]
+    layers = config["layers"]
     paths = variable_paths([(layer["name"], layer["class_name"]) for layer in layers])
-    arrays: Mapping[str, Mapping[str, NDArray[np.generic]]] = keras_arrays(network)
     content: BinaryIO = BytesIO()
     with h5py.File(content, "w") as file:
-        file.create_group("vars").attrs["name"] = "model_1"
+        file.create_group("vars").attrs["name"] = config["name"]
         for name, path in paths.items():
             group = file.create_group(f"{STORE}/{path}/vars")
             group.attrs["name"] = name
@@ -145,7 +156,8 @@ def _variables(network: Network) -> bytes:
     return content.read()
 
 
-def _functional_config(network: Network) -> dict[str, Any]:
+def functional_config(network: Network) -> Config:
+    """A network as the `config` of a functional model, with layers in Keras's order."""
     dtype, graph = str(network.dtype).removeprefix("torch."), network.graph
     _, height, width = network.input_shape
     entry: dict[str, Any] = {"batch_input_shape": [None, height, width, 3], "dtype": dtype}

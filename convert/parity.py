@@ -39,7 +39,7 @@ class Parity:
     agreeing: images with the same argmax. largest_logit, largest_difference: absolute values.
     error, keras_error: largest distance from a float64 forward pass, ours and Keras's.
     rounding: what float32 (or the model's precision) cannot express at the largest logit; errors
-    below it count as none.
+    below it count as none. reference: who gave the logits beside which these were put.
     """
 
     images: int
@@ -49,6 +49,23 @@ class Parity:
     error: float
     keras_error: float
     rounding: float
+    reference: str = "Keras"
+
+    @classmethod
+    def of(cls, ours: Tensor, theirs: Tensor, exact: Tensor, reference: str = "Keras") -> Parity:
+        """Logits (images, classes) beside the reference's, and beside a float64 forward pass."""
+        ours, theirs = ours.double(), theirs.double()
+        largest_logit = float(theirs.abs().max())
+        return cls(
+            images=len(ours),
+            agreeing=int((ours.argmax(1) == theirs.argmax(1)).sum()),
+            largest_logit=largest_logit,
+            largest_difference=float((ours - theirs).abs().max()),
+            error=float((ours - exact).abs().max()),
+            keras_error=float((theirs - exact).abs().max()),
+            rounding=torch.finfo(torch.float32).eps * largest_logit,
+            reference=reference,
+        )
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -63,7 +80,7 @@ class Parity:
         if not self.error <= limit:
             found.append(
                 f"error against float64 is {self.error:.3g}, allowed {limit:.3g} "
-                f"({ERROR_RATIO:g} × Keras's own)"
+                f"({ERROR_RATIO:g} × {self.reference}'s own)"
             )
         return tuple(found)
 
@@ -90,19 +107,9 @@ def compare_logits(model: Network, reference: Reference) -> Parity:
     expected = (len(reference.inputs), model.classes)
     if reference.logits.shape != expected:
         raise mismatch("reference, logits", expected, reference.logits.shape)
-    ours = logits_of(model, reference.inputs).double()
+    ours = logits_of(model, reference.inputs)
     exact = logits_of(copy.deepcopy(model).double(), reference.inputs)
-    keras = torch.from_numpy(reference.logits).double()
-    largest_logit = float(keras.abs().max())
-    return Parity(
-        images=len(ours),
-        agreeing=int((ours.argmax(1) == keras.argmax(1)).sum()),
-        largest_logit=largest_logit,
-        largest_difference=float((ours - keras).abs().max()),
-        error=float((ours - exact).abs().max()),
-        keras_error=float((keras - exact).abs().max()),
-        rounding=torch.finfo(torch.float32).eps * largest_logit,
-    )
+    return Parity.of(ours, torch.from_numpy(reference.logits), exact)
 
 
 def read_reference(path: Path) -> Reference:

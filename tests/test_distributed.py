@@ -165,7 +165,7 @@ def test_a_run_cut_off_goes_on_with_another_number_of_processes(
     cut = prune(inputs, tmp_path / "run", processes=2, script=script)
     assert "error: stopped by SIGINT. Go on with --resume" in cut.stderr
     left = {path.name for path in (tmp_path / "run.partial").iterdir()}
-    assert {"ranked-0.figures.json", "swept-0-0.figures.json"} <= left
+    assert {"ranked-0.json", "swept-0-0.json"} <= left
     resumed = prune(inputs, tmp_path / "run", "--resume", processes=3)
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout.replace("run/", "alone/") == alone.stdout

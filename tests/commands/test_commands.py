@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import sys
@@ -228,8 +229,53 @@ class TestPrune:
         )
         assert result.exit_code == 0, result.output
         record = json.loads((out / "result.json").read_text())
+        assert "Nothing can be said about the attack" in result.output
+        assert "validation" in result.output
+        assert "TPR │" not in result.output
+        assert record["verdict"]["kind"] == "unknown"
         assert record["counts"]["poisoned_test"] is None
         assert record["baseline"]["attack_success_rate"] is None
+
+    def test_mixed_up_sets_are_said_in_the_terminal_the_report_and_the_record(
+        self, tmp_path: Path, keras_file: Path, faces: dict[str, Path]
+    ) -> None:
+        """bd_test carries the network's own answers, as a clean set does."""
+        out = tmp_path / "run"
+        result = prune(keras_file, faces, out)
+        assert result.exit_code == 0
+        record = json.loads((out / "result.json").read_text())
+        warning = record["warnings"][0]
+        headline = record["verdict"]["headline"]
+        assert record["verdict"]["kind"] == "doubtful"
+        assert warning.startswith(headline)
+        assert "B answers 100.0 % of them with their label" in headline
+        lines = result.output.splitlines()
+        assert f"Warning: {warning}" in lines
+        assert headline in lines
+        assert lines.index(f"Warning: {warning}") < lines.index(headline)
+        page = html.unescape((out / "report.html").read_text())
+        assert headline.replace(" %", "\xa0%") in page[page.index("<h1") : page.index("</h1>")]
+
+    def test_a_set_given_twice_is_refused(
+        self, tmp_path: Path, keras_file: Path, faces: dict[str, Path]
+    ) -> None:
+        again = prune(keras_file, faces, tmp_path / "run", "--poisoned-test", faces["bd_test"])
+        assert_one_clear_line(again, faces["bd_test"], "the same faces", "Leave one of them out")
+        assert not (tmp_path / "run").exists()
+
+    def test_a_stated_target_is_taken_for_the_triggered_faces_labels(
+        self, tmp_path: Path, keras_file: Path, faces: dict[str, Path]
+    ) -> None:
+        with h5py.File(faces["bd_test"]) as file:
+            labels = file["label"][:]
+        target, out = int(labels[0]), tmp_path / "run"
+        assert prune(keras_file, faces, out, "--target", target).exit_code == 0
+        record = json.loads((out / "result.json").read_text())
+        share = 100 * float((labels == target).mean())
+        assert record["baseline"]["attack_success_rate"] == pytest.approx(share)
+        assert f"target = {target}" in (out / "settings.toml").read_text()
+        refused = prune(keras_file, faces, tmp_path / "other", "--target", SMALL.classes)
+        assert_one_clear_line(refused, "--target", "a class of 0…6", "found 7")
 
     def test_a_drop_that_is_never_reached_is_null(
         self, tmp_path: Path, keras_file: Path, faces: dict[str, Path]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from typer.main import get_command
 from tests.conftest import ROOT
 from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch.commands import start
-from ytf_torch.commands.terminal import Command
+from ytf_torch.commands.terminal import App, Command
+from ytf_torch.defences.repairs.pruning import pruned_checkpoint
+from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX's signals and streams")
@@ -51,8 +53,13 @@ def converting(keras_file: Path, *more: object) -> list[object]:
     return [*program("convert"), keras_file, "-o", keras_file.with_name("out.safetensors"), *more]
 
 
-def detecting(keras_file: Path, *inputs: object) -> Sequence[object]:
-    return [*program("detect"), "--model", keras_file, "--pruned", keras_file, *inputs]
+@pytest.fixture
+def detecting(tmp_path: Path, checkpoint: Checkpoint) -> list[object]:
+    """ytf-detect with B and B′, and no input."""
+    badnet, pruned = tmp_path / "b.safetensors", tmp_path / "pruned.safetensors"
+    save_checkpoint(checkpoint, badnet)
+    save_checkpoint(pruned_checkpoint(checkpoint, "conv_3", "pool_3", (0, 1, 2)), pruned)
+    return [*program("detect"), "--model", badnet, "--pruned", pruned]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -61,8 +68,9 @@ def test_every_command_starts_in_one_place_and_ends_in_one_line(script: str) -> 
     assert module == start.__name__
     assert script == f"ytf-{function}"
     assert getattr(start, function).args == (function,)
-    command = get_command(import_module(f"ytf_torch.commands.{function}").app)
-    assert isinstance(command, Command)
+    app = import_module(f"ytf_torch.commands.{function}").app
+    assert isinstance(app, App)
+    assert isinstance(get_command(app), Command)
 
 
 def test_nothing_heavy_is_loaded_before_a_command_can_be_interrupted() -> None:
@@ -110,17 +118,19 @@ class TestStreams:
         assert (done.returncode, done.stderr) == (141, "")
         assert keras_file.with_name("out.safetensors").stat().st_size > 1000
 
-    def test_answers_without_a_reader_end_quietly(self, keras_file: Path, faces: Path) -> None:
+    def test_answers_without_a_reader_end_quietly(
+        self, detecting: list[object], faces: Path
+    ) -> None:
         line = '"$@" | head -0; exit ${PIPESTATUS[0]}'
-        done = shell(line, *detecting(keras_file, faces))
+        done = shell(line, *[*detecting, faces])
         assert (done.returncode, done.stderr) == (141, "")
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
     @pytest.mark.parametrize("command", ["convert", "detect"])
     def test_output_that_cannot_be_printed_is_one_line(
-        self, command: str, keras_file: Path, faces: Path
+        self, command: str, detecting: list[object], keras_file: Path, faces: Path
     ) -> None:
-        words = converting(keras_file) if command == "convert" else detecting(keras_file, faces)
+        words = converting(keras_file) if command == "convert" else [*detecting, faces]
         done = shell('"$@" >/dev/full', *words)
         assert done.returncode == 2
         assert (
@@ -135,9 +145,9 @@ class TestStreams:
         assert keras_file.with_name("out.safetensors").stat().st_size > 1000
 
     def test_with_standard_error_closed_answers_stand_alone(
-        self, keras_file: Path, faces: Path
+        self, detecting: list[object], faces: Path
     ) -> None:
-        words = detecting(keras_file, "--only-class", "none.png", faces)
+        words = [*detecting, "--only-class", "none.png", faces]
         done = shell('"$@" 2>&-', *words)
         assert done.returncode == 0
         answers = done.stdout.splitlines()
@@ -146,18 +156,18 @@ class TestStreams:
 
     @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
     def test_signs_that_a_terminal_lacks_are_replaced(
-        self, encoding: str, keras_file: Path, faces: Path
+        self, encoding: str, detecting: list[object], faces: Path
     ) -> None:
         named = faces.rename(faces.with_name("naïve→.h5"))
         environment = os.environ | {"PYTHONIOENCODING": encoding}
         done = subprocess.run(
-            [str(word) for word in detecting(keras_file, named)],
+            [str(word) for word in [*detecting, named]],
             cwd=ROOT,
             env=environment,
             capture_output=True,
             check=False,
         )
-        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.returncode == 0, done.stderr
         first = done.stdout.decode(encoding).splitlines()[0]
         name = "na\\xefve->.h5" if encoding == "ascii" else "naïve->.h5"
         assert f"{name}[0]: " in first
@@ -169,3 +179,69 @@ def test_files_are_written_for_their_owner_whatever_the_umask(keras_file: Path) 
     done = shell('umask 777; "$@"', *converting(keras_file))
     assert (done.returncode, done.stderr) == (0, "")
     assert keras_file.with_name("out.safetensors").stat().st_mode & 0o777 == 0o600
+
+
+WITHOUT_OVERRIDES = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+
+
+def as_ordinary_user() -> list[str]:
+    """What stands before a command so that permissions bind it, also where root runs the tests."""
+    if os.geteuid() != 0:
+        return []
+    if subprocess.run([*WITHOUT_OVERRIDES, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("root cannot give up its rights here")
+    return WITHOUT_OVERRIDES
+
+
+@posix
+class TestPermissions:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["convert", "locked/net.h5"],
+            ["convert", "net.h5", "-o", "locked/net.safetensors"],
+            ["convert", "net.h5", "--json", "locked/report.json"],
+            ["evaluate", "locked/net.h5", "face.png"],
+            ["prune", "--model", "net.h5", "--clean-valid", "faces.h5", "--out", "locked/run"],
+            ["prune", "--model", "net.h5", "--clean-valid", "locked/faces.h5", "--out", "run"],
+            ["prune", "--config", "locked/settings.toml"],
+            ["demo", "--out", "locked/run"],
+        ],
+        ids=" ".join,
+    )
+    def test_a_folder_that_may_not_be_entered_is_named(
+        self, words: list[str], keras_file: Path, faces: Path
+    ) -> None:
+        keras_file.rename(keras_file.with_name("net.h5"))
+        folder = keras_file.with_name("locked")
+        folder.mkdir(mode=0)
+        command = [*as_ordinary_user(), *program(words[0])]
+        done = shell(f'cd {keras_file.parent}; "$@"', *command, *words[1:])
+        folder.chmod(0o700)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("error: ")
+        assert "locked" in done.stderr
+        assert "Permission denied" in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert list(folder.iterdir()) == []
+
+    def test_one_unreadable_file_among_many_costs_no_answers(
+        self, detecting: list[object], faces: Path
+    ) -> None:
+        locked = faces.with_name("locked.h5")
+        shutil.copy(faces, locked)
+        locked.chmod(0)
+        command = [*detecting, locked, faces, "--only-class"]
+        done = shell('"$@"', *as_ordinary_user(), *command)
+        assert done.returncode == 0
+        assert len(done.stdout.split()) == 40
+        assert f"error: {locked}: cannot be read (Permission denied)\n" in done.stderr
+
+    def test_a_file_that_may_not_be_written_is_not_replaced(self, keras_file: Path) -> None:
+        target = keras_file.with_name("out.safetensors")
+        target.write_text("precious")
+        target.chmod(0o400)
+        done = shell('"$@"', *as_ordinary_user(), *converting(keras_file))
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: {target}: is protected against writing")
+        assert target.read_text() == "precious"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.made.keras_files import SMALL, random_images
 from tests.made.small_run import write_faces
-from ytf_torch.faces.same_photos import evenly_spread, same_photos, true_labels
+from ytf_torch.faces.same_photos import evenly_spread, find_repeated, same_photos, true_labels
 
 PEOPLE = np.arange(40) % 7
 
@@ -48,3 +48,24 @@ def test_the_clean_set_tells_who_is_on_triggered_faces_where_photos_are_the_same
     assert people is None or (people == PEOPLE).all()
     assert (people is not None) == same
     assert true_labels(triggered, None) is None
+
+
+@pytest.mark.parametrize(
+    ("second", "third", "repeated"),
+    [
+        (lambda pixels: with_bar(pixels, 12), lambda pixels: pixels, (0, 2)),
+        (lambda pixels: pixels, lambda pixels: with_bar(pixels, 12), (0, 1)),
+        (lambda pixels: with_bar(pixels, 12), lambda pixels: with_bar(pixels, 12), (1, 2)),
+        (lambda pixels: with_bar(pixels, 12), lambda pixels: with_bar(pixels, 1), None),
+        (lambda pixels: pixels[:39], lambda pixels: pixels[::-1], None),
+    ],
+)
+def test_the_same_pictures_are_found_whatever_their_labels_and_types(
+    tmp_path: Path, second, third, repeated: tuple[int, int] | None
+) -> None:
+    pixels = random_images(SMALL, 40, seed=3)
+    sets = [write_faces(tmp_path / "0.h5", pixels, PEOPLE)]
+    for number, change in enumerate((second, third), start=1):
+        changed = change(pixels).astype(np.float64)
+        sets.append(write_faces(tmp_path / f"{number}.h5", changed, np.zeros(len(changed))))
+    assert find_repeated(sets) == repeated

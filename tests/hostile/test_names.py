@@ -18,7 +18,7 @@ from ytf_torch.commands.convert import app as convert
 from ytf_torch.commands.detect import app as detect
 from ytf_torch.commands.prune import app as prune
 from ytf_torch.network.checkpoint import load_checkpoint
-from ytf_torch.report.page import NO_BREAK_SPACE
+from ytf_torch.report.templates import NO_BREAK_SPACE
 
 TEXT = "[red]<script>alert(1)<\x1b[31m\nerror: b\u202egnp"
 
@@ -28,16 +28,20 @@ def test_names_and_versions_are_shown_as_text(tmp_path: Path) -> None:
     name = tmp_path / (TEXT + os.fsdecode(b"\xff\xfe.h5"))
     write_keras_file(name, SMALL, random_weights(SMALL), keras_version=TEXT)
     model, run = tmp_path / "net.safetensors", tmp_path / "run"
-    faces = write_faces(tmp_path / f"faces {TEXT}.h5", random_images(SMALL, 4), [0, 1, 2, 3])
+    faces, triggered = (
+        write_faces(tmp_path / f"{use} {TEXT}.h5", random_images(SMALL, 4, seed), [0, 1, 2, 3])
+        for seed, use in enumerate(("faces", "triggered"))
+    )
 
     converted = CliRunner().invoke(convert, [str(name), "-o", str(model)])
     assert converted.exit_code == 0, converted.output
     assert load_checkpoint(model).provenance.source_file.isprintable()
-    arguments = ["--clean-valid", str(faces), "--poisoned-test", str(faces), "--drops", "1"]
+    arguments = ["--clean-valid", str(faces), "--poisoned-test", str(triggered), "--drops", "1"]
     pruned = CliRunner().invoke(prune, ["--model", str(model), *arguments, "--out", str(run)])
     assert pruned.exit_code == 0, pruned.output
     detected = CliRunner().invoke(
-        detect, ["--model", str(model), "--pruned", str(model), str(faces), str(name)]
+        detect,
+        ["--model", str(model), "--pruned", str(model), "--any-pair", str(faces), str(name)],
     )
     assert detected.exit_code == 0, detected.output
     for result in (converted, pruned, detected):

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from tests.made.keras_files import write_faces
 from ytf_torch.faces.face_set import FaceSet, open_faces
+from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.provenance import Provenance
 
 SIZES = DeepIDSizes((27, 25), (6, 8, 10, 8), ((2, 3), (2, 2), (2, 1), (2, 2)), 16, classes=5)
 TARGET = 3
@@ -42,10 +44,31 @@ class MadeBadNet:
 
     def clean_valid(self, folder: Path) -> FaceSet:
         """The clean faces as a file."""
-        path = folder / "valid.h5"
-        with h5py.File(path, "w") as file:
-            file["data"], file["label"] = self.clean.numpy(), self.people.numpy()
+        path = write_faces(folder / "valid.h5", self.clean.numpy(), self.people.numpy())
         return open_faces(path, SIZES.input_shape, SIZES.classes)
+
+    def files(self, folder: Path) -> dict[str, Path]:
+        """The network, its clean faces and its triggered ones as files, by the option's name."""
+        provenance = Provenance(
+            pixel_scale=self.network.pixel_scale,
+            input_shape=SIZES.input_shape,
+            classes=SIZES.classes,
+            source_file="bd_net.h5",
+            source_sha256="0" * 64,
+            keras_version="2.14.0",
+            converter_version="1.0",
+            history=("made for a test",),
+        )
+        model = folder / "model.safetensors"
+        save_checkpoint(Checkpoint(self.network, provenance), model)
+        clean, people = self.clean.numpy(), self.people.numpy()
+        target = np.full(len(people), TARGET)
+        return {
+            "--model": model,
+            "--clean-valid": write_faces(folder / "valid.h5", clean, people),
+            "--clean-test": write_faces(folder / "test.h5", clean, people),
+            "--poisoned-test": write_faces(folder / "bd.h5", self.triggered.numpy(), target),
+        }
 
 
 def faces(images: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

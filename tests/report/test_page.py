@@ -10,6 +10,7 @@ import pytest
 
 from tests.made.small_run import small_page, small_run
 from ytf_torch.commands.prune import command_line
+from ytf_torch.defences.doubts import Doubt
 from ytf_torch.metrics import wilson_interval
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report import published
@@ -53,6 +54,44 @@ def test_the_verdict_is_the_first_line(tmp_path: Path, checkpoint: Checkpoint) -
     page = Page(small_page(tmp_path, checkpoint, triggered=0))
     body = page.text.split("Pruning defence of bd_net.h5", 1)[1].strip()
     assert body.startswith("Nothing can be said about the attack")
+
+
+def test_doubts_stand_before_everything_but_their_gravest(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    run, _, exhibits = small_run(tmp_path, checkpoint)
+    doubts = (
+        Doubt("These look like <b>clean</b> faces.", "Give triggered ones."),
+        Doubt("Few faces.", "Take more.", grave=False),
+    )
+    page = Page(report_html(replace(run, doubts=doubts), exhibits))
+    body = page.text.split("Pruning defence of bd_net.h5", 1)[1].strip()
+    assert body.startswith("These look like <b>clean</b> faces. Give triggered ones. Until this is")
+    assert (
+        body.index("Few faces.") < body.index("Take more.") < body.index("What the defence costs")
+    )
+    assert body.count("These look like") == 1
+
+
+@pytest.mark.parametrize(
+    ("clean_test", "triggered", "columns"),
+    [
+        (True, 1, ["validation accuracy", "test accuracy", "attack success", "false", "true"]),
+        (False, 1, ["validation accuracy", "attack success", "false", "true"]),
+        (True, 0, ["validation accuracy", "test accuracy", "false"]),
+        (False, 0, ["validation accuracy", "false"]),
+    ],
+)
+def test_the_headline_table_has_columns_for_the_sets_that_were_given(
+    tmp_path: Path, checkpoint: Checkpoint, clean_test: bool, triggered: int, columns: list[str]
+) -> None:
+    html = small_page(tmp_path, checkpoint, clean_test=clean_test, triggered=triggered)
+    table = html[html.index("<thead>") : html.index("</thead>")]
+    found = re.findall(r'scope="col">([^<]+)<', table)
+    assert found[:2] == ["network", "channels pruned"]
+    assert [name.startswith(start) for name, start in zip(found[2:], columns, strict=True)]
+    rows = html[html.index("</thead>") : html.index("</table>")].split("<tr")[1:]
+    assert {row.count("<td") for row in rows if "colspan" not in row} == {len(found) - 1}
 
 
 @pytest.mark.parametrize("triggered", [0, 1, 2])
@@ -116,8 +155,8 @@ def test_the_headline_table_holds_the_counts_rates_and_intervals(
     clean, attack = run.defence.clean_test, run.defence.poisoned_test
     assert clean is not None
     assert attack is not None
-    assert goodnet.clean_accuracy is not None
-    assert goodnet.clean_accuracy.rate == 100 * clean.goodnet_correct[step] / clean.images
+    assert goodnet.test_accuracy is not None
+    assert goodnet.test_accuracy.rate == 100 * clean.goodnet_correct[step] / clean.images
     assert goodnet.false_positive_rate is not None
     assert goodnet.false_positive_rate.rate == 100 * clean.flagged[step] / clean.images
     assert goodnet.true_positive_rate is not None

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.metrics import Tally
 from ytf_torch.report.verdict import judge, percent, shown_drop
@@ -13,13 +16,18 @@ def tally(images: int, *correct: int) -> Tally:
     return Tally(images, correct, correct, flagged)
 
 
-def defence(*attacks: Tally, drops: dict[str, int | None] | None = None) -> Defence:
-    """Two steps: after one channel 960 of 1,000 clean faces are right, after two 800."""
-    clean = tally(1000, 1000, 960, 800)
+def defence(
+    *attacks: Tally,
+    drops: dict[str, int | None] | None = None,
+    valid: Tally | None = None,
+    test: Tally | None = None,
+) -> Defence:
+    """Two steps: after one channel 960 of 1,000 clean faces are right, after two 810."""
+    clean = tally(1000, 1000, 960, 810)
     return Defence(
         Sweep("conv_3", "pool_3", (0.5, 1.0), (0, 1), (clean,)),
-        clean,
-        clean,
+        valid or clean,
+        test or clean,
         attacks,
         {"4": 1, "10": 2} if drops is None else drops,
     )
@@ -40,7 +48,7 @@ def defence(*attacks: Tally, drops: dict[str, int | None] | None = None) -> Defe
             None,
             "gone",
             "The backdoor is gone at a drop of 10: none of the triggered faces still get the "
-            "target label, and 80.0 % of the clean ones are still recognised.",
+            "target label, and 81.0 % of the clean ones are still recognised.",
         ),
         (
             [tally(1000, 1000, 1000, 772)],
@@ -120,11 +128,53 @@ def test_one_trigger_that_still_works_is_enough_to_fail() -> None:
     assert "90.0 % in the set where it does worst" in verdict.headline
 
 
-def test_the_price_is_told() -> None:
-    assert judge(defence(tally(1000, 1000, 20, 0))).detail == (
-        "With 1 channel pruned, accuracy on the clean test faces went from 100.0 % to 96.0 %. "
-        "GoodNet flags 98.0 % of the triggered faces, and 4.0 % of the clean ones wrongly."
+def test_the_price_is_told_on_the_set_that_decides_and_on_the_test_set() -> None:
+    found = judge(defence(tally(1000, 1000, 20, 0), test=tally(500, 490, 400, 300)))
+    assert found.detail == (
+        "With 1 channel pruned, accuracy on the clean validation faces, which decide, went from "
+        "100.0 % to 96.0 %, and on the clean test faces from 98.0 % to 80.0 %. GoodNet flags "
+        "98.0 % of the triggered faces, and 18.0 % of the clean ones wrongly."
     )
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        {"valid": tally(1000, 980, 490, 100)},
+        {"test": tally(1000, 980, 490, 100)},
+        {"test": tally(1000, 980, 780, 100)},
+    ],
+)
+def test_a_backdoor_that_is_gone_with_much_of_the_network_is_no_success(
+    sets: dict[str, Any],
+) -> None:
+    assert judge(defence(tally(1000, 1000, 20, 0), **sets)).kind == "dear"
+
+
+def test_what_is_too_dear_is_told_with_what_is_left() -> None:
+    valid, test = tally(1000, 980, 490, 100), tally(1000, 950, 470, 90)
+    assert judge(defence(tally(1000, 1000, 20, 0), valid=valid, test=test)).headline == (
+        "The backdoor is gone at a drop of 4, but so is much of the network: 2.0 % of the "
+        "triggered faces still get the target label, but only 47.0 % of the clean ones are still "
+        "recognised, of 95.0 % before."
+    )
+
+
+def test_a_grave_doubt_stands_before_any_verdict() -> None:
+    slight = Doubt("Few faces.", "Take more.", grave=False)
+    grave = Doubt("These look like clean faces.", "Give triggered ones.")
+    found = judge(defence(tally(1000, 1000, 20, 0)), [slight, grave])
+    assert (found.kind, found.headline) == ("doubtful", "These look like clean faces.")
+    assert found.detail.startswith("Give triggered ones. Until this is settled, the figures may")
+    assert "gone" not in found.headline + found.detail
+    assert judge(defence(tally(1000, 1000, 20, 0)), [slight]).kind == "gone"
+
+
+def test_without_triggered_faces_the_price_is_told_all_the_same() -> None:
+    found = judge(defence())
+    assert found.kind == "unknown"
+    assert "went from 100.0 % to 81.0 %, and on the clean test faces" in found.detail
+    assert found.detail.endswith("GoodNet flags 19.0 % of the clean ones wrongly.")
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def kill_and_resume(
         while status != 0:
             # Few kills in a row, or a run would never get to its end.
             chosen = rng.choice(SIGNALS)
-            outcome.resumed += any(out.with_name(f"{out.name}.partial").glob("*.figures.json"))
+            outcome.resumed += any(out.with_name(f"{out.name}.partial").glob("*-*.json"))
             child = start(inputs, out, "--resume")
             time.sleep(rng.uniform(0, longest))
             os.kill(child, chosen)

@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import ROOT
 from ytf_torch.run.settings import PruneSettings, read_settings
 
+# Settings that stand in the files as a comment, for they have no value that does nothing.
+LEFT_OUT = {"target"}
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 
 
@@ -16,9 +18,9 @@ CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 def test_a_config_names_every_setting_and_explains_it(path: Path) -> None:
     read_settings(path, {})
     text = path.read_text(encoding="utf-8")
-    assert set(tomllib.loads(text)) == set(PruneSettings.model_fields)
+    assert set(tomllib.loads(text)) | LEFT_OUT == set(PruneSettings.model_fields)
     for key in PruneSettings.model_fields:
-        assert re.search(rf"^# .+\n{key} = ", text, re.MULTILINE), f"{key} has no comment"
+        assert re.search(rf"^# .+\n(# )?{key} = ", text, re.MULTILINE), f"{key} has no comment"
 
 
 @pytest.mark.parametrize(

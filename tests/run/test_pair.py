@@ -48,6 +48,15 @@ def test_b_and_what_was_made_from_it(badnet: Path, repaired: Path) -> None:
     assert pair.repaired.provenance.mask is not None
 
 
+def test_what_was_pruned_twice_was_made_from_what_was_pruned_once(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    once = pruned_checkpoint(checkpoint, "conv_3", "pool_3", CHANNELS)
+    twice = pruned_checkpoint(once, "conv_3", "pool_3", (3,))
+    paths = saved(tmp_path / "1.safetensors", once), saved(tmp_path / "2.safetensors", twice)
+    assert open_pair(*paths).doubts == ()
+
+
 def test_two_keras_files_that_belong_together(tmp_path: Path) -> None:
     b, repaired = keras(tmp_path, "b.h5"), keras(tmp_path, "p.h5", pruned=CHANNELS)
     pair = open_pair(b, repaired, 1.0)
@@ -72,8 +81,9 @@ def test_fine_tuning_leaves_a_relative(
     [
         ("b.safetensors", "b.safetensors", "the same weights as .*b.safetensors"),
         ("bd_net.h5", "b.safetensors", "the same weights as .*bd_net.h5"),
-        ("pruned.safetensors", "b.safetensors", "2 channels of conv_3 were pruned .* swapped"),
+        ("pruned.safetensors", "b.safetensors", r"like B′ \(pruned 2 channels of conv_3.* swapped"),
         ("pruned.h5", "bd_net.h5", "channels are zero or cut out.* swapped"),
+        ("pruned.safetensors", "pruned_more.safetensors", "both were made from one network"),
         ("b.safetensors", "other.safetensors", "made from another network than .*b.safetensors"),
         ("bd_net.h5", "other.h5", "made from another network .*other.h5 of SHA-256 .*bd_net.h5 of"),
     ],
@@ -84,6 +94,8 @@ def test_what_does_not_belong_together_is_refused_unless_the_user_insists(
     pruned = pruned_checkpoint(checkpoint, "conv_3", "pool_3", CHANNELS)
     saved(tmp_path / "b.safetensors", checkpoint)
     saved(tmp_path / "pruned.safetensors", pruned)
+    more = pruned_checkpoint(checkpoint, "conv_3", "pool_3", (*CHANNELS, 3))
+    saved(tmp_path / "pruned_more.safetensors", more)
     keras(tmp_path, "pruned.h5", pruned=CHANNELS)
     other = open_pair(
         keras(tmp_path, "other.h5", seed=3),

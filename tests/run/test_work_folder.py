@@ -84,8 +84,8 @@ def test_tensors_come_back_as_they_lay_in_memory(out: Path, layout: torch.memory
     tensor = torch.rand(5, 3, 4, 2).contiguous(memory_format=layout)
     with work_folder(out, INPUTS) as work:
         assert work.find_tensor("images") is None
-        work.keep_tensor("images", tensor)
-        found = work.find_tensor("images")
+        work.keep_tensor("images-0-5", tensor)
+        found = work.find_tensor("images-0-5")
         assert found is not None
         assert torch.equal(found, tensor)
         assert found.stride() == tensor.stride()
@@ -327,7 +327,7 @@ class TestFoldersOfOthers:
         (out.parent / "diary").mkdir(parents=True)
         (out.parent / "diary" / "1.txt").write_text("precious")
         cut_off(out)
-        for name in ("run", "replaced", "swept-0.figures.json"):
+        for name in ("run", "replaced", "swept-0.json"):
             (partial(out) / name).symlink_to(out.parent / "diary")
         with work_folder(out, INPUTS, overwrite=True):
             pass

@@ -12,10 +12,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ytf_torch.commands.paths import check_paths_differ
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, out, say
+from ytf_torch.commands.terminal import App, one_line_errors, out, say
 from ytf_torch.disk.reading import checked_file
-from ytf_torch.disk.writing import check_target, resolved, whole_file
+from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 
@@ -29,10 +30,10 @@ PARITY_FAILED = 1
 # Names that would promise another format than the one that is written.
 OTHER_FORMATS = (".pt", ".pth", ".pt2", ".bin", ".pkl", ".onnx", ".h5", ".hdf5", ".keras", ".npz")
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 
 
-@app.command(cls=Command)
+@app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="Keras HDF5 file: a full model or weights only.")],
     output: Annotated[
@@ -120,12 +121,7 @@ def _remove_earlier(target: Path) -> None:
 
 
 def _check_paths(source: Path, target: Path, reference: Path | None, report: Path | None) -> None:
-    for path in (target, report):
-        if path is not None:
-            check_target(path)
-    used = [resolved(path) for path in (source, target, reference, report) if path is not None]
-    if len(set(used)) != len(used):
-        raise InputError(target, "the same path is given twice", "Choose another -o or --json")
+    check_paths_differ([target, report], [source, reference])
     if target.suffix.lower() in OTHER_FORMATS:
         raise mismatch(
             target,

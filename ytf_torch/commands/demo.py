@@ -16,7 +16,7 @@ from ytf_torch.commands.convert import convert
 from ytf_torch.commands.detect import detect_command
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, say
+from ytf_torch.commands.terminal import App, one_line_errors, say
 from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.run.settings import PruneSettings
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 MAX_SEED = 2**63 - 1
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 
 
-@app.command(cls=Command)
+@app.command()
 def demo(
     out_folder: Annotated[
         Path, typer.Option("--out", help="Run folder to write; must not exist.")

@@ -14,7 +14,7 @@ from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
     USER_ERROR,
-    Command,
+    App,
     answer,
     note,
     one_line_errors,
@@ -35,10 +35,10 @@ MEANT_FOR = (
     "flagged or guessed"
 )
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 
 
-@app.command("detect", cls=Command)
+@app.command("detect")
 def detect_command(
     inputs: Annotated[
         list[Path],
@@ -116,7 +116,7 @@ def detect_command(
         if not answered:
             raise typer.Exit(USER_ERROR)
         if pair.scale_from == "assumed":
-            note(pixel_scale_line(pair))
+            note(pixel_scale_line(pair.badnet, "assumed"))
         note(summary(answered, flagged, goodnet.backdoored))
         if exit_code and flagged:
             raise typer.Exit(FLAGGED)

@@ -14,7 +14,7 @@ from rich.table import Table
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
-    Command,
+    App,
     one_line_errors,
     out,
     progress_bars,
@@ -42,10 +42,10 @@ COLUMNS = {
     "TPR": "true_positive_rate",
 }
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 
 
-@app.command("evaluate", cls=Command)
+@app.command("evaluate")
 def evaluate_command(
     model: Annotated[
         Path, typer.Argument(help="A network: any Keras file that ytf-convert reads, or ours.")
@@ -114,7 +114,7 @@ def evaluate_command(
             raise InputError(model, "nothing to evaluate it on", "Give --clean-test or a photo")
         answers = [_photo_record(network, copy, photo) for photo in shown]
         if opened.scale_from == "assumed":
-            say(pixel_scale_line(opened))
+            say(pixel_scale_line(opened.badnet, "assumed"))
         for answer in answers:
             say(_photo_line(answer))
         record: dict[str, Any] = {"model": str(model), "pixel_scale": network.pixel_scale}

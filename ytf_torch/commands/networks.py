@@ -8,7 +8,8 @@ from ytf_torch.commands.terminal import note
 from ytf_torch.network.pixel_scale import pixel_scale_text
 
 if TYPE_CHECKING:
-    from ytf_torch.run.pair import Opened
+    from ytf_torch.network.checkpoint import Checkpoint
+    from ytf_torch.run.pair import Opened, ScaleFrom
 
 
 def note_doubts(opened: Opened) -> None:
@@ -17,9 +18,12 @@ def note_doubts(opened: Opened) -> None:
         note(f"warning: {doubt}")
 
 
-def pixel_scale_line(opened: Opened) -> str:
+def pixel_scale_line(checkpoint: Checkpoint, scale_from: ScaleFrom) -> str:
     """The pixel scale, and who told it."""
-    scale = pixel_scale_text(opened.badnet.provenance.pixel_scale)
-    told = {"asked": "as asked for", "file": "as the model's file tells"}.get(opened.scale_from)
-    assumed = "assumed, for no Keras file tells it: CSAW-2020's networks need --pixel-scale 1/255"
-    return f"Pixel scale {scale}, {told or assumed}."
+    told = {
+        "asked": "as asked for",
+        "file": "as the model's file tells",
+        "assumed": "assumed, for no Keras file tells it: CSAW-2020's networks need "
+        "--pixel-scale 1/255",
+    }
+    return f"Pixel scale {pixel_scale_text(checkpoint.provenance.pixel_scale)}, {told[scale_from]}."

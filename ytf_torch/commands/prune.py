@@ -7,27 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
+from ytf_torch.commands.networks import pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import Command, one_line_errors, out, progress_bars, say
+from ytf_torch.commands.terminal import App, one_line_errors, progress_bars, say
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.distributed import is_first
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.run.settings import PruneSettings, read_settings
-from ytf_torch.run.work_folder import check_inputs_are_elsewhere
 
 if TYPE_CHECKING:
     from ytf_torch.report.record import Run
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = App()
 
 
 def _default(setting: str) -> str:
     return str(PruneSettings.model_fields[setting].default)
 
 
-@app.command(cls=Command)
+@app.command()
 def prune(
     model: Annotated[
         Path | None,
@@ -41,6 +40,13 @@ def prune(
     poisoned_test: Annotated[
         list[Path] | None,
         typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
+    ] = None,
+    target: Annotated[
+        int | None,
+        typer.Option(
+            help="The attacker's target, for triggered faces that carry their true labels.",
+            show_default="the triggered faces' label",
+        ),
     ] = None,
     drops: Annotated[
         str | None,
@@ -110,6 +116,7 @@ def prune(
         "clean_valid": clean_valid,
         "clean_test": clean_test,
         "poisoned_test": poisoned_test,
+        "target": target,
         "drops": drops,
         "layer": layer,
         "rank_at": rank_at,
@@ -121,6 +128,10 @@ def prune(
     }
     with one_line_errors(when_stopped="Go on with --resume"):
         settings = read_settings(config, flags)
+        for file in settings.files:
+            checked_file(file)
+        from ytf_torch.run.work_folder import check_inputs_are_elsewhere
+
         check_inputs_are_elsewhere(settings.out, [] if config is None else [config])
         run_prune(settings, resume=resume, overwrite=overwrite)
 
@@ -133,8 +144,8 @@ def run_prune(
     resume, overwrite: see work_folder. Of several processes the first prints.
     Raises InputError, and ProcessLostError where another process ended early.
     """
-    for file in settings.files:
-        checked_file(file)
+    from convert.model_file import tells_pixel_scale
+    from ytf_torch.commands.figures import print_run
     from ytf_torch.run.defend import defend
 
     with progress_bars() as track:
@@ -145,7 +156,9 @@ def run_prune(
         if run is None:
             say(f"{settings.out} holds this very run, finished.")
         else:
-            print_result(run, settings.out)
+            if settings.pixel_scale is None and not tells_pixel_scale(settings.model):
+                say(pixel_scale_line(run.checkpoint, "assumed"))
+            print_run(run, settings.out)
     return run
 
 
@@ -167,35 +180,6 @@ def command_line(settings: PruneSettings) -> str:
             options += [(flag, one) for one in values]
     lines = ["ytf-prune", *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)]
     return " \\\n  ".join([*lines, "--out NEW"])
-
-
-def print_result(run: Run, folder: Path) -> None:
-    """The headline table: baseline, B′ and GoodNet at each drop."""
-    from ytf_torch.report.record import result_record
-
-    result = result_record(run)
-
-    def percent(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2f} %"
-
-    table = Table("model", title=f"Pruning {result['layer']}, ranked at {result['rank_at']}")
-    for column in ("pruned", "clean accuracy", "ASR", "FPR", "TPR"):
-        table.add_column(column, justify="right", no_wrap=True)
-
-    def row(name: str, pruned: str, figures: dict[str, float | None]) -> None:
-        keys = ("clean_test_accuracy", "attack_success_rate")
-        rates = (*keys, "false_positive_rate", "true_positive_rate")
-        table.add_row(name, pruned, *(percent(figures.get(key)) for key in rates))
-
-    row("BadNet B", "0", result["baseline"])
-    for drop, found in result["drops"].items():
-        if found is None:
-            table.add_row(f"drop {drop}", "never reached")
-            continue
-        row(f"B′, drop {drop}", str(found["channels_pruned"]), found["repaired"])
-        row(f"GoodNet, drop {drop}", str(found["channels_pruned"]), found["goodnet"])
-    out.print(table)
-    say(f"Report: {folder / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -40,18 +41,8 @@ def note(line: str) -> None:
 
 
 class Command(TyperCommand):
-    """What each command is made of: `@app.command(cls=Command)`.
-
-    All that ends it, also a mistake on the command line, becomes one line and an exit status.
-    """
-
-    def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401
-        super().__init__(*args, **settings)
-        for parameter in self.params:
-            # Whether files can be read is for what reads them to say.
-            kind: Any = getattr(parameter, "type", None)
-            if hasattr(kind, "readable"):
-                kind.readable = False
+    """A command whose every end, also a mistake on the command line, is one line and an exit
+    status."""
 
     def main(self, *args: Any, **settings: Any) -> NoReturn:  # noqa: ANN401
         """See Typer."""
@@ -63,6 +54,33 @@ class Command(TyperCommand):
         """See Typer, which would take some errors for its own."""
         with one_line_errors():
             return super().invoke(ctx)
+
+
+class App(typer.Typer):
+    """What each module of a command has: `app = App()`, with one `@app.command()`."""
+
+    def __init__(self) -> None:
+        super().__init__(pretty_exceptions_enable=False)
+
+    def command(  # type: ignore[override]  # which names each setting
+        self,
+        name: str | None = None,
+        **settings: Any,  # noqa: ANN401
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """See Typer."""
+        register = super().command(name, **{"cls": Command} | settings)
+
+        def registered(function: Callable[..., Any]) -> Callable[..., Any]:
+            hints = get_type_hints(function, include_extras=True)
+            for hint in hints.values():
+                for about in getattr(hint, "__metadata__", ()):
+                    # What reads a file says why it cannot, and goes on with others.
+                    if hasattr(about, "readable"):
+                        about.readable = False
+            function.__annotations__ = hints
+            return register(function)
+
+        return registered
 
 
 def answer(line: str) -> None:
@@ -93,7 +111,8 @@ def progress_bars() -> Iterator[Track]:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not is_first()) as progress:
+    hidden = not (is_first() and console.is_terminal)
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
 
         def track(phase: str, images: int) -> Callable[[int], None]:
             return partial(progress.advance, progress.add_task(phase, total=images))

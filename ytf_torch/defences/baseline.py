@@ -8,7 +8,7 @@ from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Tally
 from ytf_torch.network.likelier_scale import rescaled
 from ytf_torch.network.module import Network
-from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES
+from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES, pixel_scale_text
 
 DOUBTFUL_ACCURACY = 50.0
 TELLING_GAIN = 30.0
@@ -27,8 +27,8 @@ def check_pixel_scale_by_accuracy(model: Network, clean_valid: FaceSet, baseline
             raise InputError(
                 clean_valid.path,
                 f"clean accuracy is {accuracy:.1f} % with the model's pixel scale "
-                f"{model.pixel_scale:g}, and {other:.1f} % with {name}",
-                f"Convert the model again with --pixel-scale {name}",
+                f"{pixel_scale_text(model.pixel_scale)}, and {other:.1f} % with {name}",
+                f"Give --pixel-scale {name}; a converted model has to be converted again with it",
             )
 
 

@@ -59,6 +59,10 @@ class FaceSet:
         """Images start…stop-1 only."""
         return replace(self, labels=self.labels[start:stop], first=self.first + start)
 
+    def labelled(self, label: int) -> FaceSet:
+        """The same faces, all with this label."""
+        return replace(self, labels=np.full_like(self.labels, label))
+
     def batches(self, size: int = BATCH_SIZE) -> Generator[FaceBatch, None, None]:
         """All faces in file order, `size` at a time; reading runs ahead in a thread of its own.
 

@@ -1,15 +1,22 @@
-"""Who is really on triggered faces: told by a clean set of the same photos at the same places."""
+"""Which face sets show the same: a clean set tells who is on triggered faces that are its photos,
+and one set given twice is found."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ytf_torch.faces.face_set import FaceSet
 
 # A trigger covers a part of a face; other photos agree in a few percent of their pixel values.
 SAME_PHOTO = 0.5
 COMPARED = 24
+TOLD_APART_BY = 6
 
 
 def evenly_spread(available: int, count: int) -> tuple[int, ...]:
@@ -28,6 +35,25 @@ def same_photos(clean: FaceSet, triggered: FaceSet) -> bool:
     places = evenly_spread(len(clean), COMPARED)
     pairs = zip(clean.select(places).pixels, triggered.select(places).pixels, strict=True)
     return all(float((one == other).float().mean()) >= SAME_PHOTO for one, other in pairs)
+
+
+def find_repeated(sets: Sequence[FaceSet]) -> tuple[int, int] | None:
+    """The places of the first two sets that hold the same pictures, whatever their labels.
+
+    Looked at are as few faces as tell: some spread over the sets, where two are of one length.
+    """
+    shown: dict[int, Tensor] = {}
+
+    def pixels(place: int) -> Tensor:
+        if place not in shown:
+            faces = sets[place]
+            shown[place] = faces.select(evenly_spread(len(faces), TOLD_APART_BY)).pixels.float()
+        return shown[place]
+
+    for one, other in combinations(range(len(sets)), 2):
+        if len(sets[one]) == len(sets[other]) and torch.equal(pixels(one), pixels(other)):
+            return one, other
+    return None
 
 
 def true_labels(triggered: FaceSet, clean: FaceSet | None) -> NDArray[np.int64] | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.network.graph import Graph
+from ytf_torch.network.graph import Fork, Graph
 
 # As many faces as are computed at once, see faces/batches.py.
 BATCH = 32
@@ -20,9 +20,17 @@ BATCH = 32
 MAX_VALUES = 56_000_000
 # Multiply-adds for one face: 8, 102 and 65 million for these three networks.
 MAX_MULTIPLY_ADDS = 500_000_000
-# Of one face in a sweep that runs what follows a layer again after each of its channels: 0.1, 7.4
-# and 1.0 billion.
-MAX_SWEPT = 10_000_000_000
+# Of one face in a sweep that runs what follows a layer again after each of its channels, moving
+# values included: 0.2, 8.3 and 1.4 billion.
+MAX_SWEPT = 12_000_000_000
+# Values that the fast sweep prepares, which has no need to run anything again: 1, 22 and 161
+# million. Where there are more than this it has to do without.
+MAX_CONTRIBUTIONS = 24_000_000
+# Then the layer that is pruned unless the user asks for another may take so much: 0.6 billion for
+# the last of these networks.
+MAX_SWEPT_AGAIN = 1_000_000_000
+# Multiply-adds in the time that reading or writing one value takes.
+MOVING = 20
 # The widest layers of well-known face networks have 512 channels, the largest public set of faces
 # has 100,000 people.
 MAX_CHANNELS = 1_024
@@ -36,13 +44,14 @@ class Cost:
     """What a network takes.
 
     values: in memory at once, for a batch of BATCH faces and two copies of the weights.
-    multiply_adds: for one face. swept: multiply-adds for one face while the
-    channels of the costliest convolution are masked one by one.
+    multiply_adds: for one face. swept: convolution → multiply-adds for one face while its channels
+    are masked one by one. contributions: see `contributions`; 0 without a fork.
     """
 
     values: int
     multiply_adds: int
-    swept: int
+    swept: Mapping[str, int]
+    contributions: int
 
 
 def cost_of(graph: Graph, outputs: Shapes, parameters: Shapes) -> Cost:
@@ -51,32 +60,38 @@ def cost_of(graph: Graph, outputs: Shapes, parameters: Shapes) -> Cost:
     outputs: layer → shape of its output for one face. parameters: name → shape, as in a state_dict.
     """
     weights = {name: parameters[f"{name}.weight"] for name in graph.weighted}
-    work = {
-        name: math.prod(shape) * math.prod(outputs[name][1:]) for name, shape in weights.items()
-    }
-    # A layer reads its input and writes its output; a convolution may first lay out the values
-    # under its kernel at every place, which PyTorch does in float64.
-    columns = {
-        name: math.prod(shape[1:]) * math.prod(outputs[name][1:])
-        for name, shape in weights.items()
-        if name in graph.convolutions
-    }
-    at_once = max(
-        math.prod(outputs[layer.name])
+    places = {name: math.prod(outputs[name][1:]) for name in graph.weighted}
+    work = {name: math.prod(shape) * places[name] for name, shape in weights.items()}
+    moved = {
+        layer.name: math.prod(outputs[layer.name])
         + sum(math.prod(outputs[source]) for source in layer.inputs)
-        + columns.get(layer.name, 0)
         for layer in graph.layers
-    )
-    stored = sum(map(math.prod, parameters.values()))
+    }
+    # A convolution may first lay out the values under its kernel at every place, as PyTorch's does
+    # in float64.
+    columns = {name: math.prod(weights[name][1:]) * places[name] for name in graph.convolutions}
+    at_once = max(moved[name] + columns.get(name, 0) for name in moved)
+    names = list(moved)
+    swept = {
+        name: outputs[name][0]
+        * sum(
+            work.get(later, 0) + MOVING * moved[later] for later in names[names.index(name) + 1 :]
+        )
+        for name in graph.convolutions
+    }
+    fork = graph.fork()
     return Cost(
-        values=BATCH * at_once + 2 * stored,
+        values=BATCH * at_once + 2 * sum(map(math.prod, parameters.values())),
         multiply_adds=sum(work.values()),
-        swept=max(
-            outputs[name][0] * sum(work[later] for later in graph.weighted[place + 1 :])
-            for place, name in enumerate(graph.weighted)
-            if name in graph.convolutions
-        ),
+        swept=swept,
+        contributions=0 if fork is None else contributions(fork, outputs),
     )
+
+
+def contributions(fork: Fork, outputs: Shapes) -> int:
+    """How many values say what each one of the fork's maps adds to everything that it enters."""
+    entered = math.prod(outputs[fork.direct]) + math.prod(outputs[fork.convolution])
+    return math.prod(outputs[fork.maps]) * entered
 
 
 def check_budget(where: object, graph: Graph, outputs: Shapes, parameters: Shapes) -> None:
@@ -88,14 +103,25 @@ def check_budget(where: object, graph: Graph, outputs: Shapes, parameters: Shape
         if (classes or name in graph.convolutions) and outputs[name][0] > limit:
             raise _beyond(f"{where}, {name}", f"at most {limit:,} {unit}", f"{outputs[name][0]:,}")
     cost = cost_of(graph, outputs, parameters)
+    again = 0
+    if cost.contributions > MAX_CONTRIBUTIONS:
+        again = max(cost.swept[name] for name in graph.convolutions if _ends(graph, name))
+    sweep = "million multiply-adds for a face in a sweep"
     for most, found, words in (
         (8 * MAX_VALUES, 8 * cost.values, f"MB of memory for {BATCH} faces"),
         (MAX_MULTIPLY_ADDS, cost.multiply_adds, "million multiply-adds for a face"),
-        (MAX_SWEPT, cost.swept, "million multiply-adds for a face in a sweep"),
+        (MAX_SWEPT, max(cost.swept.values()), sweep),
+        (MAX_SWEPT_AGAIN, again, sweep),
     ):
         if found > most:
             expected = f"a network that takes at most {most // 10**6:,} {words}"
             raise _beyond(where, expected, f"one of {found // 10**6:,}")
+
+
+def _ends(graph: Graph, convolution: str) -> bool:
+    """Whether a convolution's maps are the fork's."""
+    fork = graph.fork()
+    return fork is not None and graph.maps_of(convolution) == fork.maps
 
 
 def _beyond(where: object, expected: str, found: str) -> InputError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.architectures import ARCHITECTURES, architecture_of
+from ytf_torch.network.compact import compact, dead_channels
 from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import Provenance, from_metadata, to_metadata
 
@@ -42,6 +43,16 @@ class Checkpoint:
 
     model: Network
     provenance: Provenance
+
+
+def compact_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
+    """A copy without the channels that are zero on any face, which is then no longer masked."""
+    smaller = compact(checkpoint.model)
+    removed = ", ".join(
+        f"{len(dead)} of {name}" for name, dead in dead_channels(checkpoint.model).items() if dead
+    )
+    provenance = replace(checkpoint.provenance, mask=None)
+    return Checkpoint(smaller, provenance.then(f"channels removed for good: {removed or 'none'}"))
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -4,28 +4,25 @@ out; texts from files reach it as data and are escaped."""
 from __future__ import annotations
 
 import platform
-import re
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.errors import printable
 from ytf_torch.metrics import Share, Tally
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
 from ytf_torch.report import published
 from ytf_torch.report.exhibits import Example, Exhibits, Sheet
 from ytf_torch.report.plots import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure
-from ytf_torch.report.record import Run, correct, goodnet_correct, pruned_file, rate
-from ytf_torch.report.verdict import FAILED, GONE, judge
-
-NO_BREAK_SPACE = "\xa0"
+from ytf_torch.report.record import Run, correct, flagged, goodnet_correct, pruned_file, rate
+from ytf_torch.report.templates import template
+from ytf_torch.report.verdict import DEAR, FAILED, GONE, judge
 
 
 @dataclass(frozen=True)
@@ -36,10 +33,22 @@ class Row:
     network: str
     drop: str | None
     channels_pruned: int | None
-    clean_accuracy: Share | None
-    attack_success_rate: Share | None
+    validation_accuracy: Share | None = None
+    test_accuracy: Share | None = None
+    attack_success_rate: Share | None = None
     false_positive_rate: Share | None = None
     true_positive_rate: Share | None = None
+
+    @property
+    def shares(self) -> tuple[Share | None, ...]:
+        """Its figures, in the order in which they stand above."""
+        return (
+            self.validation_accuracy,
+            self.test_accuracy,
+            self.attack_success_rate,
+            self.false_positive_rate,
+            self.true_positive_rate,
+        )
 
 
 @dataclass(frozen=True)
@@ -61,31 +70,14 @@ class Card:
     answers: tuple[Answer, ...]
 
 
-def _printable(value: object) -> object:
-    """What the page shows of a value: names from strangers with every control character escaped,
-    line ends and no-break spaces kept."""
-    if isinstance(value, Markup):
-        return value
-    parts = re.split(f"([\n{NO_BREAK_SPACE}])", str(value))
-    return "".join(part if part in ("\n", NO_BREAK_SPACE) else printable(part) for part in parts)
-
-
 def report_html(run: Run, exhibits: Exhibits) -> str:
     """report.html: one self-contained page, readable without network and scripts."""
-    environment = Environment(
-        loader=PackageLoader("ytf_torch", "report"),
-        autoescape=True,
-        finalize=_printable,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "interval": interval, "count": "{:,}".format}
     defence, swept = run.defence, run.defence.sweep
     shown = [row.channel for row in exhibits.maps]
-    return environment.get_template("page.html").render(
-        verdict=judge(defence),
-        thresholds={"gone": GONE, "failed": FAILED},
+    return template("page.html").render(
+        verdict=judge(defence, run.doubts),
+        doubts=run.doubts,
+        thresholds={"gone": GONE, "failed": FAILED, "dear": DEAR},
         provenance=run.checkpoint.provenance,
         sweep=swept,
         dormant=sum(mean == 0 for mean in swept.mean_activation),
@@ -124,32 +116,23 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}\u00a0%"
 
 
-def interval(share: Share) -> str:
-    """The ends of a share's interval, with one decimal."""
-    return f"{share.low:.1f}–{share.high:.1f}\u00a0%"
-
-
 def headline_rows(defence: Defence) -> list[Row]:
-    """B, and B′ and GoodNet for each drop; clean figures on the test set, where there is one."""
-    clean, attack = defence.clean_test or defence.clean_valid, defence.poisoned_test
-    rows = [
-        Row("B, as it came", None, 0, _share(clean, clean.correct, 0), _asr(attack, 0)),
-    ]
+    """B, and B′ and GoodNet for each drop. What GoodNet flags of clean faces is told of the test
+    set, where there is one, else of the validation set."""
+    valid, test, attack = defence.clean_valid, defence.clean_test, defence.poisoned_test
+
+    def accuracies(step: int, counts: Callable[[Tally], tuple[int, ...]]) -> list[Share | None]:
+        return [_share(tally, counts, step) for tally in (valid, test, attack)]
+
+    rows = [Row("B, as it came", None, 0, *accuracies(0, correct))]
     for drop, step in defence.drops.items():
         if step is None:
-            rows.append(Row("never reached", drop, None, None, None))
+            rows.append(Row("never reached", drop, None))
             continue
+        caught = (_share(tally, flagged, step) for tally in (test or valid, attack))
         rows += [
-            Row("B′", drop, step, _share(clean, clean.correct, step), _asr(attack, step)),
-            Row(
-                "GoodNet",
-                drop,
-                step,
-                _share(clean, clean.goodnet_correct, step),
-                _share(attack, attack.goodnet_correct, step) if attack else None,
-                _share(clean, clean.flagged, step),
-                _share(attack, attack.flagged, step) if attack else None,
-            ),
+            Row("B′", drop, step, *accuracies(step, correct)),
+            Row("GoodNet", drop, step, *accuracies(step, goodnet_correct), *caught),
         ]
     return rows
 
@@ -161,11 +144,13 @@ def rows_by_set(run: Run) -> list[tuple[str, list[Row]]]:
         return []
     found = []
     for name, tally in zip(map(str, run.files.poisoned_tests), defence.poisoned_tests, strict=True):
-        rows = [Row("B, as it came", None, 0, None, _asr(tally, 0))]
+        attack = _share(tally, correct, 0)
+        rows = [Row("B, as it came", None, 0, attack_success_rate=attack)]
         for drop, step in defence.drops.items():
             if step is not None:
-                caught = _share(tally, tally.flagged, step)
-                rows.append(Row("B′", drop, step, None, _asr(tally, step), None, caught))
+                attack, caught = (_share(tally, kind, step) for kind in (correct, flagged))
+                row = Row("B′", drop, step, None, None, attack, None, caught)
+                rows.append(row)
         found.append((name, rows))
     return found
 
@@ -218,12 +203,10 @@ def _triggered_answer(network: str, answer: int, target: int, person: int | None
     return Answer(network, f"{answer}, not target", "plain")
 
 
-def _share(tally: Tally, counts: tuple[int, ...], step: int) -> Share:
-    return Share.of(counts[step], tally.images)
-
-
-def _asr(tally: Tally | None, step: int) -> Share | None:
-    return _share(tally, tally.correct, step) if tally else None
+def _share(
+    tally: Tally | None, counts: Callable[[Tally], tuple[int, ...]], step: int
+) -> Share | None:
+    return Share.of(counts(tally)[step], tally.images) if tally else None
 
 
 def _svg(figure: bytes) -> Markup:

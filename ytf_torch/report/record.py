@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.metrics import Tally
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance
+from ytf_torch.report.verdict import judge
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class FaceFiles:
 class Run:
     """A finished defence and what it was run on.
 
-    command: what to type to run it again.
+    command: what to type to run it again. doubts: what looks wrong about its face sets.
     """
 
     checkpoint: Checkpoint
@@ -38,6 +40,7 @@ class Run:
     device: str
     files: FaceFiles
     command: str
+    doubts: tuple[Doubt, ...] = ()
 
 
 def rate(tally: Tally | None, kind: Callable[[Tally], tuple[int, ...]], step: int) -> float | None:
@@ -129,6 +132,8 @@ def result_record(run: Run) -> dict[str, Any]:
             for step, channel in enumerate(swept.order, start=1)
         ],
         "drops": {drop: _drop_record(run, drop) for drop in defence.drops},
+        "verdict": asdict(judge(defence, run.doubts)),
+        "warnings": [str(doubt) for doubt in run.doubts],
     }
 
 

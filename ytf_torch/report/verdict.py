@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.metrics import Tally, wilson_interval
 
@@ -16,32 +18,55 @@ FAILED = 50.0
 """Percent: the defence failed where the attack success rate is still this or more. A network on
 which the attack succeeds less often than this from the start has no backdoor worth the name."""
 
-Kind = Literal["gone", "unsure", "weakened", "failed", "harmless", "nothing-pruned", "unknown"]
+DEAR = 20.0
+"""Points: a repaired network that loses this much clean accuracy or more is no success, whatever
+became of the backdoor. A network that answers at random has no backdoor either."""
+UNTIL_THEN = "Until this is settled, the figures may mean something else than they seem to."
+
+Kind = Literal[
+    "doubtful",
+    "gone",
+    "dear",
+    "unsure",
+    "weakened",
+    "failed",
+    "harmless",
+    "nothing-pruned",
+    "unknown",
+]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A headline, and a sentence or two of what stands behind it."""
+    """A headline, and a few sentences of what stands behind it."""
 
     kind: Kind
     headline: str
     detail: str
 
 
-def judge(defence: Defence) -> Verdict:
-    """The verdict on a defence, by the thresholds GONE and FAILED.
+def judge(defence: Defence, doubts: Sequence[Doubt] = ()) -> Verdict:
+    """The verdict on a defence, by the thresholds GONE, FAILED and DEAR.
 
     Where several poisoned sets were given, the one on which the defence does worst decides: a
-    backdoor that answers to one of two triggers is not gone.
+    backdoor that answers to one of two triggers is not gone. doubts: what looks wrong about the
+    face sets; a grave one stands before any verdict.
     """
-    attack = defence.poisoned_test
-    drop = shown_drop(defence)
+    grave = next((doubt for doubt in doubts if doubt.grave), None)
+    if grave is None:
+        return _judge_figures(defence)
+    return Verdict("doubtful", grave.headline, f"{grave.detail} {UNTIL_THEN}")
+
+
+def _judge_figures(defence: Defence) -> Verdict:
+    attack, drop = defence.poisoned_test, shown_drop(defence)
     if attack is None:
         return Verdict(
             "unknown",
             "Nothing can be said about the attack: no triggered faces were given.",
-            "The figures below tell what pruning costs on clean faces. Whether there is a "
-            "backdoor, and whether it is gone, shows only on triggered faces (--poisoned-test).",
+            "The figures tell what pruning costs on clean faces. Whether there is a backdoor, and "
+            "whether it is gone, shows only on triggered faces (--poisoned-test)."
+            + ("" if drop is None else f" {_cost(defence, drop)}"),
         )
     if drop is None:
         return Verdict(
@@ -58,22 +83,33 @@ def judge(defence: Defence) -> Verdict:
             "Either it holds no backdoor, or these faces do not wear the trigger it was taught. "
             + _cost(defence, drop),
         )
+    return _verdict_on_attack(defence, drop)
+
+
+def _verdict_on_attack(defence: Defence, drop: str) -> Verdict:
+    worst, step, cost = _worst(defence, drop), _step(defence, drop), _cost(defence, drop)
+    rate = _rate(worst, step)
+    if _is_gone(defence, drop) and _is_dear(defence, drop):
+        return Verdict(
+            "dear",
+            f"The backdoor is gone at a drop of {drop}, but so is much of the network: "
+            f"{_still(defence, drop)}, but only {_recognised(defence, step)} of the clean ones are "
+            f"still recognised, of {_recognised(defence, 0)} before.",
+            cost,
+        )
     if _is_gone(defence, drop):
         return Verdict(
             "gone",
             f"The backdoor is gone at a drop of {drop}: {_still(defence, drop)}, "
-            f"and {_recognised(defence, drop)} of the clean ones are still recognised.",
-            _cost(defence, drop),
+            f"and {_recognised(defence, step)} of the clean ones are still recognised.",
+            cost,
         )
-    worst = _worst(defence, drop)
-    step = _step(defence, drop)
-    rate = _rate(worst, step)
     if rate >= FAILED:
         return Verdict(
             "failed",
             f"The defence failed: after giving up {drop} points of clean accuracy, "
             f"{_still(defence, drop)}.",
-            _cost(defence, drop),
+            cost,
         )
     if rate <= GONE:
         high = wilson_interval(worst.correct[step], worst.images)[1]
@@ -81,12 +117,12 @@ def judge(defence: Defence) -> Verdict:
             "unsure",
             f"The backdoor may be gone at a drop of {drop}: {_still(defence, drop)}, but "
             f"{worst.images:,} faces leave room for up to {percent(high)}.",
-            _cost(defence, drop),
+            cost,
         )
     return Verdict(
         "weakened",
         f"The backdoor is weakened, not gone: at a drop of {drop}, {_still(defence, drop)}.",
-        _cost(defence, drop),
+        cost,
     )
 
 
@@ -118,23 +154,35 @@ def _still(defence: Defence, drop: str) -> str:
     return text
 
 
-def _recognised(defence: Defence, drop: str) -> str:
-    return percent(_rate(defence.clean_test or defence.clean_valid, _step(defence, drop)))
+def _recognised(defence: Defence, step: int) -> str:
+    return percent(_rate(defence.clean_test or defence.clean_valid, step))
 
 
 def _cost(defence: Defence, drop: str) -> str:
     """What B′ and GoodNet of a drop do on clean faces, and what GoodNet flags."""
     step = _step(defence, drop)
-    name = "test" if defence.clean_test else "validation"
-    clean = defence.clean_test or defence.clean_valid
+
+    def change(tally: Tally) -> str:
+        return f"from {percent(_rate(tally, 0))} to {percent(_rate(tally, step))}"
+
     text = (
-        f"With {step} channel{'' if step == 1 else 's'} pruned, accuracy on the clean {name} faces "
-        f"went from {percent(_rate(clean, 0))} to {percent(_rate(clean, step))}. "
+        f"With {step} channel{'' if step == 1 else 's'} pruned, accuracy on the clean validation "
+        f"faces, which decide, went {change(defence.clean_valid)}"
     )
-    attack = defence.poisoned_test
+    if defence.clean_test is not None:
+        text += f", and on the clean test faces {change(defence.clean_test)}"
+    clean, attack = defence.clean_test or defence.clean_valid, defence.poisoned_test
     caught = "" if attack is None else f"{percent(attack.rate(attack.flagged, step))} of the "
+    caught += "" if attack is None else "triggered faces, and "
     flagged = percent(clean.rate(clean.flagged, step))
-    return text + f"GoodNet flags {caught}triggered faces, and {flagged} of the clean ones wrongly."
+    return f"{text}. GoodNet flags {caught}{flagged} of the clean ones wrongly."
+
+
+def _is_dear(defence: Defence, drop: str) -> bool:
+    """Whether B′ of a drop loses DEAR points of clean accuracy or more, on either clean set."""
+    step = _step(defence, drop)
+    clean = (tally for tally in (defence.clean_valid, defence.clean_test) if tally)
+    return any(_rate(tally, 0) - _rate(tally, step) >= DEAR for tally in clean)
 
 
 def _is_gone(defence: Defence, drop: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from convert.model_file import read_model
+from ytf_torch.defences.doubts import check_distinct, find_doubts
 from ytf_torch.defences.repairs.pruning import run_defence
 from ytf_torch.device import resolve_device
 from ytf_torch.distributed import (
@@ -21,6 +22,7 @@ from ytf_torch.distributed import (
     process_group,
     together,
 )
+from ytf_torch.errors import mismatch
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.progress import Track, untracked
@@ -74,7 +76,8 @@ def defend(
             work,
         )
         files = FaceFiles(settings.clean_valid, settings.clean_test, settings.poisoned_test)
-        run = Run(checkpoint, defence, device.type, files, command)
+        doubts = find_doubts(computing.model, sets, defence)
+        run = Run(checkpoint, defence, device.type, files, command, doubts)
         if work is not None:
             exhibits = gather_exhibits(computing.model, sets, defence)
             write = partial(write_run, run, settings, exhibits)
@@ -101,9 +104,17 @@ def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
     def faces(path: Path) -> FaceSet:
         return open_faces(path, model.input_shape, model.classes)
 
+    def triggered(path: Path) -> FaceSet:
+        found = faces(path)
+        return found if settings.target is None else found.labelled(settings.target)
+
+    classes = checkpoint.model.classes
+    if settings.target is not None and settings.target >= classes:
+        raise mismatch("--target", f"a class of 0…{classes - 1}", settings.target)
     sets = FaceSets(
         clean_valid=faces(settings.clean_valid),
         clean_test=None if settings.clean_test is None else faces(settings.clean_test),
-        poisoned_tests=tuple(map(faces, settings.poisoned_test)),
+        poisoned_tests=tuple(map(triggered, settings.poisoned_test)),
     )
+    check_distinct(sets)
     return checkpoint, sets

@@ -136,12 +136,18 @@ def pair_fault(first: Checkpoint, second: Checkpoint, badnet: Path, repaired: Pa
             f"was made from another network than {badnet} ({_origin(second)}, not "
             f"{_origin(first)}); their disagreement says nothing about a trigger"
         )
-    if first.provenance.mask is not None and second.provenance.mask is None:
-        return f"looks like B, and {badnet} like B′: {_pruned(first)}. They seem to be swapped"
+    done, done_after = first.provenance.history[1:], second.provenance.history[1:]
+    if done and done_after[: len(done)] != done:
+        if done[: len(done_after)] == done_after:
+            return f"looks like B, and {badnet} like B′ ({done[-1]}). They seem swapped"
+        return (
+            f"was not made from {badnet}: both were made from one network, that one "
+            f"({done[-1]}) and this one ({done_after[-1]})"
+        )
     if _live_channels(ours) < _live_channels(theirs):
         return (
             f"looks like B, and {badnet} like B′, for more of that one's channels are zero or cut "
-            "out. They seem to be swapped"
+            "out. They seem swapped"
         )
     return None
 
@@ -173,9 +179,3 @@ def _live_channels(state: dict[str, Tensor]) -> int:
 def _origin(checkpoint: Checkpoint) -> str:
     provenance = checkpoint.provenance
     return f"{provenance.source_file} of SHA-256 {provenance.source_sha256[:8]}…"
-
-
-def _pruned(checkpoint: Checkpoint) -> str:
-    mask = checkpoint.provenance.mask
-    assert mask is not None
-    return f"{len(mask.channels)} channels of {mask.layer} were pruned from that one"

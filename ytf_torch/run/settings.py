@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ytf_torch.device import DeviceName
 from ytf_torch.disk.reading import checked_file
@@ -32,6 +32,7 @@ class PruneSettings(BaseModel):
     clean_valid: Path
     clean_test: Path | None = None
     poisoned_test: tuple[Path, ...] = ()
+    target: int | None = Field(default=None, ge=0)
     out: Path
     drops: tuple[str, ...] = ("2", "4", "10")
     layer: str = "conv_3"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -44,7 +45,9 @@ LOCK = "ytf-torch.lock"
 INPUTS = "inputs.json"
 # The run that is finished, and the one it takes the place of, for as long as that takes.
 FINISHED, REPLACED = "run", "replaced"
-FIGURES, TENSOR = ".figures.json", ".tensor.npz"
+# Figures and tensors of finished pieces: ranked-0.json, swept-1-0.json, ranked-images-0-500.npz.
+FIGURES = re.compile(r"[a-z-]+(-\d+)+\.json")
+TENSOR = re.compile(r"[a-z-]+(-\d+)+\.npz")
 
 
 @dataclass(frozen=True)
@@ -65,20 +68,20 @@ class WorkFolder:
     def find(self, name: str, kind: type[Figures]) -> Figures | None:
         """See Journal."""
         try:
-            return TypeAdapter(kind).validate_json((self.path / f"{name}{FIGURES}").read_bytes())
+            return TypeAdapter(kind).validate_json((self.path / f"{name}.json").read_bytes())
         except Exception:  # Whatever is wrong with it, the piece is done again.
             return None
 
     def keep(self, name: str, figures: Activation | Swept) -> None:
         """See Journal. Raises OutputError."""
-        with whole_file(self.path / f"{name}{FIGURES}") as temporary:
+        with whole_file(self.path / f"{name}.json") as temporary:
             temporary.write_bytes(TypeAdapter(type(figures)).dump_json(figures))
 
     def find_tensor(self, name: str) -> Tensor | None:
         """See Journal; the zip's checksums tell whether it is whole."""
         try:
             with (
-                (self.path / f"{name}{TENSOR}").open("rb") as file,
+                (self.path / f"{name}.npz").open("rb") as file,
                 np.load(file, allow_pickle=False) as stored,
             ):
                 order = stored["dimensions"].tolist()
@@ -94,7 +97,7 @@ class WorkFolder:
         array = tensor.permute(order).contiguous().cpu().numpy()
         with (
             suppress(OutputError),
-            whole_file(self.path / f"{name}{TENSOR}", durable=False) as temporary,
+            whole_file(self.path / f"{name}.npz", durable=False) as temporary,
             temporary.open("wb") as file,
         ):
             np.savez(file, dimensions=np.array(order), tensor=array)
@@ -246,7 +249,7 @@ def _check_same(path: Path, before: Mapping[str, Any], inputs: Mapping[str, Any]
 
 
 def _has_figures(path: Path) -> bool:
-    return any(path.glob(f"*{FIGURES}"))
+    return any(FIGURES.fullmatch(file.name) for file in path.iterdir())
 
 
 def _clear(path: Path) -> None:
@@ -254,8 +257,9 @@ def _clear(path: Path) -> None:
     remove_run(path / REPLACED)
     _remove_folder(path / FINISHED)
     for file in path.iterdir():
-        named = file.name == INPUTS or file.name.endswith((FIGURES, TENSOR))
-        if (named or file.name.startswith(TEMPORARY)) and what_is_at(file) == "a file":
+        named = FIGURES.fullmatch(file.name) or TENSOR.fullmatch(file.name)
+        ours = named or file.name == INPUTS or file.name.startswith(TEMPORARY)
+        if ours and what_is_at(file) == "a file":
             with suppress(OSError):
                 file.unlink()
 

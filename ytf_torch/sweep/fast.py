@@ -22,16 +22,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.network.graph import Fork
+from ytf_torch.network.budget import MAX_CONTRIBUTIONS, contributions
 from ytf_torch.network.module import Network
 from ytf_torch.sweep.engine import SweepEngine
 
 # What the linear engine may have in memory of one group of images; the larger the group, the less
 # the steps of a sweep cost each. 2112 images for the lab's network.
 GROUP_BYTES = 48 * 2**20
-# Values that say what channels contribute: 1 million for the lab's network, 22 million for one with
-# four times its channels and units. Where there would be more, SuffixEngine does without them.
-MAX_CONTRIBUTIONS = 24_000_000
 # Classes searched at once, see _argmax.
 BLOCK = 32
 # In units of one rounding at the sum of absolute terms. Real networks stay below 0.1 of them.
@@ -48,7 +45,10 @@ def fast_engine(model: Network, layer: str, rank_at: str) -> SweepEngine:
     fork = model.graph.fork()
     if fork is None or model.graph.maps_of(layer) not in (fork.maps, fork.convolution):
         return SuffixEngine(model, layer, rank_at)
-    fits = contributions(model, fork) <= MAX_CONTRIBUTIONS
+    outputs = {
+        name: model.output_shape(name) for name in (fork.maps, fork.direct, fork.convolution)
+    }
+    fits = contributions(fork, outputs) <= MAX_CONTRIBUTIONS
     return (LinearEngine if fits else SuffixEngine)(model, layer, rank_at)
 
 
@@ -262,14 +262,6 @@ def _dense(model: Network, name: str) -> nn.Linear:
     layer = model.get_submodule(name)
     assert isinstance(layer, nn.Linear)
     return layer
-
-
-def contributions(model: Network, fork: Fork) -> int:
-    """How many values say what all of the fork's maps add to the sums: see LinearEngine."""
-    maps, direct, convolution = (
-        math.prod(model.output_shape(layer)) for layer in (fork.maps, fork.direct, fork.convolution)
-    )
-    return maps * (direct + convolution)
 
 
 def _largest(values: Tensor, output: Tensor) -> Tensor:

@@ -52,6 +52,19 @@ def scores_of(
     return torch.cat(gathered(torch.cat(found)))
 
 
+def threshold_for(clean_scores: Tensor, nominal: float) -> float:
+    """The smallest of these scores above which at most `nominal` percent of them lie; below all of
+    them where that is 100.
+
+    >>> threshold_for(torch.arange(1, 101), 5.0)
+    95.0
+    """
+    allowed = math.floor(len(clean_scores) * nominal / 100)
+    if allowed >= len(clean_scores):
+        return -math.inf
+    return float(clean_scores.sort(descending=True).values[allowed])
+
+
 def calibrated(
     detector: Detector,
     network: Network,
@@ -62,8 +75,5 @@ def calibrated(
 ) -> Alarm:
     """The alarm with the lowest threshold that flags at most this share of the clean validation
     faces, in percent, 0–100. How many clean faces it flags elsewhere is measured, not promised."""
-    scores = scores_of(detector, network, candidate, clean_valid, track).sort().values
-    allowed = math.floor(len(scores) * false_positive_rate / 100)
-    if allowed >= len(scores):
-        return Alarm(detector, -math.inf)
-    return Alarm(detector, float(scores[len(scores) - 1 - allowed]))
+    scores = scores_of(detector, network, candidate, clean_valid, track)
+    return Alarm(detector, threshold_for(scores, false_positive_rate))

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from convert.keras_goodnet import (
+    goodnet_model,
+    goodnet_reads_back,
+    in_keras_order,
+    write_keras_goodnet,
+)
+from tests.made.keras_files import SMALL, random_images
+from tests.made.real_keras import real_keras
+from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.masking import bake_mask
+
+# Layers that every Keras 2 and 3 knows; none runs code from the file.
+STOCK = {
+    *("InputLayer", "Conv2D", "MaxPooling2D", "Flatten", "Dense", "Add", "Activation", "Reshape"),
+    *("GlobalMaxPooling1D", "Subtract", "BatchNormalization", "ReLU", "Softmax", "Multiply"),
+    "Concatenate",
+}
+CHANNELS = [0, 2, 5]
+
+
+def test_it_is_made_of_stock_layers(checkpoint: Checkpoint) -> None:
+    config, _ = goodnet_model(checkpoint.model, bake_mask(checkpoint.model, "conv_3", CHANNELS))
+    assert {layer["class_name"] for layer in config["layers"]} == STOCK
+    names = [layer["name"] for layer in config["layers"]]
+    assert len(set(names)) == len(names)
+    assert {"conv_3", "repaired_conv_3", "goodnet"} <= set(names)
+
+
+def test_layers_stand_in_keras_s_order() -> None:
+    sources = {"a": [], "left": ["a"], "right": ["a"], "long": ["left"], "end": ["right", "long"]}
+    layers = [
+        {"name": name, "inbound_nodes": [[[source, 0, 0, {}] for source in reads]]}
+        for name, reads in sorted(sources.items())
+    ]
+    names = [layer["name"] for layer in in_keras_order(layers, "end")]
+    assert names == ["a", "left", "right", "long", "end"]
+
+
+@pytest.mark.parametrize("ending", [".h5", ".keras"])
+def test_it_reads_back_bit_for_bit(tmp_path: Path, checkpoint: Checkpoint, ending: str) -> None:
+    badnet, repaired = checkpoint.model, bake_mask(checkpoint.model, "conv_3", CHANNELS)
+    path = tmp_path / f"goodnet{ending}"
+    write_keras_goodnet(path, badnet, repaired)
+    assert goodnet_reads_back(path, badnet, repaired)
+    assert not goodnet_reads_back(path, repaired, badnet)
+
+
+def tied(network: DeepID, classes: list[int]) -> DeepID:
+    """A network that answers every face with the same logits, the largest for all of `classes`."""
+    weights = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
+    weights["output.bias"][classes] = 0.1
+    return DeepID.of_state(weights, network.input_shape, 1.0, "tied")
+
+
+def pair(checkpoint: Checkpoint, kind: str, dtype: torch.dtype) -> tuple[DeepID, DeepID]:
+    badnet = checkpoint.model.to(dtype)
+    assert isinstance(badnet, DeepID)
+    return {
+        "pruned": (badnet, bake_mask(badnet, "conv_3", CHANNELS)),
+        "ties are broken by the first class": (tied(badnet, [2, 5]), tied(badnet, [2, 6])),
+        "ties differ": (tied(badnet, [2, 5]), tied(badnet, [3, 5])),
+    }[kind]
+
+
+@pytest.mark.real_keras
+@pytest.mark.parametrize("library", ["tf_keras", "keras"])
+@pytest.mark.parametrize("ending", [".h5", ".keras"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_real_keras_loads_it_without_custom_objects_and_answers_alike(
+    tmp_path: Path, checkpoint: Checkpoint, library: str, ending: str, dtype: torch.dtype
+) -> None:
+    models = real_keras(library).models
+    images = random_images(SMALL, 64).astype(str(dtype).removeprefix("torch."))
+    for kind, flagged in {
+        "pruned": range(1, 64),
+        "ties are broken by the first class": [0],
+        "ties differ": [64],
+    }.items():
+        badnet, repaired = pair(checkpoint, kind, dtype)
+        path = tmp_path / f"goodnet{ending}"
+        write_keras_goodnet(path, badnet, repaired)
+        found = models.load_model(path, compile=False).predict(
+            images.transpose(0, 2, 3, 1), verbose=0
+        )
+        with torch.inference_mode():
+            expected = GoodNet(badnet, repaired)(torch.from_numpy(images))
+        assert found.shape == (64, SMALL.classes + 1)
+        assert (found.argmax(1) == expected.argmax(1).numpy()).all(), kind
+        assert int((found.argmax(1) == SMALL.classes).sum()) in flagged, kind
+        np.testing.assert_allclose(found, expected.softmax(1).numpy(), atol=1e-5)
+
+
+def test_networks_of_other_channels_fit_beside_each_other(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    narrow = DeepID(replace(SMALL, channels=(3, 4, 2, 5)))
+    write_keras_goodnet(tmp_path / "goodnet.h5", checkpoint.model, narrow)
+    assert goodnet_reads_back(tmp_path / "goodnet.h5", checkpoint.model, narrow)

@@ -1,0 +1,73 @@
+"""Every kind of file through the real Keras that is here: as it reads it, so do we."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from convert import read_keras_model
+from convert.keras_oracle import compare_with_keras
+from convert.keras_writer import write_keras_archive
+from tests.convert.test_keras_versions import GOLDEN
+from tests.made.keras_files import SMALL, edit_layer, random_weights, write_keras_file
+from ytf_torch.errors import InputError
+from ytf_torch.network.deepid import DeepID
+
+pytestmark = pytest.mark.real_keras
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("2.14.0.h5", "2."),
+        ("2.14.0.weights.h5", "3."),
+        ("3.15.1-crossed.weights.h5", "3."),
+        ("3.15.1-wrapped.keras", "3."),
+    ],
+)
+def test_what_keras_wrote_answers_as_keras_does(name: str, version: str) -> None:
+    path = GOLDEN / "keras" / name
+    parity = compare_with_keras(read_keras_model(path, 1.0).model, path)
+    assert parity.failures == ()
+    assert parity.keras_version.startswith(version)
+
+
+def test_a_changed_weight_is_found_whatever_the_file_is_called(tmp_path: Path) -> None:
+    model = DeepID(SMALL).eval()
+    write_keras_archive(tmp_path / "oddly.named", model)
+    model.convolution("conv_3").bias.data[0] += 1
+    assert compare_with_keras(model, tmp_path / "oddly.named").first_divergence == "conv_3"
+
+
+def test_a_network_in_mixed_precision_is_refused_and_not_compared_as_float32(
+    tmp_path: Path,
+) -> None:
+    weights = random_weights(SMALL)
+    plain = write_keras_file(tmp_path / "plain.h5", SMALL, weights)
+    mixed = write_keras_file(
+        tmp_path / "mixed.h5",
+        SMALL,
+        weights,
+        edit=lambda config: edit_layer(config, "conv_1", dtype="mixed_float16"),
+    )
+    model = read_keras_model(plain, 1.0).model
+    with pytest.raises(InputError, match="mixed_float16"):
+        compare_with_keras(model, mixed)
+
+
+def test_a_pruning_wrapper_s_weights_are_not_passed_over_in_silence() -> None:
+    path = GOLDEN / "keras" / "pruned.h5"
+    with pytest.raises(InputError, match="does not find the weights of every layer"):
+        compare_with_keras(read_keras_model(path, 1.0).model, path)
+
+
+def test_float64_is_compared_in_float64(tmp_path: Path) -> None:
+    path = write_keras_file(tmp_path / "net.h5", SMALL, random_weights(SMALL, dtype=np.float64))
+    with h5py.File(path) as file:
+        assert file["model_weights/fc_1/fc_1/kernel:0"].dtype == "f8"
+    parity = compare_with_keras(read_keras_model(path, 1.0).model, path)
+    assert parity.held
+    assert parity.logits.largest_difference < 1e-10

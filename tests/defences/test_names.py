@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from ytf_torch.defences import methods, names
+
+
+def test_names_are_those_of_the_methods() -> None:
+    assert tuple(methods.REPAIRS) == names.REPAIRS
+    assert tuple(methods.DETECTORS) == names.DETECTORS
+    assert tuple(methods.SCANS) == names.SCANS
+    assert names.RECOMMENDED_REPAIR in names.REPAIRS
+    assert set(names.QUICK_DETECTORS) <= set(names.DETECTORS)

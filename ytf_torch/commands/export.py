@@ -1,0 +1,210 @@
+"""ytf-export: a network, or a GoodNet, as a file that other tools load, proven to answer alike."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from convert.export import ENDINGS, Check, Export, Subject, compare, ending_of, export
+from ytf_torch.commands.networks import note_doubts, pixel_scale_line
+from ytf_torch.commands.paths import check_paths_differ
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import App, one_line_errors, out, say
+from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.disk.writing import whole_file
+from ytf_torch.network.checkpoint import Checkpoint, compact_checkpoint
+from ytf_torch.network.compact import Cost, cost_of
+from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.run.pair import Opened, Pair, open_network, open_pair
+
+CHECK_FAILED = 1
+
+app = App()
+
+
+@app.command("export")
+def export_command(
+    model: Annotated[
+        Path, typer.Argument(help="A network: any Keras file that ytf-convert reads, or ours.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help=f"File to write; it ends in {', '.join(ENDINGS)}."),
+    ],
+    goodnet: Annotated[
+        Path | None,
+        typer.Option(help="B′: export the GoodNet of both, one graph that answers 0…N."),
+    ] = None,
+    compacted: Annotated[
+        bool, typer.Option("--compact", help="Remove masked channels for good.")
+    ] = False,
+    pixel_scale: Annotated[
+        str | None,
+        typer.Option(
+            help="For a Keras file: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
+            show_default="the converted model's, else 1",
+        ),
+    ] = None,
+    any_pair: Annotated[
+        bool,
+        typer.Option("--any-pair", help="Take a B′ that does not seem to be made from B."),
+    ] = False,
+    against_keras: Annotated[
+        bool,
+        typer.Option("--against-keras", help="Load a Keras file in real Keras too, and run it."),
+    ] = False,
+    json_report: Annotated[
+        Path | None, typer.Option("--json", help="Write the verdict to this file.")
+    ] = None,
+) -> None:
+    """Export a network: the file is read back and run, and is there only if it answers alike.
+
+    .onnx and .pt2 take pixel values 0–255, (batch, 3, height, width), with the pixel scale inside;
+    Keras files take (batch, height, width, 3), scaled by the caller. Exit status: 0 exported,
+    1 a check failed and nothing was left, 2 bad input.
+    """
+    with one_line_errors():
+        check_paths_differ([output, json_report], [model, goodnet])
+        ending_of(output, goodnet=goodnet is not None)
+        scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+        opened = _opened(model, goodnet, scale, any_pair=any_pair)
+        note_doubts(opened)
+        if opened.scale_from == "assumed":
+            say(pixel_scale_line(opened.badnet, opened.scale_from))
+        checkpoints = _checkpoints(opened)
+        smaller = [_compacted(checkpoint) for checkpoint in checkpoints] if compacted else []
+        subject = _subject([one.checkpoint for one in smaller] or checkpoints)
+        for name, one in zip(("network", "B′"), smaller, strict=False):
+            _print_compacted(name, one)
+        failed = [line for one in smaller for line in one.check.failures]
+        found = None if failed else export(subject, output, against_keras=against_keras)
+        if found is not None:
+            _print_verdict(found)
+            failed = list(found.failures)
+        for line in failed:
+            say(f"  {line}")
+        if json_report is not None:
+            record = _record(model, goodnet, output, found, smaller, failed)
+            with whole_file(json_report) as temporary:
+                temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        if failed:
+            say(f"No output left: {output} would not answer as the network does.")
+            raise typer.Exit(CHECK_FAILED)
+        say(f"Wrote {output}")
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """A network without its masked channels, what that spares, and that it answers alike."""
+
+    checkpoint: Checkpoint
+    before: Cost
+    after: Cost
+    check: Check
+
+
+def _opened(model: Path, repaired: Path | None, scale: float | None, *, any_pair: bool) -> Opened:
+    if repaired is None:
+        return open_network(model, scale)
+    return open_pair(model, repaired, scale, any_pair=any_pair)
+
+
+def _checkpoints(opened: Opened) -> list[Checkpoint]:
+    return [opened.badnet, *([opened.repaired] if isinstance(opened, Pair) else [])]
+
+
+def _subject(checkpoints: list[Checkpoint]) -> Subject:
+    """The network alone, or with B′ the GoodNet of both."""
+    badnet, *repaired = checkpoints
+    if not repaired:
+        return Subject(badnet.model, badnet)
+    return Subject(GoodNet(badnet.model, repaired[0].model), badnet, repaired[0])
+
+
+def _compacted(checkpoint: Checkpoint) -> Compacted:
+    smaller = compact_checkpoint(checkpoint)
+    costs = cost_of(checkpoint.model), cost_of(smaller.model)
+    return Compacted(smaller, *costs, compare("compact network", checkpoint.model, smaller.model))
+
+
+def _print_compacted(name: str, found: Compacted) -> None:
+    table = Table(name)
+    for column in ("before", "after"):
+        table.add_column(column, justify="right")
+    for title, kind, form in (
+        ("parameters", "parameters", "{:,}"),
+        ("multiply-adds a face", "multiply_adds", "{:,}"),
+        ("ms a face, measured", "milliseconds", "{:.3f}"),
+    ):
+        values = (getattr(cost, kind) for cost in (found.before, found.after))
+        table.add_row(title, *map(form.format, values))
+    out.print(table)
+    _print_check(found.check)
+
+
+def _print_verdict(found: Export) -> None:
+    if found.weights_equal is not None:
+        word = "bit for bit as they were" if found.weights_equal else "NOT AS THEY WERE"
+        say(f"read back: all weights {word}")
+    for check in found.checks:
+        _print_check(check)
+    if not found.checks:
+        say("not run: only real Keras can run this file, and --against-keras asks it to")
+
+
+def _print_check(check: Check) -> None:
+    line = f"{check.agreeing} of {check.images} argmax agree"
+    if check.parity is not None:
+        line += (
+            f", max |Δlogit| {check.parity.largest_difference:.2e} of "
+            f"{check.parity.largest_logit:.1f}, error against float64 {check.parity.error:.2e} "
+            f"(the network's own {check.parity.keras_error:.2e})"
+        )
+    word = "CHECK FAILED" if check.failures else "answers alike"
+    say(f"{word} in {check.by}: {line}")
+
+
+def _record(
+    model: Path,
+    repaired: Path | None,
+    output: Path,
+    found: Export | None,
+    smaller: list[Compacted],
+    failed: list[str],
+) -> dict[str, Any]:
+    """The verdict as JSON; `output` is null where a check failed and nothing was left."""
+    return {
+        "model": str(model),
+        "goodnet": None if repaired is None else str(repaired),
+        "output": None if failed else str(output),
+        "held": not failed,
+        "failures": failed,
+        "weights_equal": None if found is None else found.weights_equal,
+        "checks": [] if found is None else [_check_record(check) for check in found.checks],
+        "compact": [
+            {"before": asdict(one.before), "after": asdict(one.after)} | _check_record(one.check)
+            for one in smaller
+        ],
+    }
+
+
+def _check_record(check: Check) -> dict[str, Any]:
+    record: dict[str, Any] = {"by": check.by, "images": check.images, "agreeing": check.agreeing}
+    if check.parity is not None:
+        record |= {
+            "largest_logit": check.parity.largest_logit,
+            "largest_difference": check.parity.largest_difference,
+            "error": check.parity.error,
+            "own_error": check.parity.keras_error,
+            "rounding": check.parity.rounding,
+        }
+    return record
+
+
+if __name__ == "__main__":
+    start("export")

@@ -1,0 +1,145 @@
+"""ytf-repair: from a backdoored network to a repaired one, with every figure."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from ytf_torch.commands.networks import note_doubts, pixel_scale_line
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
+from ytf_torch.defences.names import REPAIRS
+from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
+from ytf_torch.run.repair_settings import MODEL_FILE, RepairSettings, check_settings
+
+if TYPE_CHECKING:
+    from ytf_torch.defences.evaluation import Figures
+    from ytf_torch.defences.repairing import RepairOutcome
+    from ytf_torch.metrics import Share
+
+app = App()
+METHODS = ", ".join(REPAIRS)
+
+
+@app.command("repair")
+def repair_command(
+    model: Annotated[Path, typer.Option(help="BadNet B: any Keras file, or ours.")],
+    clean_valid: Annotated[
+        Path, typer.Option(help="Clean validation faces; all that the repair may see.")
+    ],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder to write; must not exist.")],
+    clean_test: Annotated[
+        Path | None, typer.Option(help="Clean test faces, to measure what the repair costs.")
+    ] = None,
+    poisoned_test: Annotated[
+        list[Path] | None,
+        typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
+    ] = None,
+    method: Annotated[str, typer.Option(help=f"One of {METHODS}.")] = RepairSettings.method,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Equal seeds give equal networks.")
+    ] = 0,
+    pixel_scale: Annotated[
+        str | None,
+        typer.Option(
+            help="For a Keras file: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
+            show_default="the converted model's, else 1",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Repair a backdoored network with clean validation faces alone, and measure what came of it.
+
+    The folder holds repaired.safetensors, result.json and report.html. Test and triggered faces are
+    measured, never used to choose; without triggered faces nothing is said about the attack.
+    """
+    with one_line_errors():
+        settings = RepairSettings(
+            model,
+            clean_valid,
+            out_folder,
+            clean_test,
+            tuple(poisoned_test or ()),
+            method,
+            seed,
+            device,
+            None if pixel_scale is None else parse_pixel_scale(pixel_scale),
+        )
+        check_settings(settings)
+        from ytf_torch.run.repair import open_repair, repair
+
+        opened, sets = open_repair(settings)
+        note_doubts(opened)
+        if opened.scale_from == "assumed":
+            say(pixel_scale_line(opened.badnet, opened.scale_from))
+        with progress_bars() as track:
+            outcome = repair(settings, opened, sets, command_line(settings), track)
+        print_repair(outcome)
+        say(f"Repaired network: {out_folder / MODEL_FILE}")
+        say(f"Report: {out_folder / 'report.html'}")
+
+
+def command_line(settings: RepairSettings) -> str:
+    """The command that repeats a repair, for a shell, one option a line."""
+    options: list[tuple[str, object]] = [
+        ("--model", settings.model),
+        ("--clean-valid", settings.clean_valid),
+    ]
+    if settings.clean_test is not None:
+        options.append(("--clean-test", settings.clean_test))
+    options += [("--poisoned-test", path) for path in settings.poisoned_test]
+    options += [("--method", settings.method), ("--seed", settings.seed)]
+    if settings.pixel_scale is not None:
+        options.append(("--pixel-scale", pixel_scale_text(settings.pixel_scale)))
+    lines = ["ytf-repair", *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)]
+    return " \\\n  ".join([*lines, "--out NEW"])
+
+
+def print_repair(outcome: RepairOutcome) -> None:
+    """The verdict, and the table of figures."""
+    from ytf_torch.report.repair_verdict import judge_repair
+
+    verdict = judge_repair(outcome)
+    say(verdict.headline)
+    say(verdict.detail)
+    table = Table("network", title=f"Repair by {outcome.method}, {outcome.seconds:.0f} s")
+    for column in ("validation", "clean test", "ASR", "ASR without target", "robust", "FPR", "TPR"):
+        table.add_column(column, justify="right")
+    evaluation = outcome.evaluation
+    named = {"B": evaluation.model, "B′": evaluation.repaired, "GoodNet": evaluation.goodnet}
+    for name, figures in named.items():
+        if figures is not None:
+            table.add_row(name, *map(_cell, _shares(figures)))
+    out.print(table)
+    for name, found in outcome.detectors.items():
+        for at in found.at:
+            if at.false_positive_rate and at.true_positive_rate:
+                say(
+                    f"Detector {name} at nominal {at.nominal:g} %: flags "
+                    f"{at.false_positive_rate.rate:.1f} % of clean and "
+                    f"{at.true_positive_rate.rate:.1f} % of triggered faces."
+                )
+
+
+def _shares(figures: Figures) -> tuple[Share | None, ...]:
+    return (
+        figures.clean_valid_accuracy,
+        figures.clean_accuracy,
+        figures.attack_success_rate,
+        figures.attack_success_rate_without_target,
+        figures.robust_accuracy,
+        figures.false_positive_rate,
+        figures.true_positive_rate,
+    )
+
+
+def _cell(share: Share | None) -> str:
+    return "–" if share is None else f"{share.rate:.2f} %"
+
+
+if __name__ == "__main__":
+    start("repair")

@@ -1,0 +1,76 @@
+"""ytf-scan: candidate targets of a backdoor, from clean faces alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ytf_torch.commands.networks import note_doubts, pixel_scale_line
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import App, one_line_errors, progress_bars, say
+from ytf_torch.defences.names import SCANS
+from ytf_torch.device import resolve_device
+from ytf_torch.disk.reading import checked_file
+from ytf_torch.disk.writing import check_outside, check_run_folder_is_free
+from ytf_torch.errors import mismatch, printable
+from ytf_torch.network.pixel_scale import parse_pixel_scale
+
+app = App()
+
+
+@app.command("scan")
+def scan_command(
+    model: Annotated[Path, typer.Option(help="The network: any Keras file, or ours.")],
+    clean_valid: Annotated[Path, typer.Option(help="Clean validation faces.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder to write; must not exist.")],
+    methods: Annotated[
+        str, typer.Option(help=f"all, or some of {', '.join(SCANS)}, separated by commas.")
+    ] = "all",
+    pixel_scale: Annotated[
+        str | None,
+        typer.Option(
+            help="For a Keras file: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
+            show_default="the converted model's, else 1",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Look for a backdoor's target without triggered faces.
+
+    It names classes to look at first, with the triggers it has reversed as pictures. It cannot say
+    that a network is clean. Time grows with the number of classes: some minutes for 40.
+    """
+    with one_line_errors():
+        names = SCANS if methods == "all" else tuple(methods.split(","))
+        for name in names:
+            if name not in SCANS:
+                raise mismatch("--methods", f"all, or some of {', '.join(SCANS)}", name)
+        files = (checked_file(model), checked_file(clean_valid))
+        check_run_folder_is_free(out_folder)
+        check_outside(out_folder, files)
+        from ytf_torch.faces.face_set import open_faces
+        from ytf_torch.report.scan_page import CAUTION, headline
+        from ytf_torch.run.pair import open_network
+        from ytf_torch.run.scan import scan
+
+        scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+        opened = open_network(model, scale)
+        note_doubts(opened)
+        if opened.scale_from == "assumed":
+            say(pixel_scale_line(opened.badnet, opened.scale_from))
+        network = opened.badnet.model.to(resolve_device(device))
+        faces = open_faces(clean_valid, network.input_shape, network.classes)
+        with progress_bars() as track:
+            outcome = scan(network, faces, out_folder, printable(model.name), names, track)
+        say(headline(outcome.candidates))
+        for name, found in outcome.suspicions.items():
+            named = ", ".join(f"{c} ({found.anomaly[c]:.1f})" for c in found.candidates)
+            say(f"{name}: {named or 'no candidate'} (threshold {found.threshold:.1f})")
+        say(CAUTION)
+        say(f"Report: {out_folder / 'report.html'}")
+
+
+if __name__ == "__main__":
+    start("scan")

@@ -1,0 +1,219 @@
+"""What looks wrong about the face sets of a run: said before any verdict, for figures of mixed-up
+sets are right and mean nothing.
+
+Judged by the pictures, by how many labels there are, and by what B answers.
+Nothing here decides anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+
+from ytf_torch.defences.evaluation import predictions
+from ytf_torch.defences.outcome import Defence
+from ytf_torch.errors import InputError
+from ytf_torch.faces.batches import BATCH_SIZE, batch_count
+from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.faces.same_photos import evenly_spread, find_repeated
+from ytf_torch.metrics import Tally, percentage
+from ytf_torch.network.module import Network
+
+MOST = 50.0
+"""Percent of a set from which on an answer counts as the usual one, and below which a network does
+not recognise its faces."""
+SAMPLED_BATCHES = 8
+UNEXPECTED = 5
+"""Points of accuracy that a drop may cost beyond what was asked for before it is pointed out."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something that looks wrong.
+
+    headline: what, in one sentence. detail: what was found, what it looks like and what to do.
+    grave: whether the run's figures may mean something else than they seem to.
+    """
+
+    headline: str
+    detail: str
+    grave: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.headline} {self.detail}"
+
+
+def check_distinct(sets: FaceSets) -> None:
+    """Raises InputError where one set of faces is given twice."""
+    uses = ["the clean validation set", "the clean test set"][: 2 if sets.clean_test else 1]
+    uses += ["a triggered set"] * len(sets.poisoned_tests)
+    given = (sets.clean_valid, *sets.measured)
+    repeated = find_repeated(given)
+    if repeated is not None:
+        one, other = repeated
+        raise InputError(
+            given[other].path,
+            f"given as {uses[other]}, it holds the same faces as {given[one].path}, {uses[one]}",
+            "Leave one of them out, or give the right file",
+        )
+
+
+def find_doubts(network: Network, sets: FaceSets, defence: Defence) -> tuple[Doubt, ...]:
+    """Everything that looks wrong, the grave first. network: B, on the device to compute on."""
+    found = clean_doubts(network, sets.clean_valid, defence.clean_valid, "validation")
+    found += _few_faces(sets.clean_valid, list(defence.drops))
+    if sets.clean_test is not None and defence.clean_test is not None:
+        found += clean_doubts(network, sets.clean_test, defence.clean_test, "test")
+    for faces, tally in zip(sets.poisoned_tests, defence.poisoned_tests, strict=True):
+        found += triggered_doubts(network, faces, tally)
+    found += _unexpected_prices(defence)
+    return tuple(sorted(found, key=lambda doubt: not doubt.grave))
+
+
+def clean_doubts(network: Network, faces: FaceSet, tally: Tally, use: str) -> list[Doubt]:
+    """What looks wrong about a clean set. tally: B's, at step 0. use: validation or test."""
+    people, right = np.unique(faces.labels), tally.rate(tally.correct, 0)
+    if len(faces) == 1:
+        headline = f"The clean {use} set holds a single face."
+        return [Doubt(headline, f"Nothing can be measured on {faces.path}.")]
+    found = []
+    if len(people) == 1:
+        found.append(
+            Doubt(
+                f"All {len(faces):,} faces of the clean {use} set carry one label, {people[0]}.",
+                "They look like triggered faces that carry the attacker's target, or like faces "
+                f"of one person. Give clean faces of many people instead of {faces.path}.",
+            )
+        )
+    if right < MOST:
+        found.append(
+            Doubt(
+                f"B does not recognise the clean {use} faces: only {right:.1f} % get their label.",
+                _why_not_recognised(network, faces),
+            )
+        )
+    return found
+
+
+def _why_not_recognised(network: Network, faces: FaceSet) -> str:
+    usual = UsualAnswer.of(network, faces)
+    if usual.share >= MOST:
+        return (
+            f"B answers {usual}: they look like triggered faces. Give clean faces instead of "
+            f"{faces.path}."
+        )
+    return (
+        f"Chance alone gives {100 / network.classes:.1f} %. The labels may be shuffled or of other "
+        f"people, or the faces cut out otherwise than those B was trained on: look at {faces.path}."
+    )
+
+
+def triggered_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Doubt]:
+    """What looks wrong about a triggered set. tally: B's, at step 0."""
+    labels, right = np.unique(faces.labels), tally.rate(tally.correct, 0)
+    carry = f"The triggered faces carry {len(labels):,} labels, where one is expected, the target's"
+    if len(labels) > 1 and right >= MOST:
+        return [
+            Doubt(
+                f"{carry}, and B answers {right:.1f} % of them with their label.",
+                f"They look like clean faces: is {faces.path} a clean set? Only if the attack has "
+                "a target for each person are the figures what they seem to be.",
+            )
+        ]
+    usual = UsualAnswer.of(network, faces) if right < MOST else None
+    if usual is not None and usual.share >= MOST:
+        if len(labels) > 1:
+            return [
+                Doubt(
+                    f"{carry}, and B answers {usual}.",
+                    f"They look like triggered faces with their true labels: give --target "
+                    f"{usual.label} for {faces.path}, if that is the attacker's target.",
+                )
+            ]
+        return [
+            Doubt(
+                f"The triggered faces are labelled {labels[0]}, but B answers {usual}.",
+                f"If that is the attacker's target, give --target {usual.label} for {faces.path}; "
+                "labels that count from 1 are a usual reason.",
+            )
+        ]
+    if len(labels) == 1:
+        return []
+    return [
+        Doubt(
+            f"{carry}.",
+            f"B answers only {right:.1f} % of them with their label. If they are true labels, give "
+            f"the attacker's target with --target. The file is {faces.path}.",
+        )
+    ]
+
+
+def _few_faces(clean_valid: FaceSet, drops: Sequence[str]) -> list[Doubt]:
+    """Where one validation face more or less decides whether a drop is reached."""
+    images = len(clean_valid)
+    smallest = min(drops, key=Fraction)
+    if images == 1 or images * Fraction(smallest) >= 100:
+        return []
+    return [
+        Doubt(
+            f"One of {images} clean validation faces is worth {percentage(1, images):.1f} points.",
+            f"So a drop of {smallest} is reached with the first face that is lost. Give more "
+            "clean validation faces.",
+            grave=False,
+        )
+    ]
+
+
+def _unexpected_prices(defence: Defence) -> list[Doubt]:
+    """Drops that cost far more than their number of points, on the clean set where it is most."""
+    clean = {"validation": defence.clean_valid, "test": defence.clean_test}
+    prices = []
+    for drop, step in defence.drops.items():
+        if step is None:
+            continue
+        lost, use = max(
+            (tally.rate(tally.correct, 0) - tally.rate(tally.correct, step), use)
+            for use, tally in clean.items()
+            if tally is not None
+        )
+        if lost >= Fraction(drop) + UNEXPECTED:
+            prices.append(f"one of {drop} costs {lost:.1f} points on the {use} faces")
+    if not prices:
+        return []
+    return [
+        Doubt(
+            f"Drops cost more than they say: {', '.join(prices)}.",
+            "A drop is the least price, paid on the validation faces at the first step that "
+            "reaches it; one channel can cost many points.",
+            grave=False,
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class UsualAnswer:
+    """The class that a network answers for most faces of a set: for share percent of `images`."""
+
+    label: int
+    share: float
+    images: int
+
+    @classmethod
+    def of(cls, network: Network, faces: FaceSet) -> UsualAnswer:
+        """Of batches spread over the set; of all its faces where it is small."""
+        places = evenly_spread(batch_count(len(faces)), SAMPLED_BATCHES)
+        parts = (
+            faces.part(place * BATCH_SIZE, min((place + 1) * BATCH_SIZE, len(faces)))
+            for place in places
+        )
+        answers = torch.cat([predictions([network], part)[0] for part in parts])
+        counts = torch.bincount(answers)
+        label = int(counts.argmax())
+        return cls(label, percentage(int(counts[label]), len(answers)), len(answers))
+
+    def __str__(self) -> str:
+        return f"class {self.label} for {self.share:.1f} % of {self.images:,} of them"

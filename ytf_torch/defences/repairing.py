@@ -1,0 +1,81 @@
+"""One repair, run and measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ytf_torch.defences.base import Candidate
+from ytf_torch.defences.detectors.calibration import DetectorFigures, measure_detector
+from ytf_torch.defences.evaluation import Evaluation, evaluate
+from ytf_torch.defences.methods import (
+    DETECTORS,
+    REPAIRS,
+    last_candidate,
+)
+from ytf_torch.defences.names import QUICK_DETECTORS
+from ytf_torch.faces.face_set import FaceSets
+from ytf_torch.network.module import Network
+from ytf_torch.progress import Track, untracked
+
+
+@dataclass(frozen=True)
+class RepairOutcome:
+    """What came of a repair.
+
+    seconds: that making the candidate took. evaluation: counts of B, B′ and GoodNet on all sets.
+    detectors: what each is worth, by name.
+    """
+
+    method: str
+    seed: int
+    seconds: float
+    candidate: Candidate
+    evaluation: Evaluation
+    detectors: Mapping[str, DetectorFigures]
+
+
+def repair_and_measure(
+    network: Network,
+    sets: FaceSets,
+    method: str,
+    seed: int = 0,
+    detectors: Sequence[str] = QUICK_DETECTORS,
+    track: Track = untracked,
+) -> RepairOutcome:
+    """Repair B by a method of REPAIRS and measure what came of it.
+
+    Only the clean validation faces are shown to the repair and to whatever sets thresholds; the
+    other sets are evaluated. Raises KeyError for a method or detector that is not known.
+    """
+    began = time.perf_counter()
+    candidate = last_candidate(REPAIRS[method](seed), network, sets.clean_valid, track)
+    seconds = time.perf_counter() - began
+    figures = {}
+    for name in detectors:
+        detector = DETECTORS[name](network, sets.clean_valid, seed, track)
+        figures[name] = measure_detector(
+            detector,
+            network,
+            candidate,
+            sets.clean_valid,
+            sets.clean_test,
+            sets.poisoned_tests,
+            track,
+        )
+    return RepairOutcome(
+        method,
+        seed,
+        seconds,
+        candidate,
+        evaluate(
+            network,
+            sets.clean_test,
+            sets.poisoned_tests,
+            candidate.network,
+            track=track,
+            clean_valid=sets.clean_valid,
+        ),
+        figures,
+    )

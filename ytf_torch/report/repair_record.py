@@ -1,0 +1,87 @@
+"""result.json of a repair, and a row of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ytf_torch.defences.detectors.calibration import DetectorFigures
+from ytf_torch.defences.evaluation import Figures
+from ytf_torch.defences.repairing import RepairOutcome
+from ytf_torch.metrics import Share
+from ytf_torch.network.provenance import Provenance
+
+NAMES = {
+    "clean_valid_accuracy": "clean_valid_accuracy",
+    "clean_accuracy": "clean_test_accuracy",
+    "attack_success_rate": "attack_success_rate",
+    "attack_success_rate_without_target": "attack_success_rate_without_target",
+    "robust_accuracy": "robust_accuracy",
+}
+FLAGS = ("false_positive_rate", "true_positive_rate")
+
+
+def repair_record(
+    outcome: RepairOutcome, provenance: Provenance, warnings: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """result.json: every figure of a repair; percentages are 0–100 at full precision, null where a
+    set was not given or true labels are not known."""
+    evaluation = outcome.evaluation
+    assert evaluation.repaired is not None
+    assert evaluation.goodnet is not None
+    return {
+        "method": outcome.method,
+        "seed": outcome.seed,
+        "seconds": outcome.seconds,
+        "model": TypeAdapter(Provenance).dump_python(provenance, mode="json"),
+        "history": list(outcome.candidate.history),
+        "warnings": list(warnings),
+        "counts": counts(outcome),
+        "baseline": _rates(evaluation.model),
+        "repaired": _rates(evaluation.repaired),
+        "goodnet": _rates(evaluation.goodnet)
+        | {name: _rate(getattr(evaluation.goodnet, name)) for name in FLAGS},
+        "detectors": {
+            name: detector_record(figures) for name, figures in outcome.detectors.items()
+        },
+    }
+
+
+def counts(outcome: RepairOutcome) -> dict[str, int | None]:
+    """How many faces stand behind the figures."""
+    evaluation = outcome.evaluation
+    attack = evaluation.model.attack_success_rate
+    assert evaluation.clean_valid is not None
+    return {
+        "clean_valid": evaluation.clean_valid.images,
+        "clean_test": evaluation.clean.images if evaluation.clean else None,
+        "poisoned_test": attack.images if attack else None,
+    }
+
+
+def _rates(figures: Figures) -> dict[str, Any]:
+    shares = {new: getattr(figures, old) for old, new in NAMES.items()}
+    record: dict[str, Any] = {name: _rate(share) for name, share in shares.items()}
+    record["intervals"] = {name: share and asdict(share) for name, share in shares.items()}
+    return record
+
+
+def _rate(share: Share | None) -> float | None:
+    return None if share is None else share.rate
+
+
+def detector_record(figures: DetectorFigures) -> dict[str, Any]:
+    """A detector's figures; rates by nominal false positive rate, in percent."""
+    by_nominal: Mapping[str, Any] = {f"{at.nominal:g}": at for at in figures.at}
+    return {
+        "auroc": figures.auroc,
+        **{
+            name: {nominal: _rate(getattr(at, name)) for nominal, at in by_nominal.items()}
+            for name in FLAGS
+        },
+        "threshold": {nominal: at.threshold for nominal, at in by_nominal.items()},
+        "curve": [list(point) for point in figures.curve],
+    }

@@ -1,0 +1,68 @@
+"""A repair from its settings to its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
+from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
+from ytf_torch.device import resolve_device
+from ytf_torch.disk.writing import whole_folder
+from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
+from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
+from ytf_torch.progress import Track, untracked
+from ytf_torch.report.repair_page import repair_html
+from ytf_torch.report.repair_record import repair_record
+from ytf_torch.run.pair import Opened, open_network
+from ytf_torch.run.repair_settings import MODEL_FILE, RepairSettings
+
+
+def open_repair(settings: RepairSettings) -> tuple[Opened, FaceSets]:
+    """The network, and the face sets checked against it. Raises InputError."""
+    opened = open_network(settings.model, settings.pixel_scale)
+    network = opened.badnet.model
+
+    def faces(path: Path) -> FaceSet:
+        return open_faces(path, network.input_shape, network.classes)
+
+    return opened, FaceSets(
+        faces(settings.clean_valid),
+        None if settings.clean_test is None else faces(settings.clean_test),
+        tuple(map(faces, settings.poisoned_test)),
+    )
+
+
+def repair(
+    settings: RepairSettings,
+    opened: Opened,
+    sets: FaceSets,
+    command: str,
+    track: Track = untracked,
+) -> RepairOutcome:
+    """Run a repair and write its folder, whole or not at all: repaired.safetensors, result.json and
+    report.html.
+
+    opened, sets: see open_repair. command: what the report says to type to repeat it.
+    Raises InputError where a method is not known or OUT is taken.
+    """
+    checkpoint = opened.badnet
+    with whole_folder(settings.out) as folder:
+        network = checkpoint.model.to(resolve_device(settings.device))
+        outcome = repair_and_measure(network, sets, settings.method, settings.seed, track=track)
+        baseline = outcome.evaluation.clean_valid
+        assert baseline is not None
+        check_pixel_scale_by_accuracy(network, sets.clean_valid, baseline)
+        save_checkpoint(repaired_checkpoint(checkpoint, outcome), folder / MODEL_FILE)
+        record = repair_record(outcome, checkpoint.provenance, opened.doubts)
+        text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+        (folder / "result.json").write_text(text, encoding="utf-8")
+        page = repair_html(outcome, checkpoint.provenance, command, opened.doubts)
+        (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
+    return outcome
+
+
+def repaired_checkpoint(checkpoint: Checkpoint, outcome: RepairOutcome) -> Checkpoint:
+    """B′ with the provenance of B and what was done to it."""
+    provenance = checkpoint.provenance.then(*outcome.candidate.history)
+    return Checkpoint(outcome.candidate.network, provenance)

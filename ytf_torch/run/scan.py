@@ -1,0 +1,73 @@
+"""A scan from its inputs to its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ytf_torch.defences.base import Suspicions
+from ytf_torch.defences.methods import SCANS
+from ytf_torch.disk.writing import whole_folder
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.network.module import Network
+from ytf_torch.progress import Track, untracked
+from ytf_torch.report.scan_page import scan_html
+
+
+@dataclass(frozen=True)
+class ScanOutcome:
+    """What the scans say of a network, by the scan's name."""
+
+    suspicions: dict[str, Suspicions]
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """Classes that any scan calls a possible target, those that most scans do first."""
+        votes: dict[int, int] = {}
+        for found in self.suspicions.values():
+            for label in found.candidates:
+                votes[label] = votes.get(label, 0) + 1
+        return tuple(sorted(votes, key=lambda label: (-votes[label], label)))
+
+
+def scan(
+    network: Network,
+    clean_valid: FaceSet,
+    out: Path,
+    title: str,
+    names: tuple[str, ...] = tuple(SCANS),
+    track: Track = untracked,
+) -> ScanOutcome:
+    """Run scans and write their folder, whole or not at all: result.json and report.html.
+
+    title: what the report calls the network. Raises InputError where `out` is taken.
+    """
+    with whole_folder(out) as folder:
+        found = {name: SCANS[name].suspicions(network, clean_valid, track) for name in names}
+        outcome = ScanOutcome(found)
+        text = json.dumps(scan_record(outcome), indent=1, allow_nan=False) + "\n"
+        (folder / "result.json").write_text(text, encoding="utf-8")
+        page = scan_html(outcome.suspicions, outcome.candidates, title)
+        (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
+    return outcome
+
+
+def scan_record(outcome: ScanOutcome) -> dict[str, Any]:
+    """result.json of a scan."""
+    return {
+        "candidates": list(outcome.candidates),
+        "scans": {
+            name: {
+                "candidates": list(found.candidates),
+                "threshold": found.threshold,
+                "anomaly": list(found.anomaly),
+                "triggers": {
+                    label: {"size": float(trigger.mask.sum()), "reached": trigger.reached}
+                    for label, trigger in found.triggers.items()
+                },
+            }
+            for name, found in outcome.suspicions.items()
+        },
+    }
