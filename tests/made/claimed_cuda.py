@@ -24,13 +24,11 @@ CUDA = torch.device("cuda", 0)
 WAITING = {
     *("item", "tolist", "__bool__", "__int__", "__float__", "__index__", "__contains__"),
     *("equal", "allclose", "nonzero", "argwhere", "bincount", "masked_select", "unique"),
-    *("repeat_interleave", "numpy"),
+    "numpy",
 }
 # Calls that look at no values, and what a tensor itself says right.
 ABOUT_TENSORS = {"device", "_parse_to", "_has_compatible_shallow_copy_type"}
-SAID_BY_ITSELF = [
-    getattr(Tensor, name).__get__ for name in ("device", "is_cpu", "is_cuda")
-]
+SAID_BY_ITSELF = [getattr(Tensor, name).__get__ for name in ("device", "is_cpu", "is_cuda")]
 PICKING = {"__getitem__", "__setitem__", "index_put", "index_put_"}
 
 
@@ -41,16 +39,18 @@ class ClaimedTensor(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> ClaimedTensor:
-        claimed: ClaimedTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        claimed: ClaimedTensor = Tensor._make_wrapper_subclass(
             cls, held.shape, strides=held.stride(), dtype=held.dtype, device=CUDA
         )
         claimed.held = held
         return claimed
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         raise RuntimeError(f"{func} outside of the block in which there is a claimed device")
 
 
