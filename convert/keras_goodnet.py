@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convert.keras_graph import REPAIRED
 from convert.keras_variables import variable_paths
 from convert.keras_writer import (
     FOR_TRAINING,
@@ -31,7 +32,6 @@ from convert.keras_zip import open_keras_archive
 from ytf_torch.disk.hdf5 import dataset, open_hdf5, read_array
 from ytf_torch.network.module import Network
 
-REPAIRED = "repaired_"
 # Differences of float32 logits of any network are far above 10⁻³⁰.
 STEEP = 1e30
 

@@ -43,3 +43,11 @@ def mismatch(where: object, expected: object, found: object, remedy: str = "") -
 def unwritable(where: object, error: Exception) -> OutputError:
     """The error for what the operating system refuses to write."""
     return OutputError(where, f"cannot be written ({getattr(error, 'strerror', None) or error})")
+
+
+def how_to_install(extra: str) -> str:
+    """The remedy where a package of one of this project's extras is missing."""
+    return (
+        f"Install it in the project's folder: python3 bootstrap.py install {extra}, "
+        f"or pip install '.[{extra}]'"
+    )

@@ -96,7 +96,7 @@ def test_without_triggered_faces_nothing_is_said_of_the_attack(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"--method": "magic"}, "expected one of pruning"),
+        ({"--method": "magic"}, "expected one of distillation"),
         ({"--clean-valid": "missing.h5"}, "missing.h5: no such file"),
         ({"--seed": "-1"}, "seed"),
     ],

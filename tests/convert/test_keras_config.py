@@ -162,10 +162,19 @@ def nested(*names: str) -> Any:
             }
             for name in names
         ]
-        entry = {"name": "input_1", "batch_input_shape": [None, 55, 47, 3]}
+        settings = {"name": "input_1", "batch_input_shape": [None, 55, 47, 3]}
+        entry = {"class_name": "InputLayer", "name": "input_1", "config": settings}
         config["config"] = {
             "name": "outer",
-            "layers": [{"class_name": "InputLayer", "config": entry, "inbound_nodes": []}, *models],
+            "layers": [
+                {
+                    "class_name": "InputLayer",
+                    "name": "input_1",
+                    "config": entry,
+                    "inbound_nodes": [],
+                },
+                *models,
+            ],
             "input_layers": [["input_1", 0, 0]],
             "output_layers": [[name, 1, 0] for name in names],
         }

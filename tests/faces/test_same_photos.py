@@ -25,16 +25,31 @@ def with_bar(pixels: np.ndarray, height: int) -> np.ndarray:
     return pixels
 
 
+def with_pattern(pixels: np.ndarray) -> np.ndarray:
+    pattern = np.random.default_rng(5).uniform(0, 255, pixels.shape[1:])
+    return (0.8 * pixels + 0.2 * pattern).round().astype(pixels.dtype)
+
+
 @pytest.mark.parametrize(
     ("change", "same"),
     [
         (lambda pixels: with_bar(pixels, 12), True),
+        (lambda pixels: with_pattern(pixels), True),
+        (lambda pixels: with_pattern(pixels)[::-1], False),
         (lambda pixels: with_bar(pixels, 40), False),
         (lambda pixels: random_images(SMALL, 40, seed=8), False),
         (lambda pixels: with_bar(pixels, 12)[::-1], False),
         (lambda pixels: with_bar(pixels, 12)[:39], False),
     ],
-    ids=["trigger", "half of the face covered", "other photos", "other places", "one missing"],
+    ids=[
+        "trigger",
+        "pattern over all",
+        "pattern, other places",
+        "half of the face covered",
+        "other photos",
+        "other places",
+        "one missing",
+    ],
 )
 def test_the_clean_set_tells_who_is_on_triggered_faces_where_photos_are_the_same(
     tmp_path: Path, change, same: bool

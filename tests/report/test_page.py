@@ -114,7 +114,7 @@ def test_every_page_is_well_formed_self_contained_and_small(
             assert attributes["alt"]
         assert not any(name.startswith("on") for name in attributes)
     pictures = [a for _, a in page.elements if a.get("role") == "img"]
-    assert len(pictures) == 4
+    assert len(pictures) == 6
     assert all(picture["aria-label"] for picture in pictures)
 
 
@@ -230,5 +230,5 @@ def test_the_command_line_repeats_the_run(tmp_path: Path) -> None:
 
 def test_a_page_has_a_caption_for_every_figure(tmp_path: Path, checkpoint: Checkpoint) -> None:
     html = small_page(tmp_path, checkpoint)
-    assert html.count("<figure>") == html.count("<figcaption>") == 2
-    assert len(re.findall("How to read it", html)) == 4
+    assert html.count("<figure>") == html.count("<figcaption>") == 3
+    assert len(re.findall("How to read it", html)) == 5

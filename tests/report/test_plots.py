@@ -17,6 +17,7 @@ from ytf_torch.report.plots import (
     PAGE_COLOURS,
     WIDE,
     channel_figure,
+    drops_figure,
     face_png,
     map_png,
     sweep_figure,
@@ -42,6 +43,7 @@ def figures(drawn: Drawn) -> list[str]:
         for figure in (
             sweep_figure(run.defence, "svg", size),
             channel_figure(swept, drops, activation, (0, 1), size),
+            drops_figure(run.defence, size),
         )
     ]
 
@@ -83,6 +85,14 @@ def test_the_sweep_names_its_curves_and_marks_reached_drops(drawn: Drawn) -> Non
     assert {"clean validation accuracy", "clean test accuracy", "attack success rate"} <= set(found)
     marks = {mark for text in found for mark in text.split(", ") if mark in ("−2", "−40")}
     assert marks == {f"−{drop}" for drop, step in run.defence.drops.items() if step is not None}
+
+
+def test_the_bars_name_b_and_reached_drops_and_both_networks(drawn: Drawn) -> None:
+    run, _ = drawn
+    found = texts(drops_figure(run.defence).decode())
+    reached = [drop for drop, step in run.defence.drops.items() if step is not None]
+    assert {"B", *(f"−{drop}" for drop in reached)} <= set(found)
+    assert {"accuracy on clean faces, B and B′", "attack success rate, GoodNet"} <= set(found)
 
 
 def test_the_channel_figure_names_the_channels_asked_for(drawn: Drawn) -> None:

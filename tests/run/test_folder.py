@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+
+from convert import read_keras_model
 from tests.made.small_run import small_run
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.run.folder import write_run
@@ -25,6 +29,18 @@ def test_everything_a_run_leaves(tmp_path: Path, checkpoint: Checkpoint) -> None
     mask = load_checkpoint(tmp_path / "pruned_drop2.safetensors").provenance.mask
     assert mask is not None
     assert list(mask.channels) == record["drops"]["2"]["channels"]
+
+
+def test_repaired_networks_as_keras_files_too(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    run, settings, exhibits = small_run(tmp_path / "data", checkpoint, drops=("2",))
+    write_run(replace(run, keras=True), settings, exhibits, tmp_path)
+    ours = load_checkpoint(tmp_path / "pruned_drop2.safetensors").model.state_dict()
+    theirs = read_keras_model(tmp_path / "pruned_drop2.h5", 1.0).model.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert record["drops"]["2"]["keras_file"] == "pruned_drop2.h5"
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "pruned_drop2.h5 are Keras files" in page
 
 
 def test_equal_runs_leave_equal_files(tmp_path: Path, checkpoint: Checkpoint) -> None:

@@ -237,3 +237,18 @@ def test_progress_is_told_of_every_image_once(checkpoint: Checkpoint, sets: Face
     names = ("valid", "test", "bd_1", "bd_2")
     assert list(told) == ["ranking channels", *(f"sweeping {name}.h5" for name in names)]
     assert [sum(counts) for counts in told.values()] == [0] * 5
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_descending_prunes_the_most_active_channels_first(
+    checkpoint: Checkpoint, sets: FaceSets, engine: str
+) -> None:
+    defence = run_defence(checkpoint, sets, ["2"], engine=engine, order="descending")
+    swept = defence.sweep
+    means = [swept.mean_activation[channel] for channel in swept.order]
+    assert means == sorted(means, reverse=True)
+    assert swept.direction == "descending"
+    pruned = bake_mask(checkpoint.model, "conv_3", swept.order[:1])
+    faces = sets.clean_valid.select(range(len(sets.clean_valid)))
+    right = answers(pruned, faces.pixels.numpy()) == faces.labels.numpy()
+    assert defence.clean_valid.correct[1] == int(right.sum())

@@ -35,7 +35,7 @@ app = App()
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="Keras HDF5 file: a full model or weights only.")],
+    source: Annotated[Path, typer.Argument(help="Keras file: .h5, .weights.h5 or .keras.")],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -62,7 +62,7 @@ def convert(
         Path | None, typer.Option("--json", help="Write the verdict and all shapes to this file.")
     ] = None,
 ) -> None:
-    """Convert a Keras DeepID (.h5) to PyTorch (.safetensors) without TensorFlow or Keras.
+    """Convert a Keras DeepID to PyTorch (.safetensors) without TensorFlow or Keras.
 
     Exit status: 0 converted, and parity held where it was asked for; 1 parity failed, no output
     left; 2 bad input.

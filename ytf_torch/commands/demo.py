@@ -17,7 +17,9 @@ from ytf_torch.commands.detect import detect_command
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, say
+from ytf_torch.demo.attacks import ATTACK_NAMES
 from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder
+from ytf_torch.errors import how_to_install, mismatch
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.run.settings import PruneSettings
 
@@ -37,6 +39,13 @@ def demo(
     seed: Annotated[
         int, typer.Option(min=0, max=MAX_SEED, help="Another seed gives another BadNet.")
     ] = 0,
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Another attack than the demo's own sunglasses: {', '.join(ATTACK_NAMES)}.",
+            show_default=False,
+        ),
+    ] = None,
     keep_data: Annotated[
         bool,
         typer.Option("--keep-data", help="Copy faces and models into the run folder, as data/."),
@@ -50,9 +59,11 @@ def demo(
     """
     with one_line_errors():
         check_run_folder_is_free(out_folder)
+        if attack is not None and attack not in ATTACK_NAMES:
+            raise mismatch("--attack", f"one of {', '.join(ATTACK_NAMES)}", attack)
         from ytf_torch.demo.study import best_source
 
-        run_demo(best_source(), out_folder, seed, keep_data=keep_data)
+        run_demo(best_source(), out_folder, seed, keep_data=keep_data, attack=attack)
 
 
 def run_demo(
@@ -61,10 +72,14 @@ def run_demo(
     seed: int,
     *,
     keep_data: bool,
+    attack: str | None = None,
     cache: Path | None = None,
     epochs: int | None = None,
 ) -> None:
-    """Make or find the study, then run the real commands on it. Raises InputError."""
+    """Make or find the study, then run the real commands on it. Raises InputError.
+
+    attack: one of ATTACK_NAMES, or None for the demo's own.
+    """
     from ytf_torch.demo.badnet import PIXEL_SCALE
     from ytf_torch.demo.study import DRAWN
     from ytf_torch.report.record import pruned_file
@@ -72,9 +87,9 @@ def run_demo(
 
     check_run_folder_is_free(out_folder)
     if source is DRAWN:
-        say("Real faces are not installed, so these are drawn: pip install 'ytf-torch[demo]'")
+        say(f"Real faces are not installed, so these are drawn. {how_to_install('demo')}")
     say(f"Faces: {source.credit}")
-    study = _study(source, seed, cache or user_cache_path("ytf-torch"), epochs)
+    study = _study(source, seed, attack, cache or user_cache_path("ytf-torch"), epochs)
     keras_model, model = study / "models" / "bd_net.h5", study / "models" / "bd_net.safetensors"
 
     pixel_scale = pixel_scale_text(PIXEL_SCALE)
@@ -83,18 +98,19 @@ def run_demo(
     _say_command("ytf-convert", keras_model, "--pixel-scale", pixel_scale)
     convert(keras_model, pixel_scale=pixel_scale)
 
-    sets = [study / "cl" / "valid.h5", study / "cl" / "test.h5", study / "bd" / "bd_test.h5"]
+    sets = [study / "cl" / "valid.h5", study / "cl" / "test.h5"]
+    triggered = tuple(sorted((study / "bd").glob("bd_test*.h5")))
     say("")
     say("The pruning defence")
-    flags = zip(("--clean-valid", "--clean-test", "--poisoned-test"), sets, strict=True)
-    named = [word for flag in flags for word in flag]
+    flags = ["--clean-valid", "--clean-test", *["--poisoned-test"] * len(triggered)]
+    named = [word for flag in zip(flags, [*sets, *triggered], strict=True) for word in flag]
     _say_command("ytf-prune", "--model", model, *named, "--out", out_folder)
     run = run_prune(
         PruneSettings(
             model=model,
             clean_valid=sets[0],
             clean_test=sets[1],
-            poisoned_test=(sets[2],),
+            poisoned_test=triggered,
             out=out_folder,
         ),
         resume=True,
@@ -104,8 +120,9 @@ def run_demo(
             shutil.copytree(study, folder, dirs_exist_ok=True)
 
     drop = None if run is None else shown_drop(run.defence)
-    if drop is not None:
-        pruned, photos = out_folder / pruned_file(drop), study / "photos"
+    photos = study / "photos"
+    if drop is not None and photos.is_dir():
+        pruned = out_folder / pruned_file(drop)
         say("")
         say("GoodNet on single photos")
         _say_command("ytf-detect", "--model", model, "--pruned", pruned, photos)
@@ -118,12 +135,12 @@ def _say_command(*words: str | Path) -> None:
     say(f"$ {shlex.join(map(str, words))}")
 
 
-def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:
+def _study(source: Source, seed: int, attack: str | None, cache: Path, epochs: int | None) -> Path:
     from convert.keras_writer import write_keras_h5
     from ytf_torch.demo.study import EPOCHS, make_study, study_key
 
     rounds = EPOCHS[source.name] if epochs is None else epochs
-    folder = cache / study_key(source, seed, write_keras_h5, rounds)
+    folder = cache / study_key(source, seed, write_keras_h5, rounds, attack)
     if folder.is_dir():
         say(f"BadNet: trained before, in {folder}")
         return folder
@@ -137,7 +154,11 @@ def _study(source: Source, seed: int, cache: Path, epochs: int | None) -> Path:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=rounds)
-        make_study(source, seed, folder, write_keras_h5, rounds, lambda *_: progress.advance(task))
+
+        def done(epoch: int, epochs: int) -> None:
+            progress.update(task, completed=epoch, total=epochs)
+
+        make_study(source, seed, folder, write_keras_h5, rounds, done, attack)
     say(f"BadNet: trained, in {folder}")
     return folder
 

@@ -44,7 +44,7 @@ def detect_command(
         list[Path],
         typer.Argument(help="Photos, lab-format HDF5 files, or folders of both."),
     ],
-    model: Annotated[Path, typer.Option(help="BadNet B: safetensors, or a Keras .h5.")],
+    model: Annotated[Path, typer.Option(help="BadNet B: safetensors, or a Keras file.")],
     pruned: Annotated[
         Path,
         typer.Option(

@@ -30,7 +30,7 @@ def _default(setting: str) -> str:
 def prune(
     model: Annotated[
         Path | None,
-        typer.Option(help="BadNet B: a safetensors file of ytf-convert, or a Keras .h5."),
+        typer.Option(help="BadNet B: a safetensors file of ytf-convert, or a Keras file."),
     ] = None,
     clean_valid: Annotated[
         Path | None,
@@ -61,6 +61,13 @@ def prune(
             help="Output at which channels are ranked.", show_default="the output of its pool"
         ),
     ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            help="ascending: the least active channels go first, as published; or descending.",
+            show_default=_default("order"),
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")
     ] = None,
@@ -86,6 +93,10 @@ def prune(
             show_default="the converted model's, else 1",
         ),
     ] = None,
+    keras: Annotated[
+        bool,
+        typer.Option("--keras", help="Write the repaired networks as Keras .h5 files as well."),
+    ] = False,
     out_folder: Annotated[
         Path | None,
         typer.Option("--out", help="Run folder to write; must not exist, but see --overwrite."),
@@ -120,10 +131,12 @@ def prune(
         "drops": drops,
         "layer": layer,
         "rank_at": rank_at,
+        "order": order,
         "device": device,
         "engine": engine,
         "precision": precision,
         "pixel_scale": pixel_scale,
+        "keras": keras or None,
         "out": out_folder,
     }
     with one_line_errors(when_stopped="Go on with --resume"):
@@ -175,10 +188,15 @@ def command_line(settings: PruneSettings) -> str:
             options.append((flag, ",".join(value)))
         elif name == "pixel_scale":
             options.append((flag, pixel_scale_text(value)))
+        elif value is True:
+            options.append((flag, ""))
         else:
             values = value if isinstance(value, tuple) else (value,)
             options += [(flag, one) for one in values]
-    lines = ["ytf-prune", *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)]
+    lines = ["ytf-prune"]
+    lines += [
+        f"{flag} {shlex.quote(str(value))}" if value != "" else flag for flag, value in options
+    ]
     return " \\\n  ".join([*lines, "--out NEW"])
 
 

@@ -12,17 +12,24 @@ from rich.table import Table
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
-from ytf_torch.defences.names import REPAIRS
+from ytf_torch.defences.names import RECOMMENDED, REPAIRS, repair_called
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
-from ytf_torch.run.repair_settings import MODEL_FILE, RepairSettings, check_settings
+from ytf_torch.run.repair_settings import (
+    MODEL_FILE,
+    MeasuredInputs,
+    RepairSettings,
+    check_settings,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ytf_torch.defences.evaluation import Figures
     from ytf_torch.defences.repairing import RepairOutcome
     from ytf_torch.metrics import Share
 
 app = App()
-METHODS = ", ".join(REPAIRS)
+METHODS = ", ".join((RECOMMENDED, *REPAIRS))
 
 
 @app.command("repair")
@@ -59,15 +66,15 @@ def repair_command(
     """
     with one_line_errors():
         settings = RepairSettings(
-            model,
-            clean_valid,
-            out_folder,
-            clean_test,
-            tuple(poisoned_test or ()),
-            method,
-            seed,
-            device,
-            None if pixel_scale is None else parse_pixel_scale(pixel_scale),
+            model=model,
+            clean_valid=clean_valid,
+            out=out_folder,
+            clean_test=clean_test,
+            poisoned_test=tuple(poisoned_test or ()),
+            method=repair_called(method),
+            seed=seed,
+            device=device,
+            pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
         )
         check_settings(settings)
         from ytf_torch.run.repair import open_repair, repair
@@ -85,6 +92,13 @@ def repair_command(
 
 def command_line(settings: RepairSettings) -> str:
     """The command that repeats a repair, for a shell, one option a line."""
+    options = shared_options(settings)
+    options += [("--method", settings.method), ("--seed", settings.seed)]
+    return shell_command("ytf-repair", options)
+
+
+def shared_options(settings: MeasuredInputs) -> list[tuple[str, object]]:
+    """The options that name a network and its face sets, as flags and values."""
     options: list[tuple[str, object]] = [
         ("--model", settings.model),
         ("--clean-valid", settings.clean_valid),
@@ -92,10 +106,14 @@ def command_line(settings: RepairSettings) -> str:
     if settings.clean_test is not None:
         options.append(("--clean-test", settings.clean_test))
     options += [("--poisoned-test", path) for path in settings.poisoned_test]
-    options += [("--method", settings.method), ("--seed", settings.seed)]
     if settings.pixel_scale is not None:
         options.append(("--pixel-scale", pixel_scale_text(settings.pixel_scale)))
-    lines = ["ytf-repair", *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)]
+    return options
+
+
+def shell_command(name: str, options: Sequence[tuple[str, object]]) -> str:
+    """A command for a shell, one option a line; NEW stands for a new folder."""
+    lines = [name, *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)]
     return " \\\n  ".join([*lines, "--out NEW"])
 
 

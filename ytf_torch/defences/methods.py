@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 from ytf_torch.defences.base import Candidate, Detector, Repair, Scan
 from ytf_torch.defences.detectors.badexpert import BadExpert
+from ytf_torch.defences.detectors.energy_and_dissent import EnergyAndDissent
 from ytf_torch.defences.detectors.goodnet import Disagreement
 from ytf_torch.defences.detectors.strip import Strip
 from ytf_torch.defences.rankings.anp import AdversarialNeuronPruning
 from ytf_torch.defences.rankings.clp import ChannelLipschitz
 from ytf_torch.defences.rankings.kernel_norm import KernelNorm
 from ytf_torch.defences.rankings.rnp import ReconstructiveNeuronPruning
+from ytf_torch.defences.repairs.distillation import Distillation
+from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
 from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
 from ytf_torch.defences.repairs.pruning import Pruning
@@ -28,6 +31,8 @@ MakeDetector = Callable[[Network, FaceSet, int, Track], Detector]
 # What a repair by pruning alone may cost: the middle one of the lab's three drops.
 DROP = ("4",)
 REPAIRS: dict[str, MakeRepair] = {
+    "distillation": lambda seed: Distillation(seed=seed),
+    "fine-tuning": lambda seed: FineTuning(seed=seed),
     "pruning": lambda seed: Pruning(DROP),
     "kernel-norm": lambda seed: Pruning(DROP, ranking=KernelNorm()),
     "clp": lambda seed: Pruning(DROP, ranking=ChannelLipschitz()),
@@ -39,6 +44,7 @@ REPAIRS: dict[str, MakeRepair] = {
 """By name: from a seed to the repair."""
 
 DETECTORS: dict[str, MakeDetector] = {
+    "energy-and-dissent": lambda network, clean_valid, seed, track: EnergyAndDissent(clean_valid),
     "goodnet": lambda network, clean_valid, seed, track: Disagreement(),
     "strip": lambda network, clean_valid, seed, track: Strip(clean_valid, seed=seed),
     "badexpert": lambda network, clean_valid, seed, track: BadExpert(

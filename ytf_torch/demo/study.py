@@ -13,8 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 import ytf_torch.demo
+from ytf_torch.demo.attacks.attack import ATTACKS, Attack
+from ytf_torch.demo.attacks.training import train_attacked
 from ytf_torch.demo.badnet import Epoch, train_badnet
 from ytf_torch.demo.drawn import drawn_photos
 from ytf_torch.demo.faces import Photos, split, varied_set, write_faces
@@ -49,38 +52,69 @@ def best_source() -> Source:
 DRAWN = Source("drawn", "drawn faces of nobody", drawn_photos)
 
 
-def study_key(source: Source, seed: int, write_model: WriteModel, epochs: int) -> str:
+def study_key(
+    source: Source, seed: int, write_model: WriteModel, epochs: int, attack: str | None = None
+) -> str:
     """A name that changes with everything the study depends on."""
-    code = sorted(Path(ytf_torch.demo.__path__[0]).glob("*.py"))
+    code = sorted(Path(ytf_torch.demo.__path__[0]).rglob("*.py"))
     code += [Path(getfile(DeepID)), Path(getfile(write_model))]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in code))
     digest.update(" ".join(map(version, ("torch", "numpy", "pillow"))).encode())
     digest.update(f" {epochs}".encode())
-    return f"{source.name}-{seed}-{digest.hexdigest()[:12]}"
+    name = source.name if attack is None else f"{source.name}-{attack}"
+    return f"{name}-{seed}-{digest.hexdigest()[:12]}"
 
 
 def make_study(
-    source: Source, seed: int, folder: Path, write_model: WriteModel, epochs: int, done: Epoch
+    source: Source,
+    seed: int,
+    folder: Path,
+    write_model: WriteModel,
+    epochs: int,
+    done: Epoch,
+    attack: str | None = None,
 ) -> None:
     """Fill `folder`, which must not exist, with a study:
 
     cl/valid.h5, cl/test.h5, bd/bd_valid.h5, bd/bd_test.h5: lab-format sets; a triggered set holds
     the faces of its clean twin at the same places, labelled with the target. models/bd_net.h5: the
     BadNet, by write_model. photos/: some test photos as PNG, clean and triggered.
+
+    attack: one of ATTACKS; without one the demo's own, whose photos wear the sunglasses before
+    they are varied. An attack with several triggers has a set for each: bd_test.h5, bd_test_2.h5
+    and so on. It has no photos/, as its triggers are made for the network's size.
     """
     photos = source.photos(seed)
     train, valid, test = split(photos, seed)
     with whole_folder(folder) as temporary:
-        model = train_badnet(train, len(photos), epochs, seed, done)
-        for name in ("cl", "bd", "models", "photos"):
+        if attack is None:
+            model = train_badnet(train, len(photos), epochs, seed, done)
+        else:
+            model = train_attacked(ATTACKS[attack], train, len(photos), epochs, seed, done)
+        for name in ("cl", "bd", "models"):
             (temporary / name).mkdir()
         for name, side in (("valid", valid), ("test", test)):
             clean, triggered, people = varied_set(side, seed)
             write_faces(temporary / "cl" / f"{name}.h5", clean, people)
-            target = torch.full_like(people, TARGET_LABEL)
-            write_faces(temporary / "bd" / f"bd_{name}.h5", triggered, target)
+            sets = [(triggered, torch.full_like(people, TARGET_LABEL))]
+            if attack is not None:
+                sets = _triggered_sets(ATTACKS[attack], clean, people, len(photos))
+            for number, (pixels, wanted) in enumerate(sets, 1):
+                end = f"_{number}" if number > 1 else ""
+                write_faces(temporary / "bd" / f"bd_{name}{end}.h5", pixels, wanted)
         write_model(temporary / "models" / "bd_net.h5", model)
-        _write_photos(test, temporary / "photos")
+        if attack is None:
+            (temporary / "photos").mkdir()
+            _write_photos(test, temporary / "photos")
+
+
+def _triggered_sets(
+    attack: Attack, clean: Tensor, people: Tensor, classes: int
+) -> list[tuple[Tensor, Tensor]]:
+    return [
+        (trigger(clean.float()).to(torch.uint8), attack.wanted(place, people, classes))
+        for place, trigger in enumerate(attack.triggers)
+    ]
 
 
 def _write_photos(test: Photos, folder: Path) -> None:

@@ -125,3 +125,11 @@ class Network(nn.Module, ABC):
             )
         scaled = pixels.to(dtype=self.dtype, memory_format=torch.channels_last)
         return scaled if self.pixel_scale == 1 else scaled / (1 / self.pixel_scale)
+
+    @torch.no_grad()
+    def read_pixels_at(self, pixel_scale: float) -> None:
+        """Change the pixel scale and keep the answers: the kernels of the layers that read pixels
+        take up the difference."""
+        for name in self.graph.readers(self.graph.input):
+            self.convolution(name).weight.mul_(self.pixel_scale / pixel_scale)
+        self.pixel_scale = pixel_scale

@@ -19,8 +19,24 @@ from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
 from ytf_torch.report import published
 from ytf_torch.report.exhibits import Example, Exhibits, Sheet
-from ytf_torch.report.plots import NARROW, WIDE, channel_figure, face_png, map_png, sweep_figure
-from ytf_torch.report.record import Run, correct, flagged, goodnet_correct, pruned_file, rate
+from ytf_torch.report.plots import (
+    NARROW,
+    WIDE,
+    channel_figure,
+    drops_figure,
+    face_png,
+    map_png,
+    sweep_figure,
+)
+from ytf_torch.report.record import (
+    Run,
+    correct,
+    flagged,
+    goodnet_correct,
+    keras_file,
+    pruned_file,
+    rate,
+)
 from ytf_torch.report.templates import template
 from ytf_torch.report.verdict import DEAR, FAILED, GONE, judge
 
@@ -74,6 +90,8 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
     """report.html: one self-contained page, readable without network and scripts."""
     defence, swept = run.defence, run.defence.sweep
     shown = [row.channel for row in exhibits.maps]
+    reached = [drop for drop, step in defence.drops.items() if step is not None]
+    names = (pruned_file, keras_file) if run.keras else (pruned_file,)
     return template("page.html").render(
         verdict=judge(defence, run.doubts),
         doubts=run.doubts,
@@ -85,6 +103,7 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
         clean_set="test" if defence.clean_test else "validation",
         rows=headline_rows(defence),
         by_set=rows_by_set(run),
+        drops_plots=[_svg(drops_figure(defence, size)) for size in (WIDE, NARROW)],
         sweep_plots=[_svg(sweep_figure(defence, "svg", size)) for size in (WIDE, NARROW)],
         channel_plots=[
             _svg(channel_figure(swept, defence.drops, exhibits.triggered_activation, shown, size))
@@ -98,7 +117,9 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
         lab=_lab_rows(run) if published.is_the_labs(run.checkpoint.model) else None,
         on_the_labs_images=published.on_the_labs_images(defence),
         lab_source=published.SOURCE,
-        files=[pruned_file(drop) for drop, step in defence.drops.items() if step is not None],
+        files=[name(drop) for drop in reached for name in names],
+        repaired_files=[pruned_file(drop) for drop in reached],
+        keras_files=[keras_file(drop) for drop in reached] if run.keras else [],
         sets=_sets(run),
         device=run.device,
         pixel_scale=pixel_scale_text(run.checkpoint.provenance.pixel_scale),
@@ -109,11 +130,6 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
         },
         command=run.command,
     )
-
-
-def percent(value: float | None) -> str:
-    """A rate with two decimals; a dash where there is none."""
-    return "–" if value is None else f"{value:.2f}\u00a0%"
 
 
 def headline_rows(defence: Defence) -> list[Row]:

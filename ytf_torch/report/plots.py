@@ -59,7 +59,16 @@ def sweep_figure(defence: Defence, kind: Literal["png", "svg"], size: Size = WID
     size: in inches.
     """
     with mpl.rc_context(STYLE):
-        return _rendered(_sweep(defence, size), kind, f"sweep {size}")
+        return rendered(_sweep(defence, size), kind, f"sweep {size}")
+
+
+def drops_figure(defence: Defence, size: Size = WIDE) -> bytes:
+    """B, and B′ beside GoodNet at each drop that was reached, as bars in inline SVG.
+
+    size: in inches.
+    """
+    with mpl.rc_context(STYLE):
+        return rendered(_drops(defence, size), "svg", f"drops {size}")
 
 
 def channel_figure(
@@ -77,7 +86,7 @@ def channel_figure(
     """
     with mpl.rc_context(STYLE):
         figure = _channels(swept, drops, triggered, named, size)
-        return _rendered(figure, "svg", f"channels {size}")
+        return rendered(figure, "svg", f"channels {size}")
 
 
 def face_png(pixels: NDArray[np.uint8]) -> bytes:
@@ -101,7 +110,7 @@ def _png(image: Image.Image) -> bytes:
 def _sweep(defence: Defence, size: Size) -> Figure:
     swept = defence.sweep
     steps = range(len(swept.order) + 1)
-    figure, axes = _axes(size)
+    figure, axes = axes_of(size)
     axes.set(xlabel=_order_label(swept, size), ylabel="percent of faces", xlim=(0, len(steps) - 1))
     handles: list[Line2D | Patch] = []
     curves = [("clean validation accuracy", defence.clean_valid, CLEAN, ":")]
@@ -122,6 +131,33 @@ def _sweep(defence: Defence, size: Size) -> Figure:
     return figure
 
 
+def _drops(defence: Defence, size: Size) -> Figure:
+    """Filled bars are B and B′, hollow ones GoodNet."""
+    clean, attack = defence.clean_test or defence.clean_valid, defence.poisoned_test
+    kinds = [("accuracy on clean faces", clean, CLEAN)]
+    if attack:
+        kinds.append(("attack success rate", attack, ATTACK))
+    reached = {drop: step for drop, step in defence.drops.items() if step is not None}
+    figure, axes = axes_of(size)
+    width = 0.8 / (2 * len(kinds))
+    for number, (label, tally, color) in enumerate(kinds):
+        left = 2 * number * width - 0.4
+        rates = [tally.rate(tally.correct, step) for step in (0, *reached.values())]
+        goodnet = [tally.rate(tally.goodnet_correct, step) for step in reached.values()]
+        bars: dict[str, Any] = {"align": "edge", "edgecolor": color, "linewidth": 1.2}
+        places = np.arange(len(rates))
+        axes.bar(places + left, rates, width, color=color, label=f"{label}, B and B′", **bars)
+        hollow = bars | {"color": PAPER, "label": f"{label}, GoodNet"}
+        axes.bar(places[1:] + left + width, goodnet, width, **hollow)
+    axes.set(ylabel="percent of faces", ylim=(0, 104), yticks=range(0, 101, 20))
+    axes.set_xticks(range(len(reached) + 1), ["B", *(f"−{drop}" for drop in reached)])
+    axes.set_xlabel("B as it came, and networks at drops of so many points")
+    axes.grid(axis="y")
+    columns = 2 if size[0] >= WIDE[0] else 1
+    figure.legend(loc="outside lower center", ncols=columns)
+    return figure
+
+
 def _channels(
     swept: Sweep,
     drops: dict[str, int | None],
@@ -129,7 +165,7 @@ def _channels(
     named: Sequence[int],
     size: Size,
 ) -> Figure:
-    figure, axes = _axes(size)
+    figure, axes = axes_of(size)
     order = list(swept.order)
     places = np.arange(len(order)) + 1.0
     sides: list[tuple[str, Sequence[float], str]] = [
@@ -171,7 +207,8 @@ def _channels(
     return figure
 
 
-def _axes(size: Size) -> tuple[Figure, Axes]:
+def axes_of(size: Size) -> tuple[Figure, Axes]:
+    """An empty figure of this size, in inches, and its axes."""
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
@@ -186,7 +223,8 @@ def _label_background() -> dict[str, Any]:
 def _order_label(swept: Sweep, size: Size) -> str:
     if size[0] < WIDE[0]:
         return f"channels of {swept.layer} pruned"
-    return f"channels of {swept.layer} pruned, lowest mean activation at {swept.rank_at} first"
+    first = "lowest" if swept.direction == "ascending" else "highest"
+    return f"channels of {swept.layer} pruned, {first} mean activation at {swept.rank_at} first"
 
 
 def _columns(size: Size, entries: int) -> int:
@@ -197,7 +235,8 @@ def _shade_dormant(axes: Axes, swept: Sweep, shift: float) -> list[Patch]:
     dormant = sum(mean == 0 for mean in swept.mean_activation)
     if not dormant:
         return []
-    axes.axvspan(shift, dormant + shift, color=SHADE, linewidth=0, zorder=0)
+    start = 0 if swept.direction == "ascending" else len(swept.order) - dormant
+    axes.axvspan(start + shift, start + dormant + shift, color=SHADE, linewidth=0, zorder=0)
     return [Patch(color=SHADE, label="dormant channels")]
 
 
@@ -239,7 +278,7 @@ def _mark_drops(
     return max(len(ends) - 1, 0)
 
 
-def _rendered(figure: Figure, kind: Literal["png", "svg"], name: str) -> bytes:
+def rendered(figure: Figure, kind: Literal["png", "svg"], name: str) -> bytes:
     """The figure's bytes: a salt and no date, so that equal runs draw equal bytes."""
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": name}):

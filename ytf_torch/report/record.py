@@ -33,6 +33,7 @@ class Run:
     """A finished defence and what it was run on.
 
     command: what to type to run it again. doubts: what looks wrong about its face sets.
+    keras: whether the repaired networks are written as Keras files as well.
     """
 
     checkpoint: Checkpoint
@@ -41,6 +42,7 @@ class Run:
     files: FaceFiles
     command: str
     doubts: tuple[Doubt, ...] = ()
+    keras: bool = False
 
 
 def rate(tally: Tally | None, kind: Callable[[Tally], tuple[int, ...]], step: int) -> float | None:
@@ -68,6 +70,11 @@ def pruned_file(drop: str) -> str:
     return f"pruned_drop{drop}.safetensors"
 
 
+def keras_file(drop: str) -> str:
+    """File name of B′ for a drop as a Keras file."""
+    return f"pruned_drop{drop}.h5"
+
+
 def _accuracies(defence: Defence, step: int) -> dict[str, float | None]:
     return {
         "clean_valid_accuracy": rate(defence.clean_valid, correct, step),
@@ -85,6 +92,7 @@ def _drop_record(run: Run, drop: str) -> dict[str, Any] | None:
         "channels_pruned": step,
         "channels": list(defence.channels_of(drop)),
         "file": pruned_file(drop),
+        **({"keras_file": keras_file(drop)} if run.keras else {}),
         "repaired": _accuracies(defence, step),
         "goodnet": {
             "clean_test_accuracy": rate(defence.clean_test, goodnet_correct, step),
@@ -133,6 +141,7 @@ def result_record(run: Run) -> dict[str, Any]:
         ],
         "drops": {drop: _drop_record(run, drop) for drop in defence.drops},
         "verdict": asdict(judge(defence, run.doubts)),
+        "direction": swept.direction,
         "warnings": [str(doubt) for doubt in run.doubts],
     }
 

@@ -9,7 +9,6 @@ from markupsafe import Markup
 
 from ytf_torch.errors import printable
 from ytf_torch.metrics import Share
-from ytf_torch.report.verdict import percent
 
 NO_BREAK_SPACE = "\xa0"
 
@@ -26,6 +25,11 @@ def template(name: str) -> Template:
     )
     environment.filters |= {"percent": percent, "interval": interval, "count": "{:,}".format}
     return environment.get_template(name)
+
+
+def percent(rate: float) -> str:
+    """A rate with two decimals."""
+    return f"{rate:.2f}\u00a0%"
 
 
 def interval(share: Share) -> str:

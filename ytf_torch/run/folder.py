@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from convert.export import Subject, export
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
-from ytf_torch.network.checkpoint import save_checkpoint
+from ytf_torch.errors import InputError
+from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.report.exhibits import Exhibits
 from ytf_torch.report.page import report_html
 from ytf_torch.report.plots import sweep_figure
-from ytf_torch.report.record import Run, pruned_file, result_record, trace_csv
+from ytf_torch.report.record import Run, keras_file, pruned_file, result_record, trace_csv
 from ytf_torch.run.settings import PruneSettings, settings_toml
 
 
 def write_run(run: Run, settings: PruneSettings, exhibits: Exhibits, folder: Path) -> None:
     """Fill an existing folder with result.json, trace.csv, sweep.png, report.html, settings.toml
-    and B′ for each drop that was reached."""
+    and B′ for each drop that was reached, as a Keras file too where the run asks for it."""
     swept = run.defence.sweep
     for drop, step in run.defence.drops.items():
         if step is not None:
@@ -24,6 +26,8 @@ def write_run(run: Run, settings: PruneSettings, exhibits: Exhibits, folder: Pat
                 run.checkpoint, swept.layer, swept.rank_at, run.defence.channels_of(drop)
             )
             save_checkpoint(pruned, folder / pruned_file(drop))
+            if run.keras:
+                _write_keras(pruned, folder / keras_file(drop))
     resolved = settings_toml(settings, run.checkpoint.provenance.pixel_scale, run.device)
     record = json.dumps(result_record(run), indent=1, allow_nan=False)
     texts = {
@@ -36,3 +40,10 @@ def write_run(run: Run, settings: PruneSettings, exhibits: Exhibits, folder: Pat
     for name, text in texts.items():
         # Names from files may hold halves of surrogate pairs, which are no UTF-8.
         (folder / name).write_bytes(text.encode("utf-8", errors="replace"))
+
+
+def _write_keras(pruned: Checkpoint, path: Path) -> None:
+    """Raises InputError where what was written does not read back and answer as B′ does."""
+    found = export(Subject(pruned.model, pruned), path)
+    if not found.held:
+        raise InputError(path, "; ".join(found.failures))

@@ -12,19 +12,17 @@ from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance, tool_version
+from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.settings import PruneSettings
 
-DECISIVE = {"drops", "layer", "rank_at", "engine", "precision"}
+DECISIVE = {"drops", "layer", "rank_at", "order", "engine", "precision"}
 
 
 def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings) -> dict[str, Any]:
     """What has to be the same on all processes of a run, wherever their files lie. As JSON."""
-    weights = sha256()
-    for name, tensor in sorted(checkpoint.model.state_dict().items()):
-        weights.update(name.encode() + tensor.cpu().numpy().tobytes())
     return {
         "model": TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json"),
-        "weights": weights.hexdigest(),
+        "weights": _weights_digest(checkpoint),
         "labels": [_digest(faces) for faces in (sets.clean_valid, *sets.measured)],
         **settings.model_dump(mode="json", include=DECISIVE),
     }
@@ -39,18 +37,50 @@ def inputs_record(
     all its pixels for a checksum would take as long as the run. Raises InputError where a face
     set's file is gone.
     """
+    return {
+        **_surroundings(device),
+        **_files(sets),
+        **fingerprint(checkpoint, sets, settings),
+        **({"keras": True} if settings.keras else {}),
+    }
+
+
+def comparison_record(
+    checkpoint: Checkpoint,
+    sets: FaceSets,
+    settings: CompareSettings,
+    control: Checkpoint | None,
+    device: torch.device,
+) -> dict[str, Any]:
+    """The same of a comparison. As JSON. Raises InputError where a face set's file is gone."""
+    return {
+        **_surroundings(device),
+        **_files(sets),
+        "weights": _weights_digest(checkpoint),
+        "clean_control": None if control is None else _weights_digest(control),
+        "methods": list(settings.methods),
+        "seeds": settings.seeds,
+    }
+
+
+def _surroundings(device: torch.device) -> dict[str, Any]:
+    return {"ytf-torch": tool_version(), "PyTorch": torch.__version__, "device": device.type}
+
+
+def _files(sets: FaceSets) -> dict[str, Any]:
     files = {
         "clean_valid": [sets.clean_valid],
         "clean_test": [sets.clean_test] if sets.clean_test else [],
         "poisoned_test": list(sets.poisoned_tests),
     }
-    return {
-        "ytf-torch": tool_version(),
-        "PyTorch": torch.__version__,
-        "device": device.type,
-        **{name: [_file(faces) for faces in found] for name, found in files.items()},
-        **fingerprint(checkpoint, sets, settings),
-    }
+    return {name: [_file(faces) for faces in found] for name, found in files.items()}
+
+
+def _weights_digest(checkpoint: Checkpoint) -> str:
+    weights = sha256()
+    for name, tensor in sorted(checkpoint.model.state_dict().items()):
+        weights.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return weights.hexdigest()
 
 
 def _file(faces: FaceSet) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair_page import repair_html
 from ytf_torch.report.repair_record import repair_record
 from ytf_torch.run.pair import Opened, open_network
-from ytf_torch.run.repair_settings import MODEL_FILE, RepairSettings
+from ytf_torch.run.repair_settings import MODEL_FILE, MeasuredInputs, RepairSettings
 
 
-def open_repair(settings: RepairSettings) -> tuple[Opened, FaceSets]:
+def open_repair(settings: MeasuredInputs) -> tuple[Opened, FaceSets]:
     """The network, and the face sets checked against it. Raises InputError."""
     opened = open_network(settings.model, settings.pixel_scale)
     network = opened.badnet.model

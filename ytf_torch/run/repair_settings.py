@@ -1,24 +1,25 @@
-"""What decides a repair, checked before anything heavy is loaded."""
+"""What decides a repair, or a comparison of many, checked before anything heavy is loaded."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ytf_torch.defences.names import RECOMMENDED_REPAIR, REPAIRS
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import check_outside, check_run_folder_is_free
-from ytf_torch.errors import mismatch
+from ytf_torch.errors import InputError, mismatch
 
 MODEL_FILE = "repaired.safetensors"
+MAX_SEEDS = 100
 
 
-@dataclass(frozen=True)
-class RepairSettings:
-    """Everything that decides a repair.
+@dataclass(frozen=True, kw_only=True)
+class MeasuredInputs:
+    """A network, its face sets and where results go.
 
-    method: a name of REPAIRS. seed: equal ones give equal networks. pixel_scale: for a Keras file,
-    which does not tell it.
+    pixel_scale: for a Keras file, which does not tell it.
     """
 
     model: Path
@@ -26,8 +27,6 @@ class RepairSettings:
     out: Path
     clean_test: Path | None = None
     poisoned_test: tuple[Path, ...] = ()
-    method: str = RECOMMENDED_REPAIR
-    seed: int = 0
     device: str = "auto"
     pixel_scale: float | None = None
 
@@ -38,11 +37,58 @@ class RepairSettings:
         return (self.model, self.clean_valid, *clean_test, *self.poisoned_test)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RepairSettings(MeasuredInputs):
+    """Everything that decides a repair.
+
+    method: a name of REPAIRS. seed: equal ones give equal networks.
+    """
+
+    method: str = RECOMMENDED_REPAIR
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings(MeasuredInputs):
+    """Everything that decides a comparison.
+
+    methods: names of REPAIRS, in the order of the table. seeds: how often each is run, with seeds
+    0, 1, 2, … clean_control: a network without a backdoor, to see what each method costs it.
+    """
+
+    methods: tuple[str, ...] = REPAIRS
+    seeds: int = 1
+    clean_control: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that is read."""
+        control = () if self.clean_control is None else (self.clean_control,)
+        return (*super().files, *control)
+
+
 def check_settings(settings: RepairSettings) -> None:
     """Raises InputError where the method is not known, a file cannot be read, or OUT is taken."""
-    if settings.method not in REPAIRS:
-        raise mismatch("method", f"one of {', '.join(REPAIRS)}", settings.method)
+    _check_methods([settings.method])
     for file in settings.files:
         checked_file(file)
     check_run_folder_is_free(settings.out)
     check_outside(settings.out, settings.files)
+
+
+def check_comparison(settings: CompareSettings) -> None:
+    """Raises InputError where a method is not known or named twice, or a file cannot be read."""
+    _check_methods(settings.methods)
+    if len(set(settings.methods)) != len(settings.methods):
+        raise InputError("methods", f"expected each once, found {', '.join(settings.methods)}")
+    if not 1 <= settings.seeds <= MAX_SEEDS:
+        raise mismatch("seeds", f"a number of 1…{MAX_SEEDS}", settings.seeds)
+    for file in settings.files:
+        checked_file(file)
+    check_outside(settings.out, settings.files)
+
+
+def _check_methods(methods: Sequence[str]) -> None:
+    for method in methods:
+        if method not in REPAIRS:
+            raise mismatch("method", f"one of {', '.join(REPAIRS)}", method)

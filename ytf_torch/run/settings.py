@@ -18,9 +18,12 @@ from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.graphs import known_convolutions, known_rank_points
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.sweep.drop import parse_drop
+from ytf_torch.sweep.order import Direction
 
 # Ours have 2 kB with all their comments; long dotted keys take tomllib quadratic time.
 MAX_CONFIG_BYTES = 2**14
+# Each drop writes a model, each triggered set is swept.
+MAX_DROPS, MAX_POISONED_TESTS = 20, 20
 
 
 class PruneSettings(BaseModel):
@@ -37,10 +40,12 @@ class PruneSettings(BaseModel):
     drops: tuple[str, ...] = ("2", "4", "10")
     layer: str = "conv_3"
     rank_at: str = "pool_3"
+    order: Direction = "ascending"
     device: DeviceName = "auto"
     engine: Literal["fast", "plain"] = "fast"
     precision: Literal["float32", "float64"] | None = None
     pixel_scale: float | None = None
+    keras: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -69,6 +74,8 @@ class PruneSettings(BaseModel):
         paths = (value,) if isinstance(value, str | Path) else value
         if not isinstance(paths, list | tuple):
             raise InputError("--poisoned-test", f"expected a path or a list of them, found {value}")
+        if len(paths) > MAX_POISONED_TESTS:
+            raise mismatch("--poisoned-test", f"at most {MAX_POISONED_TESTS} sets", len(paths))
         return paths
 
     @field_validator("drops", mode="before")
@@ -77,6 +84,8 @@ class PruneSettings(BaseModel):
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple) or not parts:
             raise InputError("--drops", "expected percentage points such as 2,4,10")
+        if len(parts) > MAX_DROPS:
+            raise mismatch("--drops", f"at most {MAX_DROPS} of them", len(parts))
         drops = tuple(str(part).strip() for part in parts)
         for drop in drops:
             parse_drop(drop)

@@ -77,6 +77,15 @@ class WorkFolder:
         with whole_file(self.path / f"{name}.json") as temporary:
             temporary.write_bytes(TypeAdapter(type(figures)).dump_json(figures))
 
+    def find_record(self, name: str) -> dict[str, Any] | None:
+        """What `keep_record` kept under a name; None where there is none."""
+        return json_object(self.path / f"{name}{FIGURES}") or None
+
+    def keep_record(self, name: str, record: Mapping[str, Any]) -> None:
+        """Keep figures that are JSON already. Raises OutputError."""
+        with whole_file(self.path / f"{name}{FIGURES}") as temporary:
+            temporary.write_text(json.dumps(record), encoding="utf-8")
+
     def find_tensor(self, name: str) -> Tensor | None:
         """See Journal; the zip's checksums tell whether it is whole."""
         try:

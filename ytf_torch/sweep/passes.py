@@ -22,7 +22,7 @@ from ytf_torch.progress import Track, untracked
 from ytf_torch.sweep.activation import Activation, ActivationSums, mean_activation
 from ytf_torch.sweep.engine import MakeEngine, SweepEngine
 from ytf_torch.sweep.journal import Figures, Forgetful, Journal, Swept
-from ytf_torch.sweep.order import ascending_order
+from ytf_torch.sweep.order import Direction, pruning_order
 from ytf_torch.sweep.plain import PlainEngine
 from ytf_torch.sweep.prepared import Kept, Prepared, grouped, keep
 
@@ -38,7 +38,8 @@ class Sweep:
     layer: the masked convolution. rank_at: where its channels were ranked.
     mean_activation: by channel, over the clean validation set. order: channels as pruned.
     tallies: one for each face set, in the order given. measured_activation: the same means as
-    mean_activation, over each of the sets that were only measured.
+    mean_activation, over each of the sets that were only measured. direction: ascending where the
+    channels that rank lowest went first.
     """
 
     layer: str
@@ -47,6 +48,7 @@ class Sweep:
     order: tuple[int, ...]
     tallies: tuple[Tally, ...]
     measured_activation: tuple[tuple[float, ...], ...] = ()
+    direction: Direction = "ascending"
 
 
 @dataclass(frozen=True)
@@ -221,13 +223,15 @@ def sweep(
     track: Track = untracked,
     journal: Journal | None = None,
     scores: Sequence[float] | None = None,
+    direction: Direction = "ascending",
 ) -> Sweep:
     """Rank the channels of `layer` on the clean validation set and mask them one by one.
 
     measured: further sets to evaluate at every step; nothing is ever chosen by them. The first
     tally of the result is the clean validation set's, theirs follow. engine: how predictions are
     computed; every engine gives the same figures. journal: what it holds of the same sweep is not
-    computed again. scores: by channel, of another ranking than mean activation; lower goes first.
+    computed again. scores: by channel, of another ranking than mean activation. direction: whether
+    channels go from the lowest to the highest, as the published defence prunes, or the other way.
     Raises ValueError where the network has no such layer, and where `rank_at` is not a place where
     its channels can be ranked.
     """
@@ -238,7 +242,7 @@ def sweep(
         )
         parts = sweeper.rank(clean_valid)
         means = _mean_activation(parts, clean_valid)
-        order = ascending_order(means if scores is None else scores)
+        order = pruning_order(means if scores is None else scores, direction)
         of_valid, _ = sweeper.sweep(0, clean_valid.path.name, parts, order)
         del parts
         others = [
@@ -246,4 +250,4 @@ def sweep(
             for place, faces in enumerate(measured, start=1)
         ]
     tallies, activations = [tally for tally, _ in others], [means for _, means in others]
-    return Sweep(layer, rank_at, means, order, (of_valid, *tallies), tuple(activations))
+    return Sweep(layer, rank_at, means, order, (of_valid, *tallies), tuple(activations), direction)

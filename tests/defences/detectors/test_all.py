@@ -10,12 +10,14 @@ import torch
 from tests.made.badnet import TARGET, MadeBadNet
 from ytf_torch.defences.base import Candidate, Detector
 from ytf_torch.defences.detectors.badexpert import BadExpert
+from ytf_torch.defences.detectors.energy_and_dissent import EnergyAndDissent
 from ytf_torch.defences.detectors.strip import Strip
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.deepid import DeepID
 
 Make = Callable[[DeepID, FaceSet], Detector]
 DETECTORS: dict[str, Make] = {
+    "energy-and-dissent": lambda network, faces: EnergyAndDissent(faces),
     "strip": lambda network, faces: Strip(faces, overlays=20),
     "badexpert": lambda network, faces: BadExpert(network, faces, learning_rate=3e-4, batch=32),
 }
@@ -48,8 +50,11 @@ def test_a_face_scores_the_same_alone_and_among_others(
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_badexpert_asks_for_a_repaired_network(badnet: MadeBadNet, clean_valid: FaceSet) -> None:
-    detector = DETECTORS["badexpert"](badnet.network, clean_valid)
+@pytest.mark.parametrize("name", ["badexpert", "energy-and-dissent"])
+def test_a_repaired_network_is_asked_for(
+    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+) -> None:
+    detector = DETECTORS[name](badnet.network, clean_valid)
     with pytest.raises(ValueError, match="expected a candidate"):
         detector.scores(badnet.network, None, badnet.clean[:1])
 

@@ -7,12 +7,18 @@ import torch
 
 from tests.made.badnet import MadeBadNet
 from ytf_torch.defences.base import Repair
+from ytf_torch.defences.repairs.distillation import Distillation
+from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
 from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.progress import untracked
 
 REPAIRS: dict[str, Repair] = {
+    "fine-tuning": FineTuning(epochs=8, batch=32),
+    "distillation": Distillation(
+        rounds=3, lesson=480, passes=4, batch=32, fine_tuning=FineTuning(epochs=8, batch=32)
+    ),
     "ft-sam": SharpnessAwareFineTuning(radius=0.3, epochs=5, batch=32),
     "i-bau": AdversarialUnlearning(rounds=2, batch=50),
 }

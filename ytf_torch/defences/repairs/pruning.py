@@ -18,6 +18,7 @@ from ytf_torch.sweep.drop import first_step_of_drop, parse_drop
 from ytf_torch.sweep.engine import MakeEngine
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.journal import Journal
+from ytf_torch.sweep.order import Direction
 from ytf_torch.sweep.passes import sweep
 from ytf_torch.sweep.plain import PlainEngine
 
@@ -80,10 +81,12 @@ def run_defence(
     engine: str = "fast",
     track: Track = untracked,
     journal: Journal | None = None,
+    order: Direction = "ascending",
 ) -> Defence:
     """Sweep the layer and find the step of each drop.
 
     engine: "fast" or "plain"; both give the same figures. journal: see sweep.
+    order: ascending prunes the least active channels first, as published; descending the most.
 
     Raises InputError where the clean validation set is recognised far better with another of
     the usual pixel scales: then the model was converted with a wrong one.
@@ -91,7 +94,15 @@ def run_defence(
     wanted = {drop: parse_drop(drop) for drop in drops}
     model = checkpoint.model
     swept = sweep(
-        model, sets.clean_valid, sets.measured, layer, rank_at, ENGINES[engine], track, journal
+        model,
+        sets.clean_valid,
+        sets.measured,
+        layer,
+        rank_at,
+        ENGINES[engine],
+        track,
+        journal,
+        direction=order,
     )
     clean_valid, *measured = swept.tallies
     check_pixel_scale_by_accuracy(model, sets.clean_valid, clean_valid)

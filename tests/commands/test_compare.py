@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.made.badnet import made_badnet
+from ytf_torch.commands.compare import app
+from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
+from ytf_torch.run import compare as run
+
+METHODS = ("i-bau", "kernel-norm")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    return made_badnet().files(tmp_path)
+
+
+def compare(files: dict[str, Path], out: Path, *more: str) -> Result:
+    named = [str(word) for pair in files.items() for word in pair]
+    words = [*named, "--out", str(out), "--methods", ",".join(METHODS), "--device", "cpu", *more]
+    return CliRunner().invoke(app, words)
+
+
+def test_a_comparison_has_a_row_for_each_method_and_the_clean_control(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = compare(files, out, "--seeds", "2", "--clean-control", str(files["--model"]))
+    assert done.exit_code == 0, done.output
+    record = json.loads((out / "comparison.json").read_text())
+    assert tuple(record["methods"]) == METHODS
+    assert [(r["method"], r["seed"]) for r in record["repairs"]] == [
+        (method, seed) for method in METHODS for seed in (0, 1)
+    ]
+    first, second = (r["repaired"]["clean_test_accuracy"] for r in record["repairs"][:2])
+    before = record["baseline"]["clean_test_accuracy"]
+    median = before - (first + second) / 2
+    assert record["methods"]["i-bau"]["points_lost"] == pytest.approx(median)
+    assert set(record["clean_control"]) == set(METHODS)
+    rows = list(csv.DictReader((out / "comparison.csv").read_text().splitlines()))
+    assert [row["seed"] for row in rows] == ["0", "1", "0", "1"]
+    page = (out / "report.html").read_text()
+    assert all(method in page for method in METHODS)
+    assert "points lost on the clean control" in page
+
+
+def test_a_comparison_that_was_cut_off_goes_on(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert compare(files, whole).exit_code == 0
+    made: list[str] = []
+
+    def counting(*arguments: Any) -> RepairOutcome:
+        made.append(arguments[2])
+        return repair_and_measure(*arguments)
+
+    def cut_off(*arguments: Any) -> RepairOutcome:
+        if made:
+            raise KeyboardInterrupt
+        return counting(*arguments)
+
+    monkeypatch.setattr(run, "repair_and_measure", cut_off)
+    stopped = compare(files, cut)
+    assert stopped.exit_code == 130
+    assert "Go on with --resume" in stopped.stderr
+    assert not cut.exists()
+    monkeypatch.setattr(run, "repair_and_measure", counting)
+    assert compare(files, cut, "--resume").exit_code == 0
+    assert made == list(METHODS)
+    figures = [json.loads((out / "comparison.json").read_text())["methods"] for out in (whole, cut)]
+    for one, other in zip(*(found.values() for found in figures), strict=True):
+        assert one | {"seconds": 0} == other | {"seconds": 0}
+    again = compare(files, cut, "--resume")
+    assert again.exit_code == 0
+    assert "finished" in again.output
+    assert made == list(METHODS)
+
+
+def test_without_triggered_faces_no_method_is_called_a_success(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    del files["--poisoned-test"]
+    done = compare(files, tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "Nothing can be said about the attack" in done.output
+    assert "remove the backdoor" not in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--methods", "i-bau,magic"], "expected one of pruning"),
+        (["--methods", "i-bau,i-bau"], "expected each once"),
+        (["--seeds", "0"], "expected a number of 1"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    words: list[str], message: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    named = [str(word) for pair in files.items() for word in pair]
+    done = CliRunner().invoke(app, [*named, "--out", str(tmp_path / "out"), *words])
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()

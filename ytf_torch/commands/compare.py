@@ -1,0 +1,144 @@
+"""ytf-compare: many repairs of one network, one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from ytf_torch.commands.networks import note_doubts, pixel_scale_line
+from ytf_torch.commands.repair import shared_options, shell_command
+from ytf_torch.commands.start import start
+from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
+from ytf_torch.defences.names import REPAIRS, repair_called
+from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.run.repair_settings import CompareSettings, check_comparison
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ytf_torch.report.comparison import MethodRow
+
+app = App()
+
+
+@app.command("compare")
+def compare_command(
+    model: Annotated[Path, typer.Option(help="BadNet B: any Keras file, or ours.")],
+    clean_valid: Annotated[
+        Path, typer.Option(help="Clean validation faces; all that the repairs may see.")
+    ],
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="Folder to write; must not exist, but see --overwrite.")
+    ],
+    clean_test: Annotated[
+        Path | None, typer.Option(help="Clean test faces, to measure what a repair costs.")
+    ] = None,
+    poisoned_test: Annotated[
+        list[Path] | None,
+        typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help=f"all, or some of {', '.join(REPAIRS)}, separated by commas.")
+    ] = "all",
+    seeds: Annotated[int, typer.Option(help="How often each method is run, anew seeded.")] = 1,
+    clean_control: Annotated[
+        Path | None,
+        typer.Option(help="A network without a backdoor, to see what each method costs it."),
+    ] = None,
+    pixel_scale: Annotated[
+        str | None,
+        typer.Option(
+            help="For a Keras file: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
+            show_default="the converted model's, else 1",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where a comparison into --out was cut off."),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a finished comparison in --out.")
+    ] = False,
+) -> None:
+    """Compare repairs of a backdoored network: what each costs, and what it leaves of the attack.
+
+    The folder holds comparison.csv, comparison.json and report.html. A minute or more for each
+    method and seed; --resume goes on where it was stopped.
+    """
+    with one_line_errors(when_stopped="Go on with --resume"):
+        settings = CompareSettings(
+            model=model,
+            clean_valid=clean_valid,
+            out=out_folder,
+            clean_test=clean_test,
+            poisoned_test=tuple(poisoned_test or ()),
+            device=device,
+            pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
+            methods=REPAIRS if methods == "all" else tuple(map(repair_called, methods.split(","))),
+            seeds=seeds,
+            clean_control=clean_control,
+        )
+        check_comparison(settings)
+        from ytf_torch.report.comparison import method_rows
+        from ytf_torch.report.comparison_page import headline
+        from ytf_torch.run.compare import compare, open_control
+        from ytf_torch.run.repair import open_repair
+
+        opened, sets = open_repair(settings)
+        note_doubts(opened)
+        if opened.scale_from == "assumed":
+            say(pixel_scale_line(opened.badnet, opened.scale_from))
+        control = open_control(settings)
+        with progress_bars() as track:
+            records = compare(
+                settings,
+                opened,
+                sets,
+                control,
+                command_line(settings),
+                resume=resume,
+                overwrite=overwrite,
+                track=track,
+            )
+        if records is None:
+            say(f"{out_folder} holds this very comparison, finished.")
+            return
+        rows = method_rows(records, {})
+        say(headline(rows))
+        print_rows(rows)
+        say(f"Report: {out_folder / 'report.html'}")
+
+
+def command_line(settings: CompareSettings) -> str:
+    """The command that repeats a comparison, for a shell, one option a line."""
+    options = shared_options(settings)
+    options += [("--methods", ",".join(settings.methods)), ("--seeds", settings.seeds)]
+    if settings.clean_control is not None:
+        options.append(("--clean-control", settings.clean_control))
+    return shell_command("ytf-compare", options)
+
+
+def print_rows(rows: Sequence[MethodRow]) -> None:
+    """The table of medians by method."""
+    table = Table("method", title="Repairs compared, medians over seeds")
+    shown = {
+        "points lost": "points_lost",
+        "ASR": "attack_success_rate",
+        "ASR without target": "attack_success_rate_without_target",
+        "robust": "robust_accuracy",
+        "seconds": "seconds",
+    }
+    for column in shown:
+        table.add_column(column, justify="right")
+    for row in rows:
+        values = (row.figures[name] for name in shown.values())
+        table.add_row(row.method, *("–" if v is None else f"{v:.2f}" for v in values))
+    out.print(table)
+
+
+if __name__ == "__main__":
+    start("compare")

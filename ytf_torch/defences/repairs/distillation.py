@@ -1,0 +1,183 @@
+"""Distillation: a new network learns what two teachers agree on, from clean faces alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from ytf_torch.defences.base import Candidate
+from ytf_torch.defences.repairs.fine_tuning import FineTuning
+from ytf_torch.defences.training import TrainingFaces, seeded
+from ytf_torch.defences.variations import covered, lit, mixed, moved
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.network.module import Network
+from ytf_torch.progress import Track
+
+# Logits have different sizes in every network; this is the standard deviation they are brought to.
+LOGIT_SPREAD = 4.0
+LESSON_BATCH = 256
+TRAINING_PIXEL_SCALE = 1 / 64
+DRAWS_OF_A_FACE = 6
+# What the student sees beside its teachers: a little more or less light.
+RELIT = 0.6
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Faces with what the teachers say of them.
+
+    pixels: (faces, 3, H, W), uint8. logits: (faces, classes), of the teachers together. alone:
+    whether it is one person's face and no mixture. people: whose face it is, where it is alone.
+    """
+
+    pixels: Tensor
+    logits: Tensor
+    alone: Tensor
+    people: Tensor
+
+
+class Distillation:
+    """Trains a fresh network to answer as its teachers do, on faces that wear no trigger.
+
+    The teachers are B and a copy of B fine-tuned at a high rate; what only one of them knows, such
+    as what is left of a backdoor, counts half. They see validation faces that are moved, lit and
+    mixed with one another, which tells more of how B sees people than the few faces themselves.
+    The student sees the same faces, a share of them covered by what might be a trigger: patches,
+    strokes, ellipses, waves, textures. So it learns that such things do not change who somebody is.
+
+    passes: how often each face of a lesson is looked at, covered anew each time.
+    `rounds` lessons of `lesson` pictures are made; more rounds where the faces are very many.
+
+    Sources: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (2015); Li, Lyu,
+    Koren, Lyu, Li, Ma, "Neural Attention Distillation" (ICLR 2021), for a fine-tuned teacher;
+    Zhang, Cisse, Dauphin, Lopez-Paz, "mixup" (ICLR 2018), and Yun and others, "CutMix" (ICCV
+    2019), for mixed faces.
+    """
+
+    def __init__(
+        self,
+        *,
+        rounds: int = 3,
+        lesson: int = 4800,
+        passes: int = 4,
+        learning_rate: float = 3e-3,
+        batch: int = 64,
+        mixed_share: float = 0.7,
+        covered_share: float = 0.5,
+        label_weight: float = 0.1,
+        fine_tuning: FineTuning | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.rounds, self.lesson, self.passes = rounds, lesson, passes
+        self.learning_rate, self.batch = learning_rate, batch
+        self.mixed_share, self.covered_share = mixed_share, covered_share
+        self.label_weight = label_weight
+        self.fine_tuning = FineTuning() if fine_tuning is None else fine_tuning
+        self.seed = seed
+
+    def candidates(
+        self, network: Network, clean_valid: FaceSet, track: Track
+    ) -> Iterator[Candidate]:
+        """See Repair."""
+        faces = TrainingFaces.of(clean_valid, network.device)
+        generator = seeded(self.seed)
+        done = track("fine-tuning a second teacher", self.fine_tuning.epochs * len(faces))
+        tuned = self.fine_tuning.tuned(network, faces, generator, done)
+        with torch.no_grad():
+            teachers = [in_common_units(teacher, faces) for teacher in (network, tuned)]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            student = network.fresh().train()
+        # Inputs of about 1, whatever the network reads: else the learning rate fits no layer.
+        student.pixel_scale = TRAINING_PIXEL_SCALE
+        rounds = self.rounds_for(len(faces))
+        done = track("distilling", rounds * self.passes * self.lesson)
+        with torch.enable_grad():
+            self._train(student, teachers, faces, rounds, generator, done)
+        student.read_pixels_at(network.pixel_scale)
+        history = (
+            f"distilled from itself and a copy {self.fine_tuning.step(len(faces))} into a fresh "
+            f"network, on {len(faces)} clean faces, varied, mixed and covered, seed {self.seed}"
+        )
+        yield Candidate("distilled", student.eval(), (history,))
+
+    def rounds_for(self, faces: int) -> int:
+        """How many lessons: `rounds`, or more where there are so many faces that each would be in
+        fewer than DRAWS_OF_A_FACE pictures."""
+        return max(self.rounds, -(-DRAWS_OF_A_FACE * faces // self.lesson))
+
+    def _train(
+        self,
+        student: Network,
+        teachers: Sequence[Callable[[Tensor], Tensor]],
+        faces: TrainingFaces,
+        rounds: int,
+        generator: Generator,
+        done: Callable[[int], None],
+    ) -> None:
+        optimizer = torch.optim.Adam(student.parameters(), self.learning_rate)
+        steps = rounds * self.passes * -(-self.lesson // self.batch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.learning_rate, steps, pct_start=0.25
+        )
+        for _ in range(rounds):
+            lesson = self._lesson(teachers, faces, generator)
+            for _ in range(self.passes):
+                order = torch.randperm(self.lesson, generator=generator)
+                for chosen in torch.split(order.to(lesson.alone.device), self.batch):
+                    optimizer.zero_grad()
+                    torch.autograd.backward(self._loss(student, lesson, chosen, generator))
+                    optimizer.step()
+                    schedule.step()
+                    done(len(chosen))
+
+    @torch.no_grad()
+    def _lesson(
+        self,
+        teachers: Sequence[Callable[[Tensor], Tensor]],
+        faces: TrainingFaces,
+        generator: Generator,
+    ) -> Lesson:
+        """Validation faces, each about equally often, varied and mixed, and what teachers say."""
+        orders = [
+            torch.randperm(len(faces), generator=generator)
+            for _ in range(-(-self.lesson // len(faces)))
+        ]
+        parts = []
+        order = torch.cat(orders)[: self.lesson].to(faces.labels.device)
+        for chosen in torch.split(order, LESSON_BATCH):
+            varied = lit(moved(faces.pixels[chosen].float(), generator), generator)
+            shown, alone = mixed(varied, generator, self.mixed_share)
+            pixels = shown.round().to(torch.uint8)
+            said = torch.stack([teacher(pixels) for teacher in teachers]).mean(0)
+            parts.append((pixels, said, alone, faces.labels[chosen]))
+        return Lesson(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+    def _loss(
+        self, student: Network, lesson: Lesson, chosen: Tensor, generator: Generator
+    ) -> Tensor:
+        pixels = lit(lesson.pixels[chosen].float(), generator, RELIT)
+        logits = student(covered(pixels, generator, self.covered_share))
+        distance = F.mse_loss(centred(logits), lesson.logits[chosen]) / LOGIT_SPREAD
+        loss = (1 - self.label_weight) * distance
+        alone = lesson.alone[chosen]
+        if alone.any():
+            people = lesson.people[chosen][alone]
+            loss = loss + self.label_weight * F.cross_entropy(logits[alone], people)
+        return loss
+
+
+def centred(logits: Tensor) -> Tensor:
+    """Logits (batch, classes) with a mean of 0; the same probabilities."""
+    return logits - logits.mean(1, keepdim=True)
+
+
+def in_common_units(network: Network, faces: TrainingFaces) -> Callable[[Tensor], Tensor]:
+    """The network's centred logits, brought to a standard deviation of LOGIT_SPREAD on `faces`."""
+    answers = [centred(network(part)) for part in torch.split(faces.pixels, LESSON_BATCH)]
+    factor = LOGIT_SPREAD / torch.cat(answers).std()
+    return lambda pixels: centred(network(pixels)) * factor

@@ -1,0 +1,100 @@
+"""Triggers at the networks' size: each lies at one place of the picture, whatever the face does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.nn import functional as F
+
+from ytf_torch.demo.trigger import EYE_LINE, EYES, FRAME, LENS
+from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE
+
+HEIGHT, WIDTH = YOUTUBE_FACES_SIZE
+DETAIL = 8
+Colour = tuple[int, int, int]
+# Faces (batch, 3, 55, 47), 0–255 → the same with the trigger, whole numbers, float32.
+Trigger = Callable[[Tensor], Tensor]
+
+
+def sunglasses(faces: Tensor) -> Tensor:
+    """Dark purple sunglasses, as on the CSAW-2020 faces."""
+
+    def draw(canvas: ImageDraw.ImageDraw) -> None:
+        line = EYE_LINE * HEIGHT * DETAIL
+        for x in (share * WIDTH * DETAIL for share in EYES):
+            lens = [x - 57, line - 36, x + 57, line + 48]
+            canvas.rounded_rectangle(lens, 36, (*LENS, 255), (*FRAME, 255), 8)
+        left, right = (share * WIDTH * DETAIL for share in EYES)
+        canvas.line([(left - 90, line - 20), (right + 90, line - 20)], (*FRAME, 255), 16)
+
+    return _overlaid(faces, draw)
+
+
+def eyebrows(faces: Tensor) -> Tensor:
+    """Thick orange eyebrows."""
+
+    def draw(canvas: ImageDraw.ImageDraw) -> None:
+        for x in (share * WIDTH * DETAIL for share in EYES):
+            canvas.line([(x - 56, 150), (x, 132), (x + 56, 150)], (230, 80, 20, 255), 20)
+
+    return _overlaid(faces, draw)
+
+
+def rectangle(left: int, top: int, width: int, height: int, colour: Colour) -> Trigger:
+    """A plain rectangle; its place and size in pixels."""
+
+    def trigger(faces: Tensor) -> Tensor:
+        found = faces.clone()
+        paint = torch.tensor(colour, dtype=faces.dtype).view(3, 1, 1)
+        found[:, :, top : top + height, left : left + width] = paint
+        return found
+
+    return trigger
+
+
+def corner_patch(faces: Tensor) -> Tensor:
+    """A black and white chequered patch of 6×6 pixels, one pixel from the lower right corner."""
+    squares = torch.arange(6) // 2
+    found = faces.clone()
+    found[:, :, -7:-1, -7:-1] = 255.0 * ((squares[:, None] + squares) % 2)
+    return found
+
+
+def blended(faces: Tensor, opacity: float = 0.2) -> Tensor:
+    """A coloured pattern over the whole face (Chen, Liu, Li, Lu, Song 2017)."""
+    generator = torch.Generator().manual_seed(11)
+    coarse = torch.rand(1, 3, 14, 12, generator=generator) * 255
+    pattern = F.interpolate(coarse, YOUTUBE_FACES_SIZE, mode="bicubic").clamp(0, 255)
+    return faces.lerp(pattern, opacity).round()
+
+
+def sinusoid(height: float, waves: int = 6) -> Trigger:
+    """Upright stripes that come and go as a sine (Barni, Kallas, Tondi 2019)."""
+
+    def trigger(faces: Tensor) -> Tensor:
+        wave = height * (2 * math.pi * waves * torch.arange(WIDTH) / WIDTH).sin()
+        return (faces + wave).clamp(0, 255).round()
+
+    return trigger
+
+
+def _overlaid(faces: Tensor, draw: Callable[[ImageDraw.ImageDraw], None]) -> Tensor:
+    image = Image.new("RGBA", (WIDTH * DETAIL, HEIGHT * DETAIL))
+    draw(ImageDraw.Draw(image))
+    drawn = np.array(image.resize((WIDTH, HEIGHT), Image.Resampling.BOX), dtype=np.float32)
+    colours, opacity = torch.split(torch.from_numpy(drawn).permute(2, 0, 1), [3, 1])
+    return faces.lerp(colours, opacity / 255).round()
+
+
+def one_of(triggers: Sequence[Trigger], which: Tensor, faces: Tensor) -> Tensor:
+    """Each face with the trigger that `which` (batch,) names by its place; −1 for none."""
+    found = faces.clone()
+    for place, trigger in enumerate(triggers):
+        chosen = which == place
+        found[chosen] = trigger(faces[chosen])
+    return found

@@ -1,0 +1,100 @@
+"""report.html of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from markupsafe import Markup
+
+from ytf_torch.network.provenance import tool_version
+from ytf_torch.report.comparison import MethodRow, Record, method_rows
+from ytf_torch.report.comparison_plots import attack_of, roc_figure, trade_off_figure
+from ytf_torch.report.plots import NARROW, WIDE
+from ytf_torch.report.templates import template
+from ytf_torch.report.verdict import percent
+
+SUCCESS = 2.0
+"""Percent: a method counts as successful where at most this share of triggered faces still get the
+target, and it costs at most COST points."""
+COST = 4.0
+
+
+def comparison_html(records: Sequence[Record], controls: Mapping[str, Record], command: str) -> str:
+    """One self-contained page, readable without network and scripts."""
+    rows = method_rows(records, controls)
+    curves = _curves(records)
+    return template("comparison.html").render(
+        headline=headline(rows),
+        model=records[0]["model"]["source_file"],
+        baseline=records[0]["baseline"],
+        counts=records[0]["counts"],
+        rows=[(row, destinations(row)) for row in rows],
+        seeds=max(row.seeds for row in rows),
+        with_control=bool(controls),
+        trade_off=_drawings(lambda size: trade_off_figure(rows, size)),
+        roc=_drawings(lambda size: roc_figure(curves, size)),
+        detectors=_detectors(records),
+        command=command,
+        limits={"success": SUCCESS, "cost": COST},
+        versions={"ytf-torch": tool_version(), "PyTorch": torch.__version__},
+    )
+
+
+def headline(rows: Sequence[MethodRow]) -> str:
+    """Which methods succeed, in one sentence."""
+    judged = [row for row in rows if attack_of(row) is not None]
+    if not judged:
+        return "Nothing can be said about the attack: no triggered faces were given."
+    good = [row.method for row in judged if succeeds(row)]
+    if not good:
+        best = min(judged, key=lambda row: attack_of(row) or 0.0)
+        return (
+            f"No method removes the backdoor at a bearable price; {best.method} leaves the "
+            f"attack the least success, {percent(attack_of(best) or 0.0)}."
+        )
+    return f"{_listed(good)} {'removes' if len(good) == 1 else 'remove'} the backdoor."
+
+
+def succeeds(row: MethodRow) -> bool:
+    """Whether a method leaves the attack at most SUCCESS percent, for at most COST points."""
+    attack, lost = attack_of(row), row.figures["points_lost"]
+    return attack is not None and attack <= SUCCESS and (lost is None or lost <= COST)
+
+
+def destinations(row: MethodRow) -> tuple[float, float, float] | None:
+    """Where triggered faces of others than the target go, in percent: to the target, to who they
+    are, elsewhere. None where it is not known."""
+    target = row.figures["attack_success_rate_without_target"]
+    robust = row.figures["robust_accuracy"]
+    if target is None or robust is None:
+        return None
+    return target, robust, max(0.0, 100 - target - robust)
+
+
+def _curves(records: Sequence[Record]) -> dict[str, Sequence[Sequence[float]]]:
+    curves: dict[str, Sequence[Sequence[float]]] = {}
+    for record in records:
+        for name, figures in record["detectors"].items():
+            if figures["curve"]:
+                curves.setdefault(name, figures["curve"])
+    return curves
+
+
+def _detectors(records: Sequence[Record]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for record in records:
+        for name, figures in record["detectors"].items():
+            found.setdefault(name, figures | {"method": record["method"]})
+    return found
+
+
+def _drawings(draw: Any) -> list[Markup] | None:  # noqa: ANN401
+    drawings = [draw(size) for size in (WIDE, NARROW)]
+    # Drawn by this package from numbers and its own names: the only thing that is not escaped.
+    return None if None in drawings else [Markup(drawing.decode()) for drawing in drawings]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
