@@ -32,8 +32,8 @@ def resolve_device(name: str) -> torch.device:
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and launched():
-        return _own_gpu(local_rank())
+    if name == "cuda":
+        return _own_gpu(local_rank() if launched() else 0)
     return torch.device(name)
 
 
