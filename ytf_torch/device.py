@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ytf_torch.distributed import launched, local_rank
@@ -22,8 +24,6 @@ def resolve_device(name: str) -> torch.device:
         raise mismatch(argument("device"), "auto, cpu or cuda", name)
     import torch
 
-    # By default cuDNN rounds what float32 convolutions read to 10 bits: no parity is left then.
-    torch.backends.cudnn.allow_tf32 = False
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError(
             argument("device", "cuda"),
@@ -35,6 +35,25 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda":
         return _own_gpu(local_rank() if launched() else 0)
     return torch.device(name)
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """While this lasts, CUDA computes with float32 as it is; then the process's own settings are
+    back. Also a decorator: `@exact_float32()`.
+
+    By default cuDNN rounds what float32 convolutions read to 10 bits: no parity is left then.
+    """
+    import torch
+
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.set_float32_matmul_precision(products)
 
 
 def _own_gpu(local_rank: int) -> torch.device:
