@@ -113,10 +113,9 @@ class WorkFolder:
 
     def _piece(self, name: str, ending: str) -> Path:
         """The file of a piece, by a name that ends in numbers: no others are removed again."""
-        file = self.path / f"{name}.{ending}"
-        if not PIECE.fullmatch(file.name):
+        if not PIECE.fullmatch(f"{name}.{ending}"):
             raise ValueError(f"{name}: a piece's name is of letters, and ends in -0 or so")
-        return file
+        return self.path / f"{name}.{ending}"
 
     def finish(self, write: Callable[[Path], None], **record: object) -> None:
         """Let `write` fill a folder, which becomes OUT, with a run.json of dates, machine, files
