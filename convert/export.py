@@ -27,7 +27,7 @@ from convert.onnx_writer import run_onnx, write_onnx
 from convert.parity import Parity
 from convert.torch_export import run_pt2, write_pt2
 from ytf_torch.disk.writing import whole_file
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import tool_version
@@ -178,7 +178,7 @@ def _checked(
                 _check(subject.module, by, outputs, batches, logits=subject.repaired is None)
             )
     elif against_keras:
-        raise InputError("--against-keras", f"Keras reads no {ending} file")
+        raise InputError(argument("against_keras"), f"Keras reads no {ending} file")
     return Export(path, equal, tuple(checks))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ytf_torch.errors import InputError
+from ytf_torch.errors import InputError, how_to_install
 from ytf_torch.network.graph import Layer
 from ytf_torch.network.module import Network
 
@@ -33,7 +33,7 @@ INPUT, BATCH = "pixels", "batch"
 def check_onnx_is_installed() -> None:
     """Raises InputError where the package onnx is missing."""
     if onnx is None:
-        remedy = "Install it with: pip install 'ytf-torch[onnx]'"
+        remedy = how_to_install("onnx")
         raise InputError("ONNX", "the package onnx is not installed", remedy)
 
 

@@ -82,6 +82,20 @@ class TestSignals:
         assert end.value.code == 128 + number
         assert capsys.readouterr().err == f"error: stopped by {number.name}\n"
 
+    def test_it_is_not_lost_where_nothing_can_be_raised(
+        self, capsys: pytest.CaptureFixture[str], number: signal.Signals
+    ) -> None:
+        class Freed:
+            def __del__(self) -> None:
+                os.kill(os.getpid(), number)
+                time.sleep(0.1)
+
+        with pytest.raises(SystemExit) as end, one_line_errors():
+            Freed()
+            time.sleep(5)
+        assert end.value.code == 128 + number
+        assert capsys.readouterr().err == f"error: stopped by {number.name}\n"
+
     def test_handlers_are_as_before_afterwards(self, number: signal.Signals) -> None:
         before = signal.getsignal(number)
         with one_line_errors():

@@ -134,3 +134,34 @@ def test_a_wrong_pixel_scale_is_noticed(
     result = evaluate(keras_file, "--clean-test", clean, "--pixel-scale", "1/255")
     assert result.exit_code == 2
     assert "--pixel-scale 1" in result.stderr
+
+
+def test_mixed_up_sets_are_said_before_the_figures_and_in_the_record(
+    tmp_path: Path, keras_file: Path, checkpoint: Checkpoint
+) -> None:
+    small_sets(tmp_path / "faces", checkpoint)
+    clean, record = tmp_path / "faces/test.h5", tmp_path / "found.json"
+    result = evaluate(keras_file, "--poisoned-test", clean, "--json", record)
+    assert result.exit_code == 0, result.output
+    (warning,) = json.loads(record.read_text())["warnings"]
+    assert "B answers 100.0 % of them with their label. They look like clean faces" in warning
+    assert result.output.index(f"Warning: {warning}") < result.output.index("Each with its 95 %")
+    twice = evaluate(keras_file, "--clean-test", clean, "--poisoned-test", clean)
+    assert twice.exit_code == 2
+    assert "the same faces" in twice.stderr
+
+
+def test_a_stated_target_is_the_label_of_all_triggered_faces(
+    tmp_path: Path, keras_file: Path, checkpoint: Checkpoint
+) -> None:
+    sets = small_sets(tmp_path / "faces", checkpoint)
+    assert sets.clean_test is not None
+    target = int(sets.clean_test.labels[0])
+    given = ("--poisoned-test", sets.clean_test.path, "--json", tmp_path / "found.json")
+    assert evaluate(keras_file, *given, "--target", target).exit_code == 0
+    share = 100 * float((sets.clean_test.labels == target).mean())
+    found = json.loads((tmp_path / "found.json").read_text())["attack_success_rate"]
+    assert found == pytest.approx(share)
+    refused = evaluate(keras_file, *given, "--target", SMALL.classes)
+    assert refused.exit_code == 2
+    assert "a class of 0…6" in refused.stderr

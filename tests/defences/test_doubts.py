@@ -109,14 +109,14 @@ def test_triggered_faces_with_their_true_labels(
     true = relabelled(triggered, clean.labels)
     (doubt,) = triggered_doubts(network, true, tally(network, true))
     assert f"B answers class {TARGET} for" in doubt.headline
-    assert f"give --target {TARGET}" in doubt.detail
+    assert f"give the target {TARGET}" in doubt.detail
 
 
 def test_a_target_that_is_off_by_one(network: Network, triggered: FaceSet) -> None:
     off = triggered.labelled(TARGET + 1)
     (doubt,) = triggered_doubts(network, off, tally(network, off))
     assert f"labelled {TARGET + 1}, but B answers class {TARGET} for" in doubt.headline
-    assert f"give --target {TARGET}" in doubt.detail
+    assert f"give the target {TARGET}" in doubt.detail
 
 
 def test_many_labels_that_the_network_answers_neither_by_nor_with_one(
@@ -229,11 +229,11 @@ def test_one_set_given_twice_is_refused(
     third = write_faces(tmp_path / "bd2.h5", triggered_pictures(4), triggered.labels)
     sets = {"valid": clean, "test": other, "poisoned": triggered, "poisoned2": third}
 
-    def given() -> FaceSets:
-        return FaceSets(sets["valid"], sets["test"], (sets["poisoned"], sets["poisoned2"]))
+    def check() -> None:
+        check_distinct(sets["valid"], sets["test"], (sets["poisoned"], sets["poisoned2"]))
 
-    check_distinct(given())
+    check()
     (pixels,) = (batch.pixels.numpy() for batch in sets[first].batches(IMAGES))
     sets[second] = write_faces(tmp_path / "copy.h5", pixels.astype(float), sets[second].labels)
     with pytest.raises(InputError, match=f"copy.h5: {message}"):
-        check_distinct(given())
+        check()

@@ -1,4 +1,5 @@
-"""Mutated files for the readers of models, face sets, converted models, references and settings.
+"""Mutated files for every reader: models, face sets, converted models, references,
+photos, settings; and networks of any sizes, which are run where they are read.
 
 `python -m tests.hostile.fuzz --minutes 30` tries inputs until the time is up, prints how many there
 were and what became of them, and keeps every input that did anything but be read or be refused.
@@ -8,23 +9,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import random
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import Any
 from zipfile import ZipFile
 
 import h5py
 import numpy as np
 import torch
+from PIL import Image
 
 from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
 from convert.parity import read_reference
+from tests.hostile.networks import converted
 from tests.made.keras_files import (
     KERNELS,
     random_images,
@@ -34,6 +39,7 @@ from tests.made.keras_files import (
     write_keras_file,
 )
 from ytf_torch.errors import InputError
+from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import open_faces
 from ytf_torch.faces.photos import read_photo
 from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
@@ -42,7 +48,8 @@ from ytf_torch.run.settings import read_settings
 
 # Small, so that most of a file is structure, which is where mutations tell.
 TINY = DeepIDSizes((55, 47), (2, 2, 2, 2), KERNELS, features=2, classes=3)
-SLOW_SECONDS = 10
+# Of processor time in this process; of a clock's, more, for the machine may have other work.
+SLOW_SECONDS, SLOW_CLOCK_SECONDS = 10, 60
 TELLING = (0, 1, 0x7F, 0xFF, 0xFFFF, 2**31 - 1, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1)
 SETTINGS = """model = "net.h5"
 clean_valid = "valid.h5"
@@ -62,10 +69,18 @@ def read_faces(path: Path) -> None:
         pass
 
 
+def read_network(path: Path) -> None:
+    """One batch of black faces through a converted model."""
+    model = load_checkpoint(path).model
+    with torch.inference_mode():
+        model(torch.zeros(BATCH_SIZE, *model.input_shape))
+
+
 READERS: dict[str, Reader] = {
     "model": lambda path: deepid_checkpoint(read_keras_file(path), 1.0),
     "faces": read_faces,
     "converted": load_checkpoint,
+    "network": read_network,
     "reference": read_reference,
     "photo": lambda path: read_photo(path, TINY.input_shape),
     "settings": lambda path: read_settings(path, {}),
@@ -97,17 +112,52 @@ def sound_files(folder: Path) -> list[tuple[str, bytes]]:
                 file.create_dataset("data", data=images, chunks=(1, 3, 55, 47), **packing)
                 file["label"] = np.zeros(3, np.uint8)
             keep("faces", folder / "a")
-    np.savez_compressed(
-        folder / "a.npz", input=images, logits=np.zeros((3, 3), np.float32), pixel_scale=1.0
-    )
-    keep("reference", folder / "a.npz")
-    from PIL import Image
-
-    face = Image.fromarray(images[0].transpose(1, 2, 0))
-    for suffix, progressive in (("png", False), ("jpg", False), ("jpg", True)):
-        face.save(folder / f"a.{suffix}", progressive=progressive)
-        keep("photo", folder / f"a.{suffix}")
+    arrays = {"input": images, "logits": np.zeros((3, 3), np.float32), "pixel_scale": np.ones(1)}
+    for save in (np.savez, np.savez_compressed):
+        save(folder / "a.npz", **arrays)
+        keep("reference", folder / "a.npz")
+    for path in sound_photos(folder, Image.fromarray(images[0].transpose(1, 2, 0))):
+        keep("photo", path)
     return found
+
+
+def sound_photos(folder: Path, face: Image.Image) -> Iterator[Path]:
+    """A face in each format, and in each kind of colours that a format has."""
+    alpha, deep = face.copy(), np.asarray(face.convert("L")).astype(np.uint16) * 257
+    alpha.putalpha(face.convert("L"))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    options: list[tuple[str, Image.Image, dict[str, Any]]] = [
+        ("png", face, {"exif": turned}),
+        *(("png", photo, {}) for photo in (alpha, face.quantize(16), Image.fromarray(deep))),
+        ("png", face, {"save_all": True, "append_images": [face, face]}),
+        *(("jpg", face, {"progressive": progressive}) for progressive in (False, True)),
+        ("jpg", face.convert("CMYK"), {"exif": turned}),
+        *(("webp", photo, {"lossless": True}) for photo in (face, alpha)),
+        ("webp", face, {"save_all": True, "append_images": [face]}),
+        ("gif", face.quantize(16), {}),
+        ("bmp", face, {}),
+        ("ppm", face, {}),
+        *(("tif", face, {"compression": packing}) for packing in (None, "tiff_lzw", "jpeg")),
+        ("tif", face.convert("1"), {"compression": "group4"}),
+    ]
+    for ending, photo, option in options:
+        photo.save(folder / f"a.{ending}", **option)
+        yield folder / f"a.{ending}"
+
+
+def random_network(rng: random.Random, folder: Path) -> bytes:
+    """A converted model of random sizes, most of them sensible; of a few megabytes at most."""
+    while True:
+        channels = tuple(round(10 ** rng.uniform(0, 3.2)) for _ in range(4))
+        kernels = tuple((rng.choice((1, 1, 2, 3, 5, 40)),) * 2 for _ in range(4))
+        side, units = round(10 ** rng.uniform(1, 2.7)), round(10 ** rng.uniform(0, 4))
+        sizes = DeepIDSizes((side, side), channels, kernels, units, rng.choice((1, 7, 10**5)))
+        shapes = sizes.parameter_shapes()
+        positive = min(min(size) for size in sizes.map_sizes.values()) > 0
+        if positive and sum(map(math.prod, shapes.values())) < 10**6:
+            dtype = rng.choice((torch.float32, torch.float64))
+            return converted(sizes, dtype)(folder).read_bytes()
 
 
 def mutated(rng: random.Random, content: bytes) -> bytes:
@@ -132,32 +182,35 @@ def mutated(rng: random.Random, content: bytes) -> bytes:
     return bytes(found)
 
 
-def fuzz(seconds: float, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
+def fuzz(
+    seconds: float, seed: int, folder: Path, most: int | None = None
+) -> tuple[Counter[str], list[str]]:
     """How many inputs of each kind were read or refused, and what went wrong.
 
-    Whatever went wrong is kept in `folder`.
+    It ends when the time is up, or after `most` inputs. Whatever went wrong is kept in `folder`.
     """
     rng = random.Random(seed)
     sound, counts, failures = sound_files(folder), Counter[str](), list[str]()
     path = folder / "input"
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        kind, content = rng.choice(sound)
-        path.write_bytes(changed := mutated(rng, content))
-        began, problem = time.monotonic(), ""
+    while time.monotonic() < end and sum(counts.values()) != most:
+        kind, content = rng.choice(sound) if rng.random() < 0.95 else ("network", b"")
+        changed = mutated(rng, content) if content else random_network(rng, folder)
+        path.write_bytes(changed)
+        began, spent, problem = time.monotonic(), time.process_time(), ""
         try:
             READERS[kind](path)
             counts[f"{kind} read"] += 1
         except InputError as error:
             counts[f"{kind} refused"] += 1
-            if "broke off" in str(error):
-                counts["of them stopped in the HDF5 library"] += 1
             if not str(error).isprintable():
                 problem = f"unprintable line {str(error)!r}"
         except Exception:
+            counts[f"{kind} went wrong"] += 1
             problem = traceback.format_exc()
-        if (took := time.monotonic() - began) > SLOW_SECONDS:
-            problem = f"took {took:.0f} s"
+        took = time.process_time() - spent, time.monotonic() - began
+        if took[0] > SLOW_SECONDS or took[1] > SLOW_CLOCK_SECONDS:
+            problem = f"took {took[0]:.0f} s of processor time, {took[1]:.0f} s by the clock"
         if problem:
             kept = folder / f"{kind}-{seed}-{len(failures)}"
             kept.write_bytes(changed)
@@ -178,8 +231,9 @@ def main() -> None:
     counts, failures = Counter[str](), list[str]()
     with contextlib.suppress(KeyboardInterrupt):
         counts, failures = fuzz(arguments.minutes * 60, seed, folder)
-    tried = sum(count for name, count in counts.items() if not name.startswith("of them"))
-    print(f"seed {seed}: {tried + len(failures):,} inputs, {len(failures)} went wrong")
+    print(f"seed {seed}: {counts.total():,} inputs, {len(failures)} went wrong")
+    own, readers = (getrusage(who).ru_maxrss * 1024 / 1e6 for who in (RUSAGE_SELF, RUSAGE_CHILDREN))
+    print(f"memory at most: {own:.0f} MB here, {readers:.0f} MB in a confined process")
     for name, count in sorted(counts.items()):
         print(f"  {name}: {count:,}")
     for failure in failures:

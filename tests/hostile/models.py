@@ -615,7 +615,7 @@ def pickled(folder: Path) -> Path:
     return path
 
 
-@ATTACKS("a model whose maps take gigabytes", "feature maps of at most", heavy=True)
+@ATTACKS("a model whose maps take gigabytes", "at most 1,024 channels", heavy=True)
 def wide(folder: Path) -> Path:
     from dataclasses import replace
 

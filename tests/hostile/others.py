@@ -99,6 +99,11 @@ for name, text in {
     "a drop of other digits": 'drops = ["٢"]',
     "infinite": "pixel_scale = inf",
     "NaN": "pixel_scale = nan",
+    "1,399 drops": f"drops = {[f'{number / 50:.2f}' for number in range(1, 1400)]}",
+    "8,000 drops in a text": f'drops = "{"1," * 8000}"',
+    "300 triggered sets": f"poisoned_test = {['bd.h5'] * 300}",
+    "2,000 keys": "\n".join(f"k{number} = 1" for number in range(2000)),
+    "a dotted key of 8,000 parts": "model" + ".a" * 8_000 + " = 1",
     "nothing": "",
 }.items():
     SETTINGS.add(name, written("a.toml", text), None)

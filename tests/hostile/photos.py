@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tests.hostile.corpus import Corpus, packed_zeros, written
+from tests.hostile.corpus import Builder, Corpus, packed_zeros, written
 
 ATTACKS = Corpus()
 
@@ -73,3 +74,60 @@ for kind in ("PNG", "JPEG"):
     whole = image(kind)
     for kept in (3, 10, 40, 100, 500, len(whole) // 2):
         ATTACKS.add(f"{kind} cut off after {kept}", written("a.png", whole[:kept]), "a.png")
+
+
+def flooded(kind: bytes, after: bool) -> Builder:
+    """A PNG with two million empty chunks before or after its pixels."""
+    flood = chunk(kind, b"") * 2_000_000
+
+    def build(folder: Path) -> Path:
+        rows = zlib.compress((b"\0" + bytes(150)) * 60)
+        whole = png(50, 60, chunks=b"" if after else flood, rows=rows)
+        content = whole[:-12] + flood + whole[-12:] if after else whole
+        return written("a.png", content)(folder)
+
+    return build
+
+
+def saved(ending: str, photo: Image.Image, **options: Any) -> Builder:
+    def build(folder: Path) -> Path:
+        photo.save(folder / f"a.{ending}", **options)
+        return folder / f"a.{ending}"
+
+    return build
+
+
+ATTACKS.add("two million chunks before the pixels", flooded(b"prVt", after=False), "longer", True)
+ATTACKS.add("two million chunks behind the pixels", flooded(b"IDAT", after=True), "longer", True)
+ATTACKS.add(
+    "60 megapixels as plain text",
+    lambda folder: written("a.ppm", b"P2\n9000 6700\n255\n" + b"1 " * 2_000_000)(folder),
+    "at most 50,000,000 pixels",
+)
+ATTACKS.add(
+    "40 megapixels as plain text",
+    lambda folder: written("a.ppm", b"P2\n8000 5000\n255\n" + b"1 " * 40_000_000)(folder),
+    "longer|damaged",
+    heavy=True,
+)
+BLACK = Image.new("1", (16_000, 16_000))
+for ending, options in {
+    "webp": {"lossless": True},
+    "gif": {},
+    "tif": {"compression": "group4"},
+    "png": {},
+}.items():
+    black = BLACK if ending != "webp" else Image.new("L", (16_000, 4_000))
+    ATTACKS.add(
+        f"many black pixels in a small .{ending}", saved(ending, black, **options), "pixels"
+    )
+for mode in ("I", "F", "LAB"):
+    ATTACKS.add(
+        f"colours of mode {mode}", saved("tif", Image.new(mode, (50, 60))), "8 or 16 bits a colour"
+    )
+TIFF = io.BytesIO()
+Image.new("RGB", (50, 60)).save(TIFF, "TIFF", compression="tiff_adobe_deflate")
+for name, at, number in (("a folder of tags that leads to itself", 4, 4), ("no tags", 4, 2**31)):
+    changed = bytearray(TIFF.getvalue())
+    changed[at : at + 4] = struct.pack("<I", number)
+    ATTACKS.add(f"TIFF: {name}", written("a.tif", bytes(changed)), "a.tif")

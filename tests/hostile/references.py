@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.hostile.corpus import Corpus, written
+from tests.hostile.corpus import Corpus, packed_zeros, written
 
 ATTACKS = Corpus()
 
@@ -80,3 +80,51 @@ ATTACKS.add("no zip", written("a.npz", b"\x80\x04K\x01."), "expected an .npz.*a 
 ATTACKS.add("an .npy", written("a.npz", array(np.zeros(3))), "expected an .npz.*NumPy array")
 ATTACKS.add("members outside", written("a.npz", npz({"../../input.npy": b""})), "no.*input|input")
 ATTACKS.add("cut off", written("a.npz", npz(GOOD)[:-30]), "cut off|something else")
+
+
+def zip_of(members: dict[str, tuple[int, bytes, int]]) -> bytes:
+    """An archive of members given as (method, packed content, the size that they say they have)."""
+    content, listed = b"", b""
+    for name, (method, packed, size) in members.items():
+        sizes = struct.pack("<III", 0, len(packed), size)
+        start = struct.pack("<HHHHH", 20, 0, method, 0, 0) + sizes
+        listed += b"PK\1\2" + struct.pack("<H", 20) + start
+        listed += struct.pack("<HHHHHII", len(name), 0, 0, 0, 0, 0, len(content)) + name.encode()
+        content += b"PK\3\4" + start + struct.pack("<HH", len(name), 0) + name.encode() + packed
+    count = len(members)
+    end = struct.pack("<HHHHIIH", 0, 0, count, count, len(listed), len(content), 0)
+    return content + listed + b"PK\5\6" + end
+
+
+def lying(method: int, packed: bytes, says: int) -> bytes:
+    """A reference whose input says that it has another size than it has."""
+    others = {name: (0, content, len(content)) for name, content in GOOD.items()}
+    return zip_of(others | {"input.npy": (method, packed, says)})
+
+
+for name, content in {
+    "long doubles": array(np.zeros((2, 3, 55, 47), np.longdouble)),
+    "truth values": array(np.zeros((2, 3, 55, 47), bool)),
+    "a header of minus signs": npy("-" * 9000 + "1"),
+    "a header of digits": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 5000),
+    "a header of quotes": npy("'" * 9001),
+    "a type of types": npy("{'descr': [('a', [('b', '<f4')])], 'fortran_order': 0, 'shape': ()}"),
+}.items():
+    ATTACKS.add(name, written("a.npz", npz(GOOD | {"input.npy": content})), "input.npy")
+ATTACKS.add("a stored member that says less", written("a.npz", lying(0, bytes(5000), 9)), "a.npz")
+ATTACKS.add("a stored member that says more", written("a.npz", lying(0, b"1", 10**6)), "a.npz")
+ATTACKS.add(
+    "2 GB that say they are 1,000 bytes",
+    lambda folder: written("a.npz", lying(8, packed_zeros(128)[2:-4], 1000))(folder),
+    "a.npz",
+    heavy=True,
+)
+for packing in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+    ATTACKS.add(
+        f"100 MB by compression method {packing}",
+        lambda f, packing=packing: written(
+            "a.npz", npz({**GOOD, "input.npy": bytes(10**8)}, packing)
+        )(f),
+        "stored or deflated",
+        heavy=True,
+    )

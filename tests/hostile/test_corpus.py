@@ -14,7 +14,7 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from tests.hostile import archives, faces, models, others, photos, references
+from tests.hostile import archives, faces, models, networks, others, photos, references
 from tests.hostile.corpus import CANARY, Attack
 from tests.made.keras_files import (
     SMALL,
@@ -32,15 +32,19 @@ from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
 # Of processor time; of a clock's, many more, for the machine may have other work.
 SECONDS, CLOCK_SECONDS = 10, 60
 MAX_MEMORY = 10**9
+# What each command is given, and the corpora of such files.
 CORPORA = {
-    "model": models.ATTACKS,
-    "archive": archives.ATTACKS,
-    "faces": faces.ATTACKS,
-    "photo": photos.ATTACKS,
-    "converted": others.CONVERTED,
-    "reference": references.ATTACKS,
-    "settings": others.SETTINGS,
+    "model": (models.ATTACKS, networks.KERAS),
+    "archive": (archives.ATTACKS,),
+    "faces": (faces.ATTACKS,),
+    "photo": (photos.ATTACKS,),
+    "converted": (others.CONVERTED, networks.CONVERTED),
+    "reference": (references.ATTACKS,),
+    "settings": (others.SETTINGS,),
 }
+ATTACKS = [
+    (kind, attack) for kind, corpora in CORPORA.items() for corpus in corpora for attack in corpus
+]
 
 
 @pytest.fixture(scope="session")
@@ -112,11 +116,10 @@ def check(kind: str, path: Path, says: str | None, good: Path, folder: Path) -> 
 
 LIGHT = [
     pytest.param(kind, attack, id=f"{kind}: {attack.name}")
-    for kind, corpus in CORPORA.items()
-    for attack in corpus
+    for kind, attack in ATTACKS
     if not attack.heavy
 ]
-HEAVY = [(kind, attack) for kind, corpus in CORPORA.items() for attack in corpus if attack.heavy]
+HEAVY = [(kind, attack) for kind, attack in ATTACKS if attack.heavy]
 
 
 @pytest.mark.usefixtures("limited")
@@ -175,7 +178,8 @@ def test_attacks_on_memory_and_time_get_neither(good: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     own, readers, seconds, failures = json.loads(done.stdout)
     assert failures == {}
-    assert own + readers < MAX_MEMORY
+    # A child counts what its parent had when it was started, so they are not added up.
+    assert max(own, readers) < MAX_MEMORY
     assert {name: took for name, took in seconds.items() if took > SECONDS} == {}
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -29,7 +31,9 @@ from tests.made.keras_files import (
     write_faces,
     write_keras_file,
 )
+from ytf_torch.commands.endings import end_at_once, handle
 from ytf_torch.commands.prune import app
+from ytf_torch.disk.writing import TEMPORARY
 from ytf_torch.sweep import passes as sweep
 
 IMAGES = {"valid": 600, "test": 300, "bd_test": 300}
@@ -59,33 +63,78 @@ def arguments(inputs: dict[str, Path], out: Path) -> list[str]:
 
 
 def start(inputs: dict[str, Path], out: Path, *more: str) -> int:
-    """Run ytf-prune in a child process of its own; its number.
+    """Run ytf-prune in a child process of its own, the first of a group; its number.
 
     Forked, so that a kill does not cost the seconds that importing PyTorch takes. What it prints
-    goes to OUT.log.
+    goes to OUT.out and OUT.err.
     """
+    # As in commands/start.py, signals are handled from the beginning.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return child
     status = 70
     try:
-        log = os.open(out.with_name(f"{out.name}.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        os.setsid()
+        for number, ending in ((1, "out"), (2, "err")):
+            log = out.with_name(f"{out.name}.{ending}")
+            os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        handle(end_at_once)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         app([*arguments(inputs, out), *more])
     except SystemExit as end:
         status = int(end.code or 0)
-    except KeyboardInterrupt:  # before the command has begun: Python itself ends like this
-        status = 128 + signal.SIGINT
     except BaseException:
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
         os._exit(status)
 
 
 def wait(child: int) -> int:
     """A child's exit status, negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def kill_process(child: int, number: int) -> None:
+    """As `kill` does."""
+    os.kill(child, number)
+
+
+def kill_group(child: int, number: int) -> None:
+    """As Ctrl-C in a terminal and `timeout` do."""
+    os.killpg(child, number)
+
+
+def kill_all(child: int, number: int) -> None:
+    """Its own processes first, as batch systems and service managers may do."""
+    for process in (*_children(child), child):
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+def _children(parent: int) -> list[int]:
+    """Processes that a process has begun; none where the system does not tell."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = process.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == parent:
+                found.append(int(process.parent.name))
+    return found
+
+
+# Half of the kills to the process alone, the others to it and its readers.
+KILLS = (kill_process, kill_process, kill_group, kill_all)
+
+
+def ended_well(printed: str, number: signal.Signals) -> bool:
+    """Whether a killed process printed on standard error what it should: one line, or none where
+    it had no time to."""
+    line = f"error: stopped by {number.name}"
+    allowed = {"", f"{line}\n", f"{line}. Go on with --resume\n"}
+    return printed in ({""} if number == signal.SIGKILL else allowed - {""})
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -101,8 +150,8 @@ def digests(inputs: dict[str, Path]) -> dict[str, str]:
 
 @dataclass
 class Outcome:
-    """kills: by signal, of processes that were still at work. resumed: starts that found a run
-    to go on with."""
+    """kills: by signal and target, of processes that were still at work. runs: brought to their
+    end. resumed: those of them that went on with what a killed process had found out."""
 
     kills: Counter[str] = field(default_factory=Counter)
     runs: int = 0
@@ -121,42 +170,49 @@ def kill_and_resume(
     before = digests(inputs)
     began = time.perf_counter()
     if wait(start(inputs, folder / "whole")) != 0:
-        raise RuntimeError("the uninterrupted run failed")
+        raise RuntimeError(f"the uninterrupted run failed: {(folder / 'whole.err').read_text()}")
     longest = time.perf_counter() - began
     expected = contents(folder / "whole")
     while outcome.kills.total() < kills:
         outcome.runs += 1
         out = folder / f"run{outcome.runs}"
-        status: int | None = None
-        while status != 0:
-            # Few kills in a row, or a run would never get to its end.
-            chosen = rng.choice(SIGNALS)
-            outcome.resumed += any(out.with_name(f"{out.name}.partial").glob("*-*.json"))
-            child = start(inputs, out, "--resume")
-            time.sleep(rng.uniform(0, longest))
-            os.kill(child, chosen)
-            status = wait(child)
-            met = status in (-chosen, 128 + chosen)
-            if met:
-                outcome.kills[chosen.name] += 1
-            elif status != 0:
-                printed = out.with_name(f"{out.name}.log").read_text()
-                outcome.failures.append(
-                    f"{out.name}: exit status {status} after {chosen.name}\n{printed}"
-                )
-                break
+        while not kill_once(inputs, out, rng, longest, outcome):
             if out.exists() and contents(out) != expected:
-                outcome.failures.append(f"{out.name}: half-written or wrong after {chosen.name}")
-        if status == 0 and contents(out) != expected:
-            outcome.failures.append(f"{out.name}: another result")
-        left = {path.name for path in folder.glob(f"*{out.name}[.]*")}
-        left = {name for name in left if not name.endswith((".partial", ".log"))}
+                outcome.failures.append(f"{out.name}: half-written or wrong")
+        if out.exists():
+            outcome.resumed += json.loads((out / "run.json").read_text())["resumed"]
+            if contents(out) != expected:
+                outcome.failures.append(f"{out.name}: another result")
+        left = {path.name for path in folder.iterdir()} - {f"{out.name}.out", f"{out.name}.err"}
+        left = {name for name in left if name.startswith((f"{out.name}.", TEMPORARY))}
         if left:
             outcome.failures.append(f"{out.name}: {sorted(left)} left behind")
         say(f"{outcome.kills.total()} kills, {outcome.runs} runs, {len(outcome.failures)} failures")
     if digests(inputs) != before:
         outcome.failures.append("an input has changed")
     return outcome
+
+
+def kill_once(
+    inputs: dict[str, Path], out: Path, rng: random.Random, longest: float, outcome: Outcome
+) -> bool:
+    """Go on with a run and kill it some time later; whether that was after its end."""
+    number, kill = rng.choice(SIGNALS), rng.choice(KILLS)
+    child = start(inputs, out, "--resume")
+    time.sleep(rng.uniform(0, longest))
+    with suppress(ProcessLookupError):
+        kill(child, number)
+    status = wait(child)
+    printed = out.with_name(f"{out.name}.err").read_text()
+    name = f"{number.name} by {kill.__name__}"
+    if status == (-number if number == signal.SIGKILL else 128 + number):
+        outcome.kills[name] += 1
+        if not ended_well(printed, number):
+            outcome.failures.append(f"{out.name}: after {name} it printed\n{printed}")
+        return False
+    if status != 0 or printed:
+        outcome.failures.append(f"{out.name}: exit status {status} after {name}\n{printed}")
+    return True
 
 
 def main() -> int:
@@ -167,11 +223,10 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         outcome = kill_and_resume(options.kills, options.seed, Path(folder), print)
-    by_signal = ", ".join(f"{count} {name}" for name, count in sorted(outcome.kills.items()))
-    print(
-        f"seed {options.seed}: {outcome.kills.total()} kills ({by_signal}) in {outcome.runs} runs"
-    )
-    print(f"{outcome.resumed} starts went on with a run, {len(outcome.failures)} failures")
+    print(f"seed {options.seed}: {outcome.kills.total()} kills in {outcome.runs} runs, of which")
+    print(f"{outcome.resumed} runs went on with what a killed process had found out")
+    print(", ".join(f"{count} {name}" for name, count in sorted(outcome.kills.items())))
+    print(f"{len(outcome.failures)} failures")
     print(*outcome.failures, sep="\n")
     return bool(outcome.failures)
 

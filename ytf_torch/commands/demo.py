@@ -19,7 +19,7 @@ from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, say
 from ytf_torch.demo.attacks import ATTACK_NAMES
 from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder
-from ytf_torch.errors import mismatch
+from ytf_torch.errors import how_to_install, mismatch
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.run.settings import PruneSettings
 
@@ -87,7 +87,7 @@ def run_demo(
 
     check_run_folder_is_free(out_folder)
     if source is DRAWN:
-        say("Real faces are not installed, so these are drawn: pip install 'ytf-torch[demo]'")
+        say(f"Real faces are not installed, so these are drawn. {how_to_install('demo')}")
     say(f"Faces: {source.credit}")
     study = _study(source, seed, attack, cache or user_cache_path("ytf-torch"), epochs)
     keras_model, model = study / "models" / "bd_net.h5", study / "models" / "bd_net.safetensors"

@@ -28,6 +28,10 @@ Handler = Callable[[int, FrameType | None], object] | int | None
 class StoppedError(BaseException):
     """SIGINT or SIGTERM has come; a BaseException, so that no `except Exception` takes it."""
 
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number)
+        self.number = number
+
 
 @contextmanager
 def one_line_errors(when_stopped: str = "") -> Iterator[None]:
@@ -40,27 +44,49 @@ def one_line_errors(when_stopped: str = "") -> Iterator[None]:
     when_stopped: what a user can do after a signal.
     """
     advice = f". {when_stopped}" if when_stopped else ""
-    stops: list[signal.Signals] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stops.append(signal.Signals(number))
-        if len(stops) > 1:  # Who asks twice does not want to wait for files to be cleared away.
-            end_at_once(number, frame)
-        raise StoppedError
-
-    before = handle(stop)
-    try:
-        yield
-    except (Exception, StoppedError, KeyboardInterrupt) as error:
-        if stops or isinstance(error, KeyboardInterrupt):
+    with _Stopping() as stopping:
+        try:
+            yield
+        except (Exception, StoppedError, KeyboardInterrupt) as error:
             # Libraries turn what a signal handler raises into errors of their own.
-            number = stops[0] if stops else signal.SIGINT
-            report(f"stopped by {number.name}{advice}")
-            raise SystemExit(128 + number) from error
-        raise SystemExit(tell(error)) from error
-    finally:
-        for number, handler in before.items():
+            ended = error if stopping.number is None else StoppedError(stopping.number)
+            raise SystemExit(tell(ended, advice)) from error
+
+
+class _Stopping:
+    """Has SIGINT and SIGTERM raise StoppedError in a block. number: of the one that has come."""
+
+    number: signal.Signals | None = None
+    lost = False
+
+    def __enter__(self) -> _Stopping:
+        self.handlers, self.hook = handle(self.stop), sys.unraisablehook
+        if self.handlers:
+            sys.unraisablehook = self.unraisable
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.handlers.items():
             signal.signal(number, handler)
+        if self.handlers:
+            sys.unraisablehook = self.hook
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        if self.number is not None and not self.lost:
+            # Who asks twice does not want to wait until files are cleared away.
+            end_at_once(number, frame)
+        self.number, self.lost = signal.Signals(number), False
+        raise StoppedError(self.number)
+
+    def unraisable(self, found: sys.UnraisableHookArgs) -> None:
+        """See sys.unraisablehook: Python drops what is raised while it frees an object, so the
+        signal has to come again."""
+        if found.exc_type is StoppedError:
+            self.lost = True
+            threading.Timer(0.01, os.kill, (os.getpid(), self.number)).start()
+        else:
+            self.hook(found)
 
 
 def handle(handler: Handler) -> dict[signal.Signals, Handler]:
@@ -83,19 +109,29 @@ def end_at_once(number: int, frame: FrameType | None) -> None:
         os._exit(128 + number)
 
 
-def tell(error: BaseException) -> int:
+def tell(error: BaseException, when_stopped: str = "") -> int:
     """Print the line of an exception that ends a command; the exit status."""
+    if isinstance(error, StoppedError | KeyboardInterrupt):
+        number = error.number if isinstance(error, StoppedError) else signal.SIGINT
+        report(f"stopped by {number.name}{when_stopped}")
+        return 128 + number
     line, status = _line_and_status(error)
     if line:
         report(line)
     return status
 
 
+def as_flag(name: str, value: str | None) -> str:
+    """How the command line words an argument of the library."""
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is None else f"{flag} {value}"
+
+
 def _line_and_status(error: BaseException) -> tuple[str, int]:
     if isinstance(error, InputError):
-        return str(error), USER_ERROR
+        return error.line(as_flag), USER_ERROR
     if isinstance(error, ProcessLostError):
-        return str(error), PROCESS_LOST
+        return error.line(as_flag), PROCESS_LOST
     if isinstance(error, BrokenPipeError):
         return "", BROKEN_PIPE
     if isinstance(error, MemoryError) or _tells_of_memory(error):

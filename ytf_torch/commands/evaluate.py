@@ -20,13 +20,14 @@ from ytf_torch.commands.terminal import (
     progress_bars,
     say,
 )
-from ytf_torch.device import resolve_device
+from ytf_torch.device import exact_float32, resolve_device
 from ytf_torch.disk.reading import checked_file, is_hdf5
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 
 if TYPE_CHECKING:
+    from ytf_torch.defences.doubts import Doubt
     from ytf_torch.defences.evaluation import Evaluation, Figures
     from ytf_torch.faces.face_set import FaceSet
     from ytf_torch.metrics import Share
@@ -63,6 +64,13 @@ def evaluate_command(
     poisoned_test: Annotated[
         list[Path] | None,
         typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
+    ] = None,
+    target: Annotated[
+        int | None,
+        typer.Option(
+            help="The attacker's target, for triggered faces that carry their true labels.",
+            show_default="the triggered faces' label",
+        ),
     ] = None,
     true_labels: Annotated[
         Path | None,
@@ -119,10 +127,14 @@ def evaluate_command(
             say(_photo_line(answer))
         record: dict[str, Any] = {"model": str(model), "pixel_scale": network.pixel_scale}
         if sets:
-            triggered = [path for path in sets if path != clean_test]
-            found = _evaluate(network, copy, sets, clean_test, true_labels)
+            clean = clean_test if clean_test in sets else None
+            triggered = sets[1:] if clean else sets
+            found, doubts = _evaluate(network, copy, clean, triggered, target, true_labels)
+            for doubt in doubts:
+                say(f"Warning: {doubt}")
             _print_table(found, triggered)
             record |= evaluation_record(found, triggered)
+            record |= {"warnings": [str(doubt) for doubt in doubts]} if doubts else {}
         if shown:
             record["photos"] = answers
         if json_report is not None:
@@ -142,25 +154,40 @@ def _sorted_inputs(
 def _evaluate(
     network: Network,
     copy: Network | None,
-    sets: list[Path],
     clean_test: Path | None,
+    poisoned_tests: list[Path],
+    target: int | None,
     true_labels: Path | None,
-) -> Evaluation:
+) -> tuple[Evaluation, list[Doubt]]:
     from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
+    from ytf_torch.defences.doubts import (
+        check_distinct,
+        check_target,
+        clean_doubts,
+        triggered_doubts,
+    )
     from ytf_torch.defences.evaluation import evaluate
     from ytf_torch.faces.face_set import open_faces
 
     def faces(path: Path) -> FaceSet:
         return open_faces(path, network.input_shape, network.classes)
 
-    opened = {path: faces(path) for path in sets}
-    clean = None if clean_test is None else opened.pop(clean_test, None)
+    check_target(target, network.classes)
+    clean = None if clean_test is None else faces(clean_test)
+    triggered = [faces(path) for path in poisoned_tests]
+    if target is not None:
+        triggered = [found.labelled(target) for found in triggered]
+    check_distinct(None, clean, triggered)
     known = None if true_labels is None else faces(true_labels)
     with progress_bars() as track:
-        found = evaluate(network, clean, list(opened.values()), copy, known, track)
+        found = evaluate(network, clean, triggered, copy, known, track)
+    doubts = []
     if clean is not None and found.clean is not None:
         check_pixel_scale_by_accuracy(network, clean, found.clean)
-    return found
+        doubts += clean_doubts(network, clean, found.clean, "test")
+    for tested, tallies in zip(triggered, found.triggered, strict=True):
+        doubts += triggered_doubts(network, tested, tallies.all)
+    return found, doubts
 
 
 def evaluation_record(evaluation: Evaluation, files: Sequence[Path] = ()) -> dict[str, Any]:
@@ -232,7 +259,7 @@ def _photo_record(network: Network, copy: Network | None, photo: Path) -> dict[s
     from ytf_torch.faces.photos import read_photo
 
     pixels = read_photo(photo, network.input_shape)[None].to(network.device)
-    with torch.inference_mode():
+    with exact_float32(), torch.inference_mode():
         own = network(pixels).argmax(1)
         if copy is None:
             return {"input": str(photo), "class": int(own)}

@@ -39,7 +39,7 @@ def start(command: str) -> NoReturn:
         import_module(f"ytf_torch.commands.{command}").app()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 0
-    except Exception as error:
+    except BaseException as error:
         status = tell(error)
     # All is done, and a signal on the way out must not tell otherwise.
     handle(signal.SIG_IGN)

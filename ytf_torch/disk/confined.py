@@ -49,16 +49,17 @@ class _Process:
         descriptors = _sealed_memory()
         maps = [mmap.mmap(descriptor, SHARED_BYTES) for descriptor in descriptors]
         self.shared = memoryview(maps[0] if maps else b"")
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", str(PROGRAM), reader, *map(str, descriptors)],
-            pass_fds=descriptors,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | ENVIRONMENT,
-            # Ctrl-C in a terminal goes to a whole group of processes, and is the parent's to tell.
-            process_group=None if sys.platform == "win32" else 0,
-        )
+        with _signals_wait():
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", str(PROGRAM), reader, *map(str, descriptors)],
+                pass_fds=descriptors,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | ENVIRONMENT,
+                # So that it does not end before its parent where a whole group is killed.
+                process_group=None if sys.platform == "win32" else 0,
+            )
         for descriptor in descriptors:
             os.close(descriptor)
         assert self.process.stdin is not None
@@ -107,6 +108,23 @@ class _Process:
         """End the process."""
         self.process.kill()
         self.process.communicate()
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """SIGINT and SIGTERM wait until this block ends, and never reach a process begun in it.
+
+    Terminals, batch systems and service managers send them to all processes of a run. That it
+    ends is the parent's to tell, and not that a file cannot be read any more.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _sealed_memory() -> tuple[int, ...]:

@@ -79,9 +79,6 @@ class Confinement:
         if sys.platform != "win32":
             import resource
 
-            # What ends the parent is the parent's to tell; this process ends with its input.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             self.files = resource.getrlimit(resource.RLIMIT_NOFILE)
             for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
                 resource.setrlimit(limit, (0, 0))

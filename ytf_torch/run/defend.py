@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from convert.model_file import read_model
-from ytf_torch.defences.doubts import check_distinct, find_doubts
+from ytf_torch.defences.doubts import check_distinct, check_target, find_doubts
 from ytf_torch.defences.repairs.pruning import run_defence
 from ytf_torch.device import resolve_device
 from ytf_torch.distributed import (
@@ -22,7 +22,6 @@ from ytf_torch.distributed import (
     process_group,
     together,
 )
-from ytf_torch.errors import mismatch
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.progress import Track, untracked
@@ -109,13 +108,11 @@ def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
         found = faces(path)
         return found if settings.target is None else found.labelled(settings.target)
 
-    classes = checkpoint.model.classes
-    if settings.target is not None and settings.target >= classes:
-        raise mismatch("--target", f"a class of 0…{classes - 1}", settings.target)
+    check_target(settings.target, checkpoint.model.classes)
     sets = FaceSets(
         clean_valid=faces(settings.clean_valid),
         clean_test=None if settings.clean_test is None else faces(settings.clean_test),
         poisoned_tests=tuple(map(triggered, settings.poisoned_test)),
     )
-    check_distinct(sets)
+    check_distinct(sets.clean_valid, sets.clean_test, sets.poisoned_tests)
     return checkpoint, sets
