@@ -222,17 +222,7 @@ def defend(
     90.66666666666667
     """
     checkpoint = read_model(model, pixel_scale)
-    given = [poisoned_tests] if isinstance(poisoned_tests, str | Path | FaceSet) else poisoned_tests
-
-    def opened(faces: Faces) -> FaceSet:
-        return open_face_set(faces, checkpoint.model)
-
-    sets = FaceSets(
-        opened(clean_valid),
-        None if clean_test is None else opened(clean_test),
-        tuple(map(opened, given)),
-    )
-    check_distinct(sets)
+    sets = _opened(checkpoint.model, clean_valid, clean_test, poisoned_tests)
     files = FaceFiles(
         sets.clean_valid.path,
         None if sets.clean_test is None else sets.clean_test.path,
@@ -261,6 +251,22 @@ def defend(
     command = "run from Python, by ytf_torch.defend"
     run = Run(computing, found, placed.type, files, command, doubts)
     return PruningDefence(run, sets, settings)
+
+
+def _opened(
+    network: Network,
+    clean_valid: Faces,
+    clean_test: Faces | None,
+    poisoned_tests: Faces | Sequence[Faces],
+) -> FaceSets:
+    given = [poisoned_tests] if isinstance(poisoned_tests, str | Path | FaceSet) else poisoned_tests
+    sets = FaceSets(
+        open_face_set(clean_valid, network),
+        None if clean_test is None else open_face_set(clean_test, network),
+        tuple(open_face_set(faces, network) for faces in given),
+    )
+    check_distinct(sets.clean_valid, sets.clean_test, sets.poisoned_tests)
+    return sets
 
 
 def _rate(share: Share | None) -> float | None:

@@ -27,7 +27,8 @@ class Disagreement:
         chosen = network(pixels).argmax(1, keepdim=True)
         logits = candidate.network(pixels)
         own: Tensor = logits.gather(1, chosen)[:, 0]
-        return logits.scatter(1, chosen, -torch.inf).amax(1) - own
+        others: Tensor = logits.scatter(1, chosen, -torch.inf).amax(1)
+        return others - own
 
 
 class GoodNet(nn.Module):
