@@ -25,10 +25,9 @@ class Disagreement:
         if candidate is None:
             raise ValueError("GoodNet compares with a repaired network: expected a candidate")
         chosen = network(pixels).argmax(1, keepdim=True)
-        logits = candidate.network(pixels)
-        own: Tensor = logits.gather(1, chosen)[:, 0]
-        others: Tensor = logits.scatter(1, chosen, -torch.inf).amax(1)
-        return others - own
+        logits: Tensor = candidate.network(pixels)
+        own = logits.gather(1, chosen)[:, 0]
+        return logits.scatter(1, chosen, -torch.inf).amax(1) - own
 
 
 class GoodNet(nn.Module):
