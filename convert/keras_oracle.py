@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from convert.keras_file import KerasFile, read_keras_file
 from convert.keras_graph import dense_order
 from convert.parity import Parity, Reference, compare_logits
-from ytf_torch.errors import InputError, how_to_install
+from ytf_torch.errors import InputError, argument, how_to_install
 from ytf_torch.network.graph import MODULES
 from ytf_torch.network.module import Network
 
@@ -161,7 +162,7 @@ def _run_keras(
         )
         if done.returncode == NO_KERAS:
             raise InputError(
-                "--against-keras",
+                argument("against_keras"),
                 "real Keras is not installed",
                 how_to_install("keras"),
             )
@@ -242,12 +243,12 @@ def _load_weights(
         model = keras.Model(outer, model(outer))
     # Keras goes by the ending of a name, people do not.
     with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder, f"network.{network['format']}")
-        link.symlink_to(source.absolute())
+        named = Path(folder, f"network.{network['format']}")
+        shutil.copyfile(source, named)
         # By name, Keras passes over what it does not find in silence.
         by_name = {"by_name": True} if network["format"] == "h5" else {}
         model.set_weights([np.full(array.shape, np.nan) for array in model.get_weights()])
-        model.load_weights(str(link), **by_name)
+        model.load_weights(str(named), **by_name)
     if any(np.isnan(array).any() for array in model.get_weights()):
         sys.exit("it does not find the weights of every layer by name")
 

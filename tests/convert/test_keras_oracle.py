@@ -16,7 +16,7 @@ from tests.made.keras_files import SMALL, edit_layer, random_weights, write_kera
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import DeepID
 
-pytestmark = pytest.mark.real_keras
+pytestmark = [pytest.mark.real_keras, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from convert.keras_file import read_keras_file
 from convert.keras_writer import keras_arrays
 from convert.parity import Reference, compare_logits
 from tests.made.keras_files import SMALL, random_images, random_weights
+from tests.made.real_keras import real_keras
 from ytf_torch.errors import InputError
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -44,6 +45,21 @@ def test_every_version_s_files_answer_as_keras_does(name: str) -> None:
     logits = np.load(GOLDEN / "small.npz")["logits"]
     reference = Reference(random_images(SMALL, len(logits)), logits, 1.0)
     assert compare_logits(read_keras_model(GOLDEN / "keras" / name, 1.0).model, reference).held
+
+
+@pytest.mark.real_keras
+@pytest.mark.parametrize("library", ["tf_keras", "keras"])
+@pytest.mark.parametrize("ending", ["h5", "keras", "weights.h5"])
+def test_what_the_keras_that_is_here_writes_is_read(
+    tmp_path: Path, library: str, ending: str
+) -> None:
+    model = real_keras(library).models.load_model(GOLDEN / "keras" / "2.15.0.h5", compile=False)
+    path = tmp_path / f"net.{ending}"
+    (model.save_weights if ending == "weights.h5" else model.save)(str(path))
+    found = keras_arrays(read_keras_model(path, 1.0).model)
+    for layer, (kernel, bias) in random_weights(SMALL).items():
+        assert found[layer]["kernel"].tobytes() == kernel.tobytes(), layer
+        assert found[layer]["bias"].tobytes() == bias.tobytes(), layer
 
 
 @pytest.mark.parametrize("version", VERSIONS)

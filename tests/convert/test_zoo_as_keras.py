@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from convert import read_keras_model
 from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
-from convert.keras_writer import write_keras_h5
+from convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
 from tests.convert.test_parity import ZOO
 from tests.made.real_keras import real_keras
 from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
@@ -48,6 +50,21 @@ def test_through_safetensors_and_back_every_weight_is_bit_equal(
     weights = stored(tmp_path / "net.h5")
     assert len(weights) == 14
     assert weights == stored(source)
+
+
+@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize(
+    ("file", "write"),
+    [("net.keras", write_keras_archive), ("net.weights.h5", write_keras_weights)],
+)
+def test_keras_3_s_own_formats_keep_every_weight_too(
+    shared: Path, tmp_path: Path, name: str, file: str, write: Callable[[Path, Network], None]
+) -> None:
+    model = read_keras_model(shared / ZOO[name], 1.0).model
+    write(tmp_path / file, model)
+    found = read_keras_model(tmp_path / file, 1.0).model.state_dict()
+    for key, tensor in model.state_dict().items():
+        assert found[key].numpy().tobytes() == tensor.numpy().tobytes(), key
 
 
 def published_order(shared: Path) -> list[int]:

@@ -10,7 +10,8 @@ import torch
 
 from ytf_torch.errors import InputError, OutputError
 from ytf_torch.metrics import Tally
-from ytf_torch.run.work_folder import check_inputs_are_elsewhere, work_folder
+from ytf_torch.run.places import check_inputs_are_elsewhere
+from ytf_torch.run.work_folder import work_folder
 from ytf_torch.sweep.activation import Activation
 from ytf_torch.sweep.journal import Swept
 
@@ -79,11 +80,24 @@ def test_figures_come_back_exactly_as_they_were_kept(out: Path) -> None:
         assert work.find("swept-1-0", Swept) == SWEPT
 
 
+def test_records_come_back_as_they_were_kept(out: Path) -> None:
+    with work_folder(out, INPUTS) as work:
+        assert work.find_record("fine-tuning-0") is None
+        work.keep_record("fine-tuning-0", {"attack_success_rate": 1 / 3})
+        assert work.find_record("fine-tuning-0") == {"attack_success_rate": 1 / 3}
+
+
+@pytest.mark.parametrize("name", ["thesis", "../x-0", "inputs", "Thesis-0", "a/b-0"])
+def test_pieces_have_names_by_which_they_are_known_again(out: Path, name: str) -> None:
+    with work_folder(out, INPUTS) as work, pytest.raises(ValueError, match="a piece's name"):
+        work.keep_record(name, {})
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_tensors_come_back_as_they_lay_in_memory(out: Path, layout: torch.memory_format) -> None:
     tensor = torch.rand(5, 3, 4, 2).contiguous(memory_format=layout)
     with work_folder(out, INPUTS) as work:
-        assert work.find_tensor("images") is None
+        assert work.find_tensor("images-0") is None
         work.keep_tensor("images-0-5", tensor)
         found = work.find_tensor("images-0-5")
         assert found is not None
@@ -97,10 +111,10 @@ def test_tensors_come_back_as_they_lay_in_memory(out: Path, layout: torch.memory
 )
 def test_a_damaged_tensor_counts_as_none(out: Path, damage: Callable[[bytes], bytes]) -> None:
     with work_folder(out, INPUTS) as work:
-        work.keep_tensor("images", torch.rand(500))
+        work.keep_tensor("images-0", torch.rand(500))
         (file,) = work.path.glob("images*")
         file.write_bytes(damage(file.read_bytes()))
-        assert work.find_tensor("images") is None
+        assert work.find_tensor("images-0") is None
 
 
 @pytest.mark.parametrize("text", ["", '{"sums": [1.0', "[" * 10**6, "{}", "\0" * 300])
@@ -125,7 +139,7 @@ class TestCutOff:
     def test_a_run_goes_on_only_if_asked_to(self, out: Path) -> None:
         cut_off(out)
         assert names(out.parent) == ["lab3.partial"]
-        with pytest.raises(InputError, match=r"lab3\.partial: .*--resume.*--overwrite"):
+        with pytest.raises(InputError, match=r"lab3\.partial: .*`resume`.*`overwrite`"):
             finish(out)
         with work_folder(out, INPUTS, resume=True) as work:
             assert work.resumed
@@ -223,7 +237,7 @@ class TestFinished:
     def test_it_is_replaced_only_if_asked_to(self, out: Path, resume: bool) -> None:
         with work_folder(out, INPUTS | {"model": "another"}) as work:
             work.finish(write)
-        with pytest.raises(InputError, match=r"finished run\. Choose another --out, or replace"):
+        with pytest.raises(InputError, match=r"finished run\. Choose another `out`, or replace"):
             finish(out, resume=resume)
         (out / "result.json").write_text("old")
         finish(out, resume=resume, overwrite=True)
@@ -305,7 +319,7 @@ class TestFoldersOfOthers:
             (own / file).parent.mkdir(parents=True, exist_ok=True)
             (own / file).write_text("precious")
         before = below(out.parent)
-        with pytest.raises(InputError, match=rf"{name}: .*choose another --out|Choose another"):
+        with pytest.raises(InputError, match=rf"{name}: .*Choose another"):
             finish(out, **options)
         assert below(out.parent) == before
 
@@ -359,7 +373,7 @@ def test_inputs_in_folders_that_are_written_are_refused(out: Path, inside: str) 
     out.mkdir(parents=True)
     (out.parent / "link").symlink_to("lab3")
     file = out.parent / inside / "net.h5"
-    with pytest.raises(InputError, match=r"net\.h5: lies in .*lab3.*Choose another --out"):
+    with pytest.raises(InputError, match=r"net\.h5: lies in .*lab3.*Choose another `out`"):
         check_inputs_are_elsewhere(out, [out.parent / "faces.h5", file])
     check_inputs_are_elsewhere(out, [out.parent / "lab3.h5", out.parent / "lab30" / "net.h5"])
 
