@@ -17,7 +17,7 @@ from convert.keras_h5 import Arrays
 from convert.keras_layers import CLASS_NAMES, fixed_settings
 from convert.keras_variables import StoredLayer
 from convert.layout import convolution_from_keras, dense_from_keras, flattened_dense_from_keras
-from ytf_torch.errors import InputError, mismatch, printable
+from ytf_torch.errors import InputError, argument, mismatch, printable
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import (
     CONVOLUTIONS,
@@ -110,7 +110,8 @@ def _check_layer(layer: KerasLayer, expected: Expected, place: str) -> None:
         remedy = ""
         if layer.class_name == "Rescaling":
             scale = str(layer.config.get("scale"))[:20]
-            remedy = f"Save the network without it, and give its scale, {scale}, as --pixel-scale"
+            given = f"give its scale, {scale}, as {argument('pixel_scale')}"
+            remedy = f"Save the network without it, and {given}"
         found = f"{layer.class_name} {layer.name}"
         raise mismatch(place, f"{wanted}, as DeepID has there", found, remedy)
     for key, value in expected.settings.items():
@@ -256,7 +257,7 @@ def deepid_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
     its weights: float16 are widened to float32, float64 stay float64.
     Raises InputError, naming the first difference, where the file does not hold a DeepID.
     """
-    check_pixel_scale(pixel_scale, "--pixel-scale")
+    check_pixel_scale(pixel_scale, argument("pixel_scale"))
     arrays = _arrays(file)
     input_size = YOUTUBE_FACES_SIZE if file.model is None else _check_graph(file, file.model)
     shapes = {name: _keras_order(array.shape) for name, array in arrays.items()}

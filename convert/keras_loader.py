@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.keras_writer import functional_config
-from ytf_torch.errors import InputError, how_to_install
+from ytf_torch.errors import InputError, argument, how_to_install
 from ytf_torch.network.module import Network
 
 LIBRARIES = ("tf_keras", "keras")
@@ -40,7 +40,7 @@ def run_keras(
     installed = [name for name in LIBRARIES if importlib.util.find_spec(name)]
     if not installed:
         raise InputError(
-            "--against-keras",
+            argument("against_keras"),
             "real Keras is not installed",
             how_to_install("keras"),
         )

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from convert.keras_file import KerasFile, read_keras_file
 from convert.keras_graph import dense_order
 from convert.parity import Parity, Reference, compare_logits
-from ytf_torch.errors import InputError, how_to_install
+from ytf_torch.errors import InputError, argument, how_to_install
 from ytf_torch.network.graph import MODULES
 from ytf_torch.network.module import Network
 
@@ -162,7 +162,7 @@ def _run_keras(
         )
         if done.returncode == NO_KERAS:
             raise InputError(
-                "--against-keras",
+                argument("against_keras"),
                 "real Keras is not installed",
                 how_to_install("keras"),
             )

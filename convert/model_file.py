@@ -1,4 +1,4 @@
-"""The --model argument: a converted model, or a Keras file that is converted on the fly."""
+"""Any model file: a converted model, or a Keras file that is converted on the fly."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
 from ytf_torch.disk.reading import HDF5_START, ZIP_START, checked_file, starts_with
-from ytf_torch.errors import mismatch
+from ytf_torch.errors import argument, mismatch
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 
 
@@ -26,7 +26,7 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
             path,
             f"pixel scale {pixel_scale:g}, as asked for",
             f"{checkpoint.provenance.pixel_scale:g} in its metadata",
-            "Convert the Keras file again with the right --pixel-scale",
+            f"Convert the Keras file again with the right {argument('pixel_scale')}",
         )
     return checkpoint
 

@@ -3,13 +3,18 @@ and with real ones where there is a GPU."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.made.keras_files import SMALL, random_images
+from tests.made.small_run import small_sets
 from ytf_torch import device
-from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.defences.base import Candidate
+from ytf_torch.defences.detectors.alarm import scores_of
+from ytf_torch.defences.detectors.goodnet import Disagreement, GoodNet
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import InputError
 from ytf_torch.faces.batches import BATCH_SIZE
@@ -18,6 +23,7 @@ from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.graphs import DEEPID
 from ytf_torch.network.masking import ChannelMask
+from ytf_torch.network.module import Network
 from ytf_torch.sweep.fast import LinearEngine, SuffixEngine, fast_engine
 from ytf_torch.sweep.plain import PlainEngine
 
@@ -94,6 +100,44 @@ def test_auto_takes_what_there_is() -> None:
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert resolve_device("auto").type == expected
     assert resolve_device("cpu").type == "cpu"
+
+
+def test_choosing_a_device_changes_nothing_in_the_process() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    resolve_device("cpu")
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+class Witness:
+    """A detector, which says whether float32 may be rounded where faces are scored."""
+
+    def scores(
+        self, network: Network, candidate: Candidate | None, pixels: torch.Tensor
+    ) -> torch.Tensor:
+        exact = torch.get_float32_matmul_precision() == "highest"
+        rounded = torch.backends.cudnn.allow_tf32 or not exact
+        return torch.full((len(pixels),), float(rounded))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_float32_stays_exact_while_computing_and_the_settings_come_back(
+    tmp_path: Path, checkpoint: Checkpoint, fails: bool
+) -> None:
+    faces = small_sets(tmp_path / "faces", checkpoint).clean_valid
+    before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("high")
+    try:
+        if fails:
+            with pytest.raises(ValueError, match="expected a candidate"):
+                scores_of(Disagreement(), checkpoint.model, None, faces)
+        else:
+            assert not scores_of(Witness(), checkpoint.model, None, faces).any()
+        assert torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.backends.cudnn.allow_tf32 = before[0]
+        torch.set_float32_matmul_precision(before[1])
 
 
 def test_another_name_is_refused() -> None:

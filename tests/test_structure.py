@@ -80,3 +80,77 @@ def test_one_door_each_reads_hdf5_and_photos_and_nothing_unpickles(path: Path) -
     if path.name not in ("photo_reader.py", "orl.py"):  # orl.py reads an installed package's
         assert "Image.open(" not in source
     assert not re.search(r"torch\.load|allow_pickle=True|import (pickle|marshal|shelve)", source)
+
+
+# Layers of a network that the project knows; `input` and `output` are words for much else too.
+LAYER_NAME = re.compile(r"(conv|pool|fc|flatten|add|activation)_\d")
+FLAG = re.compile(r"(^|[\s`]|(?<!var)\()--[a-z]")
+MOST_LINES = 60
+
+
+def texts(tree: ast.AST) -> dict[int, str]:
+    """The texts in a module but for its docstrings, by the id of their node."""
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    return {
+        id(node): node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in docstrings
+    }
+
+
+def defaults(tree: ast.AST) -> set[int]:
+    """What parameters and fields are by default."""
+    values: list[ast.expr | None] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arguments):
+            values += [*node.defaults, *node.kw_defaults]
+        elif isinstance(node, ast.ClassDef):
+            values += [field.value for field in node.body if isinstance(field, ast.AnnAssign)]
+    return {id(value) for value in values}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_only_networks_and_their_files_know_a_layer_by_name(path: Path) -> None:
+    """Elsewhere a name is a setting's default, or the lab's published result; the demo builds a
+    network of its own."""
+    rooms = ("ytf_torch.network", "convert", "ytf_torch.demo", "ytf_torch.report.published")
+    if module_of(path).startswith(rooms):
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    known = defaults(tree)
+    others = [text for place, text in texts(tree).items() if place not in known]
+    assert not [text for text in others if LAYER_NAME.fullmatch(text)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_only_the_demo_builds_a_network_of_one_kind(path: Path) -> None:
+    rooms = ("ytf_torch.network", "convert", "ytf_torch.demo", "ytf_torch.api")
+    if not module_of(path).startswith(rooms):
+        assert "ytf_torch.network.deepid" not in imported(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_only_commands_speak_of_flags(path: Path) -> None:
+    """Others speak of arguments, see errors.argument; a whole command may be told anywhere."""
+    if not module_of(path).startswith("ytf_torch.commands"):
+        found = texts(ast.parse(path.read_text(encoding="utf-8"))).values()
+        flags = [text for text in found if FLAG.search(text)]
+        assert not [text for text in flags if "ytf-" not in text and "h5clear" not in text]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_functions_fit_on_a_screen(path: Path) -> None:
+    """Options of a command are not counted, which are documented where they stand."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            is_command = module_of(path).startswith("ytf_torch.commands")
+            first = node.body[0].lineno if is_command else node.lineno
+            assert (node.end_lineno or first) - first < MOST_LINES, node.name

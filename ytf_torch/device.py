@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ytf_torch.distributed import launched, local_rank
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.errors import InputError, argument, mismatch
 
 if TYPE_CHECKING:
     import torch
@@ -19,22 +21,39 @@ def resolve_device(name: str) -> torch.device:
     Raises InputError for another name, and for cuda where there is none.
     """
     if name not in get_args(DeviceName):
-        raise mismatch("--device", "auto, cpu or cuda", name)
+        raise mismatch(argument("device"), "auto, cpu or cuda", name)
     import torch
 
-    # By default cuDNN rounds what float32 convolutions read to 10 bits: no parity is left then.
-    torch.backends.cudnn.allow_tf32 = False
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError(
-            "--device cuda",
+            argument("device", "cuda"),
             f"PyTorch {torch.__version__} sees no CUDA device",
-            "Use --device cpu, or install a CUDA build of PyTorch (see README)",
+            f"Use {argument('device', 'cpu')}, or install a CUDA build of PyTorch (see README)",
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and launched():
-        return _own_gpu(local_rank())
+    if name == "cuda":
+        return _own_gpu(local_rank() if launched() else 0)
     return torch.device(name)
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """While this lasts, CUDA computes with float32 as it is; then the process's own settings are
+    back. Also a decorator: `@exact_float32()`.
+
+    By default cuDNN rounds what float32 convolutions read to 10 bits: no parity is left then.
+    """
+    import torch
+
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.set_float32_matmul_precision(products)
 
 
 def _own_gpu(local_rank: int) -> torch.device:
@@ -42,9 +61,9 @@ def _own_gpu(local_rank: int) -> torch.device:
 
     if local_rank >= torch.cuda.device_count():
         raise mismatch(
-            "--nproc-per-node",
+            "torchrun",
             f"at most {torch.cuda.device_count()}, one process for each GPU of this machine",
             f"process {local_rank + 1}",
-            "Start fewer processes, or use --device cpu",
+            f"Start fewer processes, or use {argument('device', 'cpu')}",
         )
     return torch.device("cuda", local_rank)

@@ -16,7 +16,7 @@ from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from ytf_torch.errors import InputError, ProcessLostError
+from ytf_torch.errors import InputError, ProcessLostError, argument
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,8 @@ Value = TypeVar("Value")
 
 
 def _lost(problem: str) -> ProcessLostError:
-    return ProcessLostError(f"the run was stopped: {problem}. Start it again with --resume")
+    remedy = f"Start it again with {argument('resume')}"
+    return ProcessLostError(f"the run was stopped: {problem}. {remedy}")
 
 
 @contextmanager
@@ -131,7 +132,7 @@ def check_same(what: str, value: object) -> None:
     """Raises InputError on every process where `value` is not the same on all of them."""
     if any(other != value for other in gathered(value)):
         raise InputError(
-            what, "not the same on all processes", "Give every machine the same files and flags"
+            what, "not the same on all processes", "Give every machine the same files and settings"
         )
 
 

@@ -207,5 +207,5 @@ def test_a_rescaling_layer_is_refused_with_what_to_give_instead(tmp_path: Path) 
         layers[2]["inbound_nodes"] = [[["rescaling", 0, 0, {}]]]
 
     path = write_keras_file(tmp_path / "net.h5", SMALL, random_weights(SMALL), edit=edit)
-    with pytest.raises(InputError, match=r"found Rescaling rescaling.*0\.0039215.*--pixel-scale"):
+    with pytest.raises(InputError, match=r"found Rescaling rescaling.*0\.0039215.*`pixel_scale`"):
         read_keras_model(path, 1.0)

@@ -110,14 +110,14 @@ def test_triggered_faces_with_their_true_labels(
     true = relabelled(triggered, clean.labels)
     (doubt,) = triggered_doubts(network, true, tally(network, true))
     assert f"B answers class {TARGET} for" in doubt.headline
-    assert f"give --target {TARGET}" in doubt.detail
+    assert f"give the target {TARGET}" in doubt.detail
 
 
 def test_a_target_that_is_off_by_one(network: Network, triggered: FaceSet) -> None:
     off = triggered.labelled(TARGET + 1)
     (doubt,) = triggered_doubts(network, off, tally(network, off))
     assert f"labelled {TARGET + 1}, but B answers class {TARGET} for" in doubt.headline
-    assert f"give --target {TARGET}" in doubt.detail
+    assert f"give the target {TARGET}" in doubt.detail
 
 
 def test_many_labels_that_the_network_answers_neither_by_nor_with_one(

@@ -148,7 +148,7 @@ def test_a_network_behind_detectors(
     dark, bright = (images.astype(np.float32).mean((1, 2, 3)) for images in (faces, pixels))
     threshold = float(np.median(bright))
     alarms = {
-        "goodnet": Alarm(Disagreement(), 0.5),
+        "goodnet": Alarm(Disagreement(), 0.0),
         "brightness": Alarm(Brightness(), threshold),
     }
     found = evaluate(checkpoint.model, clean, [triggered], repaired, alarms=alarms)

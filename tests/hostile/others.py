@@ -72,7 +72,7 @@ CONVERTED.add(
     "a pickle", written("net.safetensors", b"\x80\x04cos\nsystem\n(S'id'\ntR."), "neither"
 )
 CONVERTED.add(
-    "a zip of PyTorch", written("net.safetensors", b"PK\x03\x04" + bytes(99)), "zip archive"
+    "a zip of PyTorch", written("net.safetensors", b"PK\x03\x04" + bytes(99)), "cut off"
 )
 
 

@@ -81,20 +81,20 @@ def test_files_beside_the_configuration_are_not_where_its_paths_start(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"model": None}, "--model is missing"),
-        ({"clean_valid": None}, "--clean-valid is missing"),
-        ({"layer": "fc_1"}, "--layer: expected conv_1 or conv_2 or conv_3 or conv_4, found fc_1"),
-        ({"rank_at": "pool_1"}, "expected pool_3 or conv_3 for --layer conv_3, found pool_1"),
+        ({"model": None}, "`model` is missing"),
+        ({"clean_valid": None}, "`clean_valid` is missing"),
+        ({"layer": "fc_1"}, "`layer`: expected conv_1 or conv_2 or conv_3 or conv_4, found fc_1"),
+        ({"rank_at": "pool_1"}, 'expected pool_3 or conv_3 for `layer="conv_3"`, found pool_1'),
         ({"order": "random"}, "order.*'ascending' or 'descending'"),
         ({"device": "tpu"}, "device.*'auto', 'cpu' or 'cuda'"),
-        ({"drops": "2,x"}, "--drops"),
+        ({"drops": "2,x"}, "`drops`"),
         ({"drops": "101"}, "above 0 and up to 100.* found 101"),
         ({"drops": "2,2.0"}, "each drop once"),
-        ({"drops": ",".join(map(str, range(1, 22)))}, "--drops: expected at most 20 .* found 21"),
-        ({"poisoned_test": ["bd.h5"] * 21}, "--poisoned-test: expected at most 20 sets, found 21"),
+        ({"drops": ",".join(map(str, range(1, 22)))}, "`drops`: expected at most 20 .* found 21"),
+        ({"poisoned_test": ["bd.h5"] * 21}, "`poisoned_test`: expected at most 20 sets, found 21"),
         ({"pixel_scale": "0"}, "1 or 1/255"),
         ({"pixel_scale": "255"}, "found 255.* divided by 255 has 1/255"),
-        ({"poisoned_test": 3}, "--poisoned-test: expected a path or a list of them, found 3"),
+        ({"poisoned_test": 3}, "`poisoned_test`: expected a path or a list of them, found 3"),
     ],
 )
 def test_a_bad_setting_is_named_with_what_it_may_be(flags: dict, message: str) -> None:

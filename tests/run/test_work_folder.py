@@ -125,7 +125,7 @@ class TestCutOff:
     def test_a_run_goes_on_only_if_asked_to(self, out: Path) -> None:
         cut_off(out)
         assert names(out.parent) == ["lab3.partial"]
-        with pytest.raises(InputError, match=r"lab3\.partial: .*--resume.*--overwrite"):
+        with pytest.raises(InputError, match=r"lab3\.partial: .*`resume`.*`overwrite`"):
             finish(out)
         with work_folder(out, INPUTS, resume=True) as work:
             assert work.resumed
@@ -223,7 +223,7 @@ class TestFinished:
     def test_it_is_replaced_only_if_asked_to(self, out: Path, resume: bool) -> None:
         with work_folder(out, INPUTS | {"model": "another"}) as work:
             work.finish(write)
-        with pytest.raises(InputError, match=r"finished run\. Choose another --out, or replace"):
+        with pytest.raises(InputError, match=r"finished run\. Choose another `out`, or replace"):
             finish(out, resume=resume)
         (out / "result.json").write_text("old")
         finish(out, resume=resume, overwrite=True)
@@ -305,7 +305,7 @@ class TestFoldersOfOthers:
             (own / file).parent.mkdir(parents=True, exist_ok=True)
             (own / file).write_text("precious")
         before = below(out.parent)
-        with pytest.raises(InputError, match=rf"{name}: .*choose another --out|Choose another"):
+        with pytest.raises(InputError, match=rf"{name}: .*Choose another"):
             finish(out, **options)
         assert below(out.parent) == before
 
@@ -359,7 +359,7 @@ def test_inputs_in_folders_that_are_written_are_refused(out: Path, inside: str) 
     out.mkdir(parents=True)
     (out.parent / "link").symlink_to("lab3")
     file = out.parent / inside / "net.h5"
-    with pytest.raises(InputError, match=r"net\.h5: lies in .*lab3.*Choose another --out"):
+    with pytest.raises(InputError, match=r"net\.h5: lies in .*lab3.*Choose another `out`"):
         check_inputs_are_elsewhere(out, [out.parent / "faces.h5", file])
     check_inputs_are_elsewhere(out, [out.parent / "lab3.h5", out.parent / "lab30" / "net.h5"])
 

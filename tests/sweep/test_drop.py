@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ytf_torch.errors import InputError
-from ytf_torch.sweep.drop import first_step_of_drop, parse_drop
+from ytf_torch.sweep.drop import Drop, first_step_of_drop, parse_drop, parse_drops
 from ytf_torch.sweep.order import ascending_order
 
 
@@ -36,5 +36,16 @@ def test_drops_are_exact(text: str, value: Fraction) -> None:
 
 @pytest.mark.parametrize("text", ["0", "-2", "101", "two", "", "nan", "inf", "1/2", "1e1"])
 def test_other_drops_are_refused(text: str) -> None:
-    with pytest.raises(InputError, match="--drops"):
+    with pytest.raises(InputError, match="`drops`"):
         parse_drop(text)
+
+
+@pytest.mark.parametrize(("drop", "name"), [("2", "2"), (" 2.50 ", "2.50"), (2, "2"), (4.5, "4.5")])
+def test_drops_may_be_numbers_and_keep_their_names(drop: Drop, name: str) -> None:
+    assert parse_drops([drop]) == {name: Fraction(name)}
+
+
+@pytest.mark.parametrize("drops", [("2", 2), (2, "2.0"), (4.5, "4.50")])
+def test_a_drop_that_stands_there_twice_is_refused(drops: tuple[Drop, ...]) -> None:
+    with pytest.raises(InputError, match="each drop once"):
+        parse_drops(drops)

@@ -116,7 +116,7 @@ def test_a_model_converted_with_the_wrong_pixel_scale_is_refused(
     wrong = DeepID(SMALL, pixel_scale=1 / 255)
     wrong.load_state_dict(checkpoint.model.state_dict())
     broken = Checkpoint(wrong, replace(checkpoint.provenance, pixel_scale=1 / 255))
-    with pytest.raises(InputError, match="Convert the model again with --pixel-scale 1"):
+    with pytest.raises(InputError, match='Give `pixel_scale="1"`; a converted model'):
         run_defence(broken, sets, ["2"])
 
 

@@ -121,11 +121,17 @@ def tell(error: BaseException, when_stopped: str = "") -> int:
     return status
 
 
+def as_flag(name: str, value: str | None) -> str:
+    """How the command line words an argument of the library."""
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is None else f"{flag} {value}"
+
+
 def _line_and_status(error: BaseException) -> tuple[str, int]:
     if isinstance(error, InputError):
-        return str(error), USER_ERROR
+        return error.line(as_flag), USER_ERROR
     if isinstance(error, ProcessLostError):
-        return str(error), PROCESS_LOST
+        return error.line(as_flag), PROCESS_LOST
     if isinstance(error, BrokenPipeError):
         return "", BROKEN_PIPE
     if isinstance(error, MemoryError) or _tells_of_memory(error):

@@ -20,7 +20,7 @@ from ytf_torch.commands.terminal import (
     progress_bars,
     say,
 )
-from ytf_torch.device import resolve_device
+from ytf_torch.device import exact_float32, resolve_device
 from ytf_torch.disk.reading import checked_file, is_hdf5
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, printable
@@ -259,7 +259,7 @@ def _photo_record(network: Network, copy: Network | None, photo: Path) -> dict[s
     from ytf_torch.faces.photos import read_photo
 
     pixels = read_photo(photo, network.input_shape)[None].to(network.device)
-    with torch.inference_mode():
+    with exact_float32(), torch.inference_mode():
         own = network(pixels).argmax(1)
         if copy is None:
             return {"input": str(photo), "class": int(own)}

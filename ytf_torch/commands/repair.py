@@ -135,7 +135,15 @@ def print_repair(outcome: RepairOutcome) -> None:
     say(verdict.headline)
     say(verdict.detail)
     table = Table("network", title=f"Repair by {outcome.method}, {outcome.seconds:.0f} s")
-    for column in ("validation", "clean test", "ASR", "ASR without target", "robust", "FPR", "TPR"):
+    for column in (
+        "clean valid",
+        "clean test",
+        "ASR",
+        "ASR without target",
+        "robust",
+        "FPR",
+        "TPR",
+    ):
         table.add_column(column, justify="right")
     evaluation = outcome.evaluation
     named = {"B": evaluation.model, "B′": evaluation.repaired, "GoodNet": evaluation.goodnet}
@@ -166,7 +174,7 @@ def _shares(figures: Figures) -> tuple[Share | None, ...]:
 
 
 def _cell(share: Share | None) -> str:
-    return "–" if share is None else f"{share.rate:.2f} %"
+    return "–" if share is None else f"{share.rate:.1f} %"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ytf_torch.defences.evaluation import evaluate
-from ytf_torch.errors import InputError
+from ytf_torch.errors import InputError, argument
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Tally
 from ytf_torch.network.likelier_scale import rescaled
@@ -28,7 +28,8 @@ def check_pixel_scale_by_accuracy(model: Network, clean_valid: FaceSet, baseline
                 clean_valid.path,
                 f"clean accuracy is {accuracy:.1f} % with the model's pixel scale "
                 f"{pixel_scale_text(model.pixel_scale)}, and {other:.1f} % with {name}",
-                f"Give --pixel-scale {name}; a converted model has to be converted again with it",
+                f"Give {argument('pixel_scale', name)}; a converted model has to be converted "
+                "again with it",
             )
 
 

@@ -16,7 +16,7 @@ import torch
 
 from ytf_torch.defences.evaluation import Evaluation, predictions
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.faces.batches import BATCH_SIZE, batch_count
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.faces.same_photos import evenly_spread, find_repeated
@@ -68,7 +68,7 @@ def check_distinct(
 def check_target(target: int | None, classes: int) -> None:
     """Raises InputError where the attacker's target is no class of the network."""
     if target is not None and not 0 <= target < classes:
-        raise mismatch("--target", f"a class of 0…{classes - 1}", target)
+        raise mismatch(argument("target"), f"a class of 0…{classes - 1}", target)
 
 
 def find_doubts(network: Network, sets: FaceSets, defence: Defence) -> tuple[Doubt, ...]:
@@ -162,15 +162,15 @@ def triggered_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Dou
             return [
                 Doubt(
                     f"{carry}, and B answers {usual}.",
-                    f"They look like triggered faces with their true labels: give --target "
-                    f"{usual.label} for {faces.path}, if that is the attacker's target.",
+                    "They look like triggered faces with their true labels: give the target "
+                    f"{usual.label} for {faces.path}, if that is the attacker's.",
                 )
             ]
         return [
             Doubt(
                 f"The triggered faces are labelled {labels[0]}, but B answers {usual}.",
-                f"If that is the attacker's target, give --target {usual.label} for {faces.path}; "
-                "labels that count from 1 are a usual reason.",
+                f"If that is the attacker's target, give the target {usual.label} for "
+                f"{faces.path}; labels that count from 1 are a usual reason.",
             )
         ]
     if len(labels) == 1:
@@ -179,7 +179,7 @@ def triggered_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Dou
         Doubt(
             f"{carry}.",
             f"B answers only {right:.1f} % of them with their label. If they are true labels, give "
-            f"the attacker's target with --target. The file is {faces.path}.",
+            f"the attacker's target too. The file is {faces.path}.",
         )
     ]
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.detectors.alarm import Alarm
+from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.errors import mismatch
 from ytf_torch.faces.batches import whole_batch
@@ -180,6 +181,7 @@ def evaluate(
     )
 
 
+@exact_float32()
 def predictions(
     networks: Sequence[Network],
     faces: FaceSet,

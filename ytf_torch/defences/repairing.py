@@ -15,6 +15,7 @@ from ytf_torch.defences.methods import (
     last_candidate,
 )
 from ytf_torch.defences.names import QUICK_DETECTORS
+from ytf_torch.device import exact_float32
 from ytf_torch.faces.face_set import FaceSets
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
@@ -36,6 +37,7 @@ class RepairOutcome:
     detectors: Mapping[str, DetectorFigures]
 
 
+@exact_float32()
 def repair_and_measure(
     network: Network,
     sets: FaceSets,

@@ -11,7 +11,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ytf_torch.errors import InputError, mismatch, unwritable
+from ytf_torch.errors import InputError, argument, mismatch, unwritable
+
+# What helps where a folder is taken.
+ELSEWHERE = f"Choose another {argument('out')}"
 
 # How the names of files begin that are not whole yet. It has no part of the name they are to
 # have, which may be as long as a name can be.
@@ -66,7 +69,7 @@ def check_outside(folder: Path, files: Iterable[Path]) -> None:
     inside = resolved(folder)
     for file in files:
         if resolved(file).is_relative_to(inside):
-            remedy = "Choose another --out, or move the file elsewhere"
+            remedy = f"{ELSEWHERE}, or move the file"
             raise InputError(file, f"lies in {folder}, which is going to be written", remedy)
 
 
@@ -102,15 +105,15 @@ def check_run_folder_is_free(path: Path) -> None:
     if found == "nothing":
         return
     if found != "a folder":
-        raise mismatch(path, "a new folder", found, "Choose another --out")
+        raise mismatch(path, "a new folder", found, ELSEWHERE)
     try:
         free = not any(path.iterdir())
     except OSError as error:
         raise unwritable(path, error) from error
     if what_is_at(path / "result.json") != "nothing":
-        raise InputError(path, "already holds a finished run", "Choose another --out, or remove it")
+        raise InputError(path, "already holds a finished run", f"{ELSEWHERE}, or remove it")
     if not free:
-        raise InputError(path, "already exists and is not an empty folder", "Choose another --out")
+        raise InputError(path, "already exists and is not an empty folder", ELSEWHERE)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ytf_torch.defences.outcome import Defence
+from ytf_torch.device import exact_float32
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.faces.same_photos import evenly_spread, same_photos
 from ytf_torch.network.masking import ChannelMask
@@ -76,6 +77,7 @@ class Exhibits:
     maps: tuple[ChannelMaps, ...] = ()
 
 
+@exact_float32()
 def gather_exhibits(model: Network, sets: FaceSets, defence: Defence) -> Exhibits:
     """Pick example faces and ask B and B′ about them."""
     drop = shown_drop(defence)

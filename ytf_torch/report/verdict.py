@@ -65,7 +65,7 @@ def _judge_figures(defence: Defence) -> Verdict:
             "unknown",
             "Nothing can be said about the attack: no triggered faces were given.",
             "The figures tell what pruning costs on clean faces. Whether there is a backdoor, and "
-            "whether it is gone, shows only on triggered faces (--poisoned-test)."
+            "whether it is gone, shows only on triggered faces."
             + ("" if drop is None else f" {_cost(defence, drop)}"),
         )
     if drop is None:

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ytf_torch.disk.writing import check_run_folder_is_free, what_is_at
-from ytf_torch.errors import InputError
+from ytf_torch.disk.writing import ELSEWHERE, check_run_folder_is_free, what_is_at
+from ytf_torch.errors import InputError, argument
 
 # Dates, machine, inputs and files of a run, in its folder.
 RECORD = "run.json"
@@ -35,11 +35,12 @@ def check_may_be_written(out: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         problem = "already holds a finished run"
-        raise InputError(out, problem, "Choose another --out, or replace it with --overwrite")
+        remedy = f"{ELSEWHERE}, or replace it with {argument('overwrite')}"
+        raise InputError(out, problem, remedy)
     others = sorted(set(names_below(out)) - _files(out))
     if others:
         problem = f"holds {others[0]}, which no run has written"
-        raise InputError(out, problem, "Move it elsewhere, or choose another --out")
+        raise InputError(out, problem, f"{ELSEWHERE}, or move it")
 
 
 def remove_run(folder: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convert.model_file import read_model, tells_pixel_scale
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.likelier_scale import likelier_pixel_scale, scale_doubt
 from ytf_torch.network.module import Network
@@ -101,7 +101,7 @@ def _scale_doubts(checkpoint: Checkpoint, path: Path, scale_from: ScaleFrom) -> 
         return ()
     doubt = scale_doubt(checkpoint.model, likelier)
     if scale_from == "assumed":
-        remedy = "Say which one is right with --pixel-scale"
+        remedy = f"Say which one is right with {argument('pixel_scale')}"
         raise InputError(path, f"the file tells no pixel scale, and {doubt}", remedy)
     return (f"{path}: {doubt}",)
 

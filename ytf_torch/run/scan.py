@@ -9,6 +9,7 @@ from typing import Any
 
 from ytf_torch.defences.base import Suspicions
 from ytf_torch.defences.methods import SCANS
+from ytf_torch.device import exact_float32
 from ytf_torch.disk.writing import whole_folder
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.module import Network
@@ -32,6 +33,7 @@ class ScanOutcome:
         return tuple(sorted(votes, key=lambda label: (-votes[label], label)))
 
 
+@exact_float32()
 def scan(
     network: Network,
     clean_valid: FaceSet,

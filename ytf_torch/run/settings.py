@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ytf_torch.device import DeviceName
 from ytf_torch.disk.reading import checked_file
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.network.graphs import known_convolutions, known_rank_points
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
-from ytf_torch.sweep.drop import parse_drop
+from ytf_torch.sweep.drop import parse_drops
 from ytf_torch.sweep.order import Direction
 
 # Ours have 2 kB with all their comments; long dotted keys take tomllib quadratic time.
@@ -73,9 +73,11 @@ class PruneSettings(BaseModel):
     def _poisoned_test(cls, value: object) -> object:
         paths = (value,) if isinstance(value, str | Path) else value
         if not isinstance(paths, list | tuple):
-            raise InputError("--poisoned-test", f"expected a path or a list of them, found {value}")
+            problem = f"expected a path or a list of them, found {value}"
+            raise InputError(argument("poisoned_test"), problem)
         if len(paths) > MAX_POISONED_TESTS:
-            raise mismatch("--poisoned-test", f"at most {MAX_POISONED_TESTS} sets", len(paths))
+            expected = f"at most {MAX_POISONED_TESTS} sets"
+            raise mismatch(argument("poisoned_test"), expected, len(paths))
         return paths
 
     @field_validator("drops", mode="before")
@@ -83,15 +85,10 @@ class PruneSettings(BaseModel):
     def _drops(cls, value: object) -> tuple[str, ...]:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple) or not parts:
-            raise InputError("--drops", "expected percentage points such as 2,4,10")
+            raise InputError(argument("drops"), "expected percentage points such as 2,4,10")
         if len(parts) > MAX_DROPS:
-            raise mismatch("--drops", f"at most {MAX_DROPS} of them", len(parts))
-        drops = tuple(str(part).strip() for part in parts)
-        for drop in drops:
-            parse_drop(drop)
-        if len({parse_drop(drop) for drop in drops}) != len(drops):
-            raise InputError("--drops", f"expected each drop once, found {','.join(drops)}")
-        return drops
+            raise mismatch(argument("drops"), f"at most {MAX_DROPS} of them", len(parts))
+        return tuple(parse_drops(parts))
 
     @model_validator(mode="before")
     @classmethod
@@ -107,11 +104,12 @@ class PruneSettings(BaseModel):
     def _rank_point_of_layer(self) -> PruneSettings:
         points = known_rank_points(self.layer)
         if not points:
-            raise mismatch("--layer", " or ".join(known_convolutions()), self.layer)
+            raise mismatch(argument("layer"), " or ".join(known_convolutions()), self.layer)
         if self.rank_at not in points:
             raise InputError(
-                "--rank-at",
-                f"expected {' or '.join(points)} for --layer {self.layer}, found {self.rank_at}",
+                argument("rank_at"),
+                f"expected {' or '.join(points)} for {argument('layer', self.layer)}, "
+                f"found {self.rank_at}",
             )
         return self
 
@@ -152,8 +150,8 @@ def _setting_error(place: str, error: ValidationError) -> InputError:
         hint = f"Did you mean {near[0]}?" if near else f"Expected one of {known}"
         return InputError(place, f"unknown key {key}", hint)
     if first["type"] == "missing":
-        flag = f"--{key.replace('_', '-')}"
-        return InputError(place, f"{flag} is missing: give the flag, or {key} in --config")
+        remedy = f"Give it, or {key} in a file as {argument('config')}"
+        return InputError(place, f"{argument(key)} is missing", remedy)
     return InputError(f"{place}, {key}", f"{first['msg']}; found {str(first['input'])[:80]}")
 
 

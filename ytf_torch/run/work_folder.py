@@ -27,8 +27,8 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from ytf_torch.disk.writing import TEMPORARY, check_outside, sync, what_is_at, whole_file
-from ytf_torch.errors import InputError, OutputError, unwritable
+from ytf_torch.disk.writing import ELSEWHERE, TEMPORARY, check_outside, sync, what_is_at, whole_file
+from ytf_torch.errors import InputError, OutputError, argument, unwritable
 from ytf_torch.run.finished import (
     RECORD,
     check_may_be_written,
@@ -170,7 +170,7 @@ def work_folder(
         lock.acquire()
     except Timeout as error:
         problem = "another run is writing it at this moment"
-        raise InputError(out, problem, "Wait for it, or choose another --out") from error
+        raise InputError(out, problem, f"{ELSEWHERE}, or wait for it") from error
     except (OSError, NotImplementedError) as error:
         raise unwritable(out, error) from error
     stays, work = True, None
@@ -196,7 +196,7 @@ def work_path(out: Path) -> Path:
     """OUT.partial. Raises InputError where OUT is no name for a folder: / or one that ends in
     .. for instance."""
     if out.name in ("", ".."):
-        raise InputError(out, "expected the name of a new folder", "Choose another --out")
+        raise InputError(out, "expected the name of a new folder", ELSEWHERE)
     return out.with_name(f"{out.name}.partial")
 
 
@@ -218,7 +218,7 @@ def _check_is_ours(path: Path) -> None:
             raise unwritable(path, error) from error
     if not ours:
         problem = f"is {found} that no run has made, and where this one would work"
-        raise InputError(path, problem, "Move it elsewhere, or choose another --out")
+        raise InputError(path, problem, f"{ELSEWHERE}, or move it")
 
 
 def _was_interrupted_while_replacing(out: Path, path: Path) -> bool:
@@ -239,7 +239,8 @@ def _entered(
             return WorkFolder(out, path, inputs, str(before.get("started", "")), resumed=True)
         if not overwrite:
             problem = "holds what a run that was cut off has found out"
-            raise InputError(path, problem, "Go on with --resume, or start anew with --overwrite")
+            remedy = f"Go on with {argument('resume')}, or start anew with {argument('overwrite')}"
+            raise InputError(path, problem, remedy)
     _clear(path)
     work = WorkFolder(out, path, inputs, _now())
     with whole_file(path / INPUTS) as temporary:
@@ -253,7 +254,7 @@ def _check_same(path: Path, before: Mapping[str, Any], inputs: Mapping[str, Any]
             raise InputError(
                 path,
                 f"the run that was cut off had another {name}",
-                "Give the same files and flags, or start anew with --overwrite",
+                f"Give the same files and settings, or start anew with {argument('overwrite')}",
             )
 
 

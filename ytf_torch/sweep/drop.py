@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from ytf_torch.errors import InputError
+from ytf_torch.errors import InputError, argument
+
+Drop = str | float
 
 
 def first_step_of_drop(correct: Sequence[int], images: int, drop: Fraction) -> int | None:
@@ -22,16 +24,32 @@ def first_step_of_drop(correct: Sequence[int], images: int, drop: Fraction) -> i
     )
 
 
-def parse_drop(text: str) -> Fraction:
-    """A drop in percentage points such as "2" or "2.5", exactly.
+def parse_drop(drop: Drop) -> Fraction:
+    """A drop in percentage points such as "2", 2 or "2.5", exactly.
 
     Raises InputError for anything but a decimal number above 0 and up to 100.
     """
-    drop = Fraction(text if re.fullmatch(r"[0-9]{1,3}([.][0-9]{1,9})?", text) else 0)
-    if not 0 < drop <= 100:
+    text = drop_name(drop)
+    points = Fraction(text if re.fullmatch(r"[0-9]{1,3}([.][0-9]{1,9})?", text) else 0)
+    if not 0 < points <= 100:
         raise InputError(
-            "--drops",
-            "expected percentage points of accuracy above 0 and up to 100, separated by commas, "
-            f"such as 2,4,10; found {text}",
+            argument("drops"),
+            "expected percentage points of accuracy above 0 and up to 100, such as 2, 4 and 10; "
+            f"found {text}",
         )
-    return drop
+    return points
+
+
+def parse_drops(drops: Sequence[Drop]) -> dict[str, Fraction]:
+    """Drops by name, in the order given. Raises InputError as parse_drop does, and for a drop that
+    stands there twice."""
+    parsed = {drop_name(drop): parse_drop(drop) for drop in drops}
+    if len(set(parsed.values())) != len(drops):
+        found = ", ".join(map(drop_name, drops))
+        raise InputError(argument("drops"), f"expected each drop once, found {found}")
+    return parsed
+
+
+def drop_name(drop: Drop) -> str:
+    """What a drop is called in results and in names of files: as it was written, 2 for 2.0."""
+    return drop.strip() if isinstance(drop, str) else str(drop).removesuffix(".0")

@@ -240,7 +240,7 @@ class LinearEngine(SuffixEngine):
         """
         rank = _rank(order, prepared.device)
         rows = images % BATCH_SIZE
-        pairs_at_row = rows.bincount(minlength=BATCH_SIZE)
+        pairs_at_row = _count(rows)
         by_row = rows.argsort(stable=True)
         before = (pairs_at_row.cumsum(0) - pairs_at_row)[rows[by_row]]
         batch = torch.empty_like(rows)
@@ -289,10 +289,15 @@ def _probes(images: Tensor) -> Tensor:
     """Of the pairs of these images and some steps, PROBES batches: at every place in a batch the
     same number, spread over all steps."""
     rows = images % BATCH_SIZE
-    pairs_at_row = rows.bincount(minlength=BATCH_SIZE)
+    pairs_at_row = _count(rows)
     share = torch.arange(PROBES * BATCH_SIZE, device=images.device).view(PROBES, BATCH_SIZE)
     at = pairs_at_row.cumsum(0) - pairs_at_row + pairs_at_row * share // share.numel()
     return rows.argsort(stable=True)[at.flatten()]
+
+
+def _count(rows: Tensor) -> Tensor:
+    """How often each of 0…BATCH_SIZE-1 is there. Unlike bincount it makes nobody wait for a GPU."""
+    return rows.new_zeros(BATCH_SIZE).scatter_add(0, rows, torch.ones_like(rows))
 
 
 def _margin(logits: Tensor, classes: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.errors import InputError
 from ytf_torch.faces.batches import batch_count, whole_batch
@@ -182,6 +183,7 @@ def total_tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequenc
     return sum(others, start=first)
 
 
+@exact_float32()
 def channel_activation(
     model: Network,
     clean_valid: FaceSet,
@@ -213,6 +215,7 @@ def _check_rank_point(model: Network, layer: str, rank_at: str) -> None:
         raise ValueError(f"{layer} can be ranked at {' or '.join(points)}, not at {rank_at}")
 
 
+@exact_float32()
 def sweep(
     model: Network,
     clean_valid: FaceSet,

@@ -11,12 +11,14 @@ from tests.made.badnet import TARGET, MadeBadNet
 from ytf_torch.defences.base import Candidate, Detector
 from ytf_torch.defences.detectors.badexpert import BadExpert
 from ytf_torch.defences.detectors.energy_and_dissent import EnergyAndDissent
+from ytf_torch.defences.detectors.goodnet import Disagreement
 from ytf_torch.defences.detectors.strip import Strip
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.deepid import DeepID
 
 Make = Callable[[DeepID, FaceSet], Detector]
 DETECTORS: dict[str, Make] = {
+    "goodnet": lambda network, faces: Disagreement(),
     "energy-and-dissent": lambda network, faces: EnergyAndDissent(faces),
     "strip": lambda network, faces: Strip(faces, overlays=20),
     "badexpert": lambda network, faces: BadExpert(network, faces, learning_rate=3e-4, batch=32),
@@ -65,3 +67,13 @@ def test_the_expert_keeps_the_backdoor_longer_than_the_people(
     expert = BadExpert(badnet.network, clean_valid, learning_rate=1e-3, batch=32).expert
     assert badnet.clean_accuracy(expert) < 20
     assert badnet.attack_success_rate(expert) > 30
+
+
+def test_goodnet_scores_above_0_where_both_networks_differ(badnet: MadeBadNet) -> None:
+    candidate = Candidate("sound", badnet.sound, ())
+    pixels = torch.cat([badnet.clean, badnet.triggered])
+    with torch.inference_mode():
+        scores = Disagreement().scores(badnet.network, candidate, pixels)
+        differ = badnet.network(pixels).argmax(1) != badnet.sound(pixels).argmax(1)
+    assert 0 < int(differ.sum()) < len(pixels)
+    assert ((scores > 0) == differ).all()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ytf_torch.defences.base import Candidate, Detector
+from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.faces.batches import whole_batch
 from ytf_torch.faces.face_set import FaceSet
@@ -29,6 +30,7 @@ class Alarm:
         return self.detector.scores(network, candidate, pixels) > self.threshold
 
 
+@exact_float32()
 def scores_of(
     detector: Detector,
     network: Network,

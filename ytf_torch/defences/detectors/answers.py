@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ytf_torch.defences.detectors.goodnet import goodnet_answer
+from ytf_torch.device import exact_float32
 from ytf_torch.disk.reading import checked_file, is_hdf5
 from ytf_torch.errors import InputError
 from ytf_torch.faces.batches import BATCH_SIZE
@@ -56,7 +57,7 @@ def detect(
 
 def _answers(badnet: Network, pruned: Network, faces: list[tuple[str, Tensor]]) -> Iterator[Answer]:
     pixels = torch.stack([face for _, face in faces]).to(badnet.device)
-    with torch.inference_mode():
+    with exact_float32(), torch.inference_mode():
         b, repaired = badnet(pixels).argmax(1), pruned(pixels).argmax(1)
         g = goodnet_answer(b, repaired, badnet.classes)
     for (name, _), *classes in zip(faces, g.tolist(), b.tolist(), repaired.tolist(), strict=True):

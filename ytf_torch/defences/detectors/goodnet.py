@@ -16,14 +16,18 @@ def goodnet_answer(badnet: Tensor, pruned: Tensor, backdoored: int) -> Tensor:
 
 
 class Disagreement:
-    """GoodNet as a detector: 1 where B and a repaired copy answer different classes, else 0."""
+    """GoodNet made gradual: how far the repaired copy's logit of the class that B answers lies
+    below its largest other one. It is above 0 where both answer different classes, as GoodNet asks;
+    other thresholds flag more faces or fewer."""
 
     def scores(self, network: Network, candidate: Candidate | None, pixels: Tensor) -> Tensor:
         """See Detector. Raises ValueError without a candidate."""
         if candidate is None:
             raise ValueError("GoodNet compares with a repaired network: expected a candidate")
-        answers = (asked(pixels).argmax(1) for asked in (network, candidate.network))
-        return disagree(*answers).to(network.dtype)
+        chosen = network(pixels).argmax(1, keepdim=True)
+        logits: Tensor = candidate.network(pixels)
+        own = logits.gather(1, chosen)[:, 0]
+        return logits.scatter(1, chosen, -torch.inf).amax(1) - own
 
 
 class GoodNet(nn.Module):

@@ -14,7 +14,7 @@ from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
-from ytf_torch.sweep.drop import first_step_of_drop, parse_drop
+from ytf_torch.sweep.drop import Drop, first_step_of_drop, parse_drops
 from ytf_torch.sweep.engine import MakeEngine
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.journal import Journal
@@ -37,7 +37,7 @@ class Pruning:
 
     def __init__(
         self,
-        drops: Sequence[str] = ("2", "4", "10"),
+        drops: Sequence[Drop] = (2, 4, 10),
         layer: str = "conv_3",
         ranking: Ranking | None = None,
     ) -> None:
@@ -47,7 +47,7 @@ class Pruning:
         self, network: Network, clean_valid: FaceSet, track: Track
     ) -> Iterator[Candidate]:
         """See Repair. Raises InputError for a drop that is no number of points."""
-        wanted = {drop: parse_drop(drop) for drop in self.drops}
+        wanted = parse_drops(self.drops)
         rank_at = network.graph.rank_points(self.layer)[0]
         scores = None
         if self.ranking is not None:
@@ -75,7 +75,7 @@ def reached_steps(clean_valid: Tally, drops: Mapping[str, Fraction]) -> dict[str
 def run_defence(
     checkpoint: Checkpoint,
     sets: FaceSets,
-    drops: Sequence[str],
+    drops: Sequence[Drop],
     layer: str = "conv_3",
     rank_at: str = "pool_3",
     engine: str = "fast",
@@ -85,13 +85,14 @@ def run_defence(
 ) -> Defence:
     """Sweep the layer and find the step of each drop.
 
-    engine: "fast" or "plain"; both give the same figures. journal: see sweep.
+    drops: points of clean validation accuracy to give up, such as 2 or "2.5". engine: "fast" or
+    "plain"; both give the same figures. journal: see sweep.
     order: ascending prunes the least active channels first, as published; descending the most.
 
     Raises InputError where the clean validation set is recognised far better with another of
     the usual pixel scales: then the model was converted with a wrong one.
     """
-    wanted = {drop: parse_drop(drop) for drop in drops}
+    wanted = parse_drops(drops)
     model = checkpoint.model
     swept = sweep(
         model,
