@@ -115,7 +115,7 @@ def export(subject: Subject, path: Path, *, against_keras: bool = False) -> Expo
     """Write a network to `path`, in the format of its ending, and check what was written.
 
     It is written elsewhere and becomes `path` in one step when every check holds; where one fails,
-    nothing is left there. against_keras: run Keras files in every real Keras that is installed.
+    `path` is as it was. against_keras: run Keras files in every real Keras that is installed.
     Raises InputError where the ending names no format, or what the format needs is missing.
     """
     ending = ending_of(path, goodnet=subject.repaired is not None)
@@ -126,8 +126,6 @@ def export(subject: Subject, path: Path, *, against_keras: bool = False) -> Expo
         if found.held:
             with whole_file(path) as temporary:
                 shutil.copyfile(written, temporary)
-        else:
-            path.unlink(missing_ok=True)
     return found
 
 

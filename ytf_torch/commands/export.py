@@ -101,7 +101,7 @@ def export_command(
             with whole_file(json_report) as temporary:
                 temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         if failed:
-            say(f"No output left: {output} would not answer as the network does.")
+            say(f"Not written: {output} would not answer as the network does.")
             raise typer.Exit(CHECK_FAILED)
         say(f"Wrote {output}")
 
