@@ -27,7 +27,8 @@ class Disagreement:
         chosen = network(pixels).argmax(1, keepdim=True)
         logits = candidate.network(pixels)
         own: Tensor = logits.gather(1, chosen)[:, 0]
-        return logits.scatter(1, chosen, -torch.inf).amax(1) - own
+        others: Tensor = logits.scatter(1, chosen, -torch.inf).amax(1)
+        return others - own
 
 
 class GoodNet(nn.Module):
@@ -56,8 +57,8 @@ class GoodNet(nn.Module):
         over it is a distribution in both cases.
         """
         logits = self.badnet(pixels)
-        answers = (scores.argmax(1, keepdim=True) for scores in (logits, self.pruned(pixels)))
-        flagged = disagree(*answers)
+        repaired = self.pruned(pixels).argmax(1, keepdim=True)
+        flagged = disagree(logits.argmax(1, keepdim=True), repaired)
         people = logits.masked_fill(flagged, -torch.inf)
         nobody = torch.where(flagged, 0.0, -torch.inf).to(logits.dtype)
         return torch.cat([people, nobody], dim=1)
