@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convert.endings import ending_of
 from convert.keras_goodnet import goodnet_reads_back, write_keras_goodnet
 from convert.keras_loader import run_keras
 from convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
@@ -27,8 +28,9 @@ from convert.onnx_writer import run_onnx, write_onnx
 from convert.parity import Parity
 from convert.torch_export import run_pt2, write_pt2
 from ytf_torch.disk.writing import whole_file
-from ytf_torch.errors import InputError, argument, mismatch
-from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
+from ytf_torch.errors import InputError, argument
+from ytf_torch.network.checkpoint import Checkpoint, compact_checkpoint, save_checkpoint
+from ytf_torch.network.compact import Cost, cost_of
 from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import tool_version
 
@@ -38,7 +40,6 @@ KERAS = {
     ".weights.h5": write_keras_weights,
     ".keras": write_keras_archive,
 }
-ENDINGS = (*KERAS, ".onnx", ".pt2", ".safetensors")
 IMAGES, FIRST_BATCHES = 64, (1, 7)
 
 
@@ -110,23 +111,11 @@ class Subject:
         return (self.network, *(() if self.repaired is None else (self.repaired.model,)))
 
 
-def ending_of(path: Path, *, goodnet: bool) -> str:
-    """The ending that names a format. Raises InputError where none does, or it cannot hold a
-    GoodNet."""
-    endings = [ending for ending in ENDINGS if path.name.lower().endswith(ending)]
-    if not endings:
-        raise mismatch(path, f"a file ending in {', '.join(ENDINGS)}", path.suffix or "none")
-    ending = max(endings, key=len)
-    if goodnet and ending in (".weights.h5", ".safetensors"):
-        raise mismatch(path, "GoodNet as .h5, .keras, .onnx or .pt2", ending)
-    return ending
-
-
 def export(subject: Subject, path: Path, *, against_keras: bool = False) -> Export:
     """Write a network to `path`, in the format of its ending, and check what was written.
 
     It is written elsewhere and becomes `path` in one step when every check holds; where one fails,
-    nothing is left there. against_keras: run Keras files in every real Keras that is installed.
+    `path` is as it was. against_keras: run Keras files in every real Keras that is installed.
     Raises InputError where the ending names no format, or what the format needs is missing.
     """
     ending = ending_of(path, goodnet=subject.repaired is not None)
@@ -137,8 +126,6 @@ def export(subject: Subject, path: Path, *, against_keras: bool = False) -> Expo
         if found.held:
             with whole_file(path) as temporary:
                 shutil.copyfile(written, temporary)
-        else:
-            path.unlink(missing_ok=True)
     return found
 
 
@@ -199,6 +186,23 @@ def compare(by: str, network: Network, other: Network) -> Check:
     batches = check_batches(network)
     outputs = np.concatenate([_outputs(other, batch).numpy() for batch in batches])
     return _check(network, by, outputs, batches)
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """A network without its masked channels, what that spares, and that it answers alike."""
+
+    checkpoint: Checkpoint
+    before: Cost
+    after: Cost
+    check: Check
+
+
+def compacted(checkpoint: Checkpoint) -> Compacted:
+    """The network without the channels that never fire."""
+    smaller = compact_checkpoint(checkpoint)
+    costs = cost_of(checkpoint.model), cost_of(smaller.model)
+    return Compacted(smaller, *costs, compare("compact network", checkpoint.model, smaller.model))
 
 
 def _check(

@@ -77,7 +77,11 @@ class OutputError(InputError):
 
 def mismatch(where: object, expected: object, found: object, remedy: str = "") -> InputError:
     """The error for a value that is not what it has to be."""
-    return InputError(where, f"expected {expected}, found {found}", remedy)
+    try:
+        shown = str(found)
+    except (RecursionError, ValueError):  # Python prints no number of thousands of digits
+        shown = f"a {type(found).__name__} that is too long or too deep to show"
+    return InputError(where, f"expected {expected}, found {shown}", remedy)
 
 
 def unwritable(where: object, error: Exception) -> OutputError:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from convert.export import Subject, check_batches, compare, ending_of, export
+from convert.endings import ending_of
+from convert.export import Subject, check_batches, compare, export
 from convert.model_file import read_model
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint

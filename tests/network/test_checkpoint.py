@@ -152,5 +152,12 @@ def test_tensors_that_do_not_fit_are_named(saved, change: dict, message: str) ->
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "net.safetensors"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="neither a safetensors file nor a Keras HDF5 file"):
+    with pytest.raises(InputError, match="neither a safetensors file nor a Keras file"):
+        load_checkpoint(path)
+
+
+def test_a_file_of_a_known_kind_is_named_with_what_helps(tmp_path: Path) -> None:
+    path = tmp_path / "bd_net.h5"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n")
+    with pytest.raises(InputError, match=r"\(a Git LFS pointer.*git lfs pull"):
         load_checkpoint(path)

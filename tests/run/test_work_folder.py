@@ -10,7 +10,8 @@ import torch
 
 from ytf_torch.errors import InputError, OutputError
 from ytf_torch.metrics import Tally
-from ytf_torch.run.work_folder import check_inputs_are_elsewhere, work_folder
+from ytf_torch.run.places import check_inputs_are_elsewhere
+from ytf_torch.run.work_folder import work_folder
 from ytf_torch.sweep.activation import Activation
 from ytf_torch.sweep.journal import Swept
 
@@ -79,11 +80,24 @@ def test_figures_come_back_exactly_as_they_were_kept(out: Path) -> None:
         assert work.find("swept-1-0", Swept) == SWEPT
 
 
+def test_records_come_back_as_they_were_kept(out: Path) -> None:
+    with work_folder(out, INPUTS) as work:
+        assert work.find_record("fine-tuning-0") is None
+        work.keep_record("fine-tuning-0", {"attack_success_rate": 1 / 3})
+        assert work.find_record("fine-tuning-0") == {"attack_success_rate": 1 / 3}
+
+
+@pytest.mark.parametrize("name", ["thesis", "../x-0", "inputs", "Thesis-0", "a/b-0"])
+def test_pieces_have_names_by_which_they_are_known_again(out: Path, name: str) -> None:
+    with work_folder(out, INPUTS) as work, pytest.raises(ValueError, match="a piece's name"):
+        work.keep_record(name, {})
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_tensors_come_back_as_they_lay_in_memory(out: Path, layout: torch.memory_format) -> None:
     tensor = torch.rand(5, 3, 4, 2).contiguous(memory_format=layout)
     with work_folder(out, INPUTS) as work:
-        assert work.find_tensor("images") is None
+        assert work.find_tensor("images-0") is None
         work.keep_tensor("images-0-5", tensor)
         found = work.find_tensor("images-0-5")
         assert found is not None
@@ -97,10 +111,10 @@ def test_tensors_come_back_as_they_lay_in_memory(out: Path, layout: torch.memory
 )
 def test_a_damaged_tensor_counts_as_none(out: Path, damage: Callable[[bytes], bytes]) -> None:
     with work_folder(out, INPUTS) as work:
-        work.keep_tensor("images", torch.rand(500))
+        work.keep_tensor("images-0", torch.rand(500))
         (file,) = work.path.glob("images*")
         file.write_bytes(damage(file.read_bytes()))
-        assert work.find_tensor("images") is None
+        assert work.find_tensor("images-0") is None
 
 
 @pytest.mark.parametrize("text", ["", '{"sums": [1.0', "[" * 10**6, "{}", "\0" * 300])

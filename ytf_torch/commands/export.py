@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from convert.export import ENDINGS, Check, Export, Subject, compare, ending_of, export
+from convert.endings import ENDINGS, ending_of
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.paths import check_paths_differ
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, out, say
-from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
-from ytf_torch.network.checkpoint import Checkpoint, compact_checkpoint
-from ytf_torch.network.compact import Cost, cost_of
 from ytf_torch.network.pixel_scale import parse_pixel_scale
-from ytf_torch.run.pair import Opened, Pair, open_network, open_pair
+
+if TYPE_CHECKING:
+    from convert.export import Check, Compacted, Export, Subject
+    from ytf_torch.network.checkpoint import Checkpoint
+    from ytf_torch.run.pair import Opened
 
 CHECK_FAILED = 1
 
@@ -72,12 +74,18 @@ def export_command(
         check_paths_differ([output, json_report], [model, goodnet])
         ending_of(output, goodnet=goodnet is not None)
         scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+        for path in (model, goodnet):
+            if path is not None:
+                checked_file(path)
+        from convert.export import compacted as without_masked
+        from convert.export import export
+
         opened = _opened(model, goodnet, scale, any_pair=any_pair)
         note_doubts(opened)
         if opened.scale_from == "assumed":
             say(pixel_scale_line(opened.badnet, opened.scale_from))
         checkpoints = _checkpoints(opened)
-        smaller = [_compacted(checkpoint) for checkpoint in checkpoints] if compacted else []
+        smaller = [without_masked(checkpoint) for checkpoint in checkpoints] if compacted else []
         subject = _subject([one.checkpoint for one in smaller] or checkpoints)
         for name, one in zip(("network", "B′"), smaller, strict=False):
             _print_compacted(name, one)
@@ -93,43 +101,34 @@ def export_command(
             with whole_file(json_report) as temporary:
                 temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         if failed:
-            say(f"No output left: {output} would not answer as the network does.")
+            say(f"Not written: {output} would not answer as the network does.")
             raise typer.Exit(CHECK_FAILED)
         say(f"Wrote {output}")
 
 
-@dataclass(frozen=True)
-class Compacted:
-    """A network without its masked channels, what that spares, and that it answers alike."""
-
-    checkpoint: Checkpoint
-    before: Cost
-    after: Cost
-    check: Check
-
-
 def _opened(model: Path, repaired: Path | None, scale: float | None, *, any_pair: bool) -> Opened:
+    from ytf_torch.run.pair import open_network, open_pair
+
     if repaired is None:
         return open_network(model, scale)
     return open_pair(model, repaired, scale, any_pair=any_pair)
 
 
 def _checkpoints(opened: Opened) -> list[Checkpoint]:
+    from ytf_torch.run.pair import Pair
+
     return [opened.badnet, *([opened.repaired] if isinstance(opened, Pair) else [])]
 
 
 def _subject(checkpoints: list[Checkpoint]) -> Subject:
     """The network alone, or with B′ the GoodNet of both."""
+    from convert.export import Subject
+    from ytf_torch.defences.detectors.goodnet import GoodNet
+
     badnet, *repaired = checkpoints
     if not repaired:
         return Subject(badnet.model, badnet)
     return Subject(GoodNet(badnet.model, repaired[0].model), badnet, repaired[0])
-
-
-def _compacted(checkpoint: Checkpoint) -> Compacted:
-    smaller = compact_checkpoint(checkpoint)
-    costs = cost_of(checkpoint.model), cost_of(smaller.model)
-    return Compacted(smaller, *costs, compare("compact network", checkpoint.model, smaller.model))
 
 
 def _print_compacted(name: str, found: Compacted) -> None:

@@ -143,7 +143,7 @@ def prune(
         settings = read_settings(config, flags)
         for file in settings.files:
             checked_file(file)
-        from ytf_torch.run.work_folder import check_inputs_are_elsewhere
+        from ytf_torch.run.places import check_inputs_are_elsewhere
 
         check_inputs_are_elsewhere(settings.out, [] if config is None else [config])
         run_prune(settings, resume=resume, overwrite=overwrite)

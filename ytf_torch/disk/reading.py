@@ -22,6 +22,7 @@ class FileKind:
 
 
 UNKNOWN = FileKind("something else")
+SAFETENSORS = FileKind("a safetensors file")
 EMPTY = FileKind("an empty file", "Download it again, or save it again")
 LFS_POINTER = FileKind(
     "a Git LFS pointer, which only says where the file is", "Fetch it with git lfs pull"
@@ -86,7 +87,7 @@ def kind_of(path: Path) -> FileKind:
     if head.startswith(b"BM") and head[6:10] == bytes(4):
         return FileKind("a BMP picture")
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:
-        return FileKind("a safetensors file")
+        return SAFETENSORS
     return _kind_of_text(head)
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from ytf_torch.disk.reading import checked_file
+from ytf_torch.disk.reading import SAFETENSORS, UNKNOWN, checked_file, kind_of
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.architectures import ARCHITECTURES, architecture_of
@@ -103,11 +103,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         state = load(content)
     except UNREADABLE as error:
-        raise InputError(
-            path,
-            f"neither a safetensors file nor a Keras HDF5 file ({error})",
-            "Convert a Keras model with ytf-convert",
-        ) from error
+        raise _no_model(path, str(error)) from error
     metadata = _header(content).get("__metadata__", {})
     provenance = from_metadata(metadata, path)
     kind = ARCHITECTURES.get(metadata.get("network"))
@@ -133,9 +129,12 @@ def _content(path: Path) -> bytes:
     if len(content) > MAX_MODEL_BYTES:
         raise mismatch(path, f"at most {MAX_MODEL_BYTES:,} bytes", f"{path.stat().st_size:,}")
     if _header_end(content) - 8 > MAX_HEADER_BYTES:
-        raise InputError(
-            path,
-            "neither a safetensors file nor a Keras HDF5 file (header too large)",
-            "Convert a Keras model with ytf-convert",
-        )
+        raise _no_model(path, "header too large")
     return content
+
+
+def _no_model(path: Path, why: str) -> InputError:
+    kind = kind_of(path)
+    found = why if kind in (UNKNOWN, SAFETENSORS) else kind.words
+    remedy = kind.remedy or "Convert a Keras model with ytf-convert"
+    return InputError(path, f"neither a safetensors file nor a Keras file ({found})", remedy)

@@ -62,6 +62,18 @@ def sweep_figure(defence: Defence, kind: Literal["png", "svg"], size: Size = WID
         return rendered(_sweep(defence, size), kind, f"sweep {size}")
 
 
+def draw_sweep(defence: Defence, size: Size = WIDE) -> Figure:
+    """The figure of sweep_figure, to be shown or changed."""
+    with mpl.rc_context(STYLE):
+        return _sweep(defence, size)
+
+
+def draw_drops(defence: Defence, size: Size = WIDE) -> Figure:
+    """The figure of drops_figure, to be shown or changed."""
+    with mpl.rc_context(STYLE):
+        return _drops(defence, size)
+
+
 def drops_figure(defence: Defence, size: Size = WIDE) -> bytes:
     """B, and B′ beside GoodNet at each drop that was reached, as bars in inline SVG.
 

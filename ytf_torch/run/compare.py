@@ -65,7 +65,7 @@ def compare(
         if control is not None:
             clean = FaceSets(sets.clean_valid, sets.clean_test)
             for method in settings.methods:
-                controls[method] = _cell(work, f"control-{method}", control, clean, method, 0, ())
+                controls[method] = _cell(work, f"control-{method}-0", control, clean, method, 0, ())
                 done(1)
         work.finish(_writer(records, controls, command))
     return records

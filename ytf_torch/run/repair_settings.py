@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ytf_torch.defences.names import RECOMMENDED_REPAIR, REPAIRS
 from ytf_torch.disk.reading import checked_file
-from ytf_torch.disk.writing import check_outside, check_run_folder_is_free
+from ytf_torch.disk.writing import check_run_folder_is_free
 from ytf_torch.errors import InputError, mismatch
+from ytf_torch.run.places import check_inputs_are_elsewhere
 
 MODEL_FILE = "repaired.safetensors"
 MAX_SEEDS = 100
@@ -73,7 +74,7 @@ def check_settings(settings: RepairSettings) -> None:
     for file in settings.files:
         checked_file(file)
     check_run_folder_is_free(settings.out)
-    check_outside(settings.out, settings.files)
+    check_inputs_are_elsewhere(settings.out, settings.files)
 
 
 def check_comparison(settings: CompareSettings) -> None:
@@ -85,7 +86,7 @@ def check_comparison(settings: CompareSettings) -> None:
         raise mismatch("seeds", f"a number of 1…{MAX_SEEDS}", settings.seeds)
     for file in settings.files:
         checked_file(file)
-    check_outside(settings.out, settings.files)
+    check_inputs_are_elsewhere(settings.out, settings.files)
 
 
 def _check_methods(methods: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ import json
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from ytf_torch.disk.writing import ELSEWHERE, TEMPORARY, check_outside, sync, what_is_at, whole_file
+from ytf_torch.disk.writing import ELSEWHERE, TEMPORARY, sync, what_is_at, whole_file
 from ytf_torch.errors import InputError, OutputError, argument, unwritable
 from ytf_torch.run.finished import (
     RECORD,
@@ -37,6 +37,7 @@ from ytf_torch.run.finished import (
     names_below,
     remove_run,
 )
+from ytf_torch.run.places import work_path
 from ytf_torch.sweep.activation import Activation
 from ytf_torch.sweep.journal import Figures, Swept
 
@@ -45,9 +46,8 @@ LOCK = "ytf-torch.lock"
 INPUTS = "inputs.json"
 # The run that is finished, and the one it takes the place of, for as long as that takes.
 FINISHED, REPLACED = "run", "replaced"
-# Figures and tensors of finished pieces: ranked-0.json, swept-1-0.json, ranked-images-0-500.npz.
-FIGURES = re.compile(r"[a-z-]+(-\d+)+\.json")
-TENSOR = re.compile(r"[a-z-]+(-\d+)+\.npz")
+# What finished pieces are kept as: ranked-0.json, swept-1-0.json, ranked-images-0-500.npz.
+PIECE = re.compile(r"[a-z-]+(-\d+)+\.(json|npz)")
 
 
 @dataclass(frozen=True)
@@ -68,29 +68,29 @@ class WorkFolder:
     def find(self, name: str, kind: type[Figures]) -> Figures | None:
         """See Journal."""
         try:
-            return TypeAdapter(kind).validate_json((self.path / f"{name}.json").read_bytes())
+            return TypeAdapter(kind).validate_json(self._piece(name, "json").read_bytes())
         except Exception:  # Whatever is wrong with it, the piece is done again.
             return None
 
     def keep(self, name: str, figures: Activation | Swept) -> None:
         """See Journal. Raises OutputError."""
-        with whole_file(self.path / f"{name}.json") as temporary:
+        with whole_file(self._piece(name, "json")) as temporary:
             temporary.write_bytes(TypeAdapter(type(figures)).dump_json(figures))
 
     def find_record(self, name: str) -> dict[str, Any] | None:
         """What `keep_record` kept under a name; None where there is none."""
-        return json_object(self.path / f"{name}{FIGURES}") or None
+        return json_object(self._piece(name, "json")) or None
 
     def keep_record(self, name: str, record: Mapping[str, Any]) -> None:
         """Keep figures that are JSON already. Raises OutputError."""
-        with whole_file(self.path / f"{name}{FIGURES}") as temporary:
+        with whole_file(self._piece(name, "json")) as temporary:
             temporary.write_text(json.dumps(record), encoding="utf-8")
 
     def find_tensor(self, name: str) -> Tensor | None:
         """See Journal; the zip's checksums tell whether it is whole."""
         try:
             with (
-                (self.path / f"{name}.npz").open("rb") as file,
+                self._piece(name, "npz").open("rb") as file,
                 np.load(file, allow_pickle=False) as stored,
             ):
                 order = stored["dimensions"].tolist()
@@ -106,10 +106,16 @@ class WorkFolder:
         array = tensor.permute(order).contiguous().cpu().numpy()
         with (
             suppress(OutputError),
-            whole_file(self.path / f"{name}.npz", durable=False) as temporary,
+            whole_file(self._piece(name, "npz"), durable=False) as temporary,
             temporary.open("wb") as file,
         ):
             np.savez(file, dimensions=np.array(order), tensor=array)
+
+    def _piece(self, name: str, ending: str) -> Path:
+        """The file of a piece, by a name that ends in numbers: no others are removed again."""
+        if not PIECE.fullmatch(f"{name}.{ending}"):
+            raise ValueError(f"{name}: a piece's name is of letters, and ends in -0 or so")
+        return self.path / f"{name}.{ending}"
 
     def finish(self, write: Callable[[Path], None], **record: object) -> None:
         """Let `write` fill a folder, which becomes OUT, with a run.json of dates, machine, files
@@ -192,21 +198,6 @@ def work_folder(
         lock.release()
 
 
-def work_path(out: Path) -> Path:
-    """OUT.partial. Raises InputError where OUT is no name for a folder: / or one that ends in
-    .. for instance."""
-    if out.name in ("", ".."):
-        raise InputError(out, "expected the name of a new folder", ELSEWHERE)
-    return out.with_name(f"{out.name}.partial")
-
-
-def check_inputs_are_elsewhere(out: Path, files: Iterable[Path]) -> None:
-    """Raises InputError for an input of a run that lies in OUT or OUT.partial, where it could be
-    removed."""
-    for folder in (out.absolute(), work_path(out.absolute())):
-        check_outside(folder, files)
-
-
 def _check_is_ours(path: Path) -> None:
     """Raises InputError where OUT.partial is there and no run has made it."""
     found = what_is_at(path)
@@ -259,7 +250,8 @@ def _check_same(path: Path, before: Mapping[str, Any], inputs: Mapping[str, Any]
 
 
 def _has_figures(path: Path) -> bool:
-    return any(FIGURES.fullmatch(file.name) for file in path.iterdir())
+    names = (file.name for file in path.iterdir())
+    return any(PIECE.fullmatch(name) and name.endswith(".json") for name in names)
 
 
 def _clear(path: Path) -> None:
@@ -267,8 +259,8 @@ def _clear(path: Path) -> None:
     remove_run(path / REPLACED)
     _remove_folder(path / FINISHED)
     for file in path.iterdir():
-        named = FIGURES.fullmatch(file.name) or TENSOR.fullmatch(file.name)
-        ours = named or file.name == INPUTS or file.name.startswith(TEMPORARY)
+        written = PIECE.fullmatch(file.name) or file.name.startswith(TEMPORARY)
+        ours = written or file.name == INPUTS
         if ours and what_is_at(file) == "a file":
             with suppress(OSError):
                 file.unlink()

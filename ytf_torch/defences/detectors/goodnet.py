@@ -25,10 +25,9 @@ class Disagreement:
         if candidate is None:
             raise ValueError("GoodNet compares with a repaired network: expected a candidate")
         chosen = network(pixels).argmax(1, keepdim=True)
-        logits = candidate.network(pixels)
-        own: Tensor = logits.gather(1, chosen)[:, 0]
-        others: Tensor = logits.scatter(1, chosen, -torch.inf).amax(1)
-        return others - own
+        logits: Tensor = candidate.network(pixels)
+        own = logits.gather(1, chosen)[:, 0]
+        return logits.scatter(1, chosen, -torch.inf).amax(1) - own
 
 
 class GoodNet(nn.Module):
@@ -56,8 +55,8 @@ class GoodNet(nn.Module):
         for class N; where they differ it is 0 for class N and −inf for every other. A softmax
         over it is a distribution in both cases.
         """
-        logits = self.badnet(pixels)
-        repaired = self.pruned(pixels).argmax(1, keepdim=True)
+        logits: Tensor = self.badnet(pixels)
+        repaired: Tensor = self.pruned(pixels).argmax(1, keepdim=True)
         flagged = disagree(logits.argmax(1, keepdim=True), repaired)
         people = logits.masked_fill(flagged, -torch.inf)
         nobody = torch.where(flagged, 0.0, -torch.inf).to(logits.dtype)

@@ -1,0 +1,22 @@
+"""The formats in which a network is exported, each named by how its file ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ytf_torch.errors import mismatch
+
+KERAS = (".h5", ".weights.h5", ".keras")
+ENDINGS = (*KERAS, ".onnx", ".pt2", ".safetensors")
+
+
+def ending_of(path: Path, *, goodnet: bool) -> str:
+    """The ending that names a format. Raises InputError where none does, or it cannot hold a
+    GoodNet."""
+    endings = [ending for ending in ENDINGS if path.name.lower().endswith(ending)]
+    if not endings:
+        raise mismatch(path, f"a file ending in {', '.join(ENDINGS)}", path.suffix or "none")
+    ending = max(endings, key=len)
+    if goodnet and ending in (".weights.h5", ".safetensors"):
+        raise mismatch(path, "GoodNet as .h5, .keras, .onnx or .pt2", ending)
+    return ending
