@@ -84,7 +84,7 @@ def find_doubts(network: Network, sets: FaceSets, defence: Defence) -> tuple[Dou
 
 def clean_doubts(network: Network, faces: FaceSet, tally: Tally, use: str) -> list[Doubt]:
     """What looks wrong about a clean set. tally: B's, at step 0. use: validation or test."""
-    people, right = np.unique(faces.labels), tally.rate(tally.correct, 0)
+    people, right = np.unique(faces.labels), tally.at(0).correct.rate
     if len(faces) == 1:
         headline = f"The clean {use} set holds a single face."
         return [Doubt(headline, f"Nothing can be measured on {faces.path}.")]
@@ -122,7 +122,7 @@ def _why_not_recognised(network: Network, faces: FaceSet) -> str:
 
 def triggered_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Doubt]:
     """What looks wrong about a triggered set. tally: B's, at step 0."""
-    labels, right = np.unique(faces.labels), tally.rate(tally.correct, 0)
+    labels, right = np.unique(faces.labels), tally.at(0).correct.rate
     carry = f"The triggered faces carry {len(labels):,} labels, where one is expected, the target's"
     if len(labels) > 1 and right >= MOST:
         return [
@@ -184,7 +184,7 @@ def _unexpected_prices(defence: Defence) -> list[Doubt]:
         if step is None:
             continue
         lost, use = max(
-            (tally.rate(tally.correct, 0) - tally.rate(tally.correct, step), use)
+            (tally.at(0).correct.rate - tally.at(step).correct.rate, use)
             for use, tally in clean.items()
             if tally is not None
         )
