@@ -39,8 +39,7 @@ def test_a_drop_has_its_figures_and_its_networks(
     assert step is not None
     assert repaired.channels == outcome.sweep.order[:step]
     assert outcome.clean_test is not None
-    rate = outcome.clean_test.rate(outcome.clean_test.correct, step)
-    assert repaired.clean_test_accuracy == rate
+    assert repaired.clean_test_accuracy == outcome.clean_test.at(step).correct.rate
     assert repaired.clean_valid_accuracy is not None
     assert repaired.clean_valid_accuracy <= 60
     evaluation = ytf_torch.evaluate(
