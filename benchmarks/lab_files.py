@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
 from convert.keras_writer import write_keras_h5
 from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import FaceBatch, FaceSet, open_faces
+from ytf_torch.faces.face_set import open_faces
+from ytf_torch.faces.in_memory import FacesInMemory
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
 from ytf_torch.network.module import Network
 
@@ -37,19 +36,6 @@ class LabFiles:
     clean_test: Path
     poisoned_test: Path
     source: str
-
-
-@dataclass(frozen=True)
-class FacesInMemory(FaceSet):
-    """A face set without its file: pixels (images, 3, H, W), uint8 or float32."""
-
-    pixels: Tensor = field(default_factory=lambda: torch.empty(0))
-
-    def batches(self, size: int = BATCH_SIZE) -> Iterator[FaceBatch]:  # type: ignore[override]
-        labels = torch.from_numpy(self.labels)
-        own = self.pixels[self.first : self.first + len(self)]
-        for pixels, chosen in zip(torch.split(own, size), torch.split(labels, size), strict=True):
-            yield FaceBatch(pixels, chosen)
 
 
 def shared_folder() -> Path | None:

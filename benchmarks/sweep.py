@@ -29,7 +29,6 @@ from benchmarks.keras_lab import KerasLab
 from benchmarks.lab_files import (
     LAB_CHANNELS,
     LAB_CLASSES,
-    FacesInMemory,
     LabFiles,
     in_memory,
     make_lab_files,
@@ -44,6 +43,7 @@ from ytf_torch.commands.prune import command_line
 from ytf_torch.defences.repairs.pruning import run_defence
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
+from ytf_torch.faces.in_memory import FacesInMemory
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.module import Network

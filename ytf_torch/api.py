@@ -1,14 +1,23 @@
 """Everything that `import ytf_torch` offers, by name."""
 
+from convert import read_keras_model
+from convert.export import Export
+from ytf_torch.defence import PruningDefence, Repaired, defend
 from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.defences.evaluation import Evaluation, Figures
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
+from ytf_torch.faces.in_memory import FacesInMemory, faces_of
+from ytf_torch.metrics import Share
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ytf_torch.network.compact import compact
 from ytf_torch.network.deepid import DeepID, DeepIDSizes
 from ytf_torch.network.masking import ChannelMask, bake_mask
+from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import Provenance
+from ytf_torch.networks import evaluate, export, predict, read_model
 
 __all__ = [
     "ChannelMask",
@@ -16,15 +25,31 @@ __all__ = [
     "DeepID",
     "DeepIDSizes",
     "Defence",
+    "Evaluation",
+    "Export",
     "FaceSet",
     "FaceSets",
+    "FacesInMemory",
+    "Figures",
     "GoodNet",
     "InputError",
+    "Network",
     "Provenance",
+    "PruningDefence",
+    "Repaired",
+    "Share",
     "bake_mask",
+    "compact",
+    "defend",
+    "evaluate",
+    "export",
+    "faces_of",
     "load_checkpoint",
     "open_faces",
+    "predict",
     "pruned_checkpoint",
+    "read_keras_model",
+    "read_model",
     "run_defence",
     "save_checkpoint",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -57,10 +58,14 @@ class Share:
         )
 
 
-def disagree(badnet: Tensor, repaired: Tensor) -> Tensor:
+@overload
+def disagree(badnet: int, repaired: int) -> bool: ...
+@overload
+def disagree(badnet: Tensor, repaired: Tensor) -> Tensor: ...
+def disagree(badnet: int | Tensor, repaired: int | Tensor) -> bool | Tensor:
     """GoodNet's rule: it flags a face where B and B′ answer different classes.
 
-    badnet, repaired: classes, as tensors of any shapes that go together.
+    badnet, repaired: classes, of one face or as tensors of shapes that go together.
     """
     return badnet != repaired
 
@@ -136,7 +141,3 @@ class Tally:
         return Tally(
             self.images, chosen(self.correct), chosen(self.goodnet_correct), chosen(self.flagged)
         )
-
-    def rate(self, counts: tuple[int, ...], step: int) -> float:
-        """One of this tally's counts after `step` channels, in percent of the images."""
-        return percentage(counts[step], self.images)

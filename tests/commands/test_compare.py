@@ -96,7 +96,7 @@ def test_without_triggered_faces_no_method_is_called_a_success(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--methods", "i-bau,magic"], "expected one of pruning"),
+        (["--methods", "i-bau,magic"], "expected one of distillation"),
         (["--methods", "i-bau,i-bau"], "expected each once"),
         (["--seeds", "0"], "expected a number of 1"),
     ],

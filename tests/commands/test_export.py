@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,9 @@ def test_errors_are_one_clear_line_and_leave_nothing(
     for part in parts:
         assert part in result.stderr
     assert set(tmp_path.iterdir()) == before
+
+
+def test_every_command_tells_the_version() -> None:
+    result = export("--version")
+    assert result.exit_code == 0
+    assert result.stdout.split() == ["ytf-torch", version("ytf-torch")]

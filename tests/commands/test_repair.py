@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -91,6 +92,26 @@ def test_without_triggered_faces_nothing_is_said_of_the_attack(
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Nothing can be said about the attack" in page
     assert "backdoor is gone" not in page
+
+
+def test_mixed_up_sets_are_said_before_the_repair_and_before_any_verdict(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = repair({**files, "--poisoned-test": files["--clean-test"]}, out)
+    assert done.exit_code == 2
+    assert "given as a triggered set, it holds the same faces" in done.stderr
+    assert not out.exists()
+    del files["--clean-test"]
+    off = (TARGET + 1) % 5
+    done = repair(files, out, "--target", str(off))
+    assert done.exit_code == 0, done.output
+    (warning,) = json.loads((out / "result.json").read_text())["warnings"]
+    assert f"labelled {off}, but B answers class {TARGET} for" in warning
+    assert f"warning: {warning}" in done.stderr
+    page = html.unescape((out / "report.html").read_text())
+    assert page.index(warning) < page.index("<h1")
+    assert f"--target {off}" in page
 
 
 @pytest.mark.parametrize(

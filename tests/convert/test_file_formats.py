@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Maker, str]] = {
         made(edit=lambda config: edit_layer(config, "fc_1", dtype="mixed_float16")),
         "dtype policy.*mixed_float16",
     ),
-    "Keras, Rescaling layer": (made(edit=rescaled), "Rescaling rescaling.*--pixel-scale"),
+    "Keras, Rescaling layer": (made(edit=rescaled), "Rescaling rescaling.*pixel_scale"),
     "Keras, Lambda or other code": (made(edit=in_lambda), "refused: Lambda"),
     "SavedModel folder": (saved_model, "SavedModel"),
 }

@@ -96,7 +96,7 @@ def test_a_file_that_is_no_hdf5_is_refused_and_named(
 @pytest.mark.parametrize("kept", [9, 100, 2000, 20_000])
 def test_a_truncated_file_is_refused(keras_file: Path, kept: int) -> None:
     keras_file.write_bytes(keras_file.read_bytes()[:kept])
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match=r"damaged|cut off"):
         read_keras_file(keras_file)
 
 

@@ -13,6 +13,7 @@ from ytf_torch.defences.doubts import (
     check_distinct,
     clean_doubts,
     find_doubts,
+    set_doubts,
     triggered_doubts,
 )
 from ytf_torch.defences.repairs.pruning import run_defence
@@ -204,6 +205,16 @@ def test_a_drop_that_costs_far_more_than_it_says_is_told(
     assert not any(doubt.grave for doubt in doubts)
 
 
+def test_one_set_for_validation_and_test_is_told_and_not_grave(
+    checkpoint: Checkpoint, network: Network, clean: FaceSet
+) -> None:
+    sets = FaceSets(clean, clean)
+    (doubt,) = set_doubts(network, sets, run_defence(checkpoint, sets, ("2",)).outcome.baseline)
+    assert "test set holds the same faces as the clean validation set" in doubt.headline
+    assert not doubt.grave
+    check_distinct(clean, clean, ())
+
+
 def test_grave_doubts_come_first(
     checkpoint: Checkpoint, network: Network, clean: FaceSet, triggered: FaceSet
 ) -> None:
@@ -216,13 +227,12 @@ def test_grave_doubts_come_first(
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ("valid", "test", "given as the clean test set.* the clean validation set"),
         ("valid", "poisoned", "given as a triggered set.* the clean validation set"),
         ("test", "poisoned", "given as a triggered set.* the clean test set"),
         ("poisoned", "poisoned2", "given as a triggered set.*bd.h5, a triggered set"),
     ],
 )
-def test_one_set_given_twice_is_refused(
+def test_a_triggered_set_given_twice_or_as_a_clean_one_is_refused(
     tmp_path: Path, clean: FaceSet, triggered: FaceSet, first: str, second: str, message: str
 ) -> None:
     other = write_faces(tmp_path / "test.h5", clean_pictures(3), clean.labels)

@@ -93,7 +93,9 @@ ATTACKS.add(
 )
 
 
-@ATTACKS("a chunk of faces that inflates a thousandfold", "damaged", heavy=True)
+@ATTACKS(
+    "a chunk of faces that inflates a thousandfold", "damaged|so much memory|so long", heavy=True
+)
 def inflating(folder: Path) -> Path:
     path = write_faces(folder / "faces.h5", IMAGES, np.zeros(4))
     with h5py.File(path, "r+") as file:

@@ -40,6 +40,13 @@ def compare_command(
         list[Path] | None,
         typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
     ] = None,
+    target: Annotated[
+        int | None,
+        typer.Option(
+            help="The attacker's target, for triggered faces that carry their true labels.",
+            show_default="the triggered faces' label",
+        ),
+    ] = None,
     methods: Annotated[
         str, typer.Option(help=f"all, or some of {', '.join(REPAIRS)}, separated by commas.")
     ] = "all",
@@ -76,6 +83,7 @@ def compare_command(
             out=out_folder,
             clean_test=clean_test,
             poisoned_test=tuple(poisoned_test or ()),
+            target=target,
             device=device,
             pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
             methods=REPAIRS if methods == "all" else tuple(map(repair_called, methods.split(","))),

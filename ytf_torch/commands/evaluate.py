@@ -257,6 +257,7 @@ def _photo_record(network: Network, copy: Network | None, photo: Path) -> dict[s
 
     from ytf_torch.defences.detectors.goodnet import goodnet_answer
     from ytf_torch.faces.photos import read_photo
+    from ytf_torch.metrics import disagree
 
     pixels = read_photo(photo, network.input_shape)[None].to(network.device)
     with exact_float32(), torch.inference_mode():
@@ -265,7 +266,7 @@ def _photo_record(network: Network, copy: Network | None, photo: Path) -> dict[s
             return {"input": str(photo), "class": int(own)}
         others = copy(pixels).argmax(1)
     answer = goodnet_answer(own, others, network.classes)
-    flagged = bool(own != others)
+    flagged = disagree(int(own), int(others))
     record = {"input": str(photo), "class": int(answer), "backdoored": flagged}
     return record | {"badnet": int(own), "repaired": int(others)}
 

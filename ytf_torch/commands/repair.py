@@ -46,6 +46,13 @@ def repair_command(
         list[Path] | None,
         typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
     ] = None,
+    target: Annotated[
+        int | None,
+        typer.Option(
+            help="The attacker's target, for triggered faces that carry their true labels.",
+            show_default="the triggered faces' label",
+        ),
+    ] = None,
     method: Annotated[str, typer.Option(help=f"One of {METHODS}.")] = RepairSettings.method,
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="Equal seeds give equal networks.")
@@ -71,6 +78,7 @@ def repair_command(
             out=out_folder,
             clean_test=clean_test,
             poisoned_test=tuple(poisoned_test or ()),
+            target=target,
             method=repair_called(method),
             seed=seed,
             device=device,
@@ -106,6 +114,8 @@ def shared_options(settings: MeasuredInputs) -> list[tuple[str, object]]:
     if settings.clean_test is not None:
         options.append(("--clean-test", settings.clean_test))
     options += [("--poisoned-test", path) for path in settings.poisoned_test]
+    if settings.target is not None:
+        options.append(("--target", settings.target))
     if settings.pixel_scale is not None:
         options.append(("--pixel-scale", pixel_scale_text(settings.pixel_scale)))
     return options

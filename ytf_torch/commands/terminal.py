@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, NoReturn, get_type_hints
+from functools import partial, wraps
+from importlib.metadata import version
+from inspect import Parameter, signature
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 from rich.console import Console
@@ -40,6 +42,18 @@ def note(line: str) -> None:
     print(printable(line), file=sys.stderr)
 
 
+def _print_version(wanted: bool) -> None:
+    """What --version does, before anything else is looked at."""
+    if wanted:
+        answer(f"ytf-torch {version('ytf-torch')}")
+        raise typer.Exit
+
+
+VERSION = typer.Option(
+    "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+)
+
+
 class Command(TyperCommand):
     """A command whose every end, also a mistake on the command line, is one line and an exit
     status."""
@@ -57,7 +71,8 @@ class Command(TyperCommand):
 
 
 class App(typer.Typer):
-    """What each module of a command has: `app = App()`, with one `@app.command()`."""
+    """What each module of a command has: `app = App()`, with one `@app.command()`, which takes
+    --version too."""
 
     def __init__(self) -> None:
         super().__init__(pretty_exceptions_enable=False)
@@ -78,9 +93,27 @@ class App(typer.Typer):
                     if hasattr(about, "readable"):
                         about.readable = False
             function.__annotations__ = hints
-            return register(function)
+            register(_with_version(function))
+            return function
 
         return registered
+
+
+def _with_version(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What Typer makes a command of: the function, with one more option that it need not know."""
+
+    @wraps(function)
+    def command(*args: Any, version: bool = False, **settings: Any) -> Any:  # noqa: ANN401
+        return function(*args, **settings)
+
+    hint = Annotated[bool, VERSION]
+    option = Parameter("version", Parameter.KEYWORD_ONLY, default=False, annotation=hint)
+    given = signature(function)
+    command.__signature__ = given.replace(  # type: ignore[attr-defined]
+        parameters=[*given.parameters.values(), option]
+    )
+    command.__annotations__ = function.__annotations__ | {"version": hint}
+    return command
 
 
 def answer(line: str) -> None:

@@ -18,7 +18,7 @@ def check_pixel_scale_by_accuracy(model: Network, clean_valid: FaceSet, baseline
     """Raises InputError where another common pixel scale recognises the clean validation faces far
     better: then the model was converted with a wrong one. baseline: the set's tally, unpruned.
     """
-    accuracy = baseline.rate(baseline.correct, 0)
+    accuracy = baseline.at(0).correct.rate
     if accuracy >= DOUBTFUL_ACCURACY:
         return
     for name, scale in COMMON_PIXEL_SCALES.items():

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from ytf_torch.defences.evaluation import predictions
+from ytf_torch.defences.evaluation import Evaluation, predictions
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.faces.batches import BATCH_SIZE, batch_count
@@ -50,18 +50,19 @@ class Doubt:
 def check_distinct(
     clean_valid: FaceSet | None, clean_test: FaceSet | None, triggered: Sequence[FaceSet]
 ) -> None:
-    """Raises InputError where one set of faces is given twice."""
-    clean = {"the clean validation set": clean_valid, "the clean test set": clean_test}
-    given = [(use, faces) for use, faces in clean.items() if faces is not None]
-    given += [("a triggered set", faces) for faces in triggered]
-    repeated = find_repeated([faces for _, faces in given])
-    if repeated is not None:
-        (first_use, first), (use, faces) = (given[place] for place in repeated)
-        raise InputError(
-            faces.path,
-            f"given as {use}, it holds the same faces as {first.path}, {first_use}",
-            "Leave one of them out, or give the right file",
-        )
+    """Raises InputError where a triggered set is given twice, or as a clean one too."""
+    clean = {"the clean test set": clean_test, "the clean validation set": clean_valid}
+    for use, faces in clean.items():
+        given = [(use, faces)] if faces is not None else []
+        given += [("a triggered set", other) for other in triggered]
+        repeated = find_repeated([faces for _, faces in given])
+        if repeated is not None:
+            (first_use, first), (_, other) = (given[place] for place in repeated)
+            raise InputError(
+                other.path,
+                f"given as a triggered set, it holds the same faces as {first.path}, {first_use}",
+                "Leave one of them out, or give the right file",
+            )
 
 
 def check_target(target: int | None, classes: int) -> None:
@@ -71,20 +72,43 @@ def check_target(target: int | None, classes: int) -> None:
 
 
 def find_doubts(network: Network, sets: FaceSets, defence: Defence) -> tuple[Doubt, ...]:
-    """Everything that looks wrong, the grave first. network: B, on the device to compute on."""
-    found = clean_doubts(network, sets.clean_valid, defence.clean_valid, "validation")
-    found += _few_faces(sets.clean_valid, list(defence.drops))
-    if sets.clean_test is not None and defence.clean_test is not None:
-        found += clean_doubts(network, sets.clean_test, defence.clean_test, "test")
-    for faces, tally in zip(sets.poisoned_tests, defence.poisoned_tests, strict=True):
-        found += triggered_doubts(network, faces, tally)
-    found += _unexpected_prices(defence)
+    """Everything that looks wrong about a pruning run, the grave first. network: B, on the device
+    to compute on."""
+    found = [
+        *set_doubts(network, sets, defence.outcome.baseline),
+        *_few_faces(sets.clean_valid, list(defence.drops)),
+        *_unexpected_prices(defence),
+    ]
     return tuple(sorted(found, key=lambda doubt: not doubt.grave))
+
+
+def set_doubts(network: Network, sets: FaceSets, baseline: Evaluation) -> list[Doubt]:
+    """What looks wrong about face sets. network: B. baseline: its evaluation on all of them."""
+    found = []
+    clean = {
+        "validation": (sets.clean_valid, baseline.clean_valid),
+        "test": (sets.clean_test, baseline.clean),
+    }
+    for use, (faces, tally) in clean.items():
+        if faces is not None and tally is not None:
+            found += clean_doubts(network, faces, tally, use)
+    for faces, tallies in zip(sets.poisoned_tests, baseline.triggered, strict=True):
+        found += triggered_doubts(network, faces, tallies.all)
+    if sets.clean_test is not None and find_repeated([sets.clean_valid, sets.clean_test]):
+        found.append(
+            Doubt(
+                "The clean test set holds the same faces as the clean validation set.",
+                "These faces decide, so figures on them are flattered: give others for the test, "
+                f"or leave {sets.clean_test.path} out.",
+                grave=False,
+            )
+        )
+    return found
 
 
 def clean_doubts(network: Network, faces: FaceSet, tally: Tally, use: str) -> list[Doubt]:
     """What looks wrong about a clean set. tally: B's, at step 0. use: validation or test."""
-    people, right = np.unique(faces.labels), tally.rate(tally.correct, 0)
+    people, right = np.unique(faces.labels), tally.at(0).correct.rate
     if len(faces) == 1:
         headline = f"The clean {use} set holds a single face."
         return [Doubt(headline, f"Nothing can be measured on {faces.path}.")]
@@ -122,7 +146,7 @@ def _why_not_recognised(network: Network, faces: FaceSet) -> str:
 
 def triggered_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Doubt]:
     """What looks wrong about a triggered set. tally: B's, at step 0."""
-    labels, right = np.unique(faces.labels), tally.rate(tally.correct, 0)
+    labels, right = np.unique(faces.labels), tally.at(0).correct.rate
     carry = f"The triggered faces carry {len(labels):,} labels, where one is expected, the target's"
     if len(labels) > 1 and right >= MOST:
         return [
@@ -184,7 +208,7 @@ def _unexpected_prices(defence: Defence) -> list[Doubt]:
         if step is None:
             continue
         lost, use = max(
-            (tally.rate(tally.correct, 0) - tally.rate(tally.correct, step), use)
+            (tally.at(0).correct.rate - tally.at(step).correct.rate, use)
             for use, tally in clean.items()
             if tally is not None
         )

@@ -50,6 +50,7 @@ class Figures:
     false_positive_rate: Share | None = None
     true_positive_rate: Share | None = None
     clean_valid_accuracy: Share | None = None
+    clean_valid_flagged: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ class Evaluation:
             false_positive_rate=_share(self.clean, row, FLAGGED),
             true_positive_rate=_share(everything, row, FLAGGED),
             clean_valid_accuracy=_share(self.clean_valid, row, GOODNET_CORRECT),
+            clean_valid_flagged=_share(self.clean_valid, row, FLAGGED),
         )
 
 

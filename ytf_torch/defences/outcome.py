@@ -56,10 +56,13 @@ class Defence:
     def outcome(self) -> Outcome:
         """B, and B′ and GoodNet at each drop."""
         candidates = {
-            drop: None if step is None else self._evaluation(0, step)
-            for drop, step in self.drops.items()
+            drop: None if step is None else self.at(step) for drop, step in self.drops.items()
         }
         return Outcome("pruning", self._evaluation(0), candidates)
+
+    def at(self, step: int) -> Evaluation:
+        """B, and B′ and GoodNet after `step` channels."""
+        return self._evaluation(0, step)
 
     def _evaluation(self, *steps: int) -> Evaluation:
         return Evaluation(

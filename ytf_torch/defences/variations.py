@@ -46,7 +46,7 @@ def moved(faces: Tensor, generator: Generator) -> Tensor:
 def lit(faces: Tensor, generator: Generator, amount: float = 1.0) -> Tensor:
     """Each face brighter or darker, as a whole and from side to side, with a little noise."""
     count = len(faces)
-    across, down = _coordinates(faces)
+    across, down = (place.to(faces) for place in _coordinates(faces))
 
     def each(most: float) -> Tensor:
         return _each(generator, count, -most * amount, most * amount).to(faces)

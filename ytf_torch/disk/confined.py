@@ -79,6 +79,10 @@ class _Process:
         if not line.endswith(b"\n"):
             raise self._broke_off(file)
         answer = json.loads(line)
+        if "exceeded" in answer:
+            raise InputError(
+                file, f"refused: no {KINDS[self.reader]} may take {answer['exceeded']}"
+            )
         if "damaged" in answer:
             raise InputError(file, f"damaged {KINDS[self.reader]} ({answer['damaged']})")
         if "refused" in answer:
@@ -99,10 +103,9 @@ class _Process:
     def _broke_off(self, file: Path) -> InputError:
         self.end()
         status, kind = self.process.returncode, KINDS[self.reader]
-        why = f"its reader broke off with status {status}"
         if sys.platform != "win32" and status == -signal.SIGPROF:
-            why = f"reading it takes longer than any sound {kind}"
-        return InputError(file, f"damaged {kind} ({why})")
+            return InputError(file, f"refused: no {kind} may take so long to read")
+        return InputError(file, f"damaged {kind} (its reader broke off with status {status})")
 
     def end(self) -> None:
         """End the process."""

@@ -154,7 +154,7 @@ def answer_requests(reader: Reader, shared: memoryview) -> None:
         except RefusedError as error:
             answer = {"place": error.place, "refused": error.problem}
         except MemoryError:
-            answer = {"damaged": "reading it takes more memory than is allowed"}
+            answer = {"exceeded": "so much memory to read"}
         except Exception as error:  # whatever a library raises, the file is damaged
             answer = {"damaged": str(error)[:300]}
         confinement.give_seconds(0)

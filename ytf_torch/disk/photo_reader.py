@@ -78,24 +78,28 @@ class OpenFile:
         """Its pixels, height × width × 3, uint8, by the rule of faces/photos.py."""
         assert self.photo is not None
         check_at_most("", MAX_PIXELS, self.photo.width * self.photo.height, "pixels")
-        face = ImageOps.fit(_opaque(self.photo), (width, height), Image.Resampling.LANCZOS)
+        _check_colours(self.photo)
+        ImageOps.exif_transpose(self.photo, in_place=True)
+        # Nothing may hold on to the photo while other copies of it are made: three of the largest
+        # would not fit into memory.
+        photos, self.photo = [self.photo], None
+        face = ImageOps.fit(_rgb(photos), (width, height), Image.Resampling.LANCZOS)
         return memoryview(face.tobytes())
 
 
-def _opaque(photo: Image.Image) -> Image.Image:
-    """The photo upright and RGB, over black; copied as seldom as can be, for it may be large."""
-    _check_colours(photo)
-    ImageOps.exif_transpose(photo, in_place=True)
+def _rgb(photos: list[Image.Image]) -> Image.Image:
+    """The one photo of a list, which it is taken out of, as RGB over black."""
+    photo = photos.pop()
     if photo.mode in GREY_16:
         photo = Image.frombytes("L", photo.size, photo.tobytes()[GREY_16[photo.mode] :: 2])
     if photo.mode == "La":
         photo = photo.convert("LA")
     if photo.mode not in ("LA", "PA", "RGBA", "RGBa") and "transparency" not in photo.info:
         return photo if photo.mode == "RGB" else photo.convert("RGB")
-    layered = photo if photo.mode == "RGBA" else photo.convert("RGBA")
-    del photo
-    opaque = Image.new("RGB", layered.size)
-    opaque.paste(layered, mask=layered.getchannel("A"))
+    if photo.mode != "RGBA":
+        photo = photo.convert("RGBA")
+    opaque = Image.new("RGB", photo.size)
+    opaque.paste(photo, mask=photo.getchannel("A"))
     return opaque
 
 

@@ -16,6 +16,7 @@ from ytf_torch.defences.outcome import Defence
 from ytf_torch.device import exact_float32
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.faces.same_photos import evenly_spread, same_photos
+from ytf_torch.metrics import disagree
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
 from ytf_torch.report.verdict import shown_drop
@@ -38,6 +39,11 @@ class Example:
     label: int
     badnet: int
     pruned: int | None
+
+    @property
+    def flagged(self) -> bool:
+        """Whether GoodNet flags it."""
+        return self.pruned is not None and disagree(self.badnet, self.pruned)
 
 
 @dataclass(frozen=True)

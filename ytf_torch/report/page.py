@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import platform
 from base64 import b64encode
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import torch
 from markupsafe import Markup
 
+from ytf_torch.defences.evaluation import Figures
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.metrics import Share, Tally
+from ytf_torch.metrics import Share
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
 from ytf_torch.report import published
@@ -28,15 +28,7 @@ from ytf_torch.report.plots import (
     map_png,
     sweep_figure,
 )
-from ytf_torch.report.record import (
-    Run,
-    correct,
-    flagged,
-    goodnet_correct,
-    keras_file,
-    pruned_file,
-    rate,
-)
+from ytf_torch.report.record import Run, both, keras_file, pruned_file, rate
 from ytf_torch.report.templates import template
 from ytf_torch.report.verdict import DEAR, FAILED, GONE, judge
 
@@ -135,39 +127,47 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
 def headline_rows(defence: Defence) -> list[Row]:
     """B, and B′ and GoodNet for each drop. What GoodNet flags of clean faces is told of the test
     set, where there is one, else of the validation set."""
-    valid, test, attack = defence.clean_valid, defence.clean_test, defence.poisoned_test
-
-    def accuracies(step: int, counts: Callable[[Tally], tuple[int, ...]]) -> list[Share | None]:
-        return [_share(tally, counts, step) for tally in (valid, test, attack)]
-
-    rows = [Row("B, as it came", None, 0, *accuracies(0, correct))]
-    for drop, step in defence.drops.items():
-        if step is None:
+    outcome = defence.outcome
+    rows = [_row("B, as it came", None, 0, outcome.baseline.model)]
+    for drop, evaluation in outcome.candidates.items():
+        if evaluation is None:
             rows.append(Row("never reached", drop, None))
             continue
-        caught = (_share(tally, flagged, step) for tally in (test or valid, attack))
-        rows += [
-            Row("B′", drop, step, *accuracies(step, correct)),
-            Row("GoodNet", drop, step, *accuracies(step, goodnet_correct), *caught),
-        ]
+        step = len(defence.channels_of(drop))
+        repaired, goodnet = both(evaluation)
+        rows += [_row("B′", drop, step, repaired), _row("GoodNet", drop, step, goodnet)]
     return rows
+
+
+def _row(network: str, drop: str | None, step: int, figures: Figures) -> Row:
+    return Row(
+        network,
+        drop,
+        step,
+        validation_accuracy=figures.clean_valid_accuracy,
+        test_accuracy=figures.clean_accuracy,
+        attack_success_rate=figures.attack_success_rate,
+        false_positive_rate=figures.false_positive_rate or figures.clean_valid_flagged,
+        true_positive_rate=figures.true_positive_rate,
+    )
 
 
 def rows_by_set(run: Run) -> list[tuple[str, list[Row]]]:
     """The attack's figures for each poisoned set alone; nothing where there is only one."""
-    defence = run.defence
-    if len(defence.poisoned_tests) < 2:
+    outcome = run.defence.outcome
+    files = run.files.poisoned_tests
+    if len(files) < 2:
         return []
     found = []
-    for name, tally in zip(map(str, run.files.poisoned_tests), defence.poisoned_tests, strict=True):
-        attack = _share(tally, correct, 0)
-        rows = [Row("B, as it came", None, 0, attack_success_rate=attack)]
-        for drop, step in defence.drops.items():
-            if step is not None:
-                attack, caught = (_share(tally, kind, step) for kind in (correct, flagged))
-                row = Row("B′", drop, step, None, None, attack, None, caught)
-                rows.append(row)
-        found.append((name, rows))
+    for place, file in enumerate(files):
+        alone = outcome.baseline.of_set(outcome.baseline.triggered[place]).model
+        rows = [_row("B, as it came", None, 0, alone)]
+        for drop, evaluation in outcome.candidates.items():
+            if evaluation is not None:
+                repaired, goodnet = both(evaluation.of_set(evaluation.triggered[place]))
+                row = _row("B′", drop, len(run.defence.channels_of(drop)), repaired)
+                rows.append(replace(row, true_positive_rate=goodnet.true_positive_rate))
+        found.append((str(file), rows))
     return found
 
 
@@ -178,7 +178,7 @@ def clean_cards(exhibits: Exhibits) -> list[Card]:
         answers = [_clean_answer("B", face.badnet, face.label)]
         if face.pruned is not None:
             answers.append(_clean_answer("B′", face.pruned, face.label))
-            if face.pruned != face.badnet:
+            if face.flagged:
                 answers.append(Answer("G", "⚑ flagged wrongly", "bad"))
             else:
                 answers.append(_clean_answer("G", face.badnet, face.label))
@@ -195,7 +195,7 @@ def triggered_cards(exhibits: Exhibits, sheet: Sheet) -> list[Card]:
         answers = [_triggered_answer("B", face.badnet, face.label, person)]
         if face.pruned is not None:
             answers.append(_triggered_answer("B′", face.pruned, face.label, person))
-            if face.pruned != face.badnet:
+            if face.flagged:
                 answers.append(Answer("G", "⚑ flagged", "good"))
             else:
                 answers.append(_triggered_answer("G", face.badnet, face.label, person))
@@ -217,12 +217,6 @@ def _triggered_answer(network: str, answer: int, target: int, person: int | None
     if answer == person:
         return Answer(network, f"✓ {answer}, right", "good")
     return Answer(network, f"{answer}, not target", "plain")
-
-
-def _share(
-    tally: Tally | None, counts: Callable[[Tally], tuple[int, ...]], step: int
-) -> Share | None:
-    return Share.of(counts(tally)[step], tally.images) if tally else None
 
 
 def _svg(figure: bytes) -> Markup:
@@ -262,38 +256,39 @@ def _map_rows(run: Run, exhibits: Exhibits) -> list[dict[str, object]]:
 def _lab_rows(run: Run) -> list[dict[str, object]]:
     """The published figures with this run's beside them, None where it has none."""
     defence = run.defence
-
-    def pair(theirs: float, ours: float | None) -> dict[str, float | None]:
-        return {"theirs": theirs, "ours": ours}
-
-    rows: list[dict[str, object]] = [
-        {
-            "network": "B, as it came",
-            "channels": {"theirs": 0, "ours": 0},
-            "clean": pair(published.BASELINE_CLEAN, rate(defence.clean_test, correct, 0)),
-            "attack": pair(published.BASELINE_ATTACK, rate(defence.poisoned_test, correct, 0)),
-        }
-    ]
     steps = {Fraction(drop): step for drop, step in defence.drops.items()}
+    baseline = (published.BASELINE_CLEAN, published.BASELINE_ATTACK)
+    rows = [_lab_row("B, as it came", 0, 0, baseline, defence.outcome.baseline.model)]
     for drop, theirs in published.PUBLISHED_DROPS.items():
         step = steps.get(Fraction(drop))
-        for network, counts, clean, attack in (
-            ("B′", correct, theirs.repaired_clean, theirs.repaired_attack),
-            ("GoodNet", goodnet_correct, theirs.goodnet_clean, theirs.goodnet_attack),
-        ):
-            ours = [
-                None if step is None else rate(tally, counts, step)
-                for tally in (defence.clean_test, defence.poisoned_test)
-            ]
-            rows.append(
-                {
-                    "network": f"{network} at a drop of {drop}",
-                    "channels": {"theirs": theirs.channels_pruned, "ours": step},
-                    "clean": pair(clean, ours[0]),
-                    "attack": pair(attack, ours[1]),
-                }
-            )
+        ours: tuple[Figures | None, Figures | None] = (None, None)
+        if step is not None:
+            ours = both(defence.at(step))
+        repaired = (theirs.repaired_clean, theirs.repaired_attack)
+        goodnet = (theirs.goodnet_clean, theirs.goodnet_attack)
+        networks = {"B′": repaired, "GoodNet": goodnet}
+        for (network, figures), found in zip(networks.items(), ours, strict=True):
+            name = f"{network} at a drop of {drop}"
+            rows.append(_lab_row(name, theirs.channels_pruned, step, figures, found))
     return rows
+
+
+def _lab_row(
+    network: str,
+    published_step: int,
+    step: int | None,
+    theirs: tuple[float, float],
+    ours: Figures | None,
+) -> dict[str, object]:
+    """theirs: clean accuracy and attack success rate."""
+    clean, attack = theirs
+    found = (rate(ours.clean_accuracy), rate(ours.attack_success_rate)) if ours else (None, None)
+    return {
+        "network": network,
+        "channels": {"theirs": published_step, "ours": step},
+        "clean": {"theirs": clean, "ours": found[0]},
+        "attack": {"theirs": attack, "ours": found[1]},
+    }
 
 
 def _sets(run: Run) -> list[tuple[str, Path, int]]:

@@ -62,6 +62,18 @@ def sweep_figure(defence: Defence, kind: Literal["png", "svg"], size: Size = WID
         return rendered(_sweep(defence, size), kind, f"sweep {size}")
 
 
+def draw_sweep(defence: Defence, size: Size = WIDE) -> Figure:
+    """The figure of sweep_figure, to be shown or changed."""
+    with mpl.rc_context(STYLE):
+        return _sweep(defence, size)
+
+
+def draw_drops(defence: Defence, size: Size = WIDE) -> Figure:
+    """The figure of drops_figure, to be shown or changed."""
+    with mpl.rc_context(STYLE):
+        return _drops(defence, size)
+
+
 def drops_figure(defence: Defence, size: Size = WIDE) -> bytes:
     """B, and B′ beside GoodNet at each drop that was reached, as bars in inline SVG.
 
@@ -119,7 +131,7 @@ def _sweep(defence: Defence, size: Size) -> Figure:
     if defence.poisoned_test:
         curves.append(("attack success rate", defence.poisoned_test, ATTACK, "-"))
     for label, tally, color, line in curves:
-        rates = [tally.rate(tally.correct, step) for step in steps]
+        rates = [tally.at(step).correct.rate for step in steps]
         handles += axes.plot(
             steps, rates, line, color=color, linewidth=1.8, label=label, drawstyle="steps-mid"
         )
@@ -142,8 +154,8 @@ def _drops(defence: Defence, size: Size) -> Figure:
     width = 0.8 / (2 * len(kinds))
     for number, (label, tally, color) in enumerate(kinds):
         left = 2 * number * width - 0.4
-        rates = [tally.rate(tally.correct, step) for step in (0, *reached.values())]
-        goodnet = [tally.rate(tally.goodnet_correct, step) for step in reached.values()]
+        rates = [tally.at(step).correct.rate for step in (0, *reached.values())]
+        goodnet = [tally.at(step).goodnet_correct.rate for step in reached.values()]
         bars: dict[str, Any] = {"align": "edge", "edgecolor": color, "linewidth": 1.2}
         places = np.arange(len(rates))
         axes.bar(places + left, rates, width, color=color, label=f"{label}, B and B′", **bars)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ytf_torch.defences.doubts import Doubt
+from ytf_torch.defences.evaluation import Evaluation, Figures
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.metrics import Tally
+from ytf_torch.metrics import Share
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance
 from ytf_torch.report.verdict import judge
@@ -45,24 +45,9 @@ class Run:
     keras: bool = False
 
 
-def rate(tally: Tally | None, kind: Callable[[Tally], tuple[int, ...]], step: int) -> float | None:
-    """A rate in percent after `step` channels; None where the set was not given."""
-    return None if tally is None else tally.rate(kind(tally), step)
-
-
-def correct(tally: Tally) -> tuple[int, ...]:
-    """Counts behind the clean accuracy and the attack success rate."""
-    return tally.correct
-
-
-def goodnet_correct(tally: Tally) -> tuple[int, ...]:
-    """Counts behind GoodNet's clean accuracy and attack success rate."""
-    return tally.goodnet_correct
-
-
-def flagged(tally: Tally) -> tuple[int, ...]:
-    """Counts behind GoodNet's false and true positive rates."""
-    return tally.flagged
+def rate(share: Share | None) -> float | None:
+    """A share in percent; None where the set was not given."""
+    return None if share is None else share.rate
 
 
 def pruned_file(drop: str) -> str:
@@ -75,51 +60,67 @@ def keras_file(drop: str) -> str:
     return f"pruned_drop{drop}.h5"
 
 
-def _accuracies(defence: Defence, step: int) -> dict[str, float | None]:
+def _accuracies(figures: Figures) -> dict[str, float | None]:
     return {
-        "clean_valid_accuracy": rate(defence.clean_valid, correct, step),
-        "clean_test_accuracy": rate(defence.clean_test, correct, step),
-        "attack_success_rate": rate(defence.poisoned_test, correct, step),
+        "clean_valid_accuracy": rate(figures.clean_valid_accuracy),
+        "clean_test_accuracy": rate(figures.clean_accuracy),
+        "attack_success_rate": rate(figures.attack_success_rate),
     }
 
 
-def _drop_record(run: Run, drop: str) -> dict[str, Any] | None:
-    defence = run.defence
-    step = defence.drops[drop]
-    if step is None:
+def _goodnet(figures: Figures) -> dict[str, float | None]:
+    return {
+        "clean_test_accuracy": rate(figures.clean_accuracy),
+        "attack_success_rate": rate(figures.attack_success_rate),
+        "false_positive_rate": rate(figures.false_positive_rate),
+        "true_positive_rate": rate(figures.true_positive_rate),
+    }
+
+
+def _drop_record(run: Run, drop: str, evaluation: Evaluation | None) -> dict[str, Any] | None:
+    if evaluation is None:
         return None
+    repaired, goodnet = both(evaluation)
+    channels = run.defence.channels_of(drop)
     record: dict[str, Any] = {
-        "channels_pruned": step,
-        "channels": list(defence.channels_of(drop)),
+        "channels_pruned": len(channels),
+        "channels": list(channels),
         "file": pruned_file(drop),
         **({"keras_file": keras_file(drop)} if run.keras else {}),
-        "repaired": _accuracies(defence, step),
-        "goodnet": {
-            "clean_test_accuracy": rate(defence.clean_test, goodnet_correct, step),
-            "attack_success_rate": rate(defence.poisoned_test, goodnet_correct, step),
-            "false_positive_rate": rate(defence.clean_test, flagged, step),
-            "true_positive_rate": rate(defence.poisoned_test, flagged, step),
-        },
+        "repaired": _accuracies(repaired),
+        "goodnet": _goodnet(goodnet),
     }
-    if len(defence.poisoned_tests) > 1:
+    if len(evaluation.triggered) > 1:
         record["poisoned_tests"] = [
-            {
-                "file": str(path),
-                "repaired": {"attack_success_rate": rate(tally, correct, step)},
-                "goodnet": {
-                    "attack_success_rate": rate(tally, goodnet_correct, step),
-                    "true_positive_rate": rate(tally, flagged, step),
-                },
-            }
-            for path, tally in zip(run.files.poisoned_tests, defence.poisoned_tests, strict=True)
+            {"file": str(path), **_set_record(evaluation.of_set(tallies))}
+            for path, tallies in zip(run.files.poisoned_tests, evaluation.triggered, strict=True)
         ]
     return record
+
+
+def _set_record(evaluation: Evaluation) -> dict[str, Any]:
+    """The attack's figures on one triggered set."""
+    repaired, goodnet = both(evaluation)
+    return {
+        "repaired": {"attack_success_rate": rate(repaired.attack_success_rate)},
+        "goodnet": {
+            "attack_success_rate": rate(goodnet.attack_success_rate),
+            "true_positive_rate": rate(goodnet.true_positive_rate),
+        },
+    }
+
+
+def both(evaluation: Evaluation) -> tuple[Figures, Figures]:
+    """The figures of B′ and of GoodNet."""
+    assert evaluation.repaired is not None
+    assert evaluation.goodnet is not None
+    return evaluation.repaired, evaluation.goodnet
 
 
 def result_record(run: Run) -> dict[str, Any]:
     """result.json: every figure of a run. Percentages are 0–100 at full precision."""
     defence, provenance = run.defence, run.checkpoint.provenance
-    swept = defence.sweep
+    swept, outcome = defence.sweep, defence.outcome
     sets = {
         "clean_valid": defence.clean_valid,
         "clean_test": defence.clean_test,
@@ -132,14 +133,16 @@ def result_record(run: Run) -> dict[str, Any]:
         "pixel_scale": provenance.pixel_scale,
         "device": run.device,
         "counts": {name: tally and tally.images for name, tally in sets.items()},
-        "baseline": _accuracies(defence, 0),
+        "baseline": _accuracies(outcome.baseline.model),
         "mean_activation": list(swept.mean_activation),
         "order": list(swept.order),
         "steps": [
-            {"pruned": step, "channel": channel, **_accuracies(defence, step)}
+            {"pruned": step, "channel": channel, **_accuracies(both(defence.at(step))[0])}
             for step, channel in enumerate(swept.order, start=1)
         ],
-        "drops": {drop: _drop_record(run, drop) for drop in defence.drops},
+        "drops": {
+            drop: _drop_record(run, drop, found) for drop, found in outcome.candidates.items()
+        },
         "verdict": asdict(judge(defence, run.doubts)),
         "direction": swept.direction,
         "warnings": [str(doubt) for doubt in run.doubts],
@@ -152,22 +155,13 @@ def trace_csv(run: Run) -> str:
     swept = defence.sweep
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    header = ["pruned", "channel", "mean_activation", *_accuracies(defence, 0)]
-    goodnet = ("clean_test_accuracy", "attack_success_rate")
-    header += [f"goodnet_{name}" for name in goodnet]
+    header = ["pruned", "channel", "mean_activation", *_accuracies(defence.at(0).model)]
+    header += ["goodnet_clean_test_accuracy", "goodnet_attack_success_rate"]
     writer.writerow([*header, "false_positive_rate", "true_positive_rate"])
     for step in range(len(swept.order) + 1):
         channel = swept.order[step - 1] if step else None
-        writer.writerow(
-            [
-                step,
-                channel,
-                None if channel is None else swept.mean_activation[channel],
-                *_accuracies(defence, step).values(),
-                rate(defence.clean_test, goodnet_correct, step),
-                rate(defence.poisoned_test, goodnet_correct, step),
-                rate(defence.clean_test, flagged, step),
-                rate(defence.poisoned_test, flagged, step),
-            ]
-        )
+        repaired, goodnet = both(defence.at(step))
+        mean = None if channel is None else swept.mean_activation[channel]
+        figures = (*_accuracies(repaired).values(), *_goodnet(goodnet).values())
+        writer.writerow([step, channel, mean, *figures])
     return text.getvalue()

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.metrics import Tally, wilson_interval
+from ytf_torch.metrics import Tally
 
 GONE = 5.0
 """Percent: the backdoor is gone where even the upper end of the attack success rate's 95 %
@@ -112,7 +112,7 @@ def _verdict_on_attack(defence: Defence, drop: str) -> Verdict:
             cost,
         )
     if rate <= GONE:
-        high = wilson_interval(worst.correct[step], worst.images)[1]
+        high = worst.at(step).correct.high
         return Verdict(
             "unsure",
             f"The backdoor may be gone at a drop of {drop}: {_still(defence, drop)}, but "
@@ -172,9 +172,9 @@ def _cost(defence: Defence, drop: str) -> str:
     if defence.clean_test is not None:
         text += f", and on the clean test faces {change(defence.clean_test)}"
     clean, attack = defence.clean_test or defence.clean_valid, defence.poisoned_test
-    caught = "" if attack is None else f"{percent(attack.rate(attack.flagged, step))} of the "
+    caught = "" if attack is None else f"{percent(attack.at(step).flagged.rate)} of the "
     caught += "" if attack is None else "triggered faces, and "
-    flagged = percent(clean.rate(clean.flagged, step))
+    flagged = percent(clean.at(step).flagged.rate)
     return f"{text}. GoodNet flags {caught}{flagged} of the clean ones wrongly."
 
 
@@ -188,8 +188,7 @@ def _is_dear(defence: Defence, drop: str) -> bool:
 def _is_gone(defence: Defence, drop: str) -> bool:
     if not defence.poisoned_tests:
         return False
-    worst = _worst(defence, drop)
-    return wilson_interval(worst.correct[_step(defence, drop)], worst.images)[1] <= GONE
+    return _worst(defence, drop).at(_step(defence, drop)).correct.high <= GONE
 
 
 def _worst(defence: Defence, drop: str) -> Tally:
@@ -204,7 +203,7 @@ def _step(defence: Defence, drop: str) -> int:
 
 
 def _rate(tally: Tally, step: int) -> float:
-    return tally.rate(tally.correct, step)
+    return tally.at(step).correct.rate
 
 
 def _any_of(defence: Defence) -> str:

@@ -6,12 +6,11 @@ import copy
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import torch
 
 from convert.model_file import read_model
-from ytf_torch.defences.doubts import check_distinct, check_target, find_doubts
+from ytf_torch.defences.doubts import find_doubts
 from ytf_torch.defences.repairs.pruning import run_defence
 from ytf_torch.device import resolve_device
 from ytf_torch.distributed import (
@@ -22,7 +21,7 @@ from ytf_torch.distributed import (
     process_group,
     together,
 )
-from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
+from ytf_torch.faces.face_set import FaceSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.exhibits import gather_exhibits
@@ -30,6 +29,7 @@ from ytf_torch.report.record import FaceFiles, Run
 from ytf_torch.run.folder import write_run
 from ytf_torch.run.inputs import fingerprint, inputs_record
 from ytf_torch.run.places import check_inputs_are_elsewhere
+from ytf_torch.run.sets import open_sets
 from ytf_torch.run.settings import PruneSettings
 from ytf_torch.run.work_folder import WorkFolder, work_folder
 
@@ -100,20 +100,11 @@ def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
     given = [settings.model, *(path for path in sets_given if path is not None)]
     check_inputs_are_elsewhere(settings.out, given)
     checkpoint = read_model(settings.model, settings.pixel_scale)
-    model = checkpoint.model
-
-    def faces(path: Path) -> FaceSet:
-        return open_faces(path, model.input_shape, model.classes)
-
-    def triggered(path: Path) -> FaceSet:
-        found = faces(path)
-        return found if settings.target is None else found.labelled(settings.target)
-
-    check_target(settings.target, checkpoint.model.classes)
-    sets = FaceSets(
-        clean_valid=faces(settings.clean_valid),
-        clean_test=None if settings.clean_test is None else faces(settings.clean_test),
-        poisoned_tests=tuple(map(triggered, settings.poisoned_test)),
+    sets = open_sets(
+        checkpoint.model,
+        settings.clean_valid,
+        settings.clean_test,
+        settings.poisoned_test,
+        settings.target,
     )
-    check_distinct(sets.clean_valid, sets.clean_test, sets.poisoned_tests)
     return checkpoint, sets

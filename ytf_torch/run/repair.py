@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from dataclasses import replace
 
 from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
+from ytf_torch.defences.doubts import set_doubts
+from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.writing import whole_folder
-from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
+from ytf_torch.faces.face_set import FaceSets
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair_page import repair_html
 from ytf_torch.report.repair_record import repair_record
 from ytf_torch.run.pair import Opened, open_network
 from ytf_torch.run.repair_settings import MODEL_FILE, MeasuredInputs, RepairSettings
+from ytf_torch.run.sets import open_sets
 
 
 def open_repair(settings: MeasuredInputs) -> tuple[Opened, FaceSets]:
-    """The network, and the face sets checked against it. Raises InputError."""
+    """The network, and the face sets checked against it and looked over: what looks wrong about
+    them is added to the network's doubts. Raises InputError."""
     opened = open_network(settings.model, settings.pixel_scale)
-    network = opened.badnet.model
-
-    def faces(path: Path) -> FaceSet:
-        return open_faces(path, network.input_shape, network.classes)
-
-    return opened, FaceSets(
-        faces(settings.clean_valid),
-        None if settings.clean_test is None else faces(settings.clean_test),
-        tuple(map(faces, settings.poisoned_test)),
+    network = opened.badnet.model.to(resolve_device(settings.device))
+    sets = open_sets(
+        network,
+        settings.clean_valid,
+        settings.clean_test,
+        settings.poisoned_test,
+        settings.target,
     )
+    baseline = evaluate(network, sets.clean_test, sets.poisoned_tests, clean_valid=sets.clean_valid)
+    assert baseline.clean_valid is not None
+    check_pixel_scale_by_accuracy(network, sets.clean_valid, baseline.clean_valid)
+    doubts = map(str, set_doubts(network, sets, baseline))
+    return replace(opened, doubts=(*opened.doubts, *doubts)), sets
 
 
 def repair(
@@ -50,9 +57,6 @@ def repair(
     with whole_folder(settings.out) as folder:
         network = checkpoint.model.to(resolve_device(settings.device))
         outcome = repair_and_measure(network, sets, settings.method, settings.seed, track=track)
-        baseline = outcome.evaluation.clean_valid
-        assert baseline is not None
-        check_pixel_scale_by_accuracy(network, sets.clean_valid, baseline)
         save_checkpoint(repaired_checkpoint(checkpoint, outcome), folder / MODEL_FILE)
         record = repair_record(outcome, checkpoint.provenance, opened.doubts)
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"

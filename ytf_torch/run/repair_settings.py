@@ -20,7 +20,8 @@ MAX_SEEDS = 100
 class MeasuredInputs:
     """A network, its face sets and where results go.
 
-    pixel_scale: for a Keras file, which does not tell it.
+    pixel_scale: for a Keras file, which does not tell it. target: the attacker's, for triggered
+    faces that carry their true labels.
     """
 
     model: Path
@@ -30,6 +31,7 @@ class MeasuredInputs:
     poisoned_test: tuple[Path, ...] = ()
     device: str = "auto"
     pixel_scale: float | None = None
+    target: int | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -73,3 +75,33 @@ def test_the_worst_weights_of_ft_sam_are_at_its_radius(badnet: MadeBadNet) -> No
     ]
     length = torch.stack([part.norm() for part in parts]).norm()
     assert float(length) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_rate_at_which_the_people_are_forgotten_is_halved(
+    badnet: MadeBadNet, clean_valid: FaceSet
+) -> None:
+    repair = FineTuning(learning_rate=0.1, epochs=8, batch=32)
+    (candidate,) = repair.candidates(badnet.network, clean_valid, untracked)
+    before = badnet.clean_accuracy(badnet.network)
+    assert badnet.clean_accuracy(candidate.network) >= 0.85 * before
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_few_faces_are_enough_to_run(
+    count: int, badnet: MadeBadNet, clean_valid: FaceSet
+) -> None:
+    repair = Distillation(rounds=1, lesson=20, passes=1, fine_tuning=FineTuning(epochs=1))
+    (candidate,) = repair.candidates(badnet.network, clean_valid.part(0, count), untracked)
+    assert all(bool(value.isfinite().all()) for value in candidate.network.state_dict().values())
+
+
+def test_more_faces_make_more_lessons_of_one_size() -> None:
+    repair = Distillation(rounds=3, lesson=4800)
+    assert [repair.rounds_for(faces) for faces in (1, 1200, 2400, 11_547)] == [3, 3, 3, 15]
+
+
+def test_a_network_in_double_precision_stays_one(badnet: MadeBadNet, clean_valid: FaceSet) -> None:
+    double = copy.deepcopy(badnet.network).double()
+    repair = Distillation(rounds=1, lesson=20, passes=1, fine_tuning=FineTuning(epochs=1))
+    (candidate,) = repair.candidates(double, clean_valid.part(0, 20), untracked)
+    assert candidate.network.dtype == torch.float64

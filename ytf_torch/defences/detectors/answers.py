@@ -18,6 +18,7 @@ from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import open_unlabelled
 from ytf_torch.faces.inputs import Unreadable, input_files
 from ytf_torch.faces.photos import read_photo
+from ytf_torch.metrics import disagree
 from ytf_torch.network.module import Network
 
 
@@ -36,7 +37,7 @@ class Answer:
     @property
     def backdoored(self) -> bool:
         """Whether G flags it: B and B′ disagree."""
-        return self.badnet != self.pruned
+        return disagree(self.badnet, self.pruned)
 
 
 def detect(

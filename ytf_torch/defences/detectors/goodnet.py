@@ -55,9 +55,9 @@ class GoodNet(nn.Module):
         for class N; where they differ it is 0 for class N and −inf for every other. A softmax
         over it is a distribution in both cases.
         """
-        logits = self.badnet(pixels)
-        answers = (scores.argmax(1, keepdim=True) for scores in (logits, self.pruned(pixels)))
-        flagged = disagree(*answers)
+        logits: Tensor = self.badnet(pixels)
+        repaired: Tensor = self.pruned(pixels).argmax(1, keepdim=True)
+        flagged = disagree(logits.argmax(1, keepdim=True), repaired)
         people = logits.masked_fill(flagged, -torch.inf)
         nobody = torch.where(flagged, 0.0, -torch.inf).to(logits.dtype)
         return torch.cat([people, nobody], dim=1)

@@ -1,0 +1,280 @@
+"""The pruning defence from Python: files or arrays in; figures, networks, plots, a report out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.defences.doubts import check_distinct, find_doubts
+from ytf_torch.defences.evaluation import Evaluation, Figures
+from ytf_torch.defences.outcome import Defence
+from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
+from ytf_torch.device import resolve_device
+from ytf_torch.disk.writing import whole_folder
+from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.metrics import Share
+from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
+from ytf_torch.network.module import Network
+from ytf_torch.networks import Faces, Model, open_face_set, read_model
+from ytf_torch.progress import Track, untracked
+from ytf_torch.report.exhibits import gather_exhibits
+from ytf_torch.report.page import Row, headline_rows
+from ytf_torch.report.plots import draw_drops, draw_sweep
+from ytf_torch.report.record import FaceFiles, Run, trace_csv
+from ytf_torch.report.verdict import judge
+from ytf_torch.run.folder import write_run
+from ytf_torch.run.settings import PruneSettings
+from ytf_torch.sweep.order import Direction
+
+COLUMNS = ("network", "pruned", "validation accuracy", "test accuracy", "ASR", "FPR", "TPR")
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """B′ of one drop, with GoodNet beside it; rates in percent, None where nothing was measured.
+
+    drop: points of clean validation accuracy that were given up. channels: those pruned, in order.
+    """
+
+    drop: str
+    channels: tuple[int, ...]
+    evaluation: Evaluation
+    badnet: Checkpoint
+    checkpoint: Checkpoint
+
+    @property
+    def network(self) -> Network:
+        """B′ itself: pixel values 0–255, (batch, 3, height, width) → logits."""
+        return self.checkpoint.model
+
+    @property
+    def goodnet(self) -> GoodNet:
+        """G: B's class where both agree, class N where they differ."""
+        return GoodNet(self.badnet.model, self.network)
+
+    @property
+    def figures(self) -> Figures:
+        """B′'s figures with their intervals."""
+        assert self.evaluation.repaired is not None
+        return self.evaluation.repaired
+
+    @property
+    def goodnet_figures(self) -> Figures:
+        """GoodNet's figures with their intervals."""
+        assert self.evaluation.goodnet is not None
+        return self.evaluation.goodnet
+
+    @property
+    def clean_valid_accuracy(self) -> float | None:
+        """Share of clean validation faces that get their label."""
+        return _rate(self.figures.clean_valid_accuracy)
+
+    @property
+    def clean_test_accuracy(self) -> float | None:
+        """Share of clean test faces that get their label."""
+        return _rate(self.figures.clean_accuracy)
+
+    @property
+    def attack_success_rate(self) -> float | None:
+        """Share of triggered faces that get the attacker's target."""
+        return _rate(self.figures.attack_success_rate)
+
+    def save(self, path: str | Path) -> None:
+        """Write B′ as a safetensors file; ytf_torch.export writes other formats."""
+        save_checkpoint(self.checkpoint, Path(path))
+
+    def __repr__(self) -> str:
+        parts = {
+            "validation accuracy": self.clean_valid_accuracy,
+            "test accuracy": self.clean_test_accuracy,
+            "ASR": self.attack_success_rate,
+        }
+        told = ", ".join(f"{name} {rate:.2f} %" for name, rate in parts.items() if rate is not None)
+        return f"B′ at a drop of {self.drop}: {len(self.channels)} channels pruned, {told}"
+
+
+@dataclass(frozen=True, repr=False)
+class PruningDefence:
+    """A finished pruning defence; what it looks like in a notebook is its headline table."""
+
+    run: Run
+    sets: FaceSets
+    settings: PruneSettings
+
+    @property
+    def outcome(self) -> Defence:
+        """The counts of every step, from which all figures come."""
+        return self.run.defence
+
+    @property
+    def verdict(self) -> str:
+        """What became of the backdoor, in a sentence or two."""
+        found = judge(self.outcome, self.run.doubts)
+        return f"{found.headline} {found.detail}"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What looks wrong about the face sets."""
+        return tuple(map(str, self.run.doubts))
+
+    def drop(self, points: float | str) -> Repaired:
+        """B′ at the first step that costs so many points of clean validation accuracy.
+
+        Raises ValueError where that drop was not asked for, or no step reaches it.
+        """
+        defence = self.outcome
+        known = {Fraction(name): name for name in defence.drops}
+        name = known.get(Fraction(str(points)))
+        if name is None:
+            raise ValueError(
+                f"expected one of the drops {', '.join(defence.drops)}, found {points}"
+            )
+        if defence.drops[name] is None:
+            raise ValueError(f"no step of the sweep costs {name} points")
+        evaluation = defence.outcome.candidates[name]
+        assert evaluation is not None
+        swept, channels = defence.sweep, defence.channels_of(name)
+        badnet = self.run.checkpoint
+        made = pruned_checkpoint(badnet, swept.layer, swept.rank_at, channels)
+        return Repaired(name, channels, evaluation, badnet, made)
+
+    def to_frame(self) -> Any:  # noqa: ANN401
+        """Every step as a pandas DataFrame, indexed by the number of pruned channels.
+
+        Raises ImportError where pandas is not installed.
+        """
+        import pandas
+
+        return pandas.read_csv(io.StringIO(trace_csv(self.run)), index_col="pruned")
+
+    def steps(self) -> list[dict[str, str]]:
+        """Every step as trace.csv has it, without pandas."""
+        return list(csv.DictReader(io.StringIO(trace_csv(self.run))))
+
+    def plot(self) -> Figure:
+        """Clean accuracy and attack success rate against channels pruned, a matplotlib figure."""
+        return draw_sweep(self.outcome)
+
+    def plot_drops(self) -> Figure:
+        """B′ beside GoodNet at each drop, a matplotlib figure."""
+        return draw_drops(self.outcome)
+
+    def write_report(self, folder: str | Path) -> Path:
+        """Write a run folder as ytf-prune does, with report.html and every B′; its report's path.
+
+        Raises InputError where the folder is there already, or cannot be written.
+        """
+        exhibits = gather_exhibits(self.run.checkpoint.model, self.sets, self.outcome)
+        with whole_folder(Path(folder)) as temporary:
+            write_run(self.run, self.settings, exhibits, temporary)
+        return Path(folder) / "report.html"
+
+    def __repr__(self) -> str:
+        rows = [COLUMNS, *map(_cells, headline_rows(self.outcome))]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        return "\n".join([*lines, self.verdict])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(title)}</th>" for title in COLUMNS)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(row)) + "</tr>"
+            for row in headline_rows(self.outcome)
+        )
+        return f"<table><tr>{head}</tr>{body}</table><p>{escape(self.verdict)}</p>"
+
+
+def defend(
+    model: Model,
+    clean_valid: Faces,
+    clean_test: Faces | None = None,
+    poisoned_tests: Faces | Sequence[Faces] = (),
+    *,
+    drops: Sequence[float | str] = (2, 4, 10),
+    layer: str = "conv_3",
+    order: Direction = "ascending",
+    pixel_scale: float | str | None = None,
+    device: str = "auto",
+    track: Track = untracked,
+) -> PruningDefence:
+    """Prune a backdoored network, and measure B′ and GoodNet at each drop.
+
+    model: a file of ytf-convert, a Keras file, or a Checkpoint. clean_valid: the only faces that
+    decide anything. clean_test, poisoned_tests: faces to measure on; triggered ones are labelled
+    with the target. Faces are lab-format files, or arrays by faces_of. drops: points of clean
+    validation accuracy to give up. pixel_scale: for a Keras file, 1 or 1/255.
+    Raises InputError where a file, an array or an argument cannot be used.
+
+    >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5", drops=[2, 4])
+    >>> defence.drop(4).clean_test_accuracy
+    90.66666666666667
+    """
+    checkpoint = read_model(model, pixel_scale)
+    sets = _opened(checkpoint.model, clean_valid, clean_test, poisoned_tests)
+    files = FaceFiles(
+        sets.clean_valid.path,
+        None if sets.clean_test is None else sets.clean_test.path,
+        tuple(faces.path for faces in sets.poisoned_tests),
+    )
+    source = checkpoint.provenance.source_file if isinstance(model, Checkpoint) else model
+    settings = PruneSettings(
+        model=Path(source),
+        clean_valid=files.clean_valid,
+        clean_test=files.clean_test,
+        poisoned_test=files.poisoned_tests,
+        out=Path("NEW"),
+        drops=tuple(str(drop) for drop in drops),
+        layer=layer,
+        rank_at=checkpoint.model.graph.rank_points(layer)[0],
+        order=order,
+        device=device,  # type: ignore[arg-type]
+        pixel_scale=checkpoint.provenance.pixel_scale,
+    )
+    placed = resolve_device(device)
+    computing = replace(checkpoint, model=checkpoint.model.to(placed))
+    found = run_defence(
+        computing, sets, settings.drops, layer, settings.rank_at, track=track, order=order
+    )
+    doubts = find_doubts(computing.model, sets, found)
+    command = "run from Python, by ytf_torch.defend"
+    run = Run(computing, found, placed.type, files, command, doubts)
+    return PruningDefence(run, sets, settings)
+
+
+def _opened(
+    network: Network,
+    clean_valid: Faces,
+    clean_test: Faces | None,
+    poisoned_tests: Faces | Sequence[Faces],
+) -> FaceSets:
+    given = [poisoned_tests] if isinstance(poisoned_tests, str | Path | FaceSet) else poisoned_tests
+    sets = FaceSets(
+        open_face_set(clean_valid, network),
+        None if clean_test is None else open_face_set(clean_test, network),
+        tuple(open_face_set(faces, network) for faces in given),
+    )
+    check_distinct(sets.clean_valid, sets.clean_test, sets.poisoned_tests)
+    return sets
+
+
+def _rate(share: Share | None) -> float | None:
+    return None if share is None else share.rate
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    name = row.network if row.drop is None else f"{row.network}, drop {row.drop}"
+    pruned = "" if row.channels_pruned is None else str(row.channels_pruned)
+    shares = ("–" if share is None else f"{share.rate:.2f} %" for share in row.shares)
+    return (name, pruned, *shares)
