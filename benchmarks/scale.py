@@ -1,0 +1,133 @@
+"""How a run grows with its faces: `python -m benchmarks.scale SCRATCH --faces 1000000`.
+
+A face set of a quarter of the faces, and one of all of them, which is also killed at 60 % and gone
+on with. Memory has to stay flat, processor time to grow as the faces do, and the run that was
+killed to leave the figures of the one that was not. A million faces take 7.8 GB in SCRATCH.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import h5py
+import numpy as np
+import typer
+
+from benchmarks.lab_files import make_lab_files
+from ytf_torch.sweep.passes import PIECE
+
+VALID = 2048
+BLOCK = 4096
+KILLED_AT = 0.6
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True)
+class Run:
+    """seconds: of processor time, of all its processes. peak_bytes: largest memory of all of them
+    together, what they share counted once."""
+
+    seconds: float
+    peak_bytes: int
+
+
+@app.command()
+def scale(
+    scratch: Annotated[Path, typer.Argument(help="Folder for face sets; kept.")],
+    faces: Annotated[int, typer.Option(min=5 * PIECE, help="Faces of the larger set.")] = 65_536,
+) -> None:
+    """Measure memory and time of a small and a large run, and go on with one that was killed."""
+    files = make_lab_files(scratch)
+    valid = repeated_set(files.clean_test, scratch / f"valid{VALID}.h5", VALID)
+    few, many = (
+        repeated_set(files.clean_test, scratch / f"test{count}.h5", count)
+        for count in (faces // 4, faces)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        flags = ["--model", str(files.keras_model), "--clean-valid", str(valid)]
+        whole, killed = Path(folder, "whole"), Path(folder, "killed")
+        say("a quarter", faces // 4, run([*flags, *sets_and_out(few, Path(folder, "few"))]))
+        say("all", faces, run([*flags, *sets_and_out(many, whole)]))
+        piece = int(faces * KILLED_AT / PIECE) - 1
+        entry = Path(folder, "killed.partial", f"swept-1-{piece}.json")
+        say("killed", faces, run([*flags, *sets_and_out(many, killed)], kill_when=entry))
+        say("gone on", faces, run([*flags, *sets_and_out(many, killed), "--resume"]))
+        same = (whole / "result.json").read_bytes() == (killed / "result.json").read_bytes()
+        print("result.json of both: " + ("the same bytes" if same else "DIFFERENT"))
+
+
+def sets_and_out(test: Path, out: Path) -> list[str]:
+    """The flags that differ from run to run."""
+    return ["--clean-test", str(test), "--out", str(out)]
+
+
+def repeated_set(source: Path, path: Path, faces: int) -> Path:
+    """A face set of uint8 that repeats another one's faces; kept if it is there."""
+    if path.exists():
+        return path
+    with h5py.File(source) as old, h5py.File(path, "w") as new:
+        data = new.create_dataset("data", (faces, *old["data"].shape[1:]), np.uint8)
+        label = new.create_dataset("label", (faces,), np.int64)
+        for start in range(0, faces, BLOCK):
+            count = min(BLOCK, faces - start, len(old["data"]))
+            first = start * 7 % (len(old["data"]) - count + 1)
+            data[start : start + count] = old["data"][first : first + count]
+            label[start : start + count] = old["label"][first : first + count]
+    return path
+
+
+def run(flags: list[str], kill_when: Path | None = None) -> Run:
+    """Run ytf-prune, and watch it; kill it as soon as a file is there."""
+    command = [sys.executable, "-m", "ytf_torch.commands.prune", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = 0
+    while True:
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            break
+        peak = max(peak, memory_of(process.pid))
+        if kill_when is not None and kill_when.exists():
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.2)
+    if status not in (0, signal.SIGKILL):
+        raise RuntimeError(f"{' '.join(command)} ended with status {status}")
+    return Run(usage.ru_utime + usage.ru_stime, peak)
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of a process and those it started, as Linux tells; 0 elsewhere."""
+    children = (
+        int(child)
+        for task in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in task.read_text().split()
+    )
+    total = 0
+    for process in (pid, *children):
+        try:
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        except OSError:  # it has ended
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def say(name: str, faces: int, found: Run) -> None:
+    """Print a line of figures."""
+    print(
+        f"{name:<10} {faces:>10,} faces {found.seconds:8.1f} s of processor time "
+        f"{found.peak_bytes / 2**20:6.0f} MiB",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    app()
