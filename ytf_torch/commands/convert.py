@@ -18,7 +18,7 @@ from ytf_torch.commands.terminal import App, one_line_errors, out, say
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
-from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
+from ytf_torch.network.pixel_scale import ASSUMED, parse_pixel_scale, pixel_scale_text
 
 if TYPE_CHECKING:
     from convert.keras_file import KerasFile
@@ -132,7 +132,7 @@ def _check_paths(source: Path, target: Path, reference: Path | None, report: Pat
 
 def _pixel_scale(text: str | None, golden: Reference | None, reference: Path | None) -> float:
     if text is None:
-        return 1.0 if golden is None else golden.pixel_scale
+        return ASSUMED if golden is None else golden.pixel_scale
     scale = parse_pixel_scale(text)
     if golden is not None and abs(scale - golden.pixel_scale) > 1e-12 * scale:
         raise mismatch(
