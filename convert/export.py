@@ -65,7 +65,7 @@ class Check:
         return (f"argmax differs on {apart} of {self.images} images",) if apart else ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Export:
     """What was written, and whether it answers as the network does.
 
@@ -86,6 +86,13 @@ class Export:
     def held(self) -> bool:
         """Whether the file is there and every check held."""
         return not self.failures
+
+    def __repr__(self) -> str:
+        if not self.held:
+            return f"{self.path} was not written: {'; '.join(self.failures)}"
+        equal = ["all weights read back bit for bit"] if self.weights_equal else []
+        ran = [f"{c.agreeing} of {c.images} images answered alike by {c.by}" for c in self.checks]
+        return f"{self.path}: {', '.join([*equal, *ran])}"
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_keras_file(tmp_path / "bd_net.h5", SMALL, random_weights(SMALL))
     model = read_keras_model(tmp_path / "bd_net.h5", 1.0).model
-    for name in ("valid.h5", "test.h5", "bd_test.h5"):
-        images = random_images(SMALL, 40)
+    for seed, name in enumerate(("valid.h5", "test.h5", "bd_test.h5")):
+        images = random_images(SMALL, 40, seed)
         with torch.inference_mode():
             labels = model(torch.from_numpy(images)).argmax(1).numpy()
         write_faces(tmp_path / name, images, labels)
@@ -37,8 +37,10 @@ def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with torch.inference_mode():
         scores = names["goodnet"](torch.from_numpy(random_images(SMALL, 3)))
     assert scores.shape == (3, SMALL.classes + 1)
-    assert names["defence"].clean_valid.correct[0] == 40
-    assert np.isfinite(names["defence"].sweep.mean_activation).all()
+    assert names["defence"].outcome.clean_valid.correct[0] == 40
+    assert (tmp_path / "report" / "report.html").exists()
+    assert (tmp_path / "repaired.h5").exists()
+    assert np.isfinite(names["defence"].outcome.sweep.mean_activation).all()
 
 
 @pytest.mark.parametrize("command", ["python3 bootstrap.py demo", "python3 bootstrap.py test"])

@@ -7,6 +7,7 @@ from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.evaluation import Evaluation, Figures
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
+from ytf_torch.demo_files import DemoFiles, demo_files
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.faces.in_memory import FacesInMemory, faces_of
@@ -18,6 +19,7 @@ from ytf_torch.network.masking import ChannelMask, bake_mask
 from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import Provenance
 from ytf_torch.networks import evaluate, export, predict, read_model
+from ytf_torch.notebook import notebook_bars
 
 __all__ = [
     "ChannelMask",
@@ -25,6 +27,7 @@ __all__ = [
     "DeepID",
     "DeepIDSizes",
     "Defence",
+    "DemoFiles",
     "Evaluation",
     "Export",
     "FaceSet",
@@ -41,10 +44,12 @@ __all__ = [
     "bake_mask",
     "compact",
     "defend",
+    "demo_files",
     "evaluate",
     "export",
     "faces_of",
     "load_checkpoint",
+    "notebook_bars",
     "open_faces",
     "predict",
     "pruned_checkpoint",

@@ -31,7 +31,7 @@ CORRECT, GOODNET_CORRECT, FLAGGED = map(attrgetter, ("correct", "goodnet_correct
 NO_ALARMS: Mapping[str, Alarm] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Figures:
     """The figures of B, B′ or GoodNet, each with its interval; None where nothing was measured.
 
@@ -51,6 +51,10 @@ class Figures:
     true_positive_rate: Share | None = None
     clean_valid_accuracy: Share | None = None
     clean_valid_flagged: Share | None = None
+
+    def __repr__(self) -> str:
+        measured = {name: share for name, share in vars(self).items() if share is not None}
+        return "\n".join(f"{name.replace('_', ' ')}: {share}" for name, share in measured.items())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,54 @@
+"""Faces and a BadNet to try everything on, as files in the lab's layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from convert.keras_writer import write_keras_h5
+from ytf_torch.demo.badnet import PIXEL_SCALE
+from ytf_torch.demo.study import DRAWN, EPOCHS, best_source, make_study
+from ytf_torch.progress import Track, untracked
+
+
+@dataclass(frozen=True)
+class DemoFiles:
+    """A Keras BadNet, and the lab's face sets for it. credit: whom the faces are from."""
+
+    model: Path
+    clean_valid: Path
+    clean_test: Path
+    poisoned_test: Path
+    pixel_scale: float
+    credit: str
+
+
+def demo_files(
+    folder: str | Path,
+    faces: Literal["best", "drawn"] = "best",
+    *,
+    seed: int = 0,
+    epochs: int | None = None,
+    track: Track = untracked,
+) -> DemoFiles:
+    """Train a BadNet on the demo's faces, which takes a minute or two; a folder that is there
+    already is taken as it is.
+
+    faces: best takes real faces where the extra `demo` is installed, else drawn ones. epochs: how
+    long to train; by default as long as ytf-demo.
+    Raises InputError where the folder cannot be written.
+    """
+    source, folder = DRAWN if faces == "drawn" else best_source(), Path(folder)
+    if not (folder / "models" / "bd_net.h5").exists():
+        rounds = EPOCHS[source.name] if epochs is None else epochs
+        done = track("training a BadNet", rounds)
+        make_study(source, seed, folder, write_keras_h5, rounds, lambda *_: done(1))
+    return DemoFiles(
+        folder / "models" / "bd_net.h5",
+        folder / "cl" / "valid.h5",
+        folder / "cl" / "test.h5",
+        folder / "bd" / "bd_test.h5",
+        PIXEL_SCALE,
+        source.credit,
+    )

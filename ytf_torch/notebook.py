@@ -1,0 +1,32 @@
+"""What a notebook shows while it waits: one progress bar for each pass over faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+
+
+def notebook_bars(phase: str, images: int) -> Callable[[int], None]:
+    """A Track for notebooks: `defend(…, track=notebook_bars)` shows how far it is.
+
+    Raises ImportError where IPython is not installed, as it is wherever notebooks run.
+    """
+    from IPython.display import HTML, display
+
+    def bar(done: int) -> HTML:
+        return HTML(
+            f"<progress value='{done}' max='{images}'></progress> "
+            f"{escape(phase)}: {done:,} of {images:,} faces"
+        )
+
+    handle = display(bar(0), display_id=True)
+    seen = 0
+
+    def advance(done: int) -> None:
+        nonlocal seen
+        before, seen = seen, seen + done
+        # A hundred steps are enough for the eye, and for the notebook's file.
+        if seen == images or 100 * seen // images > 100 * before // images:
+            handle.update(bar(seen))
+
+    return advance
