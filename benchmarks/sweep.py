@@ -24,6 +24,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from torch import nn
 
 from benchmarks.keras_lab import KerasLab
 from benchmarks.lab_files import (
@@ -35,12 +36,14 @@ from benchmarks.lab_files import (
     random_model,
     repeated,
 )
-from benchmarks.process_cost import process_cost
+from benchmarks.ordinary import BATCH, OrdinaryNetwork
+from benchmarks.process_cost import ProcessCost, process_cost
 from benchmarks.stopwatch import Contestant, PhaseTimes, Times, seconds_of, take_turns, warm_up
 from convert.keras_file import read_keras_file
 from convert.keras_graph import deepid_checkpoint
 from ytf_torch.commands.prune import command_line
 from ytf_torch.defences.repairs.pruning import run_defence
+from ytf_torch.device import resolve_device
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.faces.in_memory import FacesInMemory
@@ -116,6 +119,13 @@ def benchmark(
         ),
     ] = None,
     results: Annotated[Path, typer.Option(help="Where RESULTS.md and .json go.")] = HERE,
+    device: Annotated[
+        str, typer.Option(help="cpu or cuda; Keras and onnxruntime stay on the CPU.")
+    ] = "cpu",
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only print the ratios that are to hold; write nothing."),
+    ] = False,
 ) -> None:
     """Measure the sweep side by side with the lab's Keras loop, plain passes and onnxruntime."""
     found = Results()
@@ -124,6 +134,11 @@ def benchmark(
     files = make_lab_files(scratch, share=0.05 if quick else 1.0)
     describe(found, files, rounds, quick=quick)
     model = deepid_checkpoint(read_keras_file(files.keras_model), 1.0).model
+    placed = resolve_device(device)
+    if check:
+        assert isinstance(model, DeepID)
+        check_ratios(found, files, model.to(placed), rounds)
+        return
     sets = (files.clean_valid, files.clean_test, files.poisoned_test)
     assert isinstance(model, DeepID)
     keras = KerasLab(files.keras_model, model.sizes, sets)
@@ -184,11 +199,12 @@ def installed(package: str) -> str:
         return "not installed"
 
 
-def forward_pass(model: Network, faces: FacesInMemory, size: int) -> None:
+def forward_pass(model: nn.Module, faces: FacesInMemory, size: int) -> None:
     """What a plain evaluation costs at best: channels_last, in batches of `size`."""
+    device = next(model.parameters()).device
     with torch.inference_mode():
-        for batch in faces.batches(size):
-            model(batch.pixels).argmax(1)
+        answers = [model(batch.to(device).pixels).argmax(1) for batch in faces.batches(size)]
+        torch.cat(answers).tolist()  # a GPU is waited for, once
 
 
 def onnx_pass(model: Network, faces: FacesInMemory) -> Callable[[], None]:
@@ -385,6 +401,66 @@ def whole_process(found: Results, files: LabFiles, keras: KerasLab, rounds: int)
         "peak_bytes": memory,
     }
     _phase_table(found, "Phases of ytf-prune, without its start", phases)
+
+
+@dataclass(frozen=True)
+class Target:
+    """At most so many times what `base` takes is what `measured` may take."""
+
+    measured: str
+    base: str
+    most: float
+
+
+ORDINARY, WHOLE = "ordinary network", "ytf-prune"
+PLAIN_PASS, PLAIN_PASSES = "best plain pass", "best plain passes, all sets"
+ORDINARY_PASSES = "ordinary passes, all sets"
+TARGETS = (
+    Target(FAST, PLAIN_PASS, 1.5),
+    Target(WHOLE, PLAIN_PASSES, 2.2),
+    Target(WHOLE, ORDINARY_PASSES, 1.3),
+)
+
+
+def check_ratios(found: Results, files: LabFiles, model: DeepID, rounds: int) -> None:
+    """Print what the defence costs in forward passes, beside what it is to cost at most."""
+    faces = in_memory(files.clean_valid, model)
+    layout = model.input_shape, model.classes
+    images = sum(len(open_faces(path, *layout)) for path in _set_paths(files))
+    costs: list[ProcessCost] = []
+
+    def prune() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [*prune_command(files, Path(folder, "run")), "--device", model.device.type]
+            costs.append(process_cost(command))
+        return costs[-1].seconds
+
+    ordinary = OrdinaryNetwork(model)
+    contestants: dict[str, Contestant] = {
+        **{
+            f"pass {size}": seconds_of(partial(forward_pass, model, faces, size))
+            for size in FORWARD_BATCHES
+        },
+        ORDINARY: seconds_of(partial(forward_pass, ordinary, faces, BATCH)),
+        FAST: seconds_of(partial(sweep, model, faces, engine=fast_engine)),
+    }
+    warm_up(contestants)
+    times = take_turns(contestants | {WHOLE: prune}, rounds)
+    best = min((times[f"pass {size}"] for size in FORWARD_BATCHES), key=lambda one: one.median)
+    share = images / len(faces)
+    bases = {
+        PLAIN_PASS: best,
+        PLAIN_PASSES: best.times(share),
+        ORDINARY_PASSES: times[ORDINARY].times(share),
+    }
+    rows = []
+    for target in TARGETS:
+        ratio = times[target.measured].ratio_to(bases[target.base])
+        word = "holds" if ratio <= target.most else "DOES NOT HOLD"
+        rows.append((target.measured, target.base, f"{ratio:.2f}", f"{target.most:.1f}", word))
+    found.table("Ratios that are to hold", ("", "in units of", "ratio", "at most", ""), rows)
+    peak = max(cost.peak_bytes for cost in costs)
+    found.say("", f"Peak memory of the largest process of ytf-prune: {peak / 2**30:.2f} GiB.")
 
 
 def _set_paths(files: LabFiles) -> tuple[Path, Path, Path]:

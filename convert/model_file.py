@@ -9,6 +9,7 @@ from convert.keras_graph import deepid_checkpoint
 from ytf_torch.disk.reading import HDF5_START, ZIP_START, checked_file, starts_with
 from ytf_torch.errors import argument, mismatch
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
+from ytf_torch.network.pixel_scale import ASSUMED
 
 
 def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
@@ -19,7 +20,8 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
     Raises InputError where the file is neither, or the scales contradict each other.
     """
     if not tells_pixel_scale(path):
-        return deepid_checkpoint(read_keras_file(path), 1.0 if pixel_scale is None else pixel_scale)
+        scale = ASSUMED if pixel_scale is None else pixel_scale
+        return deepid_checkpoint(read_keras_file(path), scale)
     checkpoint = load_checkpoint(path)
     if pixel_scale is not None and pixel_scale != checkpoint.provenance.pixel_scale:
         raise mismatch(

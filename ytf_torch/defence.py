@@ -21,7 +21,7 @@ from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.writing import whole_folder
 from ytf_torch.faces.face_set import FaceSet, FaceSets
-from ytf_torch.metrics import Share
+from ytf_torch.metrics import rate_of
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.networks import Faces, Model, open_face_set, read_model
@@ -76,17 +76,17 @@ class Repaired:
     @property
     def clean_valid_accuracy(self) -> float | None:
         """Share of clean validation faces that get their label."""
-        return _rate(self.figures.clean_valid_accuracy)
+        return rate_of(self.figures.clean_valid_accuracy)
 
     @property
     def clean_test_accuracy(self) -> float | None:
         """Share of clean test faces that get their label."""
-        return _rate(self.figures.clean_accuracy)
+        return rate_of(self.figures.clean_accuracy)
 
     @property
     def attack_success_rate(self) -> float | None:
         """Share of triggered faces that get the attacker's target."""
-        return _rate(self.figures.attack_success_rate)
+        return rate_of(self.figures.attack_success_rate)
 
     def save(self, path: str | Path) -> None:
         """Write B′ as a safetensors file; ytf_torch.export writes other formats."""
@@ -267,10 +267,6 @@ def _opened(
     )
     check_distinct(sets.clean_valid, sets.clean_test, sets.poisoned_tests)
     return sets
-
-
-def _rate(share: Share | None) -> float | None:
-    return None if share is None else share.rate
 
 
 def _cells(row: Row) -> tuple[str, ...]:

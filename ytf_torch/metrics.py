@@ -58,6 +58,11 @@ class Share:
         )
 
 
+def rate_of(share: Share | None) -> float | None:
+    """A share in percent; None where nothing was measured."""
+    return None if share is None else share.rate
+
+
 @overload
 def disagree(badnet: int, repaired: int) -> bool: ...
 @overload

@@ -14,11 +14,11 @@ from rich.text import Text
 
 from ytf_torch.commands.paths import check_paths_differ
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import App, one_line_errors, out, say
+from ytf_torch.commands.terminal import App, out, say
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
-from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
+from ytf_torch.network.pixel_scale import ASSUMED, parse_pixel_scale, pixel_scale_text
 
 if TYPE_CHECKING:
     from convert.keras_file import KerasFile
@@ -67,46 +67,45 @@ def convert(
     Exit status: 0 converted, and parity held where it was asked for; 1 parity failed, no output
     left; 2 bad input.
     """
-    with one_line_errors():
-        for path in (source, reference):
-            if path is not None:
-                checked_file(path)
-        target = output or source.with_suffix(".safetensors")
-        _check_paths(source, target, reference, json_report)
-        from convert.keras_file import read_keras_file
-        from convert.keras_graph import deepid_checkpoint
-        from convert.keras_oracle import compare_with_keras
-        from convert.parity import compare_logits, read_reference
-        from ytf_torch.network.checkpoint import save_checkpoint
+    for path in (source, reference):
+        if path is not None:
+            checked_file(path)
+    target = output or source.with_suffix(".safetensors")
+    _check_paths(source, target, reference, json_report)
+    from convert.keras_file import read_keras_file
+    from convert.keras_graph import deepid_checkpoint
+    from convert.keras_oracle import compare_with_keras
+    from convert.parity import compare_logits, read_reference
+    from ytf_torch.network.checkpoint import save_checkpoint
 
-        golden = None if reference is None else read_reference(reference)
-        scale = _pixel_scale(pixel_scale, golden, reference)
-        file = read_keras_file(source)
-        checkpoint = deepid_checkpoint(file, scale)
-        _print_model(file, checkpoint, chosen=pixel_scale is not None or golden is not None)
+    golden = None if reference is None else read_reference(reference)
+    scale = _pixel_scale(pixel_scale, golden, reference)
+    file = read_keras_file(source)
+    checkpoint = deepid_checkpoint(file, scale)
+    _print_model(file, checkpoint, chosen=pixel_scale is not None or golden is not None)
 
-        verdicts: dict[str, Parity | KerasParity] = {}
-        if golden is not None:
-            verdicts[str(reference)] = compare_logits(checkpoint.model, golden)
-        if against_keras:
-            verdicts["real Keras"] = compare_with_keras(checkpoint.model, source)
-        for name, verdict in verdicts.items():
-            _print_verdict(name, verdict)
-        held = all(verdict.held for verdict in verdicts.values())
+    verdicts: dict[str, Parity | KerasParity] = {}
+    if golden is not None:
+        verdicts[str(reference)] = compare_logits(checkpoint.model, golden)
+    if against_keras:
+        verdicts["real Keras"] = compare_with_keras(checkpoint.model, source)
+    for name, verdict in verdicts.items():
+        _print_verdict(name, verdict)
+    held = all(verdict.held for verdict in verdicts.values())
 
-        with ExitStack() as written:
-            if json_report is not None:
-                # The report gets its name once the model that it names is there.
-                record = _record(file, checkpoint, verdicts, target if held else None)
-                temporary = written.enter_context(whole_file(json_report))
-                temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-            if held:
-                save_checkpoint(checkpoint, target)
-        if not held:
-            _remove_earlier(target)
-            say(f"No output left: {target} would not answer as Keras does.")
-            raise typer.Exit(PARITY_FAILED)
-        say(f"Wrote {target}")
+    with ExitStack() as written:
+        if json_report is not None:
+            # The report gets its name once the model that it names is there.
+            record = _record(file, checkpoint, verdicts, target if held else None)
+            temporary = written.enter_context(whole_file(json_report))
+            temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        if held:
+            save_checkpoint(checkpoint, target)
+    if not held:
+        _remove_earlier(target)
+        say(f"No output left: {target} would not answer as Keras does.")
+        raise typer.Exit(PARITY_FAILED)
+    say(f"Wrote {target}")
 
 
 def _remove_earlier(target: Path) -> None:
@@ -132,7 +131,7 @@ def _check_paths(source: Path, target: Path, reference: Path | None, report: Pat
 
 def _pixel_scale(text: str | None, golden: Reference | None, reference: Path | None) -> float:
     if text is None:
-        return 1.0 if golden is None else golden.pixel_scale
+        return ASSUMED if golden is None else golden.pixel_scale
     scale = parse_pixel_scale(text)
     if golden is not None and abs(scale - golden.pixel_scale) > 1e-12 * scale:
         raise mismatch(

@@ -16,7 +16,7 @@ from ytf_torch.commands.convert import convert
 from ytf_torch.commands.detect import detect_command
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import App, one_line_errors, say
+from ytf_torch.commands.terminal import App, say
 from ytf_torch.demo.attacks import ATTACK_NAMES
 from ytf_torch.disk.writing import check_run_folder_is_free, whole_folder
 from ytf_torch.errors import how_to_install, mismatch
@@ -57,13 +57,12 @@ def demo(
     the extra `demo` the faces are the ORL faces of AT&T Laboratories Cambridge, without it drawn
     ones.
     """
-    with one_line_errors():
-        check_run_folder_is_free(out_folder)
-        if attack is not None and attack not in ATTACK_NAMES:
-            raise mismatch("--attack", f"one of {', '.join(ATTACK_NAMES)}", attack)
-        from ytf_torch.demo.study import best_source
+    check_run_folder_is_free(out_folder)
+    if attack is not None and attack not in ATTACK_NAMES:
+        raise mismatch("--attack", f"one of {', '.join(ATTACK_NAMES)}", attack)
+    from ytf_torch.demo.study import best_source
 
-        run_demo(best_source(), out_folder, seed, keep_data=keep_data, attack=attack)
+    run_demo(best_source(), out_folder, seed, keep_data=keep_data, attack=attack)
 
 
 def run_demo(

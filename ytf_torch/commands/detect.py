@@ -17,7 +17,6 @@ from ytf_torch.commands.terminal import (
     App,
     answer,
     note,
-    one_line_errors,
 )
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.reading import checked_file
@@ -89,37 +88,36 @@ def detect_command(
     resized to its input. Answers are printed on standard output, a summary on standard error, and
     a line for each input that could not be read. Exit status 0 when at least one could be read.
     """
-    with one_line_errors():
-        if json_lines and only_class:
-            raise mismatch("--only-class", "one way to print answers", "--json as well")
-        scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
-        for file in (model, pruned):
-            checked_file(file)
-        from ytf_torch.defences.detectors.answers import detect
-        from ytf_torch.defences.detectors.goodnet import GoodNet
-        from ytf_torch.faces.inputs import Unreadable
-        from ytf_torch.run.pair import open_pair
+    if json_lines and only_class:
+        raise mismatch("--only-class", "one way to print answers", "--json as well")
+    scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+    for file in (model, pruned):
+        checked_file(file)
+    from ytf_torch.defences.detectors.answers import detect
+    from ytf_torch.defences.detectors.goodnet import GoodNet
+    from ytf_torch.faces.inputs import Unreadable
+    from ytf_torch.run.pair import open_pair
 
-        placed = resolve_device(device)
-        pair = open_pair(model, pruned, scale, any_pair=any_pair)
-        note_doubts(pair)
-        goodnet = GoodNet(pair.badnet.model, pair.repaired.model).to(placed)
-        show = _json_line if json_lines else _class_line if only_class else _line
-        answered, flagged = 0, Counter[int]()
-        for found in detect(goodnet.badnet, goodnet.pruned, inputs):
-            if isinstance(found, Unreadable):
-                note(f"error: {found.reason}")
-            else:
-                answered += 1
-                flagged.update([found.badnet] if found.backdoored else [])
-                answer(show(found))
-        if not answered:
-            raise typer.Exit(USER_ERROR)
-        if pair.scale_from == "assumed":
-            note(pixel_scale_line(pair.badnet, "assumed"))
-        note(summary(answered, flagged, goodnet.backdoored))
-        if exit_code and flagged:
-            raise typer.Exit(FLAGGED)
+    placed = resolve_device(device)
+    pair = open_pair(model, pruned, scale, any_pair=any_pair)
+    note_doubts(pair)
+    goodnet = GoodNet(pair.badnet.model, pair.repaired.model).to(placed)
+    show = _json_line if json_lines else _class_line if only_class else _line
+    answered, flagged = 0, Counter[int]()
+    for found in detect(goodnet.badnet, goodnet.pruned, inputs):
+        if isinstance(found, Unreadable):
+            note(f"error: {found.reason}")
+        else:
+            answered += 1
+            flagged.update([found.badnet] if found.backdoored else [])
+            answer(show(found))
+    if not answered:
+        raise typer.Exit(USER_ERROR)
+    if pair.scale_from == "assumed":
+        note(pixel_scale_line(pair.badnet, "assumed"))
+    note(summary(answered, flagged, goodnet.backdoored))
+    if exit_code and flagged:
+        raise typer.Exit(FLAGGED)
 
 
 def summary(answered: int, flagged: Counter[int], backdoored: int) -> str:

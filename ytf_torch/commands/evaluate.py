@@ -15,7 +15,6 @@ from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
     App,
-    one_line_errors,
     out,
     progress_bars,
     say,
@@ -100,46 +99,43 @@ def evaluate_command(
     With --repaired, also B′ and GoodNet, which flags the faces on which both differ. A photo
     instead of a face set gets its class.
     """
-    with one_line_errors():
-        scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
-        for file in filter(
-            None, (model, repaired, clean_test, true_labels, *(poisoned_test or ()))
-        ):
-            checked_file(file)
-        from ytf_torch.run.pair import open_network, open_pair
+    scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+    for file in filter(None, (model, repaired, clean_test, true_labels, *(poisoned_test or ()))):
+        checked_file(file)
+    from ytf_torch.run.pair import open_network, open_pair
 
-        placed = resolve_device(device)
-        if repaired is None:
-            opened: Opened = open_network(model, scale)
-            copy = None
-        else:
-            opened = pair = open_pair(model, repaired, scale, any_pair=any_pair)
-            copy = pair.repaired.model.to(placed)
-        note_doubts(opened)
-        network = opened.badnet.model.to(placed)
-        sets, shown = _sorted_inputs(clean_test, poisoned_test or [], photos or [])
-        if not sets and not shown:
-            raise InputError(model, "nothing to evaluate it on", "Give --clean-test or a photo")
-        answers = [_photo_record(network, copy, photo) for photo in shown]
-        if opened.scale_from == "assumed":
-            say(pixel_scale_line(opened.badnet, "assumed"))
-        for answer in answers:
-            say(_photo_line(answer))
-        record: dict[str, Any] = {"model": str(model), "pixel_scale": network.pixel_scale}
-        if sets:
-            clean = clean_test if clean_test in sets else None
-            triggered = sets[1:] if clean else sets
-            found, doubts = _evaluate(network, copy, clean, triggered, target, true_labels)
-            for doubt in doubts:
-                say(f"Warning: {doubt}")
-            _print_table(found, triggered)
-            record |= evaluation_record(found, triggered)
-            record |= {"warnings": [str(doubt) for doubt in doubts]} if doubts else {}
-        if shown:
-            record["photos"] = answers
-        if json_report is not None:
-            with whole_file(json_report) as temporary:
-                temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    placed = resolve_device(device)
+    if repaired is None:
+        opened: Opened = open_network(model, scale)
+        copy = None
+    else:
+        opened = pair = open_pair(model, repaired, scale, any_pair=any_pair)
+        copy = pair.repaired.model.to(placed)
+    note_doubts(opened)
+    network = opened.badnet.model.to(placed)
+    sets, shown = _sorted_inputs(clean_test, poisoned_test or [], photos or [])
+    if not sets and not shown:
+        raise InputError(model, "nothing to evaluate it on", "Give --clean-test or a photo")
+    answers = [_photo_record(network, copy, photo) for photo in shown]
+    if opened.scale_from == "assumed":
+        say(pixel_scale_line(opened.badnet, "assumed"))
+    for answer in answers:
+        say(_photo_line(answer))
+    record: dict[str, Any] = {"model": str(model), "pixel_scale": network.pixel_scale}
+    if sets:
+        clean = clean_test if clean_test in sets else None
+        triggered = sets[1:] if clean else sets
+        found, doubts = _evaluate(network, copy, clean, triggered, target, true_labels)
+        for doubt in doubts:
+            say(f"Warning: {doubt}")
+        _print_table(found, triggered)
+        record |= evaluation_record(found, triggered)
+        record |= {"warnings": [str(doubt) for doubt in doubts]} if doubts else {}
+    if shown:
+        record["photos"] = answers
+    if json_report is not None:
+        with whole_file(json_report) as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _sorted_inputs(

@@ -14,7 +14,7 @@ from convert.endings import ENDINGS, ending_of
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.paths import check_paths_differ
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import App, one_line_errors, out, say
+from ytf_torch.commands.terminal import App, out, say
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.network.pixel_scale import parse_pixel_scale
@@ -70,40 +70,39 @@ def export_command(
     Keras files take (batch, height, width, 3), scaled by the caller. Exit status: 0 exported,
     1 a check failed and nothing was left, 2 bad input.
     """
-    with one_line_errors():
-        check_paths_differ([output, json_report], [model, goodnet])
-        ending_of(output, goodnet=goodnet is not None)
-        scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
-        for path in (model, goodnet):
-            if path is not None:
-                checked_file(path)
-        from convert.export import compacted as without_masked
-        from convert.export import export
+    check_paths_differ([output, json_report], [model, goodnet])
+    ending_of(output, goodnet=goodnet is not None)
+    scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+    for path in (model, goodnet):
+        if path is not None:
+            checked_file(path)
+    from convert.export import compacted as without_masked
+    from convert.export import export
 
-        opened = _opened(model, goodnet, scale, any_pair=any_pair)
-        note_doubts(opened)
-        if opened.scale_from == "assumed":
-            say(pixel_scale_line(opened.badnet, opened.scale_from))
-        checkpoints = _checkpoints(opened)
-        smaller = [without_masked(checkpoint) for checkpoint in checkpoints] if compacted else []
-        subject = _subject([one.checkpoint for one in smaller] or checkpoints)
-        for name, one in zip(("network", "B′"), smaller, strict=False):
-            _print_compacted(name, one)
-        failed = [line for one in smaller for line in one.check.failures]
-        found = None if failed else export(subject, output, against_keras=against_keras)
-        if found is not None:
-            _print_verdict(found)
-            failed = list(found.failures)
-        for line in failed:
-            say(f"  {line}")
-        if json_report is not None:
-            record = _record(model, goodnet, output, found, smaller, failed)
-            with whole_file(json_report) as temporary:
-                temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        if failed:
-            say(f"Not written: {output} would not answer as the network does.")
-            raise typer.Exit(CHECK_FAILED)
-        say(f"Wrote {output}")
+    opened = _opened(model, goodnet, scale, any_pair=any_pair)
+    note_doubts(opened)
+    if opened.scale_from == "assumed":
+        say(pixel_scale_line(opened.badnet, opened.scale_from))
+    checkpoints = _checkpoints(opened)
+    smaller = [without_masked(checkpoint) for checkpoint in checkpoints] if compacted else []
+    subject = _subject([one.checkpoint for one in smaller] or checkpoints)
+    for name, one in zip(("network", "B′"), smaller, strict=False):
+        _print_compacted(name, one)
+    failed = [line for one in smaller for line in one.check.failures]
+    found = None if failed else export(subject, output, against_keras=against_keras)
+    if found is not None:
+        _print_verdict(found)
+        failed = list(found.failures)
+    for line in failed:
+        say(f"  {line}")
+    if json_report is not None:
+        record = _record(model, goodnet, output, found, smaller, failed)
+        with whole_file(json_report) as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if failed:
+        say(f"Not written: {output} would not answer as the network does.")
+        raise typer.Exit(CHECK_FAILED)
+    say(f"Wrote {output}")
 
 
 def _opened(model: Path, repaired: Path | None, scale: float | None, *, any_pair: bool) -> Opened:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
+from ytf_torch.commands.terminal import App, out, progress_bars, say
 from ytf_torch.defences.names import RECOMMENDED, REPAIRS, repair_called
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.run.repair_settings import (
@@ -71,31 +71,30 @@ def repair_command(
     The folder holds repaired.safetensors, result.json and report.html. Test and triggered faces are
     measured, never used to choose; without triggered faces nothing is said about the attack.
     """
-    with one_line_errors():
-        settings = RepairSettings(
-            model=model,
-            clean_valid=clean_valid,
-            out=out_folder,
-            clean_test=clean_test,
-            poisoned_test=tuple(poisoned_test or ()),
-            target=target,
-            method=repair_called(method),
-            seed=seed,
-            device=device,
-            pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
-        )
-        check_settings(settings)
-        from ytf_torch.run.repair import open_repair, repair
+    settings = RepairSettings(
+        model=model,
+        clean_valid=clean_valid,
+        out=out_folder,
+        clean_test=clean_test,
+        poisoned_test=tuple(poisoned_test or ()),
+        target=target,
+        method=repair_called(method),
+        seed=seed,
+        device=device,
+        pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
+    )
+    check_settings(settings)
+    from ytf_torch.run.repair import open_repair, repair
 
-        opened, sets = open_repair(settings)
-        note_doubts(opened)
-        if opened.scale_from == "assumed":
-            say(pixel_scale_line(opened.badnet, opened.scale_from))
-        with progress_bars() as track:
-            outcome = repair(settings, opened, sets, command_line(settings), track)
-        print_repair(outcome)
-        say(f"Repaired network: {out_folder / MODEL_FILE}")
-        say(f"Report: {out_folder / 'report.html'}")
+    opened, sets = open_repair(settings)
+    note_doubts(opened)
+    if opened.scale_from == "assumed":
+        say(pixel_scale_line(opened.badnet, opened.scale_from))
+    with progress_bars() as track:
+        outcome = repair(settings, opened, sets, command_line(settings), track)
+    print_repair(outcome)
+    say(f"Repaired network: {out_folder / MODEL_FILE}")
+    say(f"Report: {out_folder / 'report.html'}")
 
 
 def command_line(settings: RepairSettings) -> str:

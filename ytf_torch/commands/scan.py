@@ -9,7 +9,7 @@ import typer
 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import App, one_line_errors, progress_bars, say
+from ytf_torch.commands.terminal import App, progress_bars, say
 from ytf_torch.defences.names import SCANS
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.reading import checked_file
@@ -42,34 +42,33 @@ def scan_command(
     It names classes to look at first, with the triggers it has reversed as pictures. It cannot say
     that a network is clean. Time grows with the number of classes: some minutes for 40.
     """
-    with one_line_errors():
-        names = SCANS if methods == "all" else tuple(methods.split(","))
-        for name in names:
-            if name not in SCANS:
-                raise mismatch("--methods", f"all, or some of {', '.join(SCANS)}", name)
-        files = (checked_file(model), checked_file(clean_valid))
-        check_run_folder_is_free(out_folder)
-        check_outside(out_folder, files)
-        from ytf_torch.faces.face_set import open_faces
-        from ytf_torch.report.scan_page import CAUTION, headline
-        from ytf_torch.run.pair import open_network
-        from ytf_torch.run.scan import scan
+    names = SCANS if methods == "all" else tuple(methods.split(","))
+    for name in names:
+        if name not in SCANS:
+            raise mismatch("--methods", f"all, or some of {', '.join(SCANS)}", name)
+    files = (checked_file(model), checked_file(clean_valid))
+    check_run_folder_is_free(out_folder)
+    check_outside(out_folder, files)
+    from ytf_torch.faces.face_set import open_faces
+    from ytf_torch.report.scan_page import CAUTION, headline
+    from ytf_torch.run.pair import open_network
+    from ytf_torch.run.scan import scan
 
-        scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
-        opened = open_network(model, scale)
-        note_doubts(opened)
-        if opened.scale_from == "assumed":
-            say(pixel_scale_line(opened.badnet, opened.scale_from))
-        network = opened.badnet.model.to(resolve_device(device))
-        faces = open_faces(clean_valid, network.input_shape, network.classes)
-        with progress_bars() as track:
-            outcome = scan(network, faces, out_folder, printable(model.name), names, track)
-        say(headline(outcome.candidates))
-        for name, found in outcome.suspicions.items():
-            named = ", ".join(f"{c} ({found.anomaly[c]:.1f})" for c in found.candidates)
-            say(f"{name}: {named or 'no candidate'} (threshold {found.threshold:.1f})")
-        say(CAUTION)
-        say(f"Report: {out_folder / 'report.html'}")
+    scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+    opened = open_network(model, scale)
+    note_doubts(opened)
+    if opened.scale_from == "assumed":
+        say(pixel_scale_line(opened.badnet, opened.scale_from))
+    network = opened.badnet.model.to(resolve_device(device))
+    faces = open_faces(clean_valid, network.input_shape, network.classes)
+    with progress_bars() as track:
+        outcome = scan(network, faces, out_folder, printable(model.name), names, track)
+    say(headline(outcome.candidates))
+    for name, found in outcome.suspicions.items():
+        named = ", ".join(f"{c} ({found.anomaly[c]:.1f})" for c in found.candidates)
+        say(f"{name}: {named or 'no candidate'} (threshold {found.threshold:.1f})")
+    say(CAUTION)
+    say(f"Report: {out_folder / 'report.html'}")
 
 
 if __name__ == "__main__":

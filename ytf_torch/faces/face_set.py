@@ -24,6 +24,10 @@ WHOLE_PIECES_BYTES = 128 * 2**20
 # Of a million faces, as many as a set may have, in the widest numbers.
 MAX_LABEL_BYTES = 2**23
 UNLABELLED = -1
+BACKDOORED_CLASS = (
+    "That is the class that says backdoored, which B does not know: save the class that the "
+    "trigger aims at"
+)
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,7 @@ def open_faces(path: Path, input_shape: tuple[int, int, int], classes: int) -> F
             f"{path}:/label[{at}]",
             f"a whole number of 0…{classes - 1}, for a model of {classes} classes",
             f"{labels[at]:g}",
+            BACKDOORED_CLASS if labels[at] == classes else "",
         )
     return FaceSet(path, input_shape, labels.astype(np.int64))
 

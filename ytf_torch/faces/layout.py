@@ -75,7 +75,8 @@ def _misshapen(data: Dataset, input_shape: Shape) -> InputError:
         if len(shape) == data.ndim and all(
             size in (None, there) for size, there in zip(shape, data.shape, strict=True)
         ):
-            found, remedy = f"{found} ({looks_like})", f"Save {helps}"
+            verb = "Add an axis: save" if looks_like == "a single image" else "Save"
+            found, remedy = f"{found} ({looks_like})", f"{verb} {helps}"
             break
     return mismatch(data, "N×" + "×".join(map(str, input_shape)), found, remedy)
 

@@ -39,3 +39,20 @@ class MaxPool(nn.MaxPool2d):
             pairs = torch.unflatten(whole, dimension, (-1, 2))
             input = torch.maximum(*pairs.unbind(dimension + 1))
         return input
+
+
+def _is_watched(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks)
+
+
+def pooled_convolution(convolution: nn.Module, pool: nn.Module, input: Tensor) -> Tensor:
+    """pool(convolution(input)), bit for bit: the largest of some values above 0 is the same before
+    and after the ReLU, which has a quarter of the values to look at behind the pool.
+
+    Not where somebody has a hook on one of them: what it sees is after the ReLU.
+    """
+    if torch.is_grad_enabled() or _is_watched(convolution) or _is_watched(pool):
+        output: Tensor = pool(convolution(input))
+        return output
+    assert isinstance(convolution, ConvRelu)
+    return F.relu(pool(nn.Conv2d.forward(convolution, input)), inplace=True)

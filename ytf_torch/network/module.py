@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ytf_torch.network.graph import Graph, Layer
-from ytf_torch.network.layers import ConvRelu
+from ytf_torch.network.layers import ConvRelu, pooled_convolution
 
 
 class Network(nn.Module, ABC):
@@ -76,13 +76,29 @@ class Network(nn.Module, ABC):
             if name in outputs:
                 return outputs[name]
             layer = self.graph[name]
-            found = self._compute(layer, *map(output, layer.inputs))
+            convolution = self._only_pooled(layer)
+            if convolution is None or convolution.name in outputs:
+                found = self._compute(layer, *map(output, layer.inputs))
+            else:
+                found = pooled_convolution(
+                    self.get_submodule(convolution.name),
+                    self.get_submodule(name),
+                    output(convolution.inputs[0]),
+                )
             # What one layer alone reads is not needed again, and may give its memory back.
             if len(self.graph.readers(name)) > 1:
                 outputs[name] = found
             return found
 
         return output(layer)
+
+    def _only_pooled(self, layer: Layer) -> Layer | None:
+        """The convolution that this layer pools, where nothing else reads it."""
+        if layer.kind != "pool":
+            return None
+        source = self.graph[layer.inputs[0]]
+        alone = source.kind == "convolution" and self.graph.readers(source.name) == (layer.name,)
+        return source if alone else None
 
     def _compute(self, layer: Layer, *inputs: Tensor) -> Tensor:
         """The output of one layer. inputs: what it reads, in order."""

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from ytf_torch.defences.evaluation import Figures
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.metrics import Share
+from ytf_torch.metrics import Share, rate_of
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
 from ytf_torch.report import published
@@ -28,7 +28,7 @@ from ytf_torch.report.plots import (
     map_png,
     sweep_figure,
 )
-from ytf_torch.report.record import Run, both, keras_file, pruned_file, rate
+from ytf_torch.report.record import Run, both, keras_file, pruned_file
 from ytf_torch.report.templates import template
 from ytf_torch.report.verdict import DEAR, FAILED, GONE, judge
 
@@ -282,12 +282,13 @@ def _lab_row(
 ) -> dict[str, object]:
     """theirs: clean accuracy and attack success rate."""
     clean, attack = theirs
-    found = (rate(ours.clean_accuracy), rate(ours.attack_success_rate)) if ours else (None, None)
+    our_clean = rate_of(ours.clean_accuracy) if ours else None
+    our_attack = rate_of(ours.attack_success_rate) if ours else None
     return {
         "network": network,
         "channels": {"theirs": published_step, "ours": step},
-        "clean": {"theirs": clean, "ours": found[0]},
-        "attack": {"theirs": attack, "ours": found[1]},
+        "clean": {"theirs": clean, "ours": our_clean},
+        "attack": {"theirs": attack, "ours": our_attack},
     }
 
 

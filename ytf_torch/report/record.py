@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.evaluation import Evaluation, Figures
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.metrics import Share
+from ytf_torch.metrics import rate_of
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance
 from ytf_torch.report.verdict import judge
@@ -45,11 +45,6 @@ class Run:
     keras: bool = False
 
 
-def rate(share: Share | None) -> float | None:
-    """A share in percent; None where the set was not given."""
-    return None if share is None else share.rate
-
-
 def pruned_file(drop: str) -> str:
     """File name of B′ for a drop."""
     return f"pruned_drop{drop}.safetensors"
@@ -62,18 +57,18 @@ def keras_file(drop: str) -> str:
 
 def _accuracies(figures: Figures) -> dict[str, float | None]:
     return {
-        "clean_valid_accuracy": rate(figures.clean_valid_accuracy),
-        "clean_test_accuracy": rate(figures.clean_accuracy),
-        "attack_success_rate": rate(figures.attack_success_rate),
+        "clean_valid_accuracy": rate_of(figures.clean_valid_accuracy),
+        "clean_test_accuracy": rate_of(figures.clean_accuracy),
+        "attack_success_rate": rate_of(figures.attack_success_rate),
     }
 
 
 def _goodnet(figures: Figures) -> dict[str, float | None]:
     return {
-        "clean_test_accuracy": rate(figures.clean_accuracy),
-        "attack_success_rate": rate(figures.attack_success_rate),
-        "false_positive_rate": rate(figures.false_positive_rate),
-        "true_positive_rate": rate(figures.true_positive_rate),
+        "clean_test_accuracy": rate_of(figures.clean_accuracy),
+        "attack_success_rate": rate_of(figures.attack_success_rate),
+        "false_positive_rate": rate_of(figures.false_positive_rate),
+        "true_positive_rate": rate_of(figures.true_positive_rate),
     }
 
 
@@ -102,10 +97,10 @@ def _set_record(evaluation: Evaluation) -> dict[str, Any]:
     """The attack's figures on one triggered set."""
     repaired, goodnet = both(evaluation)
     return {
-        "repaired": {"attack_success_rate": rate(repaired.attack_success_rate)},
+        "repaired": {"attack_success_rate": rate_of(repaired.attack_success_rate)},
         "goodnet": {
-            "attack_success_rate": rate(goodnet.attack_success_rate),
-            "true_positive_rate": rate(goodnet.true_positive_rate),
+            "attack_success_rate": rate_of(goodnet.attack_success_rate),
+            "true_positive_rate": rate_of(goodnet.true_positive_rate),
         },
     }
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from ytf_torch.defences.detectors.calibration import DetectorFigures
 from ytf_torch.defences.evaluation import Figures
 from ytf_torch.defences.repairing import RepairOutcome
-from ytf_torch.metrics import Share
+from ytf_torch.metrics import rate_of
 from ytf_torch.network.provenance import Provenance
 
 NAMES = {
@@ -43,7 +43,7 @@ def repair_record(
         "baseline": _rates(evaluation.model),
         "repaired": _rates(evaluation.repaired),
         "goodnet": _rates(evaluation.goodnet)
-        | {name: _rate(getattr(evaluation.goodnet, name)) for name in FLAGS},
+        | {name: rate_of(getattr(evaluation.goodnet, name)) for name in FLAGS},
         "detectors": {
             name: detector_record(figures) for name, figures in outcome.detectors.items()
         },
@@ -64,13 +64,9 @@ def counts(outcome: RepairOutcome) -> dict[str, int | None]:
 
 def _rates(figures: Figures) -> dict[str, Any]:
     shares = {new: getattr(figures, old) for old, new in NAMES.items()}
-    record: dict[str, Any] = {name: _rate(share) for name, share in shares.items()}
+    record: dict[str, Any] = {name: rate_of(share) for name, share in shares.items()}
     record["intervals"] = {name: share and asdict(share) for name, share in shares.items()}
     return record
-
-
-def _rate(share: Share | None) -> float | None:
-    return None if share is None else share.rate
 
 
 def detector_record(figures: DetectorFigures) -> dict[str, Any]:
@@ -79,7 +75,7 @@ def detector_record(figures: DetectorFigures) -> dict[str, Any]:
     return {
         "auroc": figures.auroc,
         **{
-            name: {nominal: _rate(getattr(at, name)) for nominal, at in by_nominal.items()}
+            name: {nominal: rate_of(getattr(at, name)) for nominal, at in by_nominal.items()}
             for name in FLAGS
         },
         "threshold": {nominal: at.threshold for nominal, at in by_nominal.items()},
