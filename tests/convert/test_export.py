@@ -61,7 +61,7 @@ def test_what_is_read_back_is_the_network_bit_for_bit(
 
 
 @pytest.mark.parametrize("ending", [*READ_BY_US, ".onnx"])
-def test_where_a_check_fails_nothing_is_left(
+def test_where_a_check_fails_what_was_there_stays(
     tmp_path: Path, checkpoint: Checkpoint, ending: str
 ) -> None:
     """The file holds a pruned network, which is not what was to be exported."""
@@ -69,13 +69,14 @@ def test_where_a_check_fails_nothing_is_left(
         pytest.importorskip("onnx")
     other = pruned_checkpoint(checkpoint, "conv_3", "pool_3", [0, 1, 2])
     path = tmp_path / f"net{ending}"
-    others = set(tmp_path.iterdir())
     path.write_bytes(b"what was there before")
+    others = set(tmp_path.iterdir())
     wrong = Checkpoint(other.model, checkpoint.provenance)
     found = export(Subject(checkpoint.model, wrong, None), path)
     assert not found.held
     assert any("argmax differs" in line for line in found.failures)
     assert set(tmp_path.iterdir()) == others
+    assert path.read_bytes() == b"what was there before"
 
 
 def test_goodnet_in_keras_is_checked_by_its_weights(tmp_path: Path, checkpoint: Checkpoint) -> None:

@@ -88,7 +88,8 @@ def test_no_error_no_request_no_overflow(
 
 
 def requests(log: list[dict[str, Any]]) -> set[str]:
-    """Addresses that the page asked for, data inside the page left out."""
+    """Addresses that the page asked for; data inside the page, and what a browser that has just
+    started loads for itself, left out."""
     import json
 
     events = [json.loads(entry["message"])["message"] for entry in log]
@@ -97,7 +98,7 @@ def requests(log: list[dict[str, Any]]) -> set[str]:
         for event in events
         if event["method"] == "Network.requestWillBeSent"
     ]
-    return {url for url in urls if not url.startswith("data:")}
+    return {url for url in urls if not url.startswith(("data:", "chrome:"))}
 
 
 # Elements that reach past the right edge of the screen, and figure texts past their figure's.

@@ -163,9 +163,11 @@ def _drops(defence: Defence, size: Size) -> Figure:
         axes.bar(places[1:] + left + width, goodnet, width, **hollow)
     axes.set(ylabel="percent of faces", ylim=(0, 104), yticks=range(0, 101, 20))
     axes.set_xticks(range(len(reached) + 1), ["B", *(f"−{drop}" for drop in reached)])
-    axes.set_xlabel("B as it came, and networks at drops of so many points")
+    wide = size[0] >= WIDE[0]
+    long, short = "B as it came, and networks at drops of so many points", "B, and drops in points"
+    axes.set_xlabel(long if wide else short)
     axes.grid(axis="y")
-    columns = 2 if size[0] >= WIDE[0] else 1
+    columns = 2 if wide else 1
     figure.legend(loc="outside lower center", ncols=columns)
     return figure
 

@@ -185,7 +185,8 @@ def work_folder(
             (path / REPLACED).replace(out)
         work = _entered(out, path, inputs, resume=resume, overwrite=overwrite)
         yield work
-        stays = work.finished and json_object(path / INPUTS).get("inputs") != inputs
+        # Without its inputs.json, nobody could go on with what is left there.
+        stays = work.finished and json_object(path / INPUTS).get("inputs", inputs) != inputs
     except InputError as error:
         stays = work is None or isinstance(error, OutputError)
         raise
