@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def by_keras(library: str) -> Callable[[Path], Answer]:
 
 
 def by_onnxruntime(path: Path) -> Answer:
-    session = pytest.importorskip("onnxruntime").InferenceSession(str(path))
+    session = import_module("onnxruntime").InferenceSession(str(path))
     return lambda faces: session.run(None, {"pixels": channels_first(faces)})[0]
 
 
@@ -60,6 +61,9 @@ def channels_first(faces: np.ndarray) -> np.ndarray:
 def test_a_grader_finds_the_figures_of_the_evaluation(
     shared: Path, tmp_path: Path, kind: str, ending: str, load: Callable[[Path], Answer]
 ) -> None:
+    if ending == ".onnx":
+        pytest.importorskip("onnx")
+        pytest.importorskip("onnxruntime")
     folder = shared / "data" / "orl"
     sets = folder / "cl" / "test.h5", folder / "bd" / "bd_test.h5"
     badnet = ytf_torch.read_model(folder / "models" / "bd_net.h5", 1)
