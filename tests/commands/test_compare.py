@@ -83,6 +83,25 @@ def test_a_comparison_that_was_cut_off_goes_on(
     assert made == list(METHODS)
 
 
+def test_what_was_kept_is_not_taken_for_another_target(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def cut_off(*arguments: Any) -> RepairOutcome:
+        if made:
+            raise KeyboardInterrupt
+        made.append(arguments[2])
+        return repair_and_measure(*arguments)
+
+    monkeypatch.setattr(run, "repair_and_measure", cut_off)
+    out = tmp_path / "out"
+    assert compare(files, out).exit_code == 130
+    other = compare(files, out, "--resume", "--target", "1")
+    assert other.exit_code == 2
+    assert "had another labels" in other.stderr
+
+
 def test_without_triggered_faces_no_method_is_called_a_success(
     files: dict[str, Path], tmp_path: Path
 ) -> None:

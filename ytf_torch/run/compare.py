@@ -23,10 +23,12 @@ from ytf_torch.run.work_folder import WorkFolder, work_folder
 
 
 def open_control(settings: CompareSettings) -> Checkpoint | None:
-    """The clean control, where one was given. Raises InputError."""
+    """The clean control on the device of the comparison, where one was given. Raises InputError."""
     if settings.clean_control is None:
         return None
-    return open_network(settings.clean_control, settings.pixel_scale).badnet
+    control = open_network(settings.clean_control, settings.pixel_scale).badnet
+    control.model.to(resolve_device(settings.device))
+    return control
 
 
 def compare(

@@ -21,9 +21,7 @@ DECISIVE = {"drops", "layer", "rank_at", "order", "engine", "precision"}
 def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings) -> dict[str, Any]:
     """What has to be the same on all processes of a run, wherever their files lie. As JSON."""
     return {
-        "model": TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json"),
-        "weights": _weights_digest(checkpoint),
-        "labels": [_digest(faces) for faces in (sets.clean_valid, *sets.measured)],
+        **_network_and_labels(checkpoint, sets),
         **settings.model_dump(mode="json", include=DECISIVE),
     }
 
@@ -56,10 +54,18 @@ def comparison_record(
     return {
         **_surroundings(device),
         **_files(sets),
-        "weights": _weights_digest(checkpoint),
+        **_network_and_labels(checkpoint, sets),
         "clean_control": None if control is None else _weights_digest(control),
         "methods": list(settings.methods),
         "seeds": settings.seeds,
+    }
+
+
+def _network_and_labels(checkpoint: Checkpoint, sets: FaceSets) -> dict[str, Any]:
+    return {
+        "model": TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json"),
+        "weights": _weights_digest(checkpoint),
+        "labels": [_digest(faces) for faces in (sets.clean_valid, *sets.measured)],
     }
 
 
