@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from ytf_torch.commands.networks import note_doubts, pixel_scale_line
-from ytf_torch.commands.repair import shared_options, shell_command
+from ytf_torch.commands.networks import introduce
+from ytf_torch.commands.options import Device, PixelScale, Target, TriggeredSets, shell_command
+from ytf_torch.commands.repair import shared_options
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
 from ytf_torch.defences.names import REPAIRS, repair_called
@@ -36,17 +37,8 @@ def compare_command(
     clean_test: Annotated[
         Path | None, typer.Option(help="Clean test faces, to measure what a repair costs.")
     ] = None,
-    poisoned_test: Annotated[
-        list[Path] | None,
-        typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
-    ] = None,
-    target: Annotated[
-        int | None,
-        typer.Option(
-            help="The attacker's target, for triggered faces that carry their true labels.",
-            show_default="the triggered faces' label",
-        ),
-    ] = None,
+    poisoned_test: TriggeredSets = None,
+    target: Target = None,
     methods: Annotated[
         str, typer.Option(help=f"all, or some of {', '.join(REPAIRS)}, separated by commas.")
     ] = "all",
@@ -55,14 +47,8 @@ def compare_command(
         Path | None,
         typer.Option(help="A network without a backdoor, to see what each method costs it."),
     ] = None,
-    pixel_scale: Annotated[
-        str | None,
-        typer.Option(
-            help="For a Keras file: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
-            show_default="the converted model's, else 1",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    pixel_scale: PixelScale = None,
+    device: Device = "auto",
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on where a comparison into --out was cut off."),
@@ -97,9 +83,7 @@ def compare_command(
         from ytf_torch.run.repair import open_repair
 
         opened, sets = open_repair(settings)
-        note_doubts(opened)
-        if opened.scale_from == "assumed":
-            say(pixel_scale_line(opened.badnet, opened.scale_from))
+        introduce(opened)
         control = open_control(settings)
         with progress_bars() as track:
             records = compare(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
+from ytf_torch.commands.options import Device
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
     USER_ERROR,
@@ -76,7 +77,7 @@ def detect_command(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with status 1 where a face was flagged.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Ask GoodNet about photos: where B and B′ agree it prints their class, where they differ
     class N and the word backdoored.

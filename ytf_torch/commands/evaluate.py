@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
+from ytf_torch.commands.options import Device, PixelScale, Target, TriggeredSets
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
     App,
@@ -60,17 +61,8 @@ def evaluate_command(
     clean_test: Annotated[
         Path | None, typer.Option(help="Clean faces (lab-format HDF5), or a photo.")
     ] = None,
-    poisoned_test: Annotated[
-        list[Path] | None,
-        typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
-    ] = None,
-    target: Annotated[
-        int | None,
-        typer.Option(
-            help="The attacker's target, for triggered faces that carry their true labels.",
-            show_default="the triggered faces' label",
-        ),
-    ] = None,
+    poisoned_test: TriggeredSets = None,
+    target: Target = None,
     true_labels: Annotated[
         Path | None,
         typer.Option(
@@ -78,18 +70,12 @@ def evaluate_command(
             show_default="the clean test set, where its photos are the same",
         ),
     ] = None,
-    pixel_scale: Annotated[
-        str | None,
-        typer.Option(
-            help="For a Keras file: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
-            show_default="the converted model's, else 1",
-        ),
-    ] = None,
+    pixel_scale: PixelScale = None,
     any_pair: Annotated[
         bool,
         typer.Option("--any-pair", help="Take a B′ that does not seem to be made from B."),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     json_report: Annotated[
         Path | None, typer.Option("--json", help="Write every figure to this file.")
     ] = None,

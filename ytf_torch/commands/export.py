@@ -11,7 +11,8 @@ import typer
 from rich.table import Table
 
 from convert.endings import ENDINGS, ending_of
-from ytf_torch.commands.networks import note_doubts, pixel_scale_line
+from ytf_torch.commands.networks import introduce
+from ytf_torch.commands.options import PixelScale
 from ytf_torch.commands.paths import check_paths_differ
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, out, say
@@ -45,13 +46,7 @@ def export_command(
     compacted: Annotated[
         bool, typer.Option("--compact", help="Remove masked channels for good.")
     ] = False,
-    pixel_scale: Annotated[
-        str | None,
-        typer.Option(
-            help="For a Keras file: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
-            show_default="the converted model's, else 1",
-        ),
-    ] = None,
+    pixel_scale: PixelScale = None,
     any_pair: Annotated[
         bool,
         typer.Option("--any-pair", help="Take a B′ that does not seem to be made from B."),
@@ -80,9 +75,7 @@ def export_command(
     from convert.export import export
 
     opened = _opened(model, goodnet, scale, any_pair=any_pair)
-    note_doubts(opened)
-    if opened.scale_from == "assumed":
-        say(pixel_scale_line(opened.badnet, opened.scale_from))
+    introduce(opened)
     checkpoints = _checkpoints(opened)
     smaller = [without_masked(checkpoint) for checkpoint in checkpoints] if compacted else []
     subject = _subject([one.checkpoint for one in smaller] or checkpoints)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ytf_torch.commands.terminal import note
+from ytf_torch.commands.terminal import note, say
 from ytf_torch.network.pixel_scale import pixel_scale_text
 
 if TYPE_CHECKING:
@@ -16,6 +16,13 @@ def note_doubts(opened: Opened) -> None:
     """Print what speaks against the networks, before their answers."""
     for doubt in opened.doubts:
         note(f"warning: {doubt}")
+
+
+def introduce(opened: Opened) -> None:
+    """Print what speaks against the networks, and the pixel scale where it was only assumed."""
+    note_doubts(opened)
+    if opened.scale_from == "assumed":
+        say(pixel_scale_line(opened.badnet, opened.scale_from))
 
 
 def pixel_scale_line(checkpoint: Checkpoint, scale_from: ScaleFrom) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ytf_torch.commands.networks import pixel_scale_line
+from ytf_torch.commands.options import Target, TriggeredSets, shell_command
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, progress_bars, say
 from ytf_torch.disk.reading import checked_file
@@ -37,17 +37,8 @@ def prune(
         typer.Option(help="Clean validation faces (lab-format HDF5); the only set that decides."),
     ] = None,
     clean_test: Annotated[Path | None, typer.Option(help="Clean test faces.")] = None,
-    poisoned_test: Annotated[
-        list[Path] | None,
-        typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
-    ] = None,
-    target: Annotated[
-        int | None,
-        typer.Option(
-            help="The attacker's target, for triggered faces that carry their true labels.",
-            show_default="the triggered faces' label",
-        ),
-    ] = None,
+    poisoned_test: TriggeredSets = None,
+    target: Target = None,
     drops: Annotated[
         str | None,
         typer.Option(help="Points of clean validation accuracy to give up.", show_default="2,4,10"),
@@ -193,11 +184,7 @@ def command_line(settings: PruneSettings) -> str:
         else:
             values = value if isinstance(value, tuple) else (value,)
             options += [(flag, one) for one in values]
-    lines = ["ytf-prune"]
-    lines += [
-        f"{flag} {shlex.quote(str(value))}" if value != "" else flag for flag, value in options
-    ]
-    return " \\\n  ".join([*lines, "--out NEW"])
+    return shell_command("ytf-prune", options)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from ytf_torch.commands.networks import note_doubts, pixel_scale_line
+from ytf_torch.commands.networks import introduce
+from ytf_torch.commands.options import Device, PixelScale, Target, TriggeredSets, shell_command
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, out, progress_bars, say
 from ytf_torch.defences.names import RECOMMENDED, REPAIRS, repair_called
@@ -22,8 +22,6 @@ from ytf_torch.run.repair_settings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ytf_torch.defences.evaluation import Figures
     from ytf_torch.defences.repairing import RepairOutcome
     from ytf_torch.metrics import Share
@@ -42,29 +40,14 @@ def repair_command(
     clean_test: Annotated[
         Path | None, typer.Option(help="Clean test faces, to measure what the repair costs.")
     ] = None,
-    poisoned_test: Annotated[
-        list[Path] | None,
-        typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
-    ] = None,
-    target: Annotated[
-        int | None,
-        typer.Option(
-            help="The attacker's target, for triggered faces that carry their true labels.",
-            show_default="the triggered faces' label",
-        ),
-    ] = None,
+    poisoned_test: TriggeredSets = None,
+    target: Target = None,
     method: Annotated[str, typer.Option(help=f"One of {METHODS}.")] = RepairSettings.method,
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="Equal seeds give equal networks.")
     ] = 0,
-    pixel_scale: Annotated[
-        str | None,
-        typer.Option(
-            help="For a Keras file: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
-            show_default="the converted model's, else 1",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    pixel_scale: PixelScale = None,
+    device: Device = "auto",
 ) -> None:
     """Repair a backdoored network with clean validation faces alone, and measure what came of it.
 
@@ -87,9 +70,7 @@ def repair_command(
     from ytf_torch.run.repair import open_repair, repair
 
     opened, sets = open_repair(settings)
-    note_doubts(opened)
-    if opened.scale_from == "assumed":
-        say(pixel_scale_line(opened.badnet, opened.scale_from))
+    introduce(opened)
     with progress_bars() as track:
         outcome = repair(settings, opened, sets, command_line(settings), track)
     print_repair(outcome)
@@ -118,12 +99,6 @@ def shared_options(settings: MeasuredInputs) -> list[tuple[str, object]]:
     if settings.pixel_scale is not None:
         options.append(("--pixel-scale", pixel_scale_text(settings.pixel_scale)))
     return options
-
-
-def shell_command(name: str, options: Sequence[tuple[str, object]]) -> str:
-    """A command for a shell, one option a line; NEW stands for a new folder."""
-    lines = [name, *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)]
-    return " \\\n  ".join([*lines, "--out NEW"])
 
 
 def print_repair(outcome: RepairOutcome) -> None:

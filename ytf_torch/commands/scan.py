@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ytf_torch.commands.networks import note_doubts, pixel_scale_line
+from ytf_torch.commands.networks import introduce
+from ytf_torch.commands.options import Device, PixelScale
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, progress_bars, say
 from ytf_torch.defences.names import SCANS
@@ -28,14 +29,8 @@ def scan_command(
     methods: Annotated[
         str, typer.Option(help=f"all, or some of {', '.join(SCANS)}, separated by commas.")
     ] = "all",
-    pixel_scale: Annotated[
-        str | None,
-        typer.Option(
-            help="For a Keras file: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
-            show_default="the converted model's, else 1",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    pixel_scale: PixelScale = None,
+    device: Device = "auto",
 ) -> None:
     """Look for a backdoor's target without triggered faces.
 
@@ -56,9 +51,7 @@ def scan_command(
 
     scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
     opened = open_network(model, scale)
-    note_doubts(opened)
-    if opened.scale_from == "assumed":
-        say(pixel_scale_line(opened.badnet, opened.scale_from))
+    introduce(opened)
     network = opened.badnet.model.to(resolve_device(device))
     faces = open_faces(clean_valid, network.input_shape, network.classes)
     with progress_bars() as track:

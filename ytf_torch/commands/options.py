@@ -1,0 +1,41 @@
+"""Options that several commands have, each with one help text, and how options are typed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TriggeredSets = Annotated[
+    list[Path] | None,
+    typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
+]
+Target = Annotated[
+    int | None,
+    typer.Option(
+        help="The attacker's target, for triggered faces that carry their true labels.",
+        show_default="the triggered faces' label",
+    ),
+]
+PixelScale = Annotated[
+    str | None,
+    typer.Option(
+        help="For a Keras file: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
+        show_default="the converted model's, else 1",
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def shell_command(name: str, options: Sequence[tuple[str, object]]) -> str:
+    """A command for a shell, one option a line; NEW stands for a new folder.
+
+    options: flags and their values, "" for a flag that takes none.
+    """
+    typed = (
+        flag if value == "" else f"{flag} {shlex.quote(str(value))}" for flag, value in options
+    )
+    return " \\\n  ".join([name, *typed, "--out NEW"])
