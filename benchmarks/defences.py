@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from convert.keras_writer import write_keras_h5
+from ytf_torch.convert.keras_writer import write_keras_h5
 from ytf_torch.defences.names import RECOMMENDED_DETECTOR, RECOMMENDED_REPAIR, REPAIRS
 from ytf_torch.defences.repairing import repair_and_measure
 from ytf_torch.demo.attacks import ATTACK_NAMES

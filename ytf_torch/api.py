@@ -1,7 +1,7 @@
 """Everything that `import ytf_torch` offers, by name."""
 
-from convert import read_keras_model
-from convert.export import Export
+from ytf_torch.convert import read_keras_model
+from ytf_torch.convert.export import Export
 from ytf_torch.defence import PruningDefence, Repaired, defend
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.evaluation import Evaluation, Figures
