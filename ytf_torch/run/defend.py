@@ -17,7 +17,7 @@ from ytf_torch.distributed import (
     check_same,
     gathered,
     is_first,
-    process_count,
+    own_place,
     process_group,
     together,
 )
@@ -82,7 +82,7 @@ def defend(
         if work is not None:
             exhibits = gather_exhibits(computing.model, sets, defence)
             write = partial(write_run, run, settings, exhibits)
-            work.finish(write, processes=process_count())
+            work.finish(write, processes=own_place().processes)
     return run
 
 
