@@ -48,6 +48,11 @@ def defend(
     command: what the report says to type to repeat the run. resume, overwrite: see work_folder.
     Of several processes, each takes a share of the images and the first writes.
     Raises InputError, and ProcessLostError where another process ended early.
+
+    >>> settings = PruneSettings(model="bd_net.h5", clean_valid="valid.h5", out="run", device="cpu")
+    >>> run = defend(settings, "ytf-prune --model bd_net.h5 --clean-valid valid.h5 --out run")
+    >>> sorted(path.name for path in Path("run").iterdir() if "pruned" not in path.name)
+    ['report.html', 'result.json', 'run.json', 'settings.toml', 'sweep.png', 'trace.csv']
     """
     device = resolve_device(settings.device)
     with process_group(device), ExitStack() as stack:
