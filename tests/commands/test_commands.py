@@ -449,6 +449,81 @@ class TestDetect:
         result = run(detect_app, *arguments, "--json", "--only-class")
         assert_one_clear_line(result, "--only-class", "--json as well")
 
+    @pytest.mark.parametrize("name", ["recommended", "goodnet", "strip"])
+    @pytest.mark.parametrize(("asked", "nominal"), [([], 1), (["--false-positives", "20"], 20)])
+    def test_a_detector_flags_what_it_scores_above_a_threshold_of_clean_faces(
+        self,
+        pair: tuple[object, ...],
+        faces: dict[str, Path],
+        name: str,
+        asked: list[str],
+        nominal: float,
+    ) -> None:
+        rule = ("--detector", name, "--clean-valid", faces["test"], *asked)
+        result = run(detect_app, *pair, faces["test"], "--json", *rule)
+        assert result.exit_code == 0, result.output
+        answers = [json.loads(line) for line in result.stdout.splitlines()]
+        flagged = [answer for answer in answers if answer["backdoored"]]
+        assert len(answers) == 70
+        # The same faces that set the threshold: it is kept, and nothing is left of it.
+        if name != "goodnet":  # Its scores have ties.
+            assert len(flagged) == 70 * nominal // 100
+        assert len(flagged) <= 70 * nominal / 100
+        for answer in answers:
+            assert answer["goodnet"] == (7 if answer["backdoored"] else answer["pruned"])
+        quiet = [answer["score"] for answer in answers if not answer["backdoored"]]
+        assert all(answer["score"] > max(quiet) for answer in flagged)
+        threshold, summary = result.stderr.splitlines()
+        named = "energy-and-dissent" if name == "recommended" else name
+        assert threshold.startswith(f"{named} flags scores above {max(quiet):.4g}, as ")
+        assert f"{len(flagged)} of 70 clean validation faces" in threshold
+        assert f"{named} is meant for people the network was trained on" in summary
+
+    def test_triggered_faces_given_as_clean_ones_are_noticed(
+        self, tmp_path: Path, pair: tuple[object, ...], faces: dict[str, Path]
+    ) -> None:
+        images = random_images(SMALL, 70).astype(np.float64)
+        triggered = write_faces(tmp_path / "bd.h5", images, np.zeros(70))
+        rule = ("--detector", "goodnet", "--clean-valid", triggered)
+        result = run(detect_app, *pair, faces["test"], *rule)
+        assert result.exit_code == 0
+        assert "warning: All 70 faces of the clean validation set carry one label, 0." in (
+            result.stderr
+        )
+
+    def test_a_detectors_score_stands_in_the_line(
+        self, pair: tuple[object, ...], faces: dict[str, Path]
+    ) -> None:
+        rule = ("--detector", "recommended", "--clean-valid", faces["test"])
+        lines = run(detect_app, *pair, faces["test"], *rule).stdout.splitlines()
+        records = run(detect_app, *pair, faces["test"], *rule, "--json").stdout.splitlines()
+        for line, record in zip(lines, map(json.loads, records), strict=True):
+            assert line.endswith(f"B′ {record['pruned']}, score {record['score']:.4g})")
+
+    @pytest.mark.parametrize(
+        ("options", "parts"),
+        [
+            (["--detector", "recommended"], ["--detector", "--clean-valid"]),
+            (["--detector", "nose", "--clean-valid", "test"], ["--detector", "strip", "nose"]),
+            (["--clean-valid", "test"], ["--clean-valid", "--detector NAME"]),
+            (["--false-positives", "1"], ["--false-positives", "--detector NAME"]),
+            (
+                ["--detector", "strip", "--clean-valid", "test", "--false-positives", "101"],
+                ["--false-positives", "a percentage, 0–100", "101"],
+            ),
+            (["--detector", "strip", "--clean-valid", "none"], ["none", "no such file"]),
+        ],
+    )
+    def test_half_a_rule_is_refused(
+        self,
+        pair: tuple[object, ...],
+        faces: dict[str, Path],
+        options: list[str],
+        parts: list[str],
+    ) -> None:
+        given = [faces["test"] if option == "test" else option for option in options]
+        assert_one_clear_line(run(detect_app, *pair, faces["test"], *given), *parts)
+
     def test_nothing_readable_is_an_error(self, tmp_path: Path, pair: tuple[object, ...]) -> None:
         result = run(detect_app, *pair, tmp_path / "none.png")
         assert_one_clear_line(result, "none.png: no such file")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,22 +19,29 @@ from ytf_torch.commands.terminal import (
     App,
     answer,
     note,
+    progress_bars,
 )
+from ytf_torch.defences.names import DETECTORS, RECOMMENDED, detector_called
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 
 if TYPE_CHECKING:
+    from ytf_torch.defences.detectors.alarm import Alarm
     from ytf_torch.defences.detectors.answers import Answer
+    from ytf_torch.network.module import Network
+    from ytf_torch.run.pair import Pair
 
 FLAGGED = 1
 # So many classes are named in the summary.
 CLASSES_NAMED = 5
 MEANT_FOR = (
-    "GoodNet is meant for people the network was trained on: a stranger, or what is no face, is "
+    "{detector} is meant for people the network was trained on: a stranger, or what is no face, is "
     "flagged or guessed"
 )
+FALSE_POSITIVES = 1.0
+"""Percent of the clean validation faces that a detector's threshold may flag, if not asked."""
 
 app = App()
 
@@ -50,8 +58,8 @@ def detect_command(
         typer.Option(
             "--pruned",
             "--repaired",
-            help="B′, the repaired network: a pruned_drop….safetensors of ytf-prune, or a Keras "
-            ".h5. Both flags are one.",
+            help="B′, the repaired network: a pruned_drop….safetensors of ytf-prune, the "
+            "repaired.safetensors of ytf-repair, or a Keras file. Both flags are one.",
         ),
     ],
     pixel_scale: Annotated[
@@ -59,6 +67,27 @@ def detect_command(
         typer.Option(
             help="For Keras files: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
             show_default="the converted model's, else 1",
+        ),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Flag what this detector finds suspicious instead: {RECOMMENDED} or one of "
+            f"{', '.join(DETECTORS)}. Needs --clean-valid.",
+            show_default="GoodNet's own rule",
+        ),
+    ] = None,
+    clean_valid: Annotated[
+        Path | None,
+        typer.Option(help="Clean faces on which the detector's threshold is set."),
+    ] = None,
+    false_positives: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Percent of the clean validation faces that the threshold may flag.",
+            show_default=f"{FALSE_POSITIVES:g}",
         ),
     ] = None,
     any_pair: Annotated[
@@ -80,7 +109,8 @@ def detect_command(
     device: Device = "auto",
 ) -> None:
     """Ask GoodNet about photos: where B and B′ agree it prints their class, where they differ
-    class N and the word backdoored.
+    class N and the word backdoored. With --detector a face gets N where that detector scores it
+    above a threshold set on clean validation faces, and the class of B′ elsewhere.
 
     GoodNet is meant for people that the network was trained on. It has to answer a class or N for
     any picture: a stranger or a landscape is flagged or guessed, and neither means anything.
@@ -92,20 +122,64 @@ def detect_command(
     if json_lines and only_class:
         raise mismatch("--only-class", "one way to print answers", "--json as well")
     scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
-    for file in (model, pruned):
+    rule = _rule(detector, clean_valid, false_positives)
+    for file in (model, pruned, *((rule.clean_valid,) if rule else ())):
         checked_file(file)
-    from ytf_torch.defences.detectors.answers import detect
-    from ytf_torch.defences.detectors.goodnet import GoodNet
-    from ytf_torch.faces.inputs import Unreadable
     from ytf_torch.run.pair import open_pair
 
     placed = resolve_device(device)
     pair = open_pair(model, pruned, scale, any_pair=any_pair)
     note_doubts(pair)
-    goodnet = GoodNet(pair.badnet.model, pair.repaired.model).to(placed)
+    pair.badnet.model.to(placed)
+    pair.repaired.model.to(placed)
     show = _json_line if json_lines else _class_line if only_class else _line
+    if _print_answers(pair, inputs, rule, show) and exit_code:
+        raise typer.Exit(FLAGGED)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A detector's name, and what its threshold is set by: clean faces and percent of them."""
+
+    detector: str
+    clean_valid: Path
+    false_positives: float
+
+
+def _rule(
+    detector: str | None, clean_valid: Path | None, false_positives: float | None
+) -> Rule | None:
+    """What was asked for; None for GoodNet's own rule. Raises InputError where it is half said."""
+    if detector is None:
+        for flag, given in (("--clean-valid", clean_valid), ("--false-positives", false_positives)):
+            if given is not None:
+                raise mismatch(flag, "--detector NAME with it, whose threshold it sets", "none")
+        return None
+    name = detector_called(detector)
+    if name not in DETECTORS:
+        raise mismatch("--detector", f"{RECOMMENDED} or one of {', '.join(DETECTORS)}", detector)
+    if clean_valid is None:
+        raise mismatch("--detector", "--clean-valid with it, faces that set its threshold", "none")
+    percent = FALSE_POSITIVES if false_positives is None else false_positives
+    if not 0 <= percent <= 100:
+        raise mismatch("--false-positives", "a percentage, 0–100", f"{percent:g}")
+    return Rule(name, clean_valid, percent)
+
+
+def _print_answers(
+    pair: Pair, inputs: Sequence[Path], rule: Rule | None, show: Callable[[Answer], str]
+) -> int:
+    """Print an answer for each face, and a summary; how many faces were flagged.
+
+    Raises typer.Exit where no input could be read.
+    """
+    from ytf_torch.defences.detectors.answers import detect
+    from ytf_torch.faces.inputs import Unreadable
+
+    badnet, repaired = pair.badnet.model, pair.repaired.model
+    alarm = None if rule is None else _alarm(rule, badnet, repaired)
     answered, flagged = 0, Counter[int]()
-    for found in detect(goodnet.badnet, goodnet.pruned, inputs):
+    for found in detect(badnet, repaired, inputs, alarm):
         if isinstance(found, Unreadable):
             note(f"error: {found.reason}")
         else:
@@ -116,32 +190,64 @@ def detect_command(
         raise typer.Exit(USER_ERROR)
     if pair.scale_from == "assumed":
         note(pixel_scale_line(pair.badnet, "assumed"))
-    note(summary(answered, flagged, goodnet.backdoored))
-    if exit_code and flagged:
-        raise typer.Exit(FLAGGED)
+    note(summary(answered, flagged, badnet.classes, rule.detector if rule else "GoodNet"))
+    return flagged.total()
 
 
-def summary(answered: int, flagged: Counter[int], backdoored: int) -> str:
+def _alarm(rule: Rule, badnet: Network, repaired: Network) -> Alarm:
+    """The detector with its threshold, which is printed with what it flags of the clean faces."""
+    from ytf_torch.defences.base import Candidate
+    from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
+    from ytf_torch.defences.detectors.alarm import Alarm, scores_of, threshold_for
+    from ytf_torch.defences.doubts import clean_doubts
+    from ytf_torch.defences.evaluation import evaluate
+    from ytf_torch.defences.methods import DETECTORS
+    from ytf_torch.faces.face_set import open_faces
+    from ytf_torch.metrics import Share
+
+    clean = open_faces(rule.clean_valid, badnet.input_shape, badnet.classes)
+    known = evaluate(badnet, clean_valid=clean).clean_valid
+    assert known is not None
+    check_pixel_scale_by_accuracy(badnet, clean, known)
+    for doubt in clean_doubts(badnet, clean, known, "validation"):
+        note(f"warning: {doubt}")
+    with progress_bars() as track:
+        detector = DETECTORS[rule.detector](badnet, clean, 0, track)
+        candidate = Candidate("repaired", repaired, ())
+        scores = scores_of(detector, badnet, candidate, clean, track)
+    threshold = threshold_for(scores, rule.false_positives)
+    above = Share.of(int((scores > threshold).sum()), len(scores))
+    note(
+        f"{rule.detector} flags scores above {threshold:.4g}, as {above.count:,} of "
+        f"{above.images:,} clean validation faces have ({above.rate:.1f} %)."
+    )
+    return Alarm(detector, threshold)
+
+
+def summary(answered: int, flagged: Counter[int], backdoored: int, detector: str) -> str:
     """How many faces were flagged, what B takes them for, and what that is worth.
 
     flagged: B's classes of the flagged faces. backdoored: N, the class that says so.
+    detector: by whose rule.
     """
     faces = f"{answered:,} face{'' if answered == 1 else 's'}"
     total = flagged.total()
+    meant_for = MEANT_FOR.format(detector=detector)
     if not total:
-        return f"{faces}, none flagged as backdoored. {MEANT_FOR}"
+        return f"{faces}, none flagged as backdoored. {meant_for}"
     named = [f"class {label} ({count:,})" for label, count in flagged.most_common(CLASSES_NAMED)]
     if rest := len(flagged) - len(named):
         named.append(f"{rest:,} other class{'' if rest == 1 else 'es'}")
     return (
         f"{faces}, {total:,} flagged as backdoored (class {backdoored}), which B takes for "
-        f"{', '.join(named)}. {MEANT_FOR}"
+        f"{', '.join(named)}. {meant_for}"
     )
 
 
 def _line(answer: Answer) -> str:
     word = " backdoored" if answer.backdoored else ""
-    own = f"(B {answer.badnet}, B′ {answer.pruned})"
+    score = "" if answer.score is None else f", score {answer.score:.4g}"
+    own = f"(B {answer.badnet}, B′ {answer.pruned}{score})"
     return f"{printable(answer.input)}: {answer.goodnet}{word} {own}"
 
 
@@ -150,7 +256,10 @@ def _class_line(answer: Answer) -> str:
 
 
 def _json_line(answer: Answer) -> str:
-    return json.dumps({**asdict(answer), "backdoored": answer.backdoored})
+    record = asdict(answer)
+    if answer.score is None:
+        del record["score"]
+    return json.dumps(record)
 
 
 if __name__ == "__main__":

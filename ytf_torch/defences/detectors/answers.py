@@ -1,4 +1,4 @@
-"""Detecting triggered faces: GoodNet's answer for photos and lab-format files."""
+"""Detecting triggered faces: an answer for each face in photos and lab-format files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ytf_torch.defences.detectors.goodnet import goodnet_answer
+from ytf_torch.defences.base import Candidate
+from ytf_torch.defences.detectors.alarm import Alarm
 from ytf_torch.device import exact_float32
 from ytf_torch.disk.reading import checked_file, is_hdf5
 from ytf_torch.errors import InputError
@@ -24,45 +25,55 @@ from ytf_torch.network.module import Network
 
 @dataclass(frozen=True)
 class Answer:
-    """What the networks say of one face: classes of G, B and B′; G's is N where it flags.
+    """What the networks say of one face: classes of G, B and B′; G's is N where it is flagged.
 
-    input: the file, with the image's index behind it where the file holds many.
+    input: the file, with the image's index behind it where the file holds many. backdoored: whether
+    it is flagged. score: how suspicious a detector finds it; None where GoodNet alone is asked.
     """
 
     input: str
     goodnet: int
     badnet: int
     pruned: int
-
-    @property
-    def backdoored(self) -> bool:
-        """Whether G flags it: B and B′ disagree."""
-        return disagree(self.badnet, self.pruned)
+    backdoored: bool
+    score: float | None = None
 
 
 def detect(
-    badnet: Network, pruned: Network, inputs: Iterable[Path]
+    badnet: Network, pruned: Network, inputs: Iterable[Path], alarm: Alarm | None = None
 ) -> Iterator[Answer | Unreadable]:
     """One answer for each face in photos, lab-format HDF5 files and folders of both.
 
     badnet, pruned: B and B′ on one device, with the same classes and input size.
+    alarm: says which faces are flagged; the others get the class of B′. Without it GoodNet answers:
+    a face is flagged where B and B′ differ.
     Inputs are answered in the order given, folders by file name.
     """
+    candidate = Candidate("repaired", pruned, ())
     found = _faces(inputs, badnet)
     while group := list(islice(found, BATCH_SIZE)):
         faces = [item for item in group if not isinstance(item, Unreadable)]
-        answers = iter(_answers(badnet, pruned, faces) if faces else ())
+        answers = iter(_answers(badnet, candidate, faces, alarm) if faces else ())
         for item in group:
             yield item if isinstance(item, Unreadable) else next(answers)
 
 
-def _answers(badnet: Network, pruned: Network, faces: list[tuple[str, Tensor]]) -> Iterator[Answer]:
+def _answers(
+    badnet: Network, candidate: Candidate, faces: list[tuple[str, Tensor]], alarm: Alarm | None
+) -> Iterator[Answer]:
     pixels = torch.stack([face for _, face in faces]).to(badnet.device)
+    scores: list[float] | list[None] = [None] * len(faces)
     with exact_float32(), torch.inference_mode():
-        b, repaired = badnet(pixels).argmax(1), pruned(pixels).argmax(1)
-        g = goodnet_answer(b, repaired, badnet.classes)
-    for (name, _), *classes in zip(faces, g.tolist(), b.tolist(), repaired.tolist(), strict=True):
-        yield Answer(name, *classes)
+        b, repaired = badnet(pixels).argmax(1), candidate.network(pixels).argmax(1)
+        if alarm is None:
+            flagged = disagree(b, repaired)
+        else:
+            found = alarm.detector.scores(badnet, candidate, pixels)
+            flagged, scores = found > alarm.threshold, found.tolist()
+        g = repaired.masked_fill(flagged, badnet.classes)
+    columns = (g.tolist(), b.tolist(), repaired.tolist(), flagged.tolist(), scores)
+    for (name, _), *answer in zip(faces, *columns, strict=True):
+        yield Answer(name, *answer)
 
 
 def _faces(inputs: Iterable[Path], model: Network) -> Iterator[tuple[str, Tensor] | Unreadable]:
