@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from ytf_torch.errors import InputError
+from ytf_torch.run.configs import config_file, known_configs
 from ytf_torch.run.settings import PruneSettings, read_settings
 
 # Settings that stand in the files as a comment, for they have no value that does nothing.
 LEFT_OUT = {"target"}
-CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
+CONFIGS = [config_file(Path(name)) for name in known_configs()]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
@@ -27,6 +28,41 @@ def test_a_config_names_every_setting_and_explains_it(path: Path) -> None:
     ("name", "pixel_scale"), [("lab3", 1.0), ("csaw2020", 1 / 255), ("demo", 1.0)]
 )
 def test_the_networks_pixel_scales(name: str, pixel_scale: float) -> None:
-    settings = read_settings(ROOT / "configs" / f"{name}.toml", {})
+    settings = read_settings(config_file(Path(name)), {})
     assert settings.pixel_scale == pixel_scale
     assert (settings.drops, settings.rank_at) == (("2", "4", "10"), "pool_3")
+
+
+def test_a_configuration_is_found_by_its_name_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()  # What ytf-demo wrote does not stand in the way.
+    assert known_configs() == ["csaw2020", "demo", "lab3"]
+    for name in known_configs():
+        path = config_file(Path(name))
+        assert f"ytf-prune --config {name}" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("given", ["lab3", "lab3.toml", "configs/lab3", "csaw2020.toml"])
+def test_a_file_wins_over_a_name(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(given).parent.mkdir(exist_ok=True)
+    Path(given).touch()
+    assert config_file(Path(given)) == Path(given)
+
+
+@pytest.mark.parametrize("given", ["lab3.toml", "configs/lab3", "/lab3"])
+def test_a_path_is_no_name(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert config_file(Path(given)) == Path(given)
+
+
+def test_an_unknown_name_is_answered_by_the_known_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"no file lab4, .* csaw2020, demo, lab3"):
+        config_file(Path("lab4"))

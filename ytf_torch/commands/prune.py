@@ -14,6 +14,7 @@ from ytf_torch.commands.terminal import App, one_line_errors, progress_bars, say
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.distributed import is_first
 from ytf_torch.network.pixel_scale import pixel_scale_text
+from ytf_torch.run.configs import config_file, known_configs
 from ytf_torch.run.settings import PruneSettings, read_settings
 
 if TYPE_CHECKING:
@@ -93,7 +94,11 @@ def prune(
         typer.Option("--out", help="Run folder to write; must not exist, but see --overwrite."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Settings file, see configs/; flags win over it.")
+        Path | None,
+        typer.Option(
+            help=f"Settings file, or one of ours by name: {', '.join(known_configs())}; "
+            "flags win over it."
+        ),
     ] = None,
     resume: Annotated[
         bool,
@@ -131,6 +136,7 @@ def prune(
         "out": out_folder,
     }
     with one_line_errors(when_stopped="Go on with --resume"):
+        config = None if config is None else config_file(config)
         settings = read_settings(config, flags)
         for file in settings.files:
             checked_file(file)
