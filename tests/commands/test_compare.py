@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,20 @@ def test_what_was_kept_is_not_taken_for_another_target(
     other = compare(files, out, "--resume", "--target", "1")
     assert other.exit_code == 2
     assert "had another labels" in other.stderr
+
+
+def test_what_looks_wrong_stands_first_in_terminal_and_page(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    files["--clean-test"] = files["--clean-valid"]
+    out = tmp_path / "out"
+    done = compare(files, out)
+    assert done.exit_code == 0, done.output
+    (warning,) = json.loads((out / "comparison.json").read_text())["warnings"]
+    assert "clean test faces" in warning
+    assert f"warning: {warning}" in done.stderr
+    page = html.unescape((out / "report.html").read_text())
+    assert page.index(warning) < page.index("<h1")
 
 
 def test_without_triggered_faces_no_method_is_called_a_success(

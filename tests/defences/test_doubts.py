@@ -13,6 +13,7 @@ from ytf_torch.defences.doubts import (
     check_distinct,
     clean_doubts,
     find_doubts,
+    overlap_doubts,
     set_doubts,
     triggered_doubts,
 )
@@ -210,9 +211,32 @@ def test_one_set_for_validation_and_test_is_told_and_not_grave(
 ) -> None:
     sets = FaceSets(clean, clean)
     (doubt,) = set_doubts(network, sets, run_defence(checkpoint, sets, ("2",)).outcome.baseline)
-    assert "test set holds the same faces as the clean validation set" in doubt.headline
+    assert doubt.headline.startswith(f"{IMAGES} of the {IMAGES} clean test faces in")
+    assert "are clean validation faces as well" in doubt.headline
     assert not doubt.grave
     check_distinct(clean, clean, ())
+
+
+def test_faces_in_two_sets_are_told_whatever_their_order(
+    tmp_path: Path, clean: FaceSet, triggered: FaceSet
+) -> None:
+    def of(name: str, *parts: np.ndarray) -> FaceSet:
+        pixels = np.concatenate(parts)
+        return write_faces(tmp_path / name, pixels, np.full(len(pixels), TARGET))
+
+    part = of("part.h5", clean_pictures(seed=5), clean_pictures()[10:30][::-1])
+    (doubt,) = overlap_doubts(part, clean, ())
+    assert f"20 of the {IMAGES} clean test faces in {clean.path}" in doubt.headline
+    assert not doubt.grave
+    mixed = of("mixed.h5", triggered_pictures()[::-1], clean_pictures()[:7])
+    among_clean, twice = overlap_doubts(None, clean, (triggered, mixed))
+    assert f"7 of the {IMAGES + 7} triggered faces in {mixed.path} are clean test faces" in (
+        among_clean.headline
+    )
+    assert among_clean.grave
+    assert f"{IMAGES} of the {IMAGES + 7} triggered faces" in twice.headline
+    assert not twice.grave
+    assert overlap_doubts(part.part(0, IMAGES), clean, (triggered,)) == []
 
 
 def test_grave_doubts_come_first(

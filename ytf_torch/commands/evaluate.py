@@ -146,6 +146,7 @@ def _evaluate(
         check_distinct,
         check_target,
         clean_doubts,
+        overlap_doubts,
         triggered_doubts,
     )
     from ytf_torch.defences.evaluation import evaluate
@@ -169,6 +170,7 @@ def _evaluate(
         doubts += clean_doubts(network, clean, found.clean, "test")
     for tested, tallies in zip(triggered, found.triggered, strict=True):
         doubts += triggered_doubts(network, tested, tallies.all)
+    doubts += overlap_doubts(None, clean, triggered)
     return found, doubts
 
 

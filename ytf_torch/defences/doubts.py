@@ -19,6 +19,7 @@ from ytf_torch.defences.outcome import Defence
 from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.faces.batches import BATCH_SIZE, batch_count
 from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.faces.overlap import shared_faces
 from ytf_torch.faces.same_photos import evenly_spread, find_repeated
 from ytf_torch.metrics import Tally, percentage
 from ytf_torch.network.module import Network
@@ -94,15 +95,38 @@ def set_doubts(network: Network, sets: FaceSets, baseline: Evaluation) -> list[D
             found += clean_doubts(network, faces, tally, use)
     for faces, tallies in zip(sets.poisoned_tests, baseline.triggered, strict=True):
         found += triggered_doubts(network, faces, tallies.all)
-    if sets.clean_test is not None and find_repeated([sets.clean_valid, sets.clean_test]):
-        found.append(
-            Doubt(
-                "The clean test set holds the same faces as the clean validation set.",
+    return [*found, *overlap_doubts(sets.clean_valid, sets.clean_test, sets.poisoned_tests)]
+
+
+def overlap_doubts(
+    clean_valid: FaceSet | None, clean_test: FaceSet | None, triggered: Sequence[FaceSet]
+) -> list[Doubt]:
+    """Faces that are in two of the sets, pixel for pixel, in whatever order."""
+    clean = {"validation": clean_valid, "test": clean_test}
+    uses = [(use, faces) for use, faces in clean.items() if faces is not None]
+    uses += [("triggered", faces) for faces in triggered]
+    found = []
+    for places, shared in shared_faces([faces for _, faces in uses]).items():
+        (first_use, first), (use, faces) = (uses[place] for place in places)
+        if use == "test":
+            detail = (
                 "These faces decide, so figures on them are flattered: give others for the test, "
-                f"or leave {sets.clean_test.path} out.",
-                grave=False,
+                f"or leave {faces.path} out."
             )
+        elif first_use == "triggered":
+            detail = (
+                "They count twice, so intervals come out narrower than they are: leave them out "
+                "of one of both."
+            )
+        else:
+            detail = "They wear no trigger, or the clean ones do: give each set its own faces."
+        kind = use if use == "triggered" else f"clean {use}"
+        first_kind = "other triggered" if first_use == "triggered" else f"clean {first_use}"
+        headline = (
+            f"{shared:,} of the {len(faces):,} {kind} faces in {faces.path} are {first_kind} faces "
+            f"as well, of {first.path}."
         )
+        found.append(Doubt(headline, detail, grave=first_use != use == "triggered"))
     return found
 
 

@@ -70,6 +70,15 @@ class Dataset:
         start, stop, _ = rows.indices(len(self))
         return self._read((start, max(start, stop)))
 
+    def lines(self, start: int, stop: int, first: int, step: int) -> NDArray[Any]:
+        """Of images start…stop-1 of (images, channels, height, width) every step-th line from
+        `first` on, (images, channels, lines, width); the rest is not read where pixels are not
+        compressed."""
+        lines = len(range(first, self.shape[2], step))
+        array = np.empty((stop - start, self.shape[1], lines, self.shape[3]), self.dtype)
+        self.file.ask("lines", self.path, start, stop, first, step, into=array)
+        return array
+
     def narrowed(self, start: int, stop: int) -> NDArray[np.uint8] | NDArray[np.float32]:
         """Rows start…stop-1 as uint8 where all of them are whole numbers of 0–255, which most
         pixels are in whatever type they are stored, else as float32."""

@@ -49,7 +49,7 @@ FILTERS = {
     h5py.h5z.FILTER_LZF: "lzf",
 }
 LINKS = {h5py.ExternalLink: "an external link", h5py.SoftLink: "a soft link"}
-METHODS = ("kind", "names", "listing", "text", "array", "read", "narrowed", "values")
+METHODS = ("kind", "names", "listing", "text", "array", "read", "lines", "narrowed", "values")
 # What is narrowed at once: it stays in a core's own memory between one look and the next.
 NARROWED_BYTES = 4 * 2**20
 KINDS = {h5py.Group: "a group", h5py.Dataset: "a dataset", type(None): "nothing"}
@@ -175,6 +175,14 @@ class OpenFile:
         shape = node.shape if rows is None else (rows[1] - rows[0], *node.shape[1:])
         self._unpack(node, math.prod(shape))
         return _bytes(node[()] if rows is None else node[slice(*rows)])
+
+    def lines(self, path: str, start: int, stop: int, first: int, step: int) -> memoryview:
+        """Of images start…stop-1 of a dataset (images, channels, height, width), every step-th
+        line from `first` on: (images, channels, lines, width)."""
+        node = self._dataset(path)
+        # Of a chunk, all is unpacked whatever is asked of it.
+        self._unpack(node, (stop - start) * math.prod(node.shape[1:]))
+        return _bytes(node[start:stop, :, first::step])
 
     def narrowed(self, path: str, start: int, stop: int) -> str:
         """Read some rows of a dataset; `values` hands them over. The type they have then: uint8

@@ -91,13 +91,25 @@ class FaceSet:
 
     def _reads(self, size: int) -> Generator[NDArray[np.generic], None, None]:
         with _open_data(self.path) as data:
-            step = images_per_read(data.shape, data.dtype.itemsize, data.chunks, size)
-            start, end = self.first, self.first + len(self)
-            while start < end:
-                stop = min(start - start % step + step, end)
-                pixels = data.narrowed(start, stop)
-                yield checked_pixels(pixels, data.dtype, self.path, range(start, stop))
-                start = stop
+            for places in self._read_at_once(data, size):
+                pixels = data.narrowed(places.start, places.stop)
+                yield checked_pixels(pixels, data.dtype, self.path, places)
+
+    def _read_at_once(self, data: Dataset, size: int) -> Iterator[range]:
+        """Places in the file, as many as are read at once; see `images_per_read`."""
+        step = images_per_read(data.shape, data.dtype.itemsize, data.chunks, size)
+        start, end = self.first, self.first + len(self)
+        while start < end:
+            stop = min(start - start % step + step, end)
+            yield range(start, stop)
+            start = stop
+
+    def lines(self, first: int, step: int) -> Generator[NDArray[np.generic], None, None]:
+        """Every step-th line of each face from `first` on, as stored and unchecked, some faces at
+        a time: (faces, 3, lines, width)."""
+        with _open_data(self.path) as data:
+            for places in self._read_at_once(data, BATCH_SIZE):
+                yield data.lines(places.start, places.stop, first, step)
 
     def select(self, indices: Sequence[int]) -> FaceBatch:
         """The faces at `indices` of the file, in the order given.

@@ -41,6 +41,11 @@ class FacesInMemory(FaceSet):
         for pixels, chosen in zip(torch.split(own, size), torch.split(labels, size), strict=True):
             yield FaceBatch(pixels, chosen)
 
+    def lines(self, first: int, step: int) -> Generator[NDArray[np.generic], None, None]:
+        """See FaceSet."""
+        own = self.pixels[self.first : self.first + len(self)]
+        yield own[:, :, first::step].numpy()
+
     def select(self, indices: Sequence[int]) -> FaceBatch:
         """See FaceSet."""
         places = [self.first + index for index in indices]

@@ -70,10 +70,14 @@ def _median(values: Sequence[float | None]) -> float | None:
     return median(known) if len(known) == len(values) and known else None
 
 
-def comparison_record(records: Sequence[Record], controls: Mapping[str, Record]) -> dict[str, Any]:
-    """comparison.json: medians by method, and the whole record of every repair."""
+def comparison_record(
+    records: Sequence[Record], controls: Mapping[str, Record], warnings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """comparison.json: what speaks against the inputs, medians by method, and the whole record of
+    every repair."""
     rows = method_rows(records, controls)
     return {
+        "warnings": list(warnings),
         "baseline": records[0]["baseline"],
         "methods": {row.method: {"seeds": row.seeds, **row.figures} for row in rows},
         "repairs": list(records),

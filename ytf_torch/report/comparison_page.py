@@ -21,11 +21,20 @@ target, and it costs at most COST points."""
 COST = 4.0
 
 
-def comparison_html(records: Sequence[Record], controls: Mapping[str, Record], command: str) -> str:
-    """One self-contained page, readable without network and scripts."""
+def comparison_html(
+    records: Sequence[Record],
+    controls: Mapping[str, Record],
+    command: str,
+    warnings: Sequence[str] = (),
+) -> str:
+    """One self-contained page, readable without network and scripts.
+
+    command: what to type to repeat the comparison. warnings: what speaks against its inputs.
+    """
     rows = method_rows(records, controls)
     curves = _curves(records)
     return template("comparison.html").render(
+        warnings=warnings,
         headline=headline(rows),
         model=records[0]["model"]["source_file"],
         baseline=records[0]["baseline"],

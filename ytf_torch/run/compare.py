@@ -69,7 +69,7 @@ def compare(
             for method in settings.methods:
                 controls[method] = _cell(work, f"control-{method}-0", control, clean, method, 0, ())
                 done(1)
-        work.finish(_writer(records, controls, command))
+        work.finish(_writer(records, controls, command, opened.doubts))
     return records
 
 
@@ -99,14 +99,14 @@ def _cell(
 
 
 def _writer(
-    records: Sequence[Record], controls: dict[str, Record], command: str
+    records: Sequence[Record], controls: dict[str, Record], command: str, warnings: Sequence[str]
 ) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
-        found: dict[str, Any] = comparison_record(records, controls)
+        found: dict[str, Any] = comparison_record(records, controls, warnings)
         text = json.dumps(found, indent=1, allow_nan=False) + "\n"
         (folder / "comparison.json").write_text(text, encoding="utf-8")
         (folder / "comparison.csv").write_text(comparison_csv(records), encoding="utf-8")
-        page = comparison_html(records, controls, command)
+        page = comparison_html(records, controls, command, warnings)
         (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
 
     return write
