@@ -25,6 +25,8 @@ from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.run.settings import read_settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def photos() -> np.ndarray:
