@@ -10,9 +10,8 @@ from pathlib import Path
 
 import torch
 
-from ytf_torch.defences.evaluation import Figures
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.metrics import Share, rate_of
+from ytf_torch.metrics import Figures, Share, rate_of
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
 from ytf_torch.report import published

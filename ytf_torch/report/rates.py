@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ytf_torch.defences.evaluation import Figures
-from ytf_torch.metrics import rate_of
+from ytf_torch.metrics import Figures, rate_of
 
 FLAGGED = ("false_positive_rate", "true_positive_rate")
 

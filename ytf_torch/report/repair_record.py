@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ytf_torch.defences.detectors.calibration import DetectorFigures
+from ytf_torch.defences.detectors.figures import DetectorFigures
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import rate_of
 from ytf_torch.network.provenance import Provenance
