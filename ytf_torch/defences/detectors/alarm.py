@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ytf_torch.defences.base import Candidate, Detector
+from ytf_torch.defences.detectors.threshold import threshold_for
 from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.faces.batches import whole_batch
@@ -52,19 +52,6 @@ def scores_of(
             found.append(scores[: len(batch.labels)].double().cpu())
             done(len(batch.labels))
     return torch.cat(gathered(torch.cat(found)))
-
-
-def threshold_for(clean_scores: Tensor, nominal: float) -> float:
-    """The smallest of these scores above which at most `nominal` percent of them lie; below all of
-    them where that is 100.
-
-    >>> threshold_for(torch.arange(1, 101), 5.0)
-    95.0
-    """
-    allowed = math.floor(len(clean_scores) * nominal / 100)
-    if allowed >= len(clean_scores):
-        return -math.inf
-    return float(clean_scores.sort(descending=True).values[allowed])
 
 
 def calibrated(

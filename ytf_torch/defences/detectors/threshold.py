@@ -1,0 +1,20 @@
+"""The threshold above which a detector flags a face, for a nominal false positive rate."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+
+def threshold_for(clean_scores: Tensor, nominal: float) -> float:
+    """The smallest of these scores above which at most `nominal` percent of them lie; below all of
+    them where that is 100.
+
+    >>> threshold_for(torch.arange(1, 101), 5.0)
+    95.0
+    """
+    allowed = math.floor(len(clean_scores) * nominal / 100)
+    if allowed >= len(clean_scores):
+        return -math.inf
+    return float(clean_scores.sort(descending=True).values[allowed])
