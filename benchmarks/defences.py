@@ -2,11 +2,13 @@
 
 `python -m benchmarks.defences SCRATCH` trains the BadNets it lacks, runs the repairs it lacks, and
 writes all figures to benchmarks/DEFENCES.md and DEFENCES.json. Everything is kept in SCRATCH, so
-that it goes on where it was stopped: a study for each BadNet, a JSON file for each repair of it.
+that it goes on where it was stopped: a study for each BadNet, a JSON file for each repair of it,
+made anew where the code of the defences has changed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+import ytf_torch.defences
 from convert.keras_writer import write_keras_h5
 from ytf_torch.defences.names import RECOMMENDED_DETECTOR, RECOMMENDED_REPAIR, REPAIRS
 from ytf_torch.defences.repairing import repair_and_measure
@@ -116,7 +119,7 @@ def studies(
 def measured(study: Study, method: str, seed: int, cells: Path) -> dict[str, Any]:
     """The figures of one repair of one BadNet, from its file where it was measured before."""
     cells.mkdir(parents=True, exist_ok=True)
-    path = cells / f"{study.folder.name}-{method}-{seed}.json"
+    path = cells / f"{study.folder.name}-{method}-{seed}-{code_digest()}.json"
     if not path.is_file():
         settings = study.settings(method, seed, cells / "unused")
         opened, sets = open_repair(settings)
@@ -130,6 +133,12 @@ def measured(study: Study, method: str, seed: int, cells: Path) -> dict[str, Any
         print(row([record]), flush=True)
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def code_digest() -> str:
+    """Changes with the code of the defences."""
+    code = sorted(Path(ytf_torch.defences.__path__[0]).rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest()[:12]
 
 
 def write(records: Sequence[Mapping[str, Any]], folder: Path) -> None:

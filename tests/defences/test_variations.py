@@ -71,3 +71,13 @@ def test_a_dark_face_stays_within_its_light(faces: Tensor) -> None:
 def test_none_or_one_face_can_be_varied(count: int, faces: Tensor) -> None:
     for name in ("lit", "mixed", "covered"):
         assert VARIATIONS[name](faces[:count], seeded(0)).shape == (count, 3, 21, 17)
+
+
+def test_glasses_have_a_lens_on_either_side_at_one_height() -> None:
+    (glasses,) = (cover for cover in COVERS if cover.__name__ == "_glasses")
+    grey = torch.full((40, 3, 55, 47), 128.0)
+    worn = (glasses(grey, seeded(0)) != grey).any(1)
+    assert torch.equal(worn, worn.flip(2))
+    left, right = worn[:, :, :20], worn[:, :, -20:]
+    assert left.flatten(1).any(1).all()
+    assert torch.equal(left.any(2), right.any(2))
