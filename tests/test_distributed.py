@@ -16,7 +16,7 @@ import torch
 
 from tests.conftest import ROOT
 from tests.made.keras_files import SMALL, random_images, write_faces
-from ytf_torch import distributed
+from ytf_torch.distributed import Place, gathered, is_first
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.faces.shares import share_of
@@ -59,14 +59,9 @@ class TestShares:
     @pytest.mark.parametrize("processes", [1, 2, 3, 7])
     @pytest.mark.parametrize("images", [1, 63, 64, 65, 256, 700])
     def test_each_image_is_in_one_share_and_shares_begin_where_batches_do(
-        self, monkeypatch: pytest.MonkeyPatch, images: int, processes: int
+        self, images: int, processes: int
     ) -> None:
-        monkeypatch.setattr(distributed, "launched", lambda: True)
-        shares = []
-        for rank in range(processes):
-            here = (None, rank, processes)
-            monkeypatch.setattr(distributed, "_rendezvous", lambda here=here: here)
-            shares.append(share_of(faces(images)))
+        shares = [share_of(faces(images), Place(rank, processes)) for rank in range(processes)]
         assert np.concatenate([share.labels for share in shares]).tolist() == list(range(images))
         for share, following in pairwise(shares):
             assert following.first == share.first + len(share)
@@ -75,8 +70,8 @@ class TestShares:
 
     def test_one_process_has_it_all(self) -> None:
         assert share_of(faces(70)).labels.tolist() == list(range(70))
-        assert distributed.gathered("mine") == ["mine"]
-        assert distributed.is_first()
+        assert gathered("mine") == ["mine"]
+        assert is_first()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.graphs import DEEPID
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
-from ytf_torch.sweep.fast import LinearEngine, SuffixEngine, fast_engine
+from ytf_torch.sweep.fast import SuffixEngine, fast_engine
 from ytf_torch.sweep.plain import PlainEngine
 
 CUDA = torch.device("cuda", 0)
@@ -76,24 +76,6 @@ def test_the_fast_engine_stays_on_the_models_device(layer: str, rank_at: str) ->
     assert (output.device, prepared.device) == (META, META)
     masked = torch.zeros(1, output.shape[1], dtype=torch.bool, device=META)
     assert engine.logits(prepared, masked).device == META
-
-
-@pytest.mark.parametrize("layer", ["conv_3", "conv_4"])
-@torch.inference_mode()
-def test_a_step_of_the_fast_engine_waits_for_no_value(layer: str) -> None:
-    """A tensor on `meta` has no values: had a step waited for one, it would have raised here."""
-    engine = LinearEngine(DeepID(SMALL).to(META), layer, DEEPID.rank_points(layer)[0])
-    prepared = torch.empty(BATCH_SIZE, SMALL.channels[2], *SMALL.map_sizes["pool_3"], device=META)
-    with pytest.raises(RuntimeError, match="meta tensors"):
-        prepared.sum().item()
-    maps = engine.masked_maps(prepared)
-    sums = engine._sums(prepared, maps)
-    changed = torch.zeros(5, dtype=torch.int64, device=META)
-    values = maps.flatten(2).transpose(0, 1)[0]
-    left = engine._without(sums, changed, values, channel=0)
-    classes, margins = engine._best(left)
-    assert {t.device for t in (left, classes, margins, engine._rounding(prepared, maps))} == {META}
-    assert len(classes) == 5
 
 
 def test_auto_takes_what_there_is() -> None:

@@ -25,6 +25,7 @@ ROOMS = (
     ("ytf_torch",),
     ("ytf_torch.commands",),
 )
+TESTS = sorted([*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
 FILES = sorted([*(ROOT / "ytf_torch").rglob("*.py"), *(ROOT / "convert").rglob("*.py")])
 
 
@@ -154,3 +155,39 @@ def test_functions_fit_on_a_screen(path: Path) -> None:
             is_command = module_of(path).startswith("ytf_torch.commands")
             first = node.body[0].lineno if is_command else node.lineno
             assert (node.end_lineno or first) - first < MOST_LINES, node.name
+
+
+def private_names() -> set[str]:
+    """What the product's modules and classes keep to themselves: names that begin with one _."""
+    names: set[str] = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.attr if isinstance(node, ast.Attribute) else node.id)
+    return {name for name in names if re.fullmatch(r"_[a-z]\w*", name)}
+
+
+PRIVATE = private_names() - {"_repr_html_"}  # which notebooks ask for
+
+
+@pytest.mark.parametrize("path", TESTS, ids=module_of)
+def test_tests_know_no_private_name(path: Path) -> None:
+    """Nor do they replace one: what a test must vary is an argument, what it looks at public."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    used = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    used |= {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and not (isinstance(node.value, ast.Name) and node.value.id == "self")
+    }
+    used |= {name for text in texts(tree).values() for name in re.findall(r"\b_\w+", text)}
+    assert not (used & PRIVATE) - own

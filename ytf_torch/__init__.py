@@ -1,7 +1,7 @@
 """Defend a backdoored face-recognition network: prune it, detect triggered inputs, report.
 
-What it offers stands in api.py. That is loaded when one of its names is first asked for: PyTorch
-takes seconds, in which a command could not even be interrupted in good order.
+What it offers stands in the folder api, which is loaded when one of its names is first asked for:
+PyTorch takes seconds, in which a command could not even be interrupted in good order.
 """
 
 from importlib import import_module

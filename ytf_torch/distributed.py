@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from types import FrameType
@@ -25,6 +26,24 @@ if TYPE_CHECKING:
 TIMEOUT = timedelta(minutes=30)
 
 Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of a run's processes one is: rank of 0…processes-1."""
+
+    rank: int = 0
+    processes: int = 1
+
+    def share(self, units: int) -> range:
+        """This process's part of so many units of work: consecutive ones, as many as the other
+        processes have or one more or less.
+
+        >>> [Place(rank, 3).share(10) for rank in range(3)]
+        [range(0, 3), range(3, 6), range(6, 10)]
+        """
+        start, stop = (units * rank // self.processes for rank in (self.rank, self.rank + 1))
+        return range(start, stop)
 
 
 def _lost(problem: str) -> ProcessLostError:
@@ -73,14 +92,14 @@ def local_rank() -> int:
     return int(os.environ["LOCAL_RANK"])
 
 
-def process_count() -> int:
-    """How many processes share this run."""
-    return _rendezvous()[2] if launched() else 1
+def own_place() -> Place:
+    """Which of the run's processes this is."""
+    return Place(*_rendezvous()[1:]) if launched() else Place()
 
 
 def is_first() -> bool:
     """Whether this is the process that writes, prints and shows progress."""
-    return not launched() or _rendezvous()[1] == 0
+    return own_place().rank == 0
 
 
 def is_first_to_report() -> bool:
@@ -91,14 +110,6 @@ def is_first_to_report() -> bool:
         return _rendezvous()[0].add("reported", 1) == 1
     except RuntimeError:  # the machine that keeps the store is gone
         return True
-
-
-def own_share(units: int) -> range:
-    """This process's part of so many units of work: consecutive ones, as many as the other
-    processes have or one more or less."""
-    rank, processes = (_rendezvous()[1] if launched() else 0), process_count()
-    start, stop = (units * place // processes for place in (rank, rank + 1))
-    return range(start, stop)
 
 
 def gathered(value: Value) -> list[Value]:

@@ -57,6 +57,9 @@ class InputError(_OneLineError):
 
     Its text is one printable line: where it is, what was found, what was expected, what to do.
     It can be sent to another process.
+
+    >>> InputError("valid.h5", "expected `label`, found only `data`", "Save the labels too").line()
+    'valid.h5: expected `label`, found only `data`. Save the labels too'
     """
 
     def __init__(self, where: object, problem: str, remedy: str = "") -> None:

@@ -35,7 +35,11 @@ def wilson_interval(count: int, images: int, confidence: float = 0.95) -> tuple[
 
 @dataclass(frozen=True)
 class Share:
-    """A rate with its 95 % Wilson interval, all in percent; count of images stand behind it."""
+    """A rate with its 95 % Wilson interval, all in percent; count of images stand behind it.
+
+    >>> Share.of(3, 4).rate
+    75.0
+    """
 
     rate: float
     low: float

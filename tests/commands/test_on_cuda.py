@@ -66,13 +66,18 @@ class TestTheClaimedDevice:
 @pytest.mark.parametrize("channels", [2, 6])
 @pytest.mark.parametrize(
     ("engine", "layer", "waits"),
-    [(PlainEngine, "conv_3", 0), (SuffixEngine, "conv_2", 1), (LinearEngine, "conv_3", 5)],
+    [
+        (PlainEngine, "conv_3", 0),
+        (SuffixEngine, "conv_2", 1),
+        (LinearEngine, "conv_3", 5),
+        (LinearEngine, "conv_4", 5),
+    ],
 )
 def test_an_engine_waits_a_few_times_a_group_however_many_steps_and_images_it_has(
     claimed: ClaimedDevice, engine: type, layer: str, waits: int, channels: int, batches: int
 ) -> None:
     torch.manual_seed(0)
-    sizes = replace(SMALL, channels=(3, channels, channels, 5))
+    sizes = replace(SMALL, channels=(3, channels, channels, channels))
     network = DeepID(sizes).eval().to(CUDA)
     with torch.inference_mode():
         made = engine(network, layer, network.graph.rank_points(layer)[0])

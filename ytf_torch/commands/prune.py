@@ -150,7 +150,7 @@ def run_prune(
     """
     from convert.model_file import tells_pixel_scale
     from ytf_torch.commands.figures import print_run
-    from ytf_torch.run.defend import defend
+    from ytf_torch.run.prune import defend
 
     with progress_bars() as track:
         run = defend(

@@ -41,6 +41,12 @@ class Figures:
     robust_accuracy: share of triggered faces that get the class of who is really on them.
     false_positive_rate, true_positive_rate: shares of clean and of triggered faces that GoodNet
     flags.
+
+    >>> ytf_torch.evaluate("bd_net.h5", "test.h5", "bd_test.h5").model
+    clean accuracy: 100.00 % (86.20–100.00), 24 of 24
+    attack success rate: 54.17 % (35.07–72.11), 13 of 24
+    attack success rate without target: 41.67 % (19.33–68.05), 5 of 12
+    robust accuracy: 58.33 % (38.83–75.53), 14 of 24
     """
 
     clean_accuracy: Share | None
@@ -74,6 +80,10 @@ class Evaluation:
     In a Tally, index 0 is the network, 1 its repaired copy where one was given, and then come the
     detectors: each gives the network's answer, or N where it flags a face. clean: of the clean test
     set. triggered: one for each triggered set, in the order given.
+
+    >>> evaluation = ytf_torch.evaluate("bd_net.h5", "test.h5", "bd_test.h5", repaired="bd_net.h5")
+    >>> evaluation.goodnet.false_positive_rate
+    0.00 % (0.00–13.80), 0 of 24
     """
 
     clean: Tally | None
@@ -161,6 +171,10 @@ def evaluate(
     labels say who is really on the triggered faces, one by one; without it the clean test set
     tells it where it holds the same photos at the same places. alarms: by detector's name.
     Raises InputError where `known_labels` has another number of faces than a triggered set.
+
+    >>> faces = ytf_torch.open_faces(Path("test.h5"), network.input_shape, network.classes)
+    >>> evaluate(network, faces).model.clean_accuracy
+    100.00 % (86.20–100.00), 24 of 24
     """
     networks = [network] if repaired is None else [network, repaired]
     watched = tuple(alarms.values())

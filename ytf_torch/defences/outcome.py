@@ -32,6 +32,12 @@ class Defence:
     drops: requested drop in points, as written → number of channels pruned at the first step
     that reaches it, or None. poisoned_test: all poisoned sets together; each alone is in
     poisoned_tests.
+
+    >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", drops=[40]).outcome
+    >>> defence.drops, defence.channels_of("40")
+    ({'40': 3}, (4, 5, 1))
+    >>> defence.clean_valid.at(defence.drops["40"]).correct
+    58.33 % (38.83–75.53), 14 of 24
     """
 
     sweep: Sweep

@@ -50,6 +50,11 @@ def repair_and_measure(
 
     Only the clean validation faces are shown to the repair and to whatever sets thresholds; the
     other sets are evaluated. Raises KeyError for a method or detector that is not known.
+
+    >>> valid = ytf_torch.open_faces(Path("valid.h5"), network.input_shape, network.classes)
+    >>> found = repair_and_measure(network, FaceSets(valid), "pruning")
+    >>> found.evaluation.repaired.clean_valid_accuracy
+    66.67 % (46.71–82.03), 16 of 24
     """
     began = time.perf_counter()
     candidate = last_candidate(REPAIRS[method](seed), network, sets.clean_valid, track)

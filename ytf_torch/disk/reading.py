@@ -68,7 +68,13 @@ BRANDS = {b"avif": "an AVIF picture", b"avis": "an AVIF picture", b"qt  ": "a Qu
 
 
 def kind_of(path: Path) -> FileKind:
-    """What a file is, by how it begins. Raises InputError where it cannot be read."""
+    """What a file is, by how it begins. Raises InputError where it cannot be read.
+
+    >>> kind_of(Path("bd_net.h5")) == kind_of(Path("bd_net.safetensors"))
+    False
+    >>> kind_of(Path("bd_net.safetensors")).words
+    'a safetensors file'
+    """
     with checked_file(path).open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head:

@@ -79,6 +79,12 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
     An existing file is replaced in one step. durable: wait until the disk has it. Raises
     InputError where there is something else than a file, OutputError where it cannot be written.
+
+    >>> with whole_file(Path("notes.txt")) as temporary:
+    ...     temporary.write_text("written whole, or not at all")
+    28
+    >>> Path("notes.txt").read_text()
+    'written whole, or not at all'
     """
     check_target(path)
     try:

@@ -49,6 +49,12 @@ class FaceSet:
     input_shape: (3, height, width) of a face. labels: (images,), int64, UNLABELLED where nobody
     says who it is. first: where in the file
     its images begin, for a part of a file.
+
+    >>> faces = ytf_torch.open_faces(Path("valid.h5"), (3, 55, 47), classes=7)
+    >>> len(faces), len(faces.part(0, 10))
+    (24, 10)
+    >>> [tuple(batch.pixels.shape) for batch in faces.batches(size=16)]
+    [(16, 3, 55, 47), (8, 3, 55, 47)]
     """
 
     path: Path
@@ -107,7 +113,12 @@ class FaceSet:
 
 @dataclass(frozen=True)
 class FaceSets:
-    """What the defence is run on: only the clean validation set decides anything."""
+    """What the defence is run on: only the clean validation set decides anything.
+
+    >>> valid, test = (open_faces(Path(name), (3, 55, 47), 7) for name in ("valid.h5", "test.h5"))
+    >>> len(FaceSets(clean_valid=valid, clean_test=test).measured)
+    1
+    """
 
     clean_valid: FaceSet
     clean_test: FaceSet | None = None
@@ -154,6 +165,9 @@ def open_faces(path: Path, input_shape: tuple[int, int, int], classes: int) -> F
     Raises InputError where `data` or `label` is missing, images have another shape, the counts
     differ, the set is empty or declares more faces than its file can hold, or a label is not a
     whole number of 0…classes-1.
+
+    >>> open_faces(Path("bd_test.h5"), (3, 55, 47), classes=7).labels[:3]
+    array([0, 0, 0])
     """
     with open_hdf5(path) as file:
         images = len(checked_data(file, input_shape, keys=("data", "label")))

@@ -21,7 +21,12 @@ IN_MEMORY = Path("faces in memory")
 
 @dataclass(frozen=True, repr=False)
 class FacesInMemory(FaceSet):
-    """A face set without a file: pixels (images, 3, H, W), uint8 or float32, of the whole set."""
+    """A face set without a file: pixels (images, 3, H, W), uint8 or float32, of the whole set.
+
+    >>> faces = faces_of(pixels, [0] * 24)
+    >>> isinstance(faces, FaceSet), len(faces)
+    (True, 24)
+    """
 
     pixels: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
 
@@ -48,7 +53,7 @@ def faces_of(pixels: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> FacesInM
     NumPy arrays, tensors and what they can be made of. Raises InputError where shapes, values or
     labels do not fit.
 
-    >>> faces_of(np.zeros((2, 3, 55, 47), np.uint8), [0, 4])
+    >>> faces_of(np.full((2, 3, 55, 47), 128), [0, 4])
     FacesInMemory(2 faces of 55×47)
     """
     values, people = (_array(given) for given in (pixels, labels))

@@ -29,6 +29,11 @@ def read_photo(path: Path, input_shape: tuple[int, int, int]) -> Tensor:
     aspect ratio, and resize that with a Lanczos filter.
     Raises InputError where the file is missing, damaged, no photo, too large, or of colours that
     8-bit RGB cannot stand for.
+
+    >>> from PIL import Image
+    >>> Image.new("RGB", (470, 600), "orange").save("photo.png")
+    >>> read_photo(Path("photo.png"), (3, 55, 47))[:, 0, 0]
+    tensor([255, 165,   0], dtype=torch.uint8)
     """
     if checked_file(path).stat().st_size > MAX_BYTES:
         raise mismatch(path, f"a photo of at most {MAX_BYTES:,} bytes", f"{path.stat().st_size:,}")

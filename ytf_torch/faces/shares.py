@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from ytf_torch.distributed import own_share
+from ytf_torch.distributed import Place, own_place
 from ytf_torch.faces.batches import BATCH_SIZE, batch_count
 from ytf_torch.faces.face_set import FaceSet
 
 
-def share_of(faces: FaceSet) -> FaceSet:
-    """This process's part of a face set: consecutive images, as many as the others have or one
+def share_of(faces: FaceSet, place: Place | None = None) -> FaceSet:
+    """One process's part of a face set: consecutive images, as many as the others have or one
     batch more or less. It begins where a batch of BATCH_SIZE does, so that batches are the same
-    ones however many processes there are; it may be empty.
+    ones however many processes there are; it may be empty. place: whose part, None for this
+    process's own.
     """
-    batches = own_share(batch_count(len(faces)))
+    batches = (place or own_place()).share(batch_count(len(faces)))
     return faces.part(batches.start * BATCH_SIZE, min(batches.stop * BATCH_SIZE, len(faces)))

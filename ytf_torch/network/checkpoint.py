@@ -39,7 +39,12 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model with its provenance."""
+    """A model with its provenance.
+
+    >>> checkpoint = load_checkpoint(Path("bd_net.safetensors"))
+    >>> checkpoint.model.classes, checkpoint.provenance.pixel_scale
+    (7, 1.0)
+    """
 
     model: Network
     provenance: Provenance
@@ -60,6 +65,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
     Equal checkpoints give equal bytes. The file is read back and compared before it gets its
     name, so what is there is whole and right.
+
+    >>> save_checkpoint(checkpoint, Path("copy.safetensors"))
+    >>> Path("copy.safetensors").read_bytes() == Path("bd_net.safetensors").read_bytes()
+    True
     """
     state = {
         name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()
@@ -98,6 +107,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises InputError where the file is no safetensors file, its metadata is not ours, a tensor is
     missing, left over, of a wrong shape or precision, or a weight is not finite.
+
+    >>> load_checkpoint(Path("bd_net.safetensors")).provenance.history
+    ('converted from bd_net.h5, written by Keras 2.14.0',)
     """
     content = _content(path)
     try:

@@ -46,7 +46,7 @@ def compact(network: AnyNetwork) -> AnyNetwork:
     Its logits are the network's within rounding. A convolution keeps one channel where all are
     dead.
 
-    >>> masked = bake_mask(network, "conv_3", [0, 4])
+    >>> masked = ytf_torch.bake_mask(network, "conv_3", [0, 4])
     >>> compact(masked).conv_3.out_channels == network.conv_3.out_channels - 2
     True
     """

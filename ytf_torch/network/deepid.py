@@ -31,6 +31,11 @@ class DeepIDSizes:
     input_size: height and width of a face in pixels.
     channels, kernels: output channels and (height, width) of the kernels of conv_1…conv_4.
     features: units of fc_1 and fc_2. classes: units of `output`.
+
+    >>> kernels = ((4, 4), (3, 3), (3, 3), (2, 2))
+    >>> lab = DeepIDSizes((55, 47), (20, 40, 60, 80), kernels, features=160, classes=40)
+    >>> lab.output_shapes["pool_3"]
+    (60, 5, 4)
     """
 
     input_size: tuple[int, int]
@@ -138,6 +143,11 @@ class DeepID(Network):
 
     pixel_scale: what a pixel value of 0–255 is multiplied by before conv_1: 1 for the lab's
     bd_net, 1/255 for the CSAW-2020 networks. It is part of the model, never of the caller.
+
+    >>> kernels = ((4, 4), (3, 3), (3, 3), (2, 2))
+    >>> lab = DeepIDSizes((55, 47), (20, 40, 60, 80), kernels, features=160, classes=40)
+    >>> DeepID(lab)(torch.zeros(2, 3, 55, 47)).shape
+    torch.Size([2, 40])
     """
 
     graph = DEEPID

@@ -33,8 +33,10 @@ class ChannelMask:
     It owns one forward hook, removed however the block ends; hooks of others are not touched.
     Works on any device, in any memory format and under torch.inference_mode().
 
-    >>> with ChannelMask(model.conv_3, [4, 17]):
-    ...     logits = model(pixels)
+    >>> with ChannelMask(network.conv_3, [2, 4]):
+    ...     logits = network(pixels)
+    >>> logits.equal(bake_mask(network, "conv_3", [2, 4])(pixels))
+    True
     """
 
     def __init__(self, layer: nn.Conv2d, channels: Iterable[int]) -> None:
@@ -66,7 +68,12 @@ class ChannelMask:
 
 
 def bake_mask(model: AnyNetwork, layer: str, channels: Iterable[int]) -> AnyNetwork:
-    """A copy of `model` whose `layer` never fires on `channels`: kernel and bias are zero there."""
+    """A copy of `model` whose `layer` never fires on `channels`: kernel and bias are zero there.
+
+    >>> baked = bake_mask(network, "conv_3", [2, 4])
+    >>> baked.conv_3.bias[[2, 4]].tolist()
+    [0.0, 0.0]
+    """
     baked = copy.deepcopy(model)
     convolution = baked.convolution(layer)
     chosen = list(checked_channels(channels, convolution.out_channels))

@@ -20,6 +20,11 @@ class Network(nn.Module, ABC):
     graph: its layers as data; those that are modules are submodules under their Keras names.
     pixel_scale: what a pixel value of 0–255 is multiplied by before the first layer. It is part of
     the network, never of the caller.
+
+    >>> network.classes, network.input_shape, network.graph.convolutions
+    (7, (3, 55, 47), ('conv_1', 'conv_2', 'conv_3', 'conv_4'))
+    >>> network(pixels).shape
+    torch.Size([24, 7])
     """
 
     graph: ClassVar[Graph]
@@ -69,6 +74,10 @@ class Network(nn.Module, ABC):
 
         known: layer name → its output (batch, …), enough of them that every way from the input to
         `layer` passes one; the input layer's is what `scale` gives.
+
+        >>> maps = network.output_of("pool_3", {"input": network.scale(pixels)})
+        >>> network.output_of("output", {"pool_3": maps}).equal(network(pixels))
+        True
         """
         outputs = dict(known)
 

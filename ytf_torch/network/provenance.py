@@ -36,6 +36,11 @@ class Provenance:
     pixel_scale: what pixel values 0–255 are multiplied by. input_shape: (3, height, width).
     source_sha256: of the Keras file. mask: what was pruned last, None for a model that never was.
     history: what was done to the network, step by step, a plain sentence each.
+
+    >>> checkpoint.provenance.input_shape
+    (3, 55, 47)
+    >>> checkpoint.provenance.masked("conv_3", "pool_3", (4, 17)).history[-1]
+    'pruned 2 channels of conv_3, ranked at pool_3'
     """
 
     pixel_scale: float

@@ -79,7 +79,14 @@ class Card:
 
 
 def report_html(run: Run, exhibits: Exhibits) -> str:
-    """report.html: one self-contained page, readable without network and scripts."""
+    """report.html: one self-contained page, readable without network and scripts.
+
+    >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5")
+    >>> from ytf_torch.report.exhibits import gather_exhibits
+    >>> exhibits = gather_exhibits(network, defence.sets, defence.outcome)
+    >>> report_html(defence.run, exhibits)[:15]
+    '<!doctype html>'
+    """
     defence, swept = run.defence, run.defence.sweep
     shown = [row.channel for row in exhibits.maps]
     reached = [drop for drop, step in defence.drops.items() if step is not None]

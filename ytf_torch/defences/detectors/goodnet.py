@@ -34,6 +34,10 @@ class GoodNet(nn.Module):
     """G of CSAW-2020: B and B′ agree → their class; they differ → class N, "backdoored".
 
     badnet, pruned: B and B′, with the same N classes and input size.
+
+    >>> goodnet = GoodNet(network, ytf_torch.bake_mask(network, "conv_3", [2, 4]))
+    >>> goodnet(pixels).shape, goodnet.backdoored
+    (torch.Size([24, 8]), 7)
     """
 
     def __init__(self, badnet: Network, pruned: Network) -> None:

@@ -91,6 +91,10 @@ def run_defence(
 
     Raises InputError where the clean validation set is recognised far better with another of
     the usual pixel scales: then the model was converted with a wrong one.
+
+    >>> valid = ytf_torch.open_faces(Path("valid.h5"), network.input_shape, network.classes)
+    >>> run_defence(checkpoint, FaceSets(valid), drops=(40,)).drops
+    {'40': 3}
     """
     wanted = parse_drops(drops)
     model = checkpoint.model
@@ -119,7 +123,11 @@ def run_defence(
 def pruned_checkpoint(
     checkpoint: Checkpoint, layer: str, rank_at: str, channels: Sequence[int]
 ) -> Checkpoint:
-    """B′: a copy with the mask baked into `layer`'s weights and recorded in the provenance."""
+    """B′: a copy with the mask baked into `layer`'s weights and recorded in the provenance.
+
+    >>> pruned_checkpoint(checkpoint, "conv_3", "pool_3", [2, 4]).provenance.mask
+    BakedMask(layer='conv_3', rank_at='pool_3', channels=(2, 4))
+    """
     return Checkpoint(
         bake_mask(checkpoint.model, layer, channels),
         checkpoint.provenance.masked(layer, rank_at, tuple(channels)),

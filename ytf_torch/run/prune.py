@@ -17,7 +17,7 @@ from ytf_torch.distributed import (
     check_same,
     gathered,
     is_first,
-    process_count,
+    own_place,
     process_group,
     together,
 )
@@ -48,6 +48,11 @@ def defend(
     command: what the report says to type to repeat the run. resume, overwrite: see work_folder.
     Of several processes, each takes a share of the images and the first writes.
     Raises InputError, and ProcessLostError where another process ended early.
+
+    >>> settings = PruneSettings(model="bd_net.h5", clean_valid="valid.h5", out="run", device="cpu")
+    >>> run = defend(settings, "ytf-prune --model bd_net.h5 --clean-valid valid.h5 --out run")
+    >>> sorted(path.name for path in Path("run").iterdir() if "pruned" not in path.name)
+    ['report.html', 'result.json', 'run.json', 'settings.toml', 'sweep.png', 'trace.csv']
     """
     device = resolve_device(settings.device)
     with process_group(device), ExitStack() as stack:
@@ -82,7 +87,7 @@ def defend(
         if work is not None:
             exhibits = gather_exhibits(computing.model, sets, defence)
             write = partial(write_run, run, settings, exhibits)
-            work.finish(write, processes=process_count())
+            work.finish(write, processes=own_place().processes)
     return run
 
 

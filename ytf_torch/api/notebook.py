@@ -10,6 +10,9 @@ def notebook_bars(phase: str, images: int) -> Callable[[int], None]:
     """A Track for notebooks: `defend(…, track=notebook_bars)` shows how far it is.
 
     Raises ImportError where IPython is not installed, as it is wherever notebooks run.
+
+    >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", track=notebook_bars)
+    <IPython.core.display.HTML object>...
     """
     from IPython.display import HTML, display
 

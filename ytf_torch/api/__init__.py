@@ -2,12 +2,14 @@
 
 from convert import read_keras_model
 from convert.export import Export
-from ytf_torch.defence import PruningDefence, Repaired, defend
+from ytf_torch.api.defence import PruningDefence, Repaired, defend
+from ytf_torch.api.networks import evaluate, export, predict, read_model
+from ytf_torch.api.notebook import notebook_bars
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.evaluation import Evaluation, Figures
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
-from ytf_torch.demo_files import DemoFiles, demo_files
+from ytf_torch.demo.files import DemoFiles, demo_files
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.faces.in_memory import FacesInMemory, faces_of
@@ -18,8 +20,6 @@ from ytf_torch.network.deepid import DeepID, DeepIDSizes
 from ytf_torch.network.masking import ChannelMask, bake_mask
 from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import Provenance
-from ytf_torch.networks import evaluate, export, predict, read_model
-from ytf_torch.notebook import notebook_bars
 
 __all__ = [
     "ChannelMask",
