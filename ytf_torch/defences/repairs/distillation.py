@@ -63,7 +63,7 @@ class Distillation:
     def __init__(
         self,
         *,
-        rounds: int = 3,
+        rounds: int = 5,
         lesson: int = 4800,
         passes: int = 4,
         learning_rate: float = 3e-3,
