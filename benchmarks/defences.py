@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 import ytf_torch.defences
-from convert.keras_writer import write_keras_h5
+from ytf_torch.convert.keras_writer import write_keras_h5
 from ytf_torch.defences.names import RECOMMENDED_DETECTOR, RECOMMENDED_REPAIR, REPAIRS
 from ytf_torch.defences.repairing import repair_and_measure
 from ytf_torch.demo.attacks import ATTACK_NAMES
@@ -80,7 +80,7 @@ class Study:
 @app.command()
 def benchmark(
     scratch: Annotated[Path, typer.Argument(help="Folder for BadNets and figures; kept.")],
-    attacks: Annotated[str, typer.Option(help="Names, with commas; may be none.")] = ",".join(ATTACK_NAMES),
+    attacks: Annotated[str, typer.Option(help="Names, with commas.")] = ",".join(ATTACK_NAMES),
     attack_seeds: Annotated[int, typer.Option(min=0, help="BadNets of each attack.")] = 1,
     methods: Annotated[str, typer.Option(help=f"Of {', '.join(REPAIRS)}.")] = RECOMMENDED_REPAIR,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each repair.")] = 3,

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convert.keras_file import read_keras_file
-from convert.keras_graph import deepid_checkpoint
-from convert.keras_writer import write_keras_h5
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_writer import write_keras_h5
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import open_faces
 from ytf_torch.faces.in_memory import FacesInMemory

@@ -39,9 +39,9 @@ from benchmarks.lab_files import (
 from benchmarks.ordinary import BATCH, OrdinaryNetwork
 from benchmarks.process_cost import ProcessCost, process_cost
 from benchmarks.stopwatch import Contestant, PhaseTimes, Times, seconds_of, take_turns, warm_up
-from convert.keras_file import read_keras_file
-from convert.keras_graph import deepid_checkpoint
 from ytf_torch.commands.prune import command_line
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import deepid_checkpoint
 from ytf_torch.defences.repairs.pruning import run_defence
 from ytf_torch.device import resolve_device
 from ytf_torch.faces.batches import BATCH_SIZE

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from convert import read_keras_model
 from tests.made.keras_files import (
     SMALL,
     random_images,
@@ -17,6 +16,7 @@ from tests.made.keras_files import (
     write_faces,
     write_keras_file,
 )
+from ytf_torch.convert import read_keras_model
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -13,8 +13,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from convert.keras_file import read_keras_file
-from convert.keras_graph import deepid_checkpoint
 from tests.conftest import ROOT
 from tests.made.keras_files import (
     SMALL,
@@ -23,6 +21,8 @@ from tests.made.keras_files import (
     write_faces,
     write_keras_file,
 )
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import deepid_checkpoint
 from ytf_torch.faces.face_set import open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import ChannelMask, bake_mask

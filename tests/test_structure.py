@@ -17,7 +17,7 @@ ROOMS = (
     ("ytf_torch.disk",),
     ("ytf_torch.network",),
     ("ytf_torch.faces",),
-    ("convert",),
+    ("ytf_torch.convert",),
     ("ytf_torch.sweep", "ytf_torch.demo"),
     ("ytf_torch.defences",),
     ("ytf_torch.report",),
@@ -26,7 +26,7 @@ ROOMS = (
     ("ytf_torch.commands",),
 )
 TESTS = sorted([*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
-FILES = sorted([*(ROOT / "ytf_torch").rglob("*.py"), *(ROOT / "convert").rglob("*.py")])
+FILES = sorted((ROOT / "ytf_torch").rglob("*.py"))
 
 
 def module_of(path: Path) -> str:
@@ -54,7 +54,7 @@ def imported(path: Path) -> set[str]:
             inside = {f"{node.module}.{alias.name}" for alias in node.names}
             modules = {module_of(file) for file in FILES}
             names |= (inside & modules) or {node.module}
-    return {name for name in names if name.split(".")[0] in ("ytf_torch", "convert")}
+    return {name for name in names if name.split(".")[0] == "ytf_torch"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
@@ -122,7 +122,12 @@ def defaults(tree: ast.AST) -> set[int]:
 def test_only_networks_and_their_files_know_a_layer_by_name(path: Path) -> None:
     """Elsewhere a name is a setting's default, or the lab's published result; the demo builds a
     network of its own."""
-    rooms = ("ytf_torch.network", "convert", "ytf_torch.demo", "ytf_torch.report.published")
+    rooms = (
+        "ytf_torch.network",
+        "ytf_torch.convert",
+        "ytf_torch.demo",
+        "ytf_torch.report.published",
+    )
     if module_of(path).startswith(rooms):
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -133,7 +138,7 @@ def test_only_networks_and_their_files_know_a_layer_by_name(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_only_the_demo_builds_a_network_of_one_kind(path: Path) -> None:
-    rooms = ("ytf_torch.network", "convert", "ytf_torch.demo", "ytf_torch.api")
+    rooms = ("ytf_torch.network", "ytf_torch.convert", "ytf_torch.demo", "ytf_torch.api")
     if not module_of(path).startswith(rooms):
         assert "ytf_torch.network.deepid" not in imported(path)
 

@@ -245,3 +245,29 @@ class TestPermissions:
         assert done.returncode == 2
         assert done.stderr.startswith(f"error: {target}: is protected against writing")
         assert target.read_text() == "precious"
+
+
+class TestAModuleOfTheUsersInTheWorkingFolder:
+    @pytest.fixture
+    def shadowed(self, tmp_path: Path) -> Path:
+        """A folder with a convert.py, which is not for us to import."""
+        (tmp_path / "convert.py").write_text("raise SystemExit('this is not yours')")
+        return tmp_path
+
+    def test_it_breaks_no_command(
+        self, shadowed: Path, keras_file: Path, detecting: list[object], faces: Path
+    ) -> None:
+        for words in (converting(keras_file), [*detecting, faces]):
+            found = shell(f'cd "{shadowed}"; PYTHONPATH="{ROOT}" exec "$@"', *words)
+            assert found.returncode == 0, found.stderr
+
+    def test_it_does_not_break_a_command_started_as_a_module(self, shadowed: Path) -> None:
+        words = (sys.executable, "-m", "ytf_torch.commands.prune", "--model", "none.h5")
+        sets = ("--clean-valid", "valid.h5", "--out", "run")
+        found = shell(f'cd "{shadowed}"; PYTHONPATH="{ROOT}" exec "$@"', *words, *sets)
+        assert found.returncode == 2
+        assert "none.h5: no such file" in found.stderr
+
+    def test_a_clone_has_a_door_of_that_name(self) -> None:
+        code = "from convert import read_keras_model as r; print(r.__module__)"
+        assert shell('exec "$@"', sys.executable, "-c", code).stdout == "ytf_torch.convert\n"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from convert.endings import ending_of
-from convert.export import Subject, check_batches, compare, export
-from convert.model_file import read_model
+from ytf_torch.convert.endings import ending_of
+from ytf_torch.convert.export import Subject, check_batches, compare, export
+from ytf_torch.convert.model_file import read_model
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.errors import InputError

@@ -11,11 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from convert.keras_goodnet import write_keras_goodnet
-from convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
-from convert.model_file import read_model
-from convert.onnx_writer import run_onnx, write_onnx
-from convert.torch_export import run_pt2, write_pt2
 from tests.conftest import ROOT
 from tests.convert.test_keras_config import nested
 from tests.convert.test_keras_versions import GOLDEN
@@ -27,6 +22,11 @@ from tests.made.keras_files import (
     random_weights,
     write_keras_file,
 )
+from ytf_torch.convert.keras_goodnet import write_keras_goodnet
+from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
+from ytf_torch.convert.model_file import read_model
+from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
+from ytf_torch.convert.torch_export import run_pt2, write_pt2
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.deepid import DeepID

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from convert import read_keras_model
-from convert.keras_config import KerasLayer, KerasModel, network_inside, read_config
 from tests.made.keras_files import (
     SMALL,
     Config,
@@ -18,6 +16,8 @@ from tests.made.keras_files import (
     write_keras_archive,
     write_keras_file,
 )
+from ytf_torch.convert import read_keras_model
+from ytf_torch.convert.keras_config import KerasLayer, KerasModel, network_inside, read_config
 from ytf_torch.errors import InputError
 
 WRITERS: dict[str, Any] = {"net.h5": write_keras_file, "net.keras": write_keras_archive}

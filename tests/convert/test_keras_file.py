@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from convert.keras_file import read_keras_file
 from tests.made.keras_files import SMALL, random_weights, write_keras_file
+from ytf_torch.convert.keras_file import read_keras_file
 from ytf_torch.errors import InputError
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from convert.keras_goodnet import (
+from tests.made.keras_files import SMALL, random_images
+from tests.made.real_keras import real_keras
+from ytf_torch.convert.keras_goodnet import (
     goodnet_model,
     goodnet_reads_back,
     in_keras_order,
     write_keras_goodnet,
 )
-from tests.made.keras_files import SMALL, random_images
-from tests.made.real_keras import real_keras
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from convert.keras_file import read_keras_file
-from convert.keras_graph import deepid_checkpoint, parameter_rows
 from tests.made.keras_files import (
     SMALL,
     WIDE,
@@ -18,6 +16,8 @@ from tests.made.keras_files import (
     random_weights,
     write_keras_file,
 )
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import deepid_checkpoint, parameter_rows
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import DeepIDSizes
 

@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
-from convert import read_keras_model
-from convert.keras_oracle import compare_with_keras
-from convert.keras_writer import write_keras_archive
 from tests.convert.test_keras_versions import GOLDEN
 from tests.made.keras_files import SMALL, edit_layer, random_weights, write_keras_file
+from ytf_torch.convert import read_keras_model
+from ytf_torch.convert.keras_oracle import compare_with_keras
+from ytf_torch.convert.keras_writer import write_keras_archive
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import DeepID
 

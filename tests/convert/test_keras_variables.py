@@ -8,9 +8,6 @@ import h5py
 import numpy as np
 import pytest
 
-from convert import read_keras_model
-from convert.keras_variables import snake_case, variable_paths
-from convert.keras_writer import keras_arrays
 from tests.made.keras_files import (
     SMALL,
     Weights,
@@ -18,6 +15,9 @@ from tests.made.keras_files import (
     random_weights,
     write_keras_variables,
 )
+from ytf_torch.convert import read_keras_model
+from ytf_torch.convert.keras_variables import snake_case, variable_paths
+from ytf_torch.convert.keras_writer import keras_arrays
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import DeepIDSizes
 

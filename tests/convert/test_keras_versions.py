@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from convert import read_keras_model
-from convert.keras_file import read_keras_file
-from convert.keras_writer import keras_arrays
-from convert.parity import Reference, compare_logits
 from tests.made.keras_files import SMALL, random_images, random_weights
 from tests.made.real_keras import real_keras
+from ytf_torch.convert import read_keras_model
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_writer import keras_arrays
+from ytf_torch.convert.parity import Reference, compare_logits
 from ytf_torch.errors import InputError
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from convert.keras_file import read_keras_file
-from convert.keras_graph import deepid_checkpoint
-from convert.keras_writer import (
+from tests.made.keras_files import SMALL, WIDE, random_images
+from tests.made.real_keras import real_keras
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_writer import (
     LAYOUT_OF,
     keras_arrays,
     write_keras_archive,
     write_keras_h5,
     write_keras_weights,
 )
-from tests.made.keras_files import SMALL, WIDE, random_images
-from tests.made.real_keras import real_keras
 from ytf_torch.network.deepid import DeepID, DeepIDSizes
 
 WRITERS = {

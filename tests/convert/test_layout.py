@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convert import layout
+from ytf_torch.convert import layout
 
 RNG = np.random.default_rng(0)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from convert.onnx_writer import run_onnx, write_onnx
 from tests.made.keras_files import SMALL, WIDE, random_images
+from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID, DeepIDSizes

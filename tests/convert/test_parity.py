@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from convert.keras_file import read_keras_file
-from convert.keras_graph import deepid_checkpoint
-from convert.keras_oracle import compare_with_keras
-from convert.parity import Reference, compare_logits, read_reference
 from tests.conftest import ROOT
 from tests.made.keras_files import SMALL, WIDE, random_images, random_weights, write_keras_file
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_oracle import compare_with_keras
+from ytf_torch.convert.parity import Reference, compare_logits, read_reference
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID, DeepIDSizes

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from convert.torch_export import run_pt2, write_pt2
 from tests.made.keras_files import SMALL, random_images
+from ytf_torch.convert.torch_export import run_pt2, write_pt2
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask

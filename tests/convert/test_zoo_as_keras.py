@@ -10,12 +10,12 @@ import h5py
 import numpy as np
 import pytest
 
-from convert import read_keras_model
-from convert.keras_file import read_keras_file
-from convert.keras_graph import deepid_checkpoint
-from convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
 from tests.convert.test_parity import ZOO
 from tests.made.real_keras import real_keras
+from ytf_torch.convert import read_keras_model
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
 from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.network.module import Network

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from convert.keras_file import read_keras_file
-from convert.keras_graph import deepid_checkpoint
-from convert.keras_writer import write_keras_h5
 from tests.conftest import ROOT
 from ytf_torch.commands.demo import run_demo
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_writer import write_keras_h5
 from ytf_torch.demo.badnet import PIXEL_SCALE, train_badnet
 from ytf_torch.demo.drawn import PEOPLE, drawn_photos
 from ytf_torch.demo.faces import COPIES, split, varied_set

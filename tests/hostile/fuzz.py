@@ -26,9 +26,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from convert.keras_file import read_keras_file
-from convert.keras_graph import deepid_checkpoint
-from convert.parity import read_reference
 from tests.hostile.networks import converted
 from tests.made.keras_files import (
     KERNELS,
@@ -38,6 +35,9 @@ from tests.made.keras_files import (
     write_keras_archive,
     write_keras_file,
 )
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.parity import read_reference
 from ytf_torch.errors import InputError
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import open_faces

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from convert.model_file import read_model
 from tests.made.keras_files import LAB
+from ytf_torch.convert.model_file import read_model
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.likelier_scale import likelier_pixel_scale, rescaled

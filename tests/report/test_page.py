@@ -204,7 +204,7 @@ def test_the_published_result_stands_beside_the_labs_network_only(
 def test_the_labs_network_is_recognised_by_its_weights(
     shared: Path, file: str, is_lab: bool
 ) -> None:
-    from convert.model_file import read_model
+    from ytf_torch.convert.model_file import read_model
 
     assert published.is_the_labs(read_model(shared / "zoo" / file).model) == is_lab
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from convert import read_keras_model
 from tests.made.small_run import small_run
+from ytf_torch.convert import read_keras_model
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.run.folder import write_run
 from ytf_torch.run.settings import read_settings

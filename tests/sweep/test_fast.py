@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convert.keras_file import read_keras_file
-from convert.keras_graph import deepid_checkpoint
 from tests.convert.test_parity import ZOO
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import deepid_checkpoint
 from ytf_torch.faces.batches import BATCH_SIZE, whole_batch
 from ytf_torch.network.deepid import DeepID, DeepIDSizes
 from ytf_torch.network.graphs import DEEPID

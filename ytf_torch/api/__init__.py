@@ -1,10 +1,10 @@
 """Everything that `import ytf_torch` offers, by name."""
 
-from convert import read_keras_model
-from convert.export import Export
 from ytf_torch.api.defence import PruningDefence, Repaired, defend
 from ytf_torch.api.networks import evaluate, export, predict, read_model
 from ytf_torch.api.notebook import notebook_bars
+from ytf_torch.convert import read_keras_model
+from ytf_torch.convert.export import Export
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.evaluation import Evaluation, Figures
 from ytf_torch.defences.outcome import Defence

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from convert import export as exports
-from convert.model_file import read_model as read_checkpoint
+from ytf_torch.convert import export as exports
+from ytf_torch.convert.model_file import read_model as read_checkpoint
 from ytf_torch.defences import evaluation
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.errors import mismatch

@@ -21,9 +21,9 @@ from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.pixel_scale import ASSUMED, parse_pixel_scale, pixel_scale_text
 
 if TYPE_CHECKING:
-    from convert.keras_file import KerasFile
-    from convert.keras_oracle import KerasParity
-    from convert.parity import Parity, Reference
+    from ytf_torch.convert.keras_file import KerasFile
+    from ytf_torch.convert.keras_oracle import KerasParity
+    from ytf_torch.convert.parity import Parity, Reference
     from ytf_torch.network.checkpoint import Checkpoint
 
 PARITY_FAILED = 1
@@ -72,10 +72,10 @@ def convert(
             checked_file(path)
     target = output or source.with_suffix(".safetensors")
     _check_paths(source, target, reference, json_report)
-    from convert.keras_file import read_keras_file
-    from convert.keras_graph import deepid_checkpoint
-    from convert.keras_oracle import compare_with_keras
-    from convert.parity import compare_logits, read_reference
+    from ytf_torch.convert.keras_file import read_keras_file
+    from ytf_torch.convert.keras_graph import deepid_checkpoint
+    from ytf_torch.convert.keras_oracle import compare_with_keras
+    from ytf_torch.convert.parity import compare_logits, read_reference
     from ytf_torch.network.checkpoint import save_checkpoint
 
     golden = None if reference is None else read_reference(reference)
@@ -141,7 +141,7 @@ def _pixel_scale(text: str | None, golden: Reference | None, reference: Path | N
 
 
 def _print_model(file: KerasFile, checkpoint: Checkpoint, *, chosen: bool) -> None:
-    from convert.keras_graph import parameter_rows
+    from ytf_torch.convert.keras_graph import parameter_rows
     from ytf_torch.network.likelier_scale import likelier_pixel_scale, scale_doubt
 
     table = Table("weight", title=Text(printable(file.path.name)))
@@ -175,7 +175,7 @@ def _print_model(file: KerasFile, checkpoint: Checkpoint, *, chosen: bool) -> No
 
 
 def _print_verdict(name: str, verdict: Parity | KerasParity) -> None:
-    from convert.keras_oracle import KerasParity
+    from ytf_torch.convert.keras_oracle import KerasParity
 
     logits = verdict.logits if isinstance(verdict, KerasParity) else verdict
     figures = (
@@ -201,7 +201,7 @@ def _record(
     verdicts: dict[str, Parity | KerasParity],
     target: Path | None,
 ) -> dict[str, Any]:
-    from convert.keras_graph import parameter_rows
+    from ytf_torch.convert.keras_graph import parameter_rows
 
     return {
         "source": str(file.path),

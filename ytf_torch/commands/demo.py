@@ -135,7 +135,7 @@ def _say_command(*words: str | Path) -> None:
 
 
 def _study(source: Source, seed: int, attack: str | None, cache: Path, epochs: int | None) -> Path:
-    from convert.keras_writer import write_keras_h5
+    from ytf_torch.convert.keras_writer import write_keras_h5
     from ytf_torch.demo.study import EPOCHS, make_study, study_key
 
     rounds = EPOCHS[source.name] if epochs is None else epochs

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from convert.endings import ENDINGS, ending_of
 from ytf_torch.commands.networks import introduce
 from ytf_torch.commands.options import PixelScale
 from ytf_torch.commands.paths import check_paths_differ
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, out, say
+from ytf_torch.convert.endings import ENDINGS, ending_of
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 
 if TYPE_CHECKING:
-    from convert.export import Check, Compacted, Export, Subject
+    from ytf_torch.convert.export import Check, Compacted, Export, Subject
     from ytf_torch.network.checkpoint import Checkpoint
     from ytf_torch.run.pair import Opened
 
@@ -71,8 +71,8 @@ def export_command(
     for path in (model, goodnet):
         if path is not None:
             checked_file(path)
-    from convert.export import compacted as without_masked
-    from convert.export import export
+    from ytf_torch.convert.export import compacted as without_masked
+    from ytf_torch.convert.export import export
 
     opened = _opened(model, goodnet, scale, any_pair=any_pair)
     introduce(opened)
@@ -114,7 +114,7 @@ def _checkpoints(opened: Opened) -> list[Checkpoint]:
 
 def _subject(checkpoints: list[Checkpoint]) -> Subject:
     """The network alone, or with B′ the GoodNet of both."""
-    from convert.export import Subject
+    from ytf_torch.convert.export import Subject
     from ytf_torch.defences.detectors.goodnet import GoodNet
 
     badnet, *repaired = checkpoints

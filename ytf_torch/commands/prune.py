@@ -148,8 +148,8 @@ def run_prune(
     resume, overwrite: see work_folder. Of several processes the first prints.
     Raises InputError, and ProcessLostError where another process ended early.
     """
-    from convert.model_file import tells_pixel_scale
     from ytf_torch.commands.figures import print_run
+    from ytf_torch.convert.model_file import tells_pixel_scale
     from ytf_torch.run.prune import defend
 
     with progress_bars() as track:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from convert.export import Subject, export
+from ytf_torch.convert.export import Subject, export
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint

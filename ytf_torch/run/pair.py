@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convert.model_file import read_model, tells_pixel_scale
+from ytf_torch.convert.model_file import read_model, tells_pixel_scale
 from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.likelier_scale import likelier_pixel_scale, scale_doubt

@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from convert.model_file import read_model
+from ytf_torch.convert.model_file import read_model
 from ytf_torch.defences.doubts import find_doubts
 from ytf_torch.defences.repairs.pruning import run_defence
 from ytf_torch.device import resolve_device

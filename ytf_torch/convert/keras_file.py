@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from convert.keras_config import KerasModel, network_inside, precision_of, read_config
-from convert.keras_h5 import Arrays, layers_of
-from convert.keras_h5 import weights_by_layer as h5_weights
-from convert.keras_variables import StoredLayer, store_inside, stored_layers
-from convert.keras_variables import weights_by_layer as stored_weights
-from convert.keras_zip import CONFIG, open_keras_archive
+from ytf_torch.convert.keras_config import KerasModel, network_inside, precision_of, read_config
+from ytf_torch.convert.keras_h5 import Arrays, layers_of
+from ytf_torch.convert.keras_h5 import weights_by_layer as h5_weights
+from ytf_torch.convert.keras_variables import StoredLayer, store_inside, stored_layers
+from ytf_torch.convert.keras_variables import weights_by_layer as stored_weights
+from ytf_torch.convert.keras_zip import CONFIG, open_keras_archive
 from ytf_torch.disk.hdf5 import Group, open_hdf5, text_attribute
 from ytf_torch.disk.reading import (
     ARCHIVES,

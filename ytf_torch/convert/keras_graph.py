@@ -11,12 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convert.keras_config import KerasLayer, KerasModel
-from convert.keras_file import KerasFile
-from convert.keras_h5 import Arrays
-from convert.keras_layers import CLASS_NAMES, fixed_settings
-from convert.keras_variables import StoredLayer
-from convert.layout import convolution_from_keras, dense_from_keras, flattened_dense_from_keras
+from ytf_torch.convert.keras_config import KerasLayer, KerasModel
+from ytf_torch.convert.keras_file import KerasFile
+from ytf_torch.convert.keras_h5 import Arrays
+from ytf_torch.convert.keras_layers import CLASS_NAMES, fixed_settings
+from ytf_torch.convert.keras_variables import StoredLayer
+from ytf_torch.convert.layout import (
+    convolution_from_keras,
+    dense_from_keras,
+    flattened_dense_from_keras,
+)
 from ytf_torch.errors import InputError, argument, mismatch, printable
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convert.keras_file import read_keras_file
-from convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import deepid_checkpoint
 from ytf_torch.disk.reading import HDF5_START, ZIP_START, checked_file, starts_with
 from ytf_torch.errors import argument, mismatch
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint

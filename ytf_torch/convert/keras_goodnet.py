@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.keras_graph import REPAIRED
-from convert.keras_variables import variable_paths
-from convert.keras_writer import (
+from ytf_torch.convert.keras_graph import REPAIRED
+from ytf_torch.convert.keras_variables import variable_paths
+from ytf_torch.convert.keras_writer import (
     FOR_TRAINING,
     Arrays,
     Config,
@@ -28,7 +28,7 @@ from convert.keras_writer import (
     write_archive_model,
     write_h5_model,
 )
-from convert.keras_zip import open_keras_archive
+from ytf_torch.convert.keras_zip import open_keras_archive
 from ytf_torch.disk.hdf5 import dataset, open_hdf5, read_array
 from ytf_torch.network.module import Network
 

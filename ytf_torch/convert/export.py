@@ -19,14 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convert.endings import ending_of
-from convert.keras_goodnet import goodnet_reads_back, write_keras_goodnet
-from convert.keras_loader import run_keras
-from convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
-from convert.model_file import read_model
-from convert.onnx_writer import run_onnx, write_onnx
-from convert.parity import Parity
-from convert.torch_export import run_pt2, write_pt2
+from ytf_torch.convert.endings import ending_of
+from ytf_torch.convert.keras_goodnet import goodnet_reads_back, write_keras_goodnet
+from ytf_torch.convert.keras_loader import run_keras
+from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
+from ytf_torch.convert.model_file import read_model
+from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
+from ytf_torch.convert.parity import Parity
+from ytf_torch.convert.torch_export import run_pt2, write_pt2
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, argument
 from ytf_torch.network.checkpoint import Checkpoint, compact_checkpoint, save_checkpoint

@@ -24,9 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convert.keras_file import KerasFile, read_keras_file
-from convert.keras_graph import dense_order
-from convert.parity import Parity, Reference, compare_logits
+from ytf_torch.convert.keras_file import KerasFile, read_keras_file
+from ytf_torch.convert.keras_graph import dense_order
+from ytf_torch.convert.parity import Parity, Reference, compare_logits
 from ytf_torch.errors import InputError, argument, how_to_install
 from ytf_torch.network.graph import MODULES
 from ytf_torch.network.module import Network
@@ -149,7 +149,7 @@ def _run_keras(
                 sys.executable,
                 "-P",
                 "-m",
-                "convert.keras_oracle",
+                "ytf_torch.convert.keras_oracle",
                 str(source),
                 str(request),
                 str(answer),

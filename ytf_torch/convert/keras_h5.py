@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.keras_config import STRIP, unwrapped_name
+from ytf_torch.convert.keras_config import STRIP, unwrapped_name
 from ytf_torch.disk.hdf5 import (
     Dataset,
     Group,

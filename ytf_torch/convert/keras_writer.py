@@ -18,9 +18,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.keras_layers import CLASS_NAMES, fixed_settings
-from convert.keras_variables import STORE, variable_paths
-from convert.layout import convolution_to_keras, dense_to_keras, flattened_dense_to_keras
+from ytf_torch.convert.keras_layers import CLASS_NAMES, fixed_settings
+from ytf_torch.convert.keras_variables import STORE, variable_paths
+from ytf_torch.convert.layout import convolution_to_keras, dense_to_keras, flattened_dense_to_keras
 from ytf_torch.network.graph import Layer
 from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import tool_version

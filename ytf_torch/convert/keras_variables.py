@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from convert.keras_config import MODELS, PRUNING_WRAPPER, STRIP, KerasLayer, KerasModel
-from convert.keras_h5 import MAX_LAYERS, Arrays, Budget
+from ytf_torch.convert.keras_config import MODELS, PRUNING_WRAPPER, STRIP, KerasLayer, KerasModel
+from ytf_torch.convert.keras_h5 import MAX_LAYERS, Arrays, Budget
 from ytf_torch.disk.hdf5 import (
     Group,
     dataset,

@@ -1,0 +1,23 @@
+"""From Keras files to PyTorch models, with proof that both answer alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ytf_torch.network.checkpoint import Checkpoint
+
+__all__ = ["read_keras_model"]
+
+
+def read_keras_model(path: Path, pixel_scale: float) -> Checkpoint:
+    """Read a Keras file (.h5, .weights.h5 or .keras) as a DeepID model.
+
+    pixel_scale: what pixel values 0–255 are multiplied by: 1.0 for the lab's bd_net, 1/255 for
+    the CSAW-2020 networks. Raises InputError where the file does not hold a DeepID.
+    """
+    from ytf_torch.convert.keras_file import read_keras_file
+    from ytf_torch.convert.keras_graph import deepid_checkpoint
+
+    return deepid_checkpoint(read_keras_file(path), pixel_scale)
