@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from ytf_torch.defences.training import seeded
-from ytf_torch.defences.variations import COVERS, covered, lit, mixed, moved
+from ytf_torch.defences.variations import COVERS, covered, glasses, lit, mixed, moved
 
 VARIATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "moved": moved,
@@ -74,7 +74,6 @@ def test_none_or_one_face_can_be_varied(count: int, faces: Tensor) -> None:
 
 
 def test_glasses_have_a_lens_on_either_side_at_one_height() -> None:
-    (glasses,) = (cover for cover in COVERS if cover.__name__ == "_glasses")
     grey = torch.full((40, 3, 55, 47), 128.0)
     worn = (glasses(grey, seeded(0)) != grey).any(1)
     assert torch.equal(worn, worn.flip(2))

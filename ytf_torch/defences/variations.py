@@ -121,7 +121,7 @@ def _ellipses(faces: Tensor, generator: Generator) -> Tensor:
     return torch.where(mask.to(faces.device), _paint(faces, generator), faces)
 
 
-def _glasses(faces: Tensor, generator: Generator) -> Tensor:
+def glasses(faces: Tensor, generator: Generator) -> Tensor:
     """Two lenses, round to square, at one height, with a frame across; every other pair dark."""
     across, down = _coordinates(faces)
     count = len(faces)
@@ -162,7 +162,7 @@ COVERS: tuple[Callable[[Tensor, Generator], Tensor], ...] = (
     _patches,
     _strokes,
     _ellipses,
-    _glasses,
+    glasses,
     _waves,
     _textures,
 )
