@@ -198,7 +198,8 @@ def _alarm(rule: Rule, badnet: Network, repaired: Network) -> Alarm:
     """The detector with its threshold, which is printed with what it flags of the clean faces."""
     from ytf_torch.defences.base import Candidate
     from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
-    from ytf_torch.defences.detectors.alarm import Alarm, cautious_threshold, scores_of
+    from ytf_torch.defences.detectors.alarm import Alarm, scores_of
+    from ytf_torch.defences.detectors.threshold import cautious_threshold
     from ytf_torch.defences.doubts import clean_doubts
     from ytf_torch.defences.evaluation import evaluate
     from ytf_torch.defences.methods import DETECTORS

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ytf_torch.defences.base import Candidate, Detector
+from ytf_torch.defences.detectors.threshold import cautious_threshold
 from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.faces.batches import whole_batch
@@ -16,10 +16,6 @@ from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.faces.shares import share_of
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
-
-# Validation faces share photos and were shown to the repair: of other clean faces, about twice as
-# many lie above a threshold.
-CAUTION = 0.5
 
 
 @dataclass(frozen=True)
@@ -56,25 +52,6 @@ def scores_of(
             found.append(scores[: len(batch.labels)].double().cpu())
             done(len(batch.labels))
     return torch.cat(gathered(torch.cat(found)))
-
-
-def threshold_for(clean_scores: Tensor, nominal: float) -> float:
-    """The smallest of these scores above which at most `nominal` percent of them lie; below all of
-    them where that is 100.
-
-    >>> threshold_for(torch.arange(1, 101), 5.0)
-    95.0
-    """
-    allowed = math.floor(len(clean_scores) * nominal / 100)
-    if allowed >= len(clean_scores):
-        return -math.inf
-    return float(clean_scores.sort(descending=True).values[allowed])
-
-
-def cautious_threshold(validation_scores: Tensor, nominal: float) -> float:
-    """The threshold for a nominal false positive rate, in percent: at most CAUTION of it lies above
-    of the clean validation faces, whose scores these are."""
-    return threshold_for(validation_scores, nominal * CAUTION)
 
 
 def calibrated(

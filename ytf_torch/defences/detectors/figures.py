@@ -1,4 +1,4 @@
-"""Thresholds of detectors, set on clean validation faces, and what they are worth elsewhere."""
+"""What a detector is worth: its rates at thresholds set on clean faces, and its ROC curve."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ytf_torch.defences.base import Candidate, Detector
-from ytf_torch.defences.detectors.alarm import cautious_threshold, scores_of, threshold_for
+from ytf_torch.defences.detectors.alarm import scores_of
+from ytf_torch.defences.detectors.threshold import cautious_threshold, threshold_for
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Share
 from ytf_torch.network.module import Network
