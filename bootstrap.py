@@ -39,9 +39,10 @@ def needs_cpu_index(python: Path) -> bool:
     return not any(source in settings for source in ("index-url", "find-links"))
 
 
-def fill(python: Path, extras: Iterable[str], constraints: Path) -> None:
-    """Install the package with extras into a virtual environment, whose python is given."""
-    limits = ("--constraint", str(constraints), "--quiet")
+def fill(python: Path, extras: Iterable[str], constraints: Path, *options: str) -> None:
+    """Install the package with extras into a virtual environment, whose python is given. options:
+    more of pip's."""
+    limits = ("--constraint", str(constraints), "--quiet", *options)
     if needs_cpu_index(python) and not pip(
         python, "install", *limits, "--index-url", CPU_TORCH, "torch"
     ):
