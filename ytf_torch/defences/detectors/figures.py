@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ytf_torch.defences.base import Candidate, Detector
 from ytf_torch.defences.detectors.alarm import scores_of
-from ytf_torch.defences.detectors.threshold import threshold_for
+from ytf_torch.defences.detectors.threshold import cautious_threshold, threshold_for
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Share
 from ytf_torch.network.module import Network
@@ -24,7 +24,7 @@ NOMINAL = (1.0, 5.0)
 class AtNominal:
     """A detector with the threshold for one nominal false positive rate.
 
-    nominal: percent of clean validation faces that may be flagged. false_positive_rate: measured on
+    nominal: percent of clean faces that may be flagged. false_positive_rate: measured on
     clean test faces; true_positive_rate: on triggered faces; None where there were none.
     """
 
@@ -65,7 +65,7 @@ def measure_detector(
     attack = torch.cat(triggered) if triggered else None
     at = []
     for nominal in NOMINAL:
-        threshold = threshold_for(valid, nominal)
+        threshold = cautious_threshold(valid, nominal)
         at.append(
             AtNominal(nominal, threshold, _above(clean, threshold), _above(attack, threshold))
         )
