@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -19,13 +20,13 @@ CPU_TORCH = "https://download.pytorch.org/whl/cpu"
 COMMANDS = {"demo": ("demo", ["ytf_torch.commands.demo"]), "test": ("test", ["pytest"])}
 
 
-def pip(*arguments: str) -> bool:
-    """Run pip inside .venv; whether it succeeded."""
-    done = subprocess.run([PYTHON, "-m", "pip", *arguments], cwd=ROOT, check=False)
+def pip(python: Path, *arguments: str) -> bool:
+    """Run the pip of a virtual environment; whether it succeeded."""
+    done = subprocess.run([python, "-m", "pip", *arguments], cwd=ROOT, check=False)
     return done.returncode == 0
 
 
-def needs_cpu_index() -> bool:
+def needs_cpu_index(python: Path) -> bool:
     """Whether plain pip would fetch a CUDA build of PyTorch that this machine cannot use.
 
     Where pip has package sources of its own, they are left to decide.
@@ -33,9 +34,21 @@ def needs_cpu_index() -> bool:
     if not sys.platform.startswith("linux") or shutil.which("nvidia-smi"):
         return False
     settings = subprocess.run(
-        [PYTHON, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+        [python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
     return not any(source in settings for source in ("index-url", "find-links"))
+
+
+def fill(python: Path, extras: Iterable[str], constraints: Path, *options: str) -> None:
+    """Install the package with extras into a virtual environment, whose python is given. options:
+    more of pip's."""
+    limits = ("--constraint", str(constraints), "--quiet", *options)
+    if needs_cpu_index(python) and not pip(
+        python, "install", *limits, "--index-url", CPU_TORCH, "torch"
+    ):
+        print(f"{CPU_TORCH} cannot be reached: taking PyTorch from PyPI, CUDA included", flush=True)
+    if not pip(python, "install", *limits, "--editable", f".[{','.join(sorted(extras))}]"):
+        sys.exit("error: installing failed, see pip's message above")
 
 
 def fingerprint(extras: set[str]) -> str:
@@ -56,11 +69,7 @@ def install(extras: set[str]) -> None:
         print(f"Creating {VENV}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
     print(f"Installing ytf-torch with: {', '.join(sorted(extras))}", flush=True)
-    constraints = ("--constraint", "constraints.txt", "--quiet")
-    if needs_cpu_index() and not pip("install", *constraints, "--index-url", CPU_TORCH, "torch"):
-        print(f"{CPU_TORCH} cannot be reached: taking PyTorch from PyPI, CUDA included", flush=True)
-    if not pip("install", *constraints, "--editable", f".[{','.join(sorted(extras))}]"):
-        sys.exit("error: installing failed, see pip's message above")
+    fill(PYTHON, extras, ROOT / "constraints.txt")
     record.write_text(" ".join([fingerprint(extras), *sorted(extras)]))
 
 

@@ -162,6 +162,18 @@ def test_functions_fit_on_a_screen(path: Path) -> None:
             assert (node.end_lineno or first) - first < MOST_LINES, node.name
 
 
+DOCUMENTS = [
+    path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")) if path.stem != "CHANGELOG"
+]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_modules_that_documents_name_are_there(path: Path) -> None:
+    named = re.findall(r"`([\w/]+\.py)`", path.read_text(encoding="utf-8"))
+    there = [f"/{file.relative_to(ROOT)}" for file in (*FILES, *TESTS, ROOT / "bootstrap.py")]
+    assert not [name for name in named if not any(file.endswith(f"/{name}") for file in there)]
+
+
 def private_names() -> set[str]:
     """What the product's modules and classes keep to themselves: names that begin with one _."""
     names: set[str] = set()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
     from torch.distributed.distributed_c10d import Store
 
+# How long the processes wait for each other where figures are put together. The slowest may have
+# to read its share from a slow disk first; a process that died is noticed much earlier.
 TIMEOUT = timedelta(minutes=30)
 
 Value = TypeVar("Value")

@@ -317,6 +317,7 @@ class TestPrune:
         assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+    @pytest.mark.slow
     def test_engine_and_precision_change_no_clear_answer_and_no_model(
         self, tmp_path: Path, keras_file: Path, faces: dict[str, Path], finished: Path
     ) -> None:

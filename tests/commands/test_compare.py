@@ -28,6 +28,7 @@ def compare(files: dict[str, Path], out: Path, *more: str) -> Result:
     return CliRunner().invoke(app, words)
 
 
+@pytest.mark.slow
 def test_a_comparison_has_a_row_for_each_method_and_the_clean_control(
     files: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -170,6 +170,7 @@ def test_ytf_detect_answers_what_it_answers_on_the_cpu(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", ["pruning", "ft-sam"])
+@pytest.mark.slow
 def test_ytf_repair_repairs_as_on_the_cpu(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

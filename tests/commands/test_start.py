@@ -252,6 +252,7 @@ class TestPermissions:
         assert target.read_text() == "precious"
 
 
+@pytest.mark.slow
 class TestAModuleOfTheUsersInTheWorkingFolder:
     @pytest.fixture
     def shadowed(self, tmp_path: Path) -> Path:

@@ -169,6 +169,7 @@ class Notebook:
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 @pytest.mark.parametrize("tensors_last", [True, False])
+@pytest.mark.slow
 def test_a_sweep_cut_off_anywhere_goes_on_to_the_same_figures(
     checkpoint: Checkpoint,
     sets: FaceSets,

@@ -41,7 +41,7 @@ MEANT_FOR = (
     "flagged or guessed"
 )
 FALSE_POSITIVES = 1.0
-"""Percent of the clean validation faces that a detector's threshold may flag, if not asked."""
+"""The nominal false positive rate of a detector's threshold, in percent, if not asked."""
 
 app = App()
 
@@ -86,7 +86,7 @@ def detect_command(
         float | None,
         typer.Option(
             metavar="PERCENT",
-            help="Percent of the clean validation faces that the threshold may flag.",
+            help="The nominal false positive rate; half of it is flagged of the validation faces.",
             show_default=f"{FALSE_POSITIVES:g}",
         ),
     ] = None,
@@ -139,7 +139,7 @@ def detect_command(
 
 @dataclass(frozen=True)
 class Rule:
-    """A detector's name, and what its threshold is set by: clean faces and percent of them."""
+    """A detector's name, and what sets its threshold: clean faces and a nominal rate in percent."""
 
     detector: str
     clean_valid: Path

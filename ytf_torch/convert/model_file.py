@@ -18,6 +18,9 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
     pixel_scale: needed for a Keras file whose network does not take raw pixels; for a converted
     model it must be the one in its metadata.
     Raises InputError where the file is neither, or the scales contradict each other.
+
+    >>> read_model(Path("bd_net.h5")).model(pixels).equal(network(pixels))
+    True
     """
     if not tells_pixel_scale(path):
         scale = ASSUMED if pixel_scale is None else pixel_scale

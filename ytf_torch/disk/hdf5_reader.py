@@ -41,7 +41,8 @@ MAX_CHUNK_BYTES = 128 * 2**20
 CACHED_CHUNK_BYTES = 64 * 2**20
 # The largest array handed over at once.
 MAX_ARRAY_BYTES = 128 * 2**20
-# Faces shrink 3 to 20 times; gzip's limit, and a bomb's, is 1000 times.
+# Faces shrink 3 to 20 times; gzip's limit, and a bomb's, is 1000 times. ALWAYS_ALLOWED_BYTES come
+# on top, for small sets of black pictures.
 MAX_INFLATION = 100
 ALWAYS_ALLOWED_BYTES = 64 * 2**20
 

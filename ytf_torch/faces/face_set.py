@@ -19,7 +19,10 @@ from ytf_torch.faces.batches import BATCH_SIZE, rebatched
 from ytf_torch.faces.layout import checked_data, checked_label, checked_pixels
 from ytf_torch.faces.read_ahead import read_ahead
 
+# What is read from a file at once: memory stays small, and each call of HDF5 is worth its price.
 READ_BYTES = 16 * 2**20
+# HDF5 unpacks a whole row of pieces for one image of it. Reads end where such rows end, unless a
+# row is larger than this: then some are unpacked more than once, but memory lasts.
 WHOLE_PIECES_BYTES = 128 * 2**20
 # Of a million faces, as many as a set may have, in the widest numbers.
 MAX_LABEL_BYTES = 2**23

@@ -1,5 +1,8 @@
-"""What a face set's file has to look like; where it does not, what it looks like instead and what
-helps, as Python people type it."""
+"""What a face set's file has to look like.
+
+Where it does not, the error names what the file looks like instead (channels last, grey, divided by
+255, …) and the line of NumPy that mends it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ MAX_FACES = 1_000_000
 # that was never written, takes almost none. The first ones are not counted.
 FREE_FACES = 1_000
 MIN_BYTES_PER_VALUE = 0.01
-# Beyond 0–255, as noise that somebody added takes it, but not other scales.
+# How far outside 0–255 values may lie and still be pixels to which somebody added noise; other
+# scales lead further away.
 NOISE = 64
 
 Shape = tuple[int, int, int]

@@ -18,7 +18,9 @@ from ytf_torch.faces.face_set import FaceSet
 SAME_PHOTO = 0.5
 # Correlation of a face with itself under a pattern laid over it; faint ones leave 0.8 and more.
 ALIKE = 0.7
+# Faces of a set that are looked at to say that two sets show the same people one by one.
 COMPARED = 24
+# Faces that are looked at to find a set given twice: pixel for pixel the same, six leave no doubt.
 TOLD_APART_BY = 6
 
 

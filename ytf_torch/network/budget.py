@@ -1,7 +1,10 @@
-"""What a network's sizes let it ask for, told before anything is allocated.
+"""How much memory and time a network would take, worked out before anything is allocated.
 
-A small file can hold a network whose feature maps, columns or contributions take gigabytes, or
-whose sweep never ends: nothing in a file of a megabyte says so but the sizes themselves.
+A file of a megabyte can hold a network whose feature maps take gigabytes, or whose sweep never
+ends: large images, many channels or many people make it so, and the file need not be large for
+that. Each limit below is well above what three networks take, and what they take is given beside
+it: the lab's (55×47 pixels, 40 people), one with four times its channels and units, and the lab's
+on faces of 128×128 pixels.
 """
 
 from __future__ import annotations
@@ -15,21 +18,20 @@ from ytf_torch.network.graph import Fork, Graph
 
 # As many faces as are computed at once, see faces/batches.py.
 BATCH = 32
-# Values in memory at once, of at most 8 bytes each: the lab's network comes to 6 million, one with
-# four times its channels and units to 29 million, the lab's on faces of 128×128 to 42 million.
+# Values in memory at once, of at most 8 bytes each: 6, 29 and 42 million for the three networks.
 MAX_VALUES = 56_000_000
-# Multiply-adds for one face: 8, 102 and 65 million for these three networks.
+# Multiply-adds for one face: 8, 102 and 65 million.
 MAX_MULTIPLY_ADDS = 500_000_000
-# Of one face in a sweep that runs what follows a layer again after each of its channels, moving
-# values included: 0.2, 8.3 and 1.4 billion.
+# Multiply-adds for one face in a sweep that runs everything behind the masked layer again after
+# each channel, with the time for moving values counted as multiply-adds: 0.2, 8.3 and 1.4 billion.
 MAX_SWEPT = 12_000_000_000
-# Values that the fast sweep prepares, which has no need to run anything again: 1, 22 and 161
-# million. Where there are more than this it has to do without.
+# Values that the fast sweep prepares so that it need not run those layers again: 1, 22 and 161
+# million. With more than this, as the third network has, it runs them again after all.
 MAX_CONTRIBUTIONS = 24_000_000
-# Then the layer that is pruned unless the user asks for another may take so much: 0.6 billion for
-# the last of these networks.
+# What a sweep of the layer that is pruned by default may take in that case: 0.6 billion for the
+# third network.
 MAX_SWEPT_AGAIN = 1_000_000_000
-# Multiply-adds in the time that reading or writing one value takes.
+# Reading or writing one value takes about as long as this many multiply-adds.
 MOVING = 20
 # The widest layers of well-known face networks have 512 channels, the largest public set of faces
 # has 100,000 people.

@@ -20,7 +20,7 @@ from ytf_torch.network.compact import compact, dead_channels
 from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import Provenance, from_metadata, to_metadata
 
-# As much as the converter reads, in the widest precision it writes; see convert/keras_h5.py.
+# As much as convert/keras_h5.py reads, in the widest precision that it writes.
 MAX_MODEL_BYTES = 128 * 2**20
 # Ours has some 3 kB.
 MAX_HEADER_BYTES = 2**20

@@ -16,7 +16,9 @@ from ytf_torch.network.pixel_scale import check_pixel_scale
 FORMAT = "ytf-torch/2"
 # Files of the first format tell no history.
 FIRST_FORMAT = "ytf-torch/1"
+# The longest name that file systems allow.
 MAX_NAME_LENGTH = 255
+# Far more than anybody does to one network; a file that tells more was not written here.
 MAX_STEPS = 100
 
 

@@ -22,6 +22,8 @@ from ytf_torch.network.module import Network
 from ytf_torch.report.verdict import shown_drop
 from ytf_torch.sweep.plain import PlainEngine
 
+# Faces, and channels with their feature maps, that a page shows: enough to see what the trigger
+# does, and few enough to look at.
 EXAMPLES = 6
 CHANNELS_SHOWN = 5
 

@@ -12,6 +12,7 @@ from ytf_torch.network.provenance import tool_version
 from ytf_torch.report.pictures import address_of, face_png
 from ytf_torch.report.templates import template
 
+# Reversed triggers that a page shows of each scan, the most suspicious classes' first.
 SHOWN = 8
 CAUTION = (
     "A scan without triggered faces can name classes to look at. It cannot say that a network is "

@@ -15,6 +15,7 @@ from ytf_torch.network.provenance import Provenance, tool_version
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.settings import PruneSettings
 
+# The settings that can change a figure. Where results go, and the device, are not among them.
 DECISIVE = {"drops", "layer", "rank_at", "order", "engine", "precision"}
 
 

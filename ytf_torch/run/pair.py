@@ -19,8 +19,9 @@ from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import ASSUMED, pixel_scale_text
 
 RELATED = 0.3
-"""Mean cosine between the kernels of two networks from which on one was made from the other: 1 for
-a pruned copy, above 0.9 after fine-tuning, within 0.15 of 0 for networks trained apart."""
+"""One network counts as made from another where the mean cosine between their kernels is at least
+this. It is 1 for a pruned copy, above 0.9 after fine-tuning, and within 0.15 of 0 for networks
+trained apart."""
 
 ScaleFrom = Literal["asked", "file", "assumed"]
 

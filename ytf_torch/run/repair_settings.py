@@ -13,6 +13,7 @@ from ytf_torch.errors import InputError, mismatch
 from ytf_torch.run.places import check_inputs_are_elsewhere
 
 MODEL_FILE = "repaired.safetensors"
+# Each seed makes and measures every repair anew, which takes minutes.
 MAX_SEEDS = 100
 
 

@@ -27,6 +27,8 @@ from ytf_torch.sweep.order import Direction, pruning_order
 from ytf_torch.sweep.plain import PlainEngine
 from ytf_torch.sweep.prepared import Kept, Prepared, grouped, keep
 
+# What the prepared images of the ranked set may take in memory; those beyond are prepared again
+# for the sweep.
 CACHE_BYTES = 256 * 2**20
 # Images after which figures go into the journal; where pieces begin must not depend on anything.
 PIECE = 8192

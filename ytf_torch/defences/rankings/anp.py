@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ytf_torch.defences.rankings.channel_factors import Factors, factors_of, with_factors
+from ytf_torch.defences.rankings.channel_factors import Factors, LearnedMasks, with_factors
 from ytf_torch.defences.training import TrainingFaces, seeded
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.module import Network
@@ -48,8 +48,8 @@ class AdversarialNeuronPruning:
         """See Ranking. All convolutions are masked together; the scores are those of `layer`."""
         faces = TrainingFaces.of(clean_valid, network.device)
         generator = seeded(self.seed)
-        masks = {name: mask.requires_grad_() for name, mask in factors_of(network, 1).items()}
-        optimizer = torch.optim.SGD(masks.values(), lr=self.learning_rate, momentum=self.momentum)
+        learned = LearnedMasks(network, self.learning_rate, self.momentum)
+        masks = learned.factors
         epochs = -(-self.iterations * self.batch // len(faces))
         done = track("learning masks (ANP)", self.iterations)
         drawn = faces.drawn(epochs, self.batch, generator, lambda _: None)
@@ -61,16 +61,9 @@ class AdversarialNeuronPruning:
                 network, pixels, perturbed, {name: 1 + noise for name, noise in biases.items()}
             )
             robust = F.cross_entropy(logits, labels)
-            optimizer.zero_grad()
-            loss = self.trade_off * natural + (1 - self.trade_off) * robust
-            torch.autograd.backward(loss, inputs=list(masks.values()))
-            optimizer.step()
-            with torch.no_grad():
-                for mask in masks.values():
-                    mask.clamp_(0, 1)
+            learned.learn(self.trade_off * natural + (1 - self.trade_off) * robust)
             done(1)
-        scores: list[float] = masks[layer].tolist()
-        return scores
+        return learned.scores(layer)
 
     def _worst(
         self,

@@ -43,3 +43,30 @@ def with_factors(
             changed[f"{name}.bias"] = layer.bias.detach() * biases[name]
     logits: Tensor = functional_call(network, changed, (pixels,))
     return logits
+
+
+class LearnedMasks:
+    """A mask of 0–1 for each channel of each convolution, 1 at first, learned step by step.
+
+    factors: the masks, for `with_factors`.
+    """
+
+    def __init__(self, network: Network, learning_rate: float, momentum: float) -> None:
+        self.factors = {
+            name: mask.requires_grad_() for name, mask in factors_of(network, 1).items()
+        }
+        self.optimizer = torch.optim.SGD(self.factors.values(), lr=learning_rate, momentum=momentum)
+
+    def learn(self, loss: Tensor) -> None:
+        """One step down a loss that depends on the masks; what leaves 0–1 is put back."""
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss, inputs=list(self.factors.values()))
+        self.optimizer.step()
+        with torch.no_grad():
+            for mask in self.factors.values():
+                mask.clamp_(0, 1)
+
+    def scores(self, layer: str) -> list[float]:
+        """The masks of one layer's channels, as a ranking gives them."""
+        scores: list[float] = self.factors[layer].tolist()
+        return scores

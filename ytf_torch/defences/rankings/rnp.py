@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from ytf_torch.defences.rankings.channel_factors import factors_of, with_factors
+from ytf_torch.defences.rankings.channel_factors import LearnedMasks, with_factors
 from ytf_torch.defences.training import TrainingFaces, seeded
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.module import Network
@@ -51,19 +51,12 @@ class ReconstructiveNeuronPruning:
         faces = TrainingFaces.of(clean_valid, network.device)
         generator = seeded(self.seed)
         forgetful = self._forgetful(network, faces, generator, track)
-        masks = {name: mask.requires_grad_() for name, mask in factors_of(network, 1).items()}
-        optimizer = torch.optim.SGD(masks.values(), lr=self.learning_rate, momentum=self.momentum)
+        learned = LearnedMasks(network, self.learning_rate, self.momentum)
         done = track("learning masks (RNP)", self.epochs * len(faces))
         for pixels, labels in faces.drawn(self.epochs, self.batch, generator, done):
-            optimizer.zero_grad()
-            loss = self.weight * F.cross_entropy(with_factors(forgetful, pixels, masks), labels)
-            torch.autograd.backward(loss, inputs=list(masks.values()))
-            optimizer.step()
-            with torch.no_grad():
-                for mask in masks.values():
-                    mask.clamp_(0, 1)
-        scores: list[float] = masks[layer].tolist()
-        return scores
+            logits = with_factors(forgetful, pixels, learned.factors)
+            learned.learn(self.weight * F.cross_entropy(logits, labels))
+        return learned.scores(layer)
 
     def _forgetful(
         self, network: Network, faces: TrainingFaces, generator: torch.Generator, track: Track

@@ -1,0 +1,85 @@
+"""The fast tests on every other Python of this machine, and with the lowest versions promised.
+
+Installs into folders of its own, one after the other, and removes each: PyTorch takes gigabytes
+where there is no CPU build of it. What needs real Keras is slow, and runs on one Python only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from bootstrap import fill  # noqa: E402
+
+OLDEST, NEWEST_TRIED = 11, 30
+EXTRAS = ("onnx", "test")
+ASK_VERSION = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
+
+
+def pythons() -> dict[int, str]:
+    """Every Python 3 of this machine that the project promises to run on, by its minor version."""
+    found: dict[int, str] = {}
+    below = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for minor in range(OLDEST, NEWEST_TRIED):
+        named = shutil.which(f"python3.{minor}")
+        built = sorted(map(str, below.glob(f"3.{minor}.*/bin/python")))
+        for python in filter(None, (named, *built)):
+            # pyenv puts commands on the path that only say that no version is chosen.
+            told = subprocess.run([python, "-c", ASK_VERSION], capture_output=True, text=True)
+            if told.stdout.split() == ["3", str(minor)]:
+                found[minor] = python
+                break
+    return found
+
+
+def lowest_versions() -> str:
+    """What pyproject.toml promises to run with, at its lowest, as constraints for pip."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"]]
+    for extra in EXTRAS:
+        wanted += project["optional-dependencies"][extra]
+    return "\n".join(line.replace(">=", "==") for line in wanted)
+
+
+def run_fast_tests(python: str, constraints: Path, what: str) -> None:
+    """Install the package in a folder of its own and run the fast tests there."""
+    print(f"--- fast tests on {what}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([python, "-m", "venv", folder], check=True)
+        inside = Path(folder) / "bin" / "python"
+        # Most of what is installed is never imported, and need not be compiled.
+        fill(inside, EXTRAS, constraints, "--no-compile")
+        subprocess.run(
+            [inside, "-m", "pytest", "-q", "-n", "2", "-m", "not slow"],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            check=True,
+        )
+
+
+def main() -> None:
+    """All of them; the first that fails ends it."""
+    found = pythons()
+    here = sys.version_info.minor
+    others = {minor: python for minor, python in found.items() if minor != here}
+    if not others:
+        print(f"--- no other Python than 3.{here} on this machine: the fast tests ran on it alone")
+    for minor, python in others.items():
+        run_fast_tests(python, ROOT / "constraints.txt", f"Python 3.{minor}")
+    with tempfile.TemporaryDirectory() as folder:
+        lowest = Path(folder) / "lowest.txt"
+        lowest.write_text(lowest_versions())
+        oldest = min(found, default=here)
+        what = f"the lowest versions promised, Python 3.{oldest}"
+        run_fast_tests(found.get(oldest, sys.executable), lowest, what)
+
+
+if __name__ == "__main__":
+    main()
