@@ -131,8 +131,8 @@ def _signals_wait() -> Iterator[None]:
 
 
 def _sealed_memory() -> tuple[int, ...]:
-    """The file descriptor of SHARED_BYTES that nobody can make more or fewer of, for this would
-    end whoever uses them; none where the system has no such memory."""
+    """The file descriptor of SHARED_BYTES of memory; none where the system has no such memory. Its
+    size is sealed: a process that uses memory which another has cut short is killed."""
     if sys.platform != "linux":
         return ()
     import fcntl

@@ -9,7 +9,7 @@ from ytf_torch.errors import InputError, mismatch
 
 HDF5_START = b"\x89HDF\r\n\x1a\n"
 ZIP_START = b"PK\x03\x04"
-# As much of a file as its kind is told by.
+# The start of a file, by which its kind is recognised.
 HEAD_BYTES = 512
 
 

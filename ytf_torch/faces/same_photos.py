@@ -1,5 +1,8 @@
-"""Which face sets show the same: a clean set tells who is on triggered faces that are its photos,
-and one set given twice is found."""
+"""Which face sets show the same photos.
+
+Triggered faces are often the clean test photos with a trigger on: then the clean labels say who is
+really on them. And a set that was given twice by mistake is found.
+"""
 
 from __future__ import annotations
 
@@ -75,5 +78,5 @@ def find_repeated(sets: Sequence[FaceSet]) -> tuple[int, int] | None:
 
 
 def true_labels(triggered: FaceSet, clean: FaceSet | None) -> NDArray[np.int64] | None:
-    """Who is really on each triggered face, (images,); None where no clean set tells it."""
+    """Who is really on each triggered face, (images,); None where it is not known."""
     return clean.labels if clean is not None and same_photos(clean, triggered) else None

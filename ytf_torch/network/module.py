@@ -1,4 +1,4 @@
-"""All that the rest of the project may know of a network, whatever its architecture."""
+"""`Network`: what the rest of the project may know of a network, of whatever architecture."""
 
 from __future__ import annotations
 

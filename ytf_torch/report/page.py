@@ -124,7 +124,7 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
 
 
 def headline_rows(defence: Defence) -> list[Row]:
-    """B, and B′ and GoodNet for each drop. What GoodNet flags of clean faces is told of the test
+    """B, and B′ and GoodNet for each drop. What GoodNet flags of clean faces is counted on the test
     set, where there is one, else of the validation set."""
     outcome = defence.outcome
     rows = [_row("B, as it came", None, 0, outcome.baseline.model)]

@@ -19,7 +19,7 @@ RECORD = "run.json"
 
 
 def inputs_of(out: Path) -> dict[str, Any] | None:
-    """What the finished run in a folder is of; None where there is no finished run."""
+    """The inputs on record of the finished run in a folder; None where there is no finished run."""
     if what_is_at(out) != "a folder" or what_is_at(out / RECORD) != "a file":
         return None
     record = json_object(out / RECORD)
@@ -48,7 +48,7 @@ def remove_run(folder: Path) -> None:
     if what_is_at(folder) != "a folder":
         return
     files = set() if inputs_of(folder) is None else _files(folder)
-    # run.json goes last: without it, nobody could tell any more what the others are.
+    # run.json goes last: it says which of the other files are the run's.
     for name in sorted(set(names_below(folder)) & files, key=lambda name: name == RECORD):
         with suppress(OSError):
             (folder / name).unlink()
@@ -58,8 +58,7 @@ def remove_run(folder: Path) -> None:
 
 
 def names_below(folder: Path) -> list[str]:
-    """Everything in a folder and its folders but they, by its path from there; links are not
-    followed."""
+    """Every file and link in a folder and below, by its path from there; links are not followed."""
     names = []
     for inside, folders, files in os.walk(folder):
         links = [name for name in folders if (Path(inside) / name).is_symlink()]

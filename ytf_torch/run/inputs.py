@@ -1,4 +1,7 @@
-"""What a run's figures depend on: to compare processes that share a run, and runs cut off."""
+"""What a run's figures depend on, as JSON.
+
+Processes that share a run compare it, and so does a run that goes on where one was cut off.
+"""
 
 from __future__ import annotations
 

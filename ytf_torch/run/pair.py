@@ -88,7 +88,8 @@ def _read(paths: Sequence[Path], asked: float | None) -> tuple[list[Checkpoint],
 def _pixel_scale(
     told: Sequence[tuple[Path, float]], asked: float | None
 ) -> tuple[float, ScaleFrom]:
-    """The scale to read all files with. told: what those that tell it say."""
+    """The scale to read all files with. told: the scales in the files that have one, with their
+    path."""
     if asked is not None:
         return asked, "asked"
     if not told:

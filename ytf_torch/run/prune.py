@@ -43,8 +43,8 @@ def defend(
     overwrite: bool = False,
     track: Track = untracked,
 ) -> Run | None:
-    """Run the pruning defence and write its run folder; None where `resume` finds this very run
-    finished.
+    """Run the pruning defence and write its run folder; None where `resume` finds a
+    finished run of the same inputs.
 
     command: what the report says to type to repeat the run. resume, overwrite: see work_folder.
     Of several processes, each takes a share of the images and the first writes.

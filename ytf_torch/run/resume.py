@@ -31,7 +31,7 @@ from ytf_torch.run.work_folder import (
     remove_folder,
 )
 
-# The first file in a work folder: what tells that it is one.
+# The first file in a work folder. A folder without it is taken for somebody else's.
 LOCK = "ytf-torch.lock"
 
 
@@ -68,7 +68,8 @@ def work_folder(
             (path / REPLACED).replace(out)
         work = _entered(out, path, inputs, resume=resume, overwrite=overwrite)
         yield work
-        # Without its inputs.json, nobody could go on with what is left there.
+        # OUT was finished before. What is left here stays only if, by its inputs.json, it is
+        # another run's, which can still go on.
         stays = work.finished and json_object(path / INPUTS).get("inputs", inputs) != inputs
     except InputError as error:
         stays = work is None or isinstance(error, OutputError)

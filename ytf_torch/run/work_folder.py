@@ -1,8 +1,8 @@
 """OUT.partial: where a run works until its folder is whole.
 
-It holds `inputs.json`, what the run is of; the figures of finished pieces, see sweep/journal.py;
-and in the end `run/`, which becomes OUT in one step. Who may write there, and whether a run goes on
-with what is there already, is decided in resume.py.
+It holds `inputs.json`, with what the run's figures depend on; the figures of finished pieces, see
+sweep/journal.py; and in the end `run/`, which becomes OUT in one step. Who may write there, and
+whether a run goes on with what is there already, is decided in resume.py.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ PIECE = re.compile(r"[a-z-]+(-\d+)+\.(json|npz)")
 class WorkFolder:
     """A run's Journal, and the way to its finished folder.
 
-    path: OUT.partial. inputs: what the run is of, as JSON. started: when it was begun, in UTC.
-    resumed: whether an earlier process began it. finished: whether OUT holds this very run.
+    path: OUT.partial. inputs: what the run's figures depend on, as JSON. started: when it was
+    begun, in UTC. resumed: whether an earlier process began it. finished: whether OUT holds a
+    finished run of these inputs already.
     """
 
     out: Path
