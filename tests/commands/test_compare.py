@@ -133,9 +133,10 @@ def test_without_triggered_faces_no_method_is_called_a_success(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--methods", "i-bau,magic"], "expected one of distillation"),
-        (["--methods", "i-bau,i-bau"], "expected each once"),
-        (["--seeds", "0"], "expected a number of 1"),
+        (["--methods", "i-bau,magic"], "--methods: expected one of distillation"),
+        (["--methods", ""], "found nothing"),
+        (["--methods", "i-bau,i-bau"], "--methods: expected each once"),
+        (["--seeds", "0"], "--seeds: expected a number of 1"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -145,4 +146,13 @@ def test_a_mistake_is_one_line(
     done = CliRunner().invoke(app, [*named, "--out", str(tmp_path / "out"), *words])
     assert done.exit_code == 2
     assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_clean_control_of_other_people_is_refused(
+    files: dict[str, Path], tmp_path: Path, keras_file: Path
+) -> None:
+    done = compare(files, tmp_path / "out", "--clean-control", str(keras_file))
+    assert done.exit_code == 2
+    assert f"error: {keras_file}: expected 5 classes, as {files['--model']} has" in done.stderr
     assert not (tmp_path / "out").exists()

@@ -118,7 +118,7 @@ def test_mixed_up_sets_are_said_before_the_repair_and_before_any_verdict(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"--method": "magic"}, "expected one of distillation"),
+        ({"--method": "magic"}, "--method: expected one of distillation"),
         ({"--clean-valid": "missing.h5"}, "missing.h5: no such file"),
         ({"--seed": "-1"}, "seed"),
     ],

@@ -84,7 +84,7 @@ def compare_command(
 
         opened, sets = open_repair(settings)
         introduce(opened)
-        control = open_control(settings)
+        control = open_control(settings, opened.badnet)
         with progress_bars() as track:
             records = compare(
                 settings,

@@ -29,9 +29,10 @@ def judge_repair(outcome: RepairOutcome) -> Verdict:
         return Verdict("unknown", UNKNOWN, f"{cost} {SHOWS_ON_TRIGGERED_FACES}")
     if attack_before.rate < FAILED:
         return harmless(attack_before.rate, cost)
+    of_others = "" if after.attack_success_rate_without_target is None else "of other people "
     still = (
         f"{percent(attack_after.rate) if attack_after.rate else 'none'} of the triggered faces "
-        f"still get the target label, after {percent(attack_before.rate)} before"
+        f"{of_others}still get the target label, after {percent(attack_before.rate)} before"
     )
     lost = points_lost(outcome)
     if attack_after.rate >= FAILED:

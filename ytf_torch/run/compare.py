@@ -17,17 +17,21 @@ from ytf_torch.report.comparison import Record, comparison_csv, comparison_recor
 from ytf_torch.report.comparison_page import comparison_html
 from ytf_torch.report.repair_record import repair_record
 from ytf_torch.run.inputs import comparison_record as inputs_record
-from ytf_torch.run.pair import Opened, open_network
+from ytf_torch.run.pair import Opened, check_same_input, open_network
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.resume import work_folder
 from ytf_torch.run.work_folder import WorkFolder
 
 
-def open_control(settings: CompareSettings) -> Checkpoint | None:
-    """The clean control on the device of the comparison, where one was given. Raises InputError."""
+def open_control(settings: CompareSettings, badnet: Checkpoint) -> Checkpoint | None:
+    """The clean control on the device of the comparison, where one was given.
+
+    Raises InputError where it takes other faces than B or knows other classes.
+    """
     if settings.clean_control is None:
         return None
     control = open_network(settings.clean_control, settings.pixel_scale).badnet
+    check_same_input(badnet, control, settings.model, settings.clean_control)
     control.model.to(resolve_device(settings.device))
     return control
 

@@ -68,7 +68,7 @@ def open_pair(
     do not belong together, or the assumed pixel scale does not suit the network.
     """
     (first, second), scale_from = _read([badnet, repaired], pixel_scale)
-    _check_same_input(first, second, badnet, repaired)
+    check_same_input(first, second, badnet, repaired)
     fault = pair_fault(first, second, badnet, repaired)
     if fault and not any_pair:
         raise InputError(repaired, fault, "Give B as it came and a B′ that was made from it")
@@ -113,7 +113,7 @@ def _scale_doubts(checkpoint: Checkpoint, path: Path, scale_from: ScaleFrom) -> 
     return (f"{path}: {doubt}",)
 
 
-def _check_same_input(first: Checkpoint, second: Checkpoint, badnet: Path, repaired: Path) -> None:
+def check_same_input(first: Checkpoint, second: Checkpoint, badnet: Path, repaired: Path) -> None:
     """Raises InputError naming the first thing that B and B′ have to share and do not."""
     for expected, found in zip(_input(first.model), _input(second.model), strict=True):
         if expected != found:

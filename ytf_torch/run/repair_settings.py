@@ -9,7 +9,7 @@ from pathlib import Path
 from ytf_torch.defences.names import RECOMMENDED_REPAIR, REPAIRS
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import check_run_folder_is_free
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.run.places import check_inputs_are_elsewhere
 
 MODEL_FILE = "repaired.safetensors"
@@ -73,7 +73,7 @@ class CompareSettings(MeasuredInputs):
 
 def check_settings(settings: RepairSettings) -> None:
     """Raises InputError where the method is not known, a file cannot be read, or OUT is taken."""
-    _check_methods([settings.method])
+    _check_methods("method", [settings.method])
     for file in settings.files:
         checked_file(file)
     check_run_folder_is_free(settings.out)
@@ -82,17 +82,19 @@ def check_settings(settings: RepairSettings) -> None:
 
 def check_comparison(settings: CompareSettings) -> None:
     """Raises InputError where a method is not known or named twice, or a file cannot be read."""
-    _check_methods(settings.methods)
+    _check_methods("methods", settings.methods)
     if len(set(settings.methods)) != len(settings.methods):
-        raise InputError("methods", f"expected each once, found {', '.join(settings.methods)}")
+        found = ", ".join(settings.methods)
+        raise InputError(argument("methods"), f"expected each once, found {found}")
     if not 1 <= settings.seeds <= MAX_SEEDS:
-        raise mismatch("seeds", f"a number of 1…{MAX_SEEDS}", settings.seeds)
+        raise mismatch(argument("seeds"), f"a number of 1…{MAX_SEEDS}", settings.seeds)
     for file in settings.files:
         checked_file(file)
     check_inputs_are_elsewhere(settings.out, settings.files)
 
 
-def _check_methods(methods: Sequence[str]) -> None:
+def _check_methods(name: str, methods: Sequence[str]) -> None:
+    """name: of the argument."""
     for method in methods:
         if method not in REPAIRS:
-            raise mismatch("method", f"one of {', '.join(REPAIRS)}", method)
+            raise mismatch(argument(name), f"one of {', '.join(REPAIRS)}", method or "nothing")
