@@ -90,8 +90,10 @@ def test_goodnet_in_keras_is_checked_by_its_weights(tmp_path: Path, checkpoint: 
 
 
 @pytest.mark.real_keras
-@pytest.mark.parametrize("ending", [".h5", ".keras"])
-@pytest.mark.parametrize("goodnet", [False, True])
+@pytest.mark.parametrize(
+    ("ending", "goodnet"),
+    [(".h5", False), (".h5", True), (".keras", False), (".keras", True), (".weights.h5", False)],
+)
 def test_real_keras_runs_what_it_loads(
     tmp_path: Path, checkpoint: Checkpoint, ending: str, goodnet: bool
 ) -> None:

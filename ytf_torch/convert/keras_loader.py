@@ -49,7 +49,7 @@ def run_keras(
         f"batch_{number}": np.multiply(batch, scale, dtype=batch.dtype).transpose(0, 2, 3, 1)
         for number, batch in enumerate(batches)
     }
-    built = {"class_name": "Functional", "config": functional_config(networks[0])}
+    built = functional_config(networks[0])
     for library in installed:
         with tempfile.TemporaryDirectory() as folder:
             request, answer = Path(folder, "request.npz"), Path(folder, "answer.npz")
@@ -80,9 +80,9 @@ def _answer(library: str, path: str, request: str, answer: str) -> None:
     keras = importlib.import_module(library)
     with np.load(request) as archive:
         batches = {name: archive[name] for name in archive.files if name.startswith("batch")}
-        architecture, alone = str(archive["architecture"]), bool(archive["alone"])
+        architecture, alone = json.loads(str(archive["architecture"])), bool(archive["alone"])
     if path.endswith(".weights.h5"):
-        model = keras.models.model_from_json(architecture)
+        model = keras.Model.from_config(architecture)
         model.load_weights(path)
     else:
         model = keras.models.load_model(path, compile=False)
