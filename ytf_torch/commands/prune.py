@@ -11,6 +11,7 @@ from ytf_torch.commands.networks import pixel_scale_line
 from ytf_torch.commands.options import Target, TriggeredSets, shell_command
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, progress_bars, say
+from ytf_torch.disk.confined import start_reader
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.distributed import is_first
 from ytf_torch.network.pixel_scale import pixel_scale_text
@@ -137,6 +138,7 @@ def prune(
         from ytf_torch.run.places import check_inputs_are_elsewhere
 
         check_inputs_are_elsewhere(settings.out, [] if config is None else [config])
+        start_reader("hdf5_reader")  # it gets ready while PyTorch is loaded
         run_prune(settings, resume=resume, overwrite=overwrite)
 
 
