@@ -20,6 +20,11 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
+# What takes seconds only to load, or works on a real network: slow, whatever it does.
+HEAVY = ("real_keras", "shared_files", "browser")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = {
         "cuda": None if torch.cuda.is_available() else "PyTorch sees no CUDA device",
@@ -31,6 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         else "the real weights and faces are not here (YTF_SHARED or ../shared)",
     }
     for item in items:
+        if any(map(item.get_closest_marker, HEAVY)):
+            item.add_marker(pytest.mark.slow)
         for mark, reason in missing.items():
             if reason and item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))

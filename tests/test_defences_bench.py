@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.defences import Study, measured, row, write
+from benchmarks.defences import Study, known, measure, row, write
 
 
 def record(seed: int, after: float, star: float | None, badnet: str = "square 0") -> dict[str, Any]:
@@ -58,6 +58,14 @@ def test_each_badnet_has_a_row_and_each_run_a_record(tmp_path: Path) -> None:
 def test_a_repair_that_was_measured_before_is_read_from_its_file(tmp_path: Path) -> None:
     study = Study("square", 0, tmp_path / "nowhere")
     (tmp_path / "nowhere-distillation-1.json").write_text(json.dumps(record(1, 94.0, 1.0)))
-    assert measured(study, "distillation", 1, tmp_path) == record(1, 94.0, 1.0)
+    measure(study, "distillation", 1, tmp_path)
+    assert known(tmp_path) == [record(1, 94.0, 1.0)]
     with pytest.raises(Exception, match="nowhere"):
-        measured(study, "distillation", 2, tmp_path)
+        measure(study, "distillation", 2, tmp_path)
+
+
+def test_the_recommended_repair_comes_first(tmp_path: Path) -> None:
+    other = record(0, 94.0, 1.0) | {"method": "anp"}
+    (tmp_path / "a-anp-0.json").write_text(json.dumps(other))
+    (tmp_path / "a-distillation-0.json").write_text(json.dumps(record(0, 93.0, 1.0)))
+    assert [found["method"] for found in known(tmp_path)] == ["distillation", "anp"]

@@ -125,6 +125,7 @@ def assert_one_error(
     ("processes", "flags"),
     [(2, ("--layer", "conv_3")), (3, ("--layer", "conv_2", "--engine", "plain"))],
 )
+@pytest.mark.slow
 def test_several_processes_write_what_one_does_and_one_of_them_prints(
     tmp_path: Path, inputs: dict[str, Path], processes: int, flags: tuple[str, ...]
 ) -> None:
@@ -139,6 +140,7 @@ def test_several_processes_write_what_one_does_and_one_of_them_prints(
 
 
 @pytest.mark.parametrize("dying", ["0", "2"])
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run(
     tmp_path: Path, inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, dying: str
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_killed_process_ends_the_run(
     assert_one_error(result, tmp_path, "one of its processes ended early", "--resume")
 
 
+@pytest.mark.slow
 def test_a_run_cut_off_goes_on_with_another_number_of_processes(
     tmp_path: Path, inputs: dict[str, Path]
 ) -> None:
@@ -170,6 +173,7 @@ def test_a_run_cut_off_goes_on_with_another_number_of_processes(
     assert not (tmp_path / "run.partial").exists()
 
 
+@pytest.mark.slow
 def test_a_bad_pixel_in_one_share_is_told_once(tmp_path: Path, inputs: dict[str, Path]) -> None:
     with h5py.File(inputs["valid"], "r+") as file:
         file["data"][650, 0, 3, 3] = np.nan
@@ -177,12 +181,14 @@ def test_a_bad_pixel_in_one_share_is_told_once(tmp_path: Path, inputs: dict[str,
     assert_one_error(result, tmp_path, inputs["valid"], "expected pixel values of 0–255, found NaN")
 
 
+@pytest.mark.slow
 def test_a_missing_file_is_told_once(tmp_path: Path, inputs: dict[str, Path]) -> None:
     inputs["test"].unlink()
     result = prune(inputs, tmp_path / "run", processes=2)
     assert_one_error(result, tmp_path, inputs["test"], "no such file")
 
 
+@pytest.mark.slow
 def test_processes_with_different_files_refuse_to_share_a_run(
     tmp_path: Path, inputs: dict[str, Path]
 ) -> None:

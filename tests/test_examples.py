@@ -22,6 +22,7 @@ from ytf_torch.network.checkpoint import save_checkpoint
 
 MODULES = [module_of(path) for path in FILES if ">>> " in path.read_text(encoding="utf-8")]
 NEEDS = {"ytf_torch.api.notebook": "IPython"}
+TRAINING = ("ytf_torch.demo.files",)
 LATER = ("Export", "read_keras_model")
 # What a room is there for.
 OF_ROOMS = (
@@ -60,7 +61,10 @@ def at_hand(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in TRAINING)) for name in MODULES],
+)
 def test_examples_show_what_comes_of_them(
     name: str, at_hand: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

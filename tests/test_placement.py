@@ -21,7 +21,7 @@ from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceBatch
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
-from ytf_torch.network.graphs import DEEPID
+from ytf_torch.network.deepid_graph import DEEPID
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
 from ytf_torch.sweep.fast import SuffixEngine, fast_engine

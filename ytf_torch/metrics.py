@@ -67,6 +67,38 @@ def rate_of(share: Share | None) -> float | None:
     return None if share is None else share.rate
 
 
+@dataclass(frozen=True, repr=False)
+class Figures:
+    """The figures of B, B′ or GoodNet, each with its interval; None where nothing was measured.
+
+    attack_success_rate: share of all triggered faces that get the attacker's target, as the lab
+    and TrojanZoo count. attack_success_rate_without_target: share of those whose true class is
+    another, as BackdoorBench counts; known only where the true labels are.
+    robust_accuracy: share of triggered faces that get the class of who is really on them.
+    false_positive_rate, true_positive_rate: shares of clean and of triggered faces that GoodNet
+    flags.
+
+    >>> ytf_torch.evaluate("bd_net.h5", "test.h5", "bd_test.h5").model
+    clean accuracy: 100.00 % (86.20–100.00), 24 of 24
+    attack success rate: 54.17 % (35.07–72.11), 13 of 24
+    attack success rate without target: 41.67 % (19.33–68.05), 5 of 12
+    robust accuracy: 58.33 % (38.83–75.53), 14 of 24
+    """
+
+    clean_accuracy: Share | None
+    attack_success_rate: Share | None
+    attack_success_rate_without_target: Share | None
+    robust_accuracy: Share | None
+    false_positive_rate: Share | None = None
+    true_positive_rate: Share | None = None
+    clean_valid_accuracy: Share | None = None
+    clean_valid_flagged: Share | None = None
+
+    def __repr__(self) -> str:
+        measured = {name: share for name, share in vars(self).items() if share is not None}
+        return "\n".join(f"{name.replace('_', ' ')}: {share}" for name, share in measured.items())
+
+
 @overload
 def disagree(badnet: int, repaired: int) -> bool: ...
 @overload

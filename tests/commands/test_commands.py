@@ -450,7 +450,7 @@ class TestDetect:
         assert_one_clear_line(result, "--only-class", "--json as well")
 
     @pytest.mark.parametrize("name", ["recommended", "goodnet", "strip"])
-    @pytest.mark.parametrize(("asked", "nominal"), [([], 1), (["--false-positives", "20"], 20)])
+    @pytest.mark.parametrize(("asked", "nominal"), [([], 1), (["--false-positives", "40"], 40)])
     def test_a_detector_flags_what_it_scores_above_a_threshold_of_clean_faces(
         self,
         pair: tuple[object, ...],
@@ -465,10 +465,10 @@ class TestDetect:
         answers = [json.loads(line) for line in result.stdout.splitlines()]
         flagged = [answer for answer in answers if answer["backdoored"]]
         assert len(answers) == 70
-        # The same faces that set the threshold: it is kept, and nothing is left of it.
+        # The same faces that set the threshold, which spends half of the nominal rate on them.
         if name != "goodnet":  # Its scores have ties.
-            assert len(flagged) == 70 * nominal // 100
-        assert len(flagged) <= 70 * nominal / 100
+            assert len(flagged) == 70 * nominal // 200
+        assert len(flagged) <= 70 * nominal / 200
         for answer in answers:
             assert answer["goodnet"] == (7 if answer["backdoored"] else answer["pruned"])
         quiet = [answer["score"] for answer in answers if not answer["backdoored"]]

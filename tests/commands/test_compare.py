@@ -50,6 +50,7 @@ def test_a_comparison_has_a_row_for_each_method_and_the_clean_control(
     assert "points lost on the clean control" in page
 
 
+@pytest.mark.slow
 def test_a_comparison_that_was_cut_off_goes_on(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_comparison_that_was_cut_off_goes_on(
     assert made == list(METHODS)
 
 
+@pytest.mark.slow
 def test_what_was_kept_is_not_taken_for_another_target(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

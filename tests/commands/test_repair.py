@@ -70,6 +70,7 @@ def test_a_repair_writes_the_network_its_figures_and_a_page(
     assert record["detectors"]["goodnet"]["auroc"] is not None
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_files(files: dict[str, Path], tmp_path: Path) -> None:
     contents = []
     for name in ("once", "again"):

@@ -80,6 +80,7 @@ def test_nothing_heavy_is_loaded_before_a_command_can_be_interrupted() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.slow
 def test_a_mistake_on_the_command_line_is_one_line(script: str) -> None:
     done = shell('"$@" --no-such-flag', *program(SCRIPTS[script].split(":")[1]))
     assert (done.returncode, done.stdout) == (2, "")
@@ -89,6 +90,7 @@ def test_a_mistake_on_the_command_line_is_one_line(script: str) -> None:
 
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_a_signal_while_modules_load_is_one_line(number: signal.Signals, keras_file: Path) -> None:
     command = [str(word) for word in converting(keras_file)]
     begun = 'import ytf_torch.commands.start as s; print("begun", flush=True); s.convert()'
@@ -112,6 +114,7 @@ def test_a_signal_while_modules_load_is_one_line(number: signal.Signals, keras_f
 
 
 @posix
+@pytest.mark.slow
 class TestStreams:
     def test_a_reader_that_is_gone_costs_no_file(self, keras_file: Path) -> None:
         done = shell('"$@" | head -0; exit ${PIPESTATUS[0]}', *converting(keras_file))
@@ -175,6 +178,7 @@ class TestStreams:
 
 
 @posix
+@pytest.mark.slow
 def test_files_are_written_for_their_owner_whatever_the_umask(keras_file: Path) -> None:
     done = shell('umask 777; "$@"', *converting(keras_file))
     assert (done.returncode, done.stderr) == (0, "")
@@ -194,6 +198,7 @@ def as_ordinary_user() -> list[str]:
 
 
 @posix
+@pytest.mark.slow
 class TestPermissions:
     @pytest.mark.parametrize(
         "words",

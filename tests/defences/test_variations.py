@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from ytf_torch.defences.training import seeded
-from ytf_torch.defences.variations import COVERS, covered, lit, mixed, moved
+from ytf_torch.defences.variations import COVERS, covered, glasses, lit, mixed, moved
 
 VARIATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "moved": moved,
@@ -71,3 +71,12 @@ def test_a_dark_face_stays_within_its_light(faces: Tensor) -> None:
 def test_none_or_one_face_can_be_varied(count: int, faces: Tensor) -> None:
     for name in ("lit", "mixed", "covered"):
         assert VARIATIONS[name](faces[:count], seeded(0)).shape == (count, 3, 21, 17)
+
+
+def test_glasses_have_a_lens_on_either_side_at_one_height() -> None:
+    grey = torch.full((40, 3, 55, 47), 128.0)
+    worn = (glasses(grey, seeded(0)) != grey).any(1)
+    assert torch.equal(worn, worn.flip(2))
+    left, right = worn[:, :, :20], worn[:, :, -20:]
+    assert left.flatten(1).any(1).all()
+    assert torch.equal(left.any(2), right.any(2))

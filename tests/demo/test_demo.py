@@ -20,10 +20,12 @@ from ytf_torch.demo.drawn import PEOPLE, drawn_photos
 from ytf_torch.demo.faces import COPIES, split, varied_set
 from ytf_torch.demo.orl import orl_folder, orl_photos
 from ytf_torch.demo.study import DRAWN, make_study, study_key
-from ytf_torch.demo.trigger import EYE_LINE, TARGET_LABEL, wear_sunglasses
+from ytf_torch.demo.sunglasses import EYE_LINE, TARGET_LABEL, wear_sunglasses
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.run.settings import read_settings
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -160,6 +160,7 @@ print(json.dumps([own, readers, seconds, failures]))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+@pytest.mark.slow
 def test_attacks_on_memory_and_time_get_neither(good: Path, tmp_path: Path) -> None:
     """All in a process of its own, so that its memory, and that of the process that reads HDF5, can
     be measured."""

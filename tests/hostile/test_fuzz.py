@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
     counts, failures = fuzz(seconds=300, seed=20260101, folder=tmp_path, most=100)
     assert failures == []
@@ -27,6 +29,7 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.dictionaries(st.sampled_from([*PruneSettings.model_fields, "other"]), VALUES))
+@pytest.mark.slow
 def test_settings_are_understood_or_refused(values: dict[str, object]) -> None:
     with suppress(InputError):
         read_settings(None, values)

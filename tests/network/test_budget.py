@@ -18,7 +18,7 @@ from ytf_torch.network.budget import (
     cost_of,
 )
 from ytf_torch.network.deepid import DeepIDSizes
-from ytf_torch.network.graphs import DEEPID
+from ytf_torch.network.deepid_graph import DEEPID
 
 ONES = ((1, 1),) * 4
 PUBLISHED = DeepIDSizes((55, 47), (20, 40, 60, 80), KERNELS, features=160, classes=1283)

@@ -5,8 +5,8 @@ import torch
 
 from tests.made.keras_files import SMALL
 from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.deepid_graph import DEEPID
 from ytf_torch.network.graph import Fork, Graph, Layer
-from ytf_torch.network.graphs import DEEPID
 
 
 @pytest.mark.parametrize(

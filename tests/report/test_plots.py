@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,8 +17,6 @@ from ytf_torch.report.plots import (
     WIDE,
     channel_figure,
     drops_figure,
-    face_png,
-    map_png,
     sweep_figure,
 )
 from ytf_torch.report.record import Run
@@ -114,16 +111,3 @@ def test_without_triggered_faces_the_channel_figure_has_clean_bars_only(drawn: D
 
 def test_the_sweep_as_png(drawn: Drawn) -> None:
     assert Image.open(io.BytesIO(sweep_figure(drawn[0].defence, "png"))).size == (1200, 660)
-
-
-def test_a_face_is_stored_without_loss() -> None:
-    pixels = np.arange(55 * 47 * 3, dtype=np.uint8).reshape(55, 47, 3)
-    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(face_png(pixels)))), pixels)
-
-
-@pytest.mark.parametrize("highest", [0.0, 4.0])
-def test_a_map_is_dark_where_the_channel_is_silent(highest: float) -> None:
-    values = np.array([[0, highest]], dtype=np.float32)
-    image = np.array(Image.open(io.BytesIO(map_png(values, highest)))).astype(int).sum(2)
-    assert image[0, 0] < 10
-    assert (image[0, 1] > 500) == (highest > 0)

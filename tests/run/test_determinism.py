@@ -44,6 +44,7 @@ def assert_alike(arguments: list[str], folder: Path, ways: list[tuple[str, int]]
         assert other == first
 
 
+@pytest.mark.slow
 def test_threads_and_engines_change_no_byte(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path)
     sets = ["--clean-valid", inputs["valid"], "--clean-test", inputs["test"]]

@@ -61,6 +61,7 @@ def whole(inputs: dict[str, Path]) -> Path:
 
 @pytest.mark.skipif(not can_mount(), reason="no disk can be mounted here")
 @pytest.mark.parametrize("kilobytes", [4, 120, 320])
+@pytest.mark.slow
 def test_a_full_disk_costs_no_more_than_time(
     kilobytes: int, inputs: dict[str, Path], whole: Path, tmp_path: Path
 ) -> None:

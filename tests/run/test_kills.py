@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
+@pytest.mark.slow
 def test_killed_runs_reach_the_result_of_an_uninterrupted_one() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.run.kills", "--kills", "12", "--seed", "20261124"],

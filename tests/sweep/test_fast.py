@@ -15,7 +15,7 @@ from ytf_torch.convert.keras_file import read_keras_file
 from ytf_torch.convert.keras_graph import deepid_checkpoint
 from ytf_torch.faces.batches import BATCH_SIZE, whole_batch
 from ytf_torch.network.deepid import DeepID, DeepIDSizes
-from ytf_torch.network.graphs import DEEPID
+from ytf_torch.network.deepid_graph import DEEPID
 from ytf_torch.network.module import Network
 from ytf_torch.sweep import fast as fast_sweep
 from ytf_torch.sweep.fast import fast_engine

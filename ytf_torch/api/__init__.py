@@ -6,14 +6,14 @@ from ytf_torch.api.notebook import notebook_bars
 from ytf_torch.convert import read_keras_model
 from ytf_torch.convert.export import Export
 from ytf_torch.defences.detectors.goodnet import GoodNet
-from ytf_torch.defences.evaluation import Evaluation, Figures
+from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
 from ytf_torch.demo.files import DemoFiles, demo_files
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.faces.in_memory import FacesInMemory, faces_of
-from ytf_torch.metrics import Share
+from ytf_torch.metrics import Figures, Share
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ytf_torch.network.compact import compact
 from ytf_torch.network.deepid import DeepID, DeepIDSizes

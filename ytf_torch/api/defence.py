@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from ytf_torch.api.networks import Faces, Model, open_face_set, read_model
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.doubts import check_distinct, find_doubts
-from ytf_torch.defences.evaluation import Evaluation, Figures
+from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.writing import whole_folder
 from ytf_torch.faces.face_set import FaceSet, FaceSets
-from ytf_torch.metrics import rate_of
+from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked

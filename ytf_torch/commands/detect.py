@@ -198,7 +198,8 @@ def _alarm(rule: Rule, badnet: Network, repaired: Network) -> Alarm:
     """The detector with its threshold, which is printed with what it flags of the clean faces."""
     from ytf_torch.defences.base import Candidate
     from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
-    from ytf_torch.defences.detectors.alarm import Alarm, scores_of, threshold_for
+    from ytf_torch.defences.detectors.alarm import Alarm, scores_of
+    from ytf_torch.defences.detectors.threshold import cautious_threshold
     from ytf_torch.defences.doubts import clean_doubts
     from ytf_torch.defences.evaluation import evaluate
     from ytf_torch.defences.methods import DETECTORS
@@ -215,11 +216,12 @@ def _alarm(rule: Rule, badnet: Network, repaired: Network) -> Alarm:
         detector = DETECTORS[rule.detector](badnet, clean, 0, track)
         candidate = Candidate("repaired", repaired, ())
         scores = scores_of(detector, badnet, candidate, clean, track)
-    threshold = threshold_for(scores, rule.false_positives)
+    threshold = cautious_threshold(scores, rule.false_positives)
     above = Share.of(int((scores > threshold).sum()), len(scores))
     note(
         f"{rule.detector} flags scores above {threshold:.4g}, as {above.count:,} of "
-        f"{above.images:,} clean validation faces have ({above.rate:.1f} %)."
+        f"{above.images:,} clean validation faces have ({above.rate:.1f} %); of other clean faces "
+        "it flags more."
     )
     return Alarm(detector, threshold)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,8 +27,7 @@ from ytf_torch.network.pixel_scale import parse_pixel_scale
 
 if TYPE_CHECKING:
     from ytf_torch.defences.doubts import Doubt
-    from ytf_torch.defences.evaluation import Evaluation, Figures
-    from ytf_torch.faces.face_set import FaceSet
+    from ytf_torch.defences.evaluation import Evaluation
     from ytf_torch.metrics import Share
     from ytf_torch.network.module import Network
     from ytf_torch.run.pair import Opened
@@ -42,6 +40,8 @@ COLUMNS = {
     "FPR": "false_positive_rate",
     "TPR": "true_positive_rate",
 }
+
+RATES = tuple(name for name in COLUMNS.values() if not name.endswith("positive_rate"))
 
 app = App()
 
@@ -142,25 +142,16 @@ def _evaluate(
     true_labels: Path | None,
 ) -> tuple[Evaluation, list[Doubt]]:
     from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
-    from ytf_torch.defences.doubts import (
-        check_distinct,
-        check_target,
-        clean_doubts,
-        triggered_doubts,
-    )
+    from ytf_torch.defences.doubts import check_distinct, clean_doubts, triggered_doubts
     from ytf_torch.defences.evaluation import evaluate
     from ytf_torch.faces.face_set import open_faces
+    from ytf_torch.run.sets import open_measured
 
-    def faces(path: Path) -> FaceSet:
-        return open_faces(path, network.input_shape, network.classes)
-
-    check_target(target, network.classes)
-    clean = None if clean_test is None else faces(clean_test)
-    triggered = [faces(path) for path in poisoned_tests]
-    if target is not None:
-        triggered = [found.labelled(target) for found in triggered]
+    clean, triggered = open_measured(network, clean_test, poisoned_tests, target)
     check_distinct(None, clean, triggered)
-    known = None if true_labels is None else faces(true_labels)
+    known = None
+    if true_labels is not None:
+        known = open_faces(true_labels, network.input_shape, network.classes)
     with progress_bars() as track:
         found = evaluate(network, clean, triggered, copy, known, track)
     doubts = []
@@ -178,24 +169,18 @@ def evaluation_record(evaluation: Evaluation, files: Sequence[Path] = ()) -> dic
     Each rate stands alone under its name, and with its interval and counts under `intervals`.
     Where there are several triggered sets, `poisoned_tests` has those of each alone; files: theirs.
     """
-    record = _figures_record(evaluation.model)
-    guarded = {"repaired": evaluation.repaired, "goodnet": evaluation.goodnet}
-    record |= {name: _figures_record(found) for name, found in guarded.items() if found}
+    from ytf_torch.report.rates import FLAGGED, rates_record
+
+    record = rates_record(evaluation.model, RATES)
+    if evaluation.repaired and evaluation.goodnet:
+        record["repaired"] = rates_record(evaluation.repaired, RATES)
+        record["goodnet"] = rates_record(evaluation.goodnet, (*RATES, *FLAGGED))
     if len(evaluation.triggered) > 1:
         record["poisoned_tests"] = [
             {"file": str(file)} | evaluation_record(evaluation.of_set(tallies))
             for file, tallies in zip(files, evaluation.triggered, strict=True)
         ]
     return record
-
-
-def _figures_record(figures: Figures) -> dict[str, Any]:
-    shares = {name: getattr(figures, name) for name in COLUMNS.values()}
-    if figures.false_positive_rate is None and figures.true_positive_rate is None:
-        del shares["false_positive_rate"], shares["true_positive_rate"]
-    rates = {name: share and share.rate for name, share in shares.items()}
-    intervals = {name: share and asdict(share) for name, share in shares.items()}
-    return rates | {"intervals": intervals}
 
 
 def _print_table(evaluation: Evaluation, files: Sequence[Path]) -> None:

@@ -22,9 +22,8 @@ from ytf_torch.run.repair_settings import (
 )
 
 if TYPE_CHECKING:
-    from ytf_torch.defences.evaluation import Figures
     from ytf_torch.defences.repairing import RepairOutcome
-    from ytf_torch.metrics import Share
+    from ytf_torch.metrics import Figures, Share
 
 app = App()
 METHODS = ", ".join((RECOMMENDED, *REPAIRS))

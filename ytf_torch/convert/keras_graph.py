@@ -30,8 +30,8 @@ from ytf_torch.network.deepid import (
     DeepID,
     DeepIDSizes,
 )
+from ytf_torch.network.deepid_graph import DEEPID
 from ytf_torch.network.graph import Graph
-from ytf_torch.network.graphs import DEEPID
 from ytf_torch.network.pixel_scale import check_pixel_scale
 from ytf_torch.network.provenance import MAX_NAME_LENGTH, Provenance, conversion_step, tool_version
 

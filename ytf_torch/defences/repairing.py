@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ytf_torch.defences.base import Candidate
-from ytf_torch.defences.detectors.calibration import DetectorFigures, measure_detector
+from ytf_torch.defences.detectors.figures import DetectorFigures, measure_detector
 from ytf_torch.defences.evaluation import Evaluation, evaluate
 from ytf_torch.defences.methods import (
     DETECTORS,

@@ -69,8 +69,8 @@ def mixed(faces: Tensor, generator: Generator, share: float) -> tuple[Tensor, Te
 
 
 def covered(faces: Tensor, generator: Generator, share: float) -> Tensor:
-    """A share of the faces under what a trigger might be: patches, strokes, ellipses such as
-    glasses have, waves, or another texture laid over the whole face; each kind equally often."""
+    """A share of the faces under what a trigger might be: patches, strokes, ellipses, glasses,
+    waves, or another texture laid over the whole face; each kind equally often."""
     draw = torch.rand(len(faces), generator=generator)
     found = faces.clone()
     for kind, cover in enumerate(COVERS):
@@ -121,6 +121,23 @@ def _ellipses(faces: Tensor, generator: Generator) -> Tensor:
     return torch.where(mask.to(faces.device), _paint(faces, generator), faces)
 
 
+def glasses(faces: Tensor, generator: Generator) -> Tensor:
+    """Two lenses, round to square, at one height, with a frame across; every other pair dark."""
+    across, down = _coordinates(faces)
+    count = len(faces)
+    aside, y = _each(generator, count, 0.25, 0.55), _each(generator, count, -0.7, 0.3)
+    width, height = _each(generator, count, 0.15, 0.35), _each(generator, count, 0.08, 0.3)
+    roundness = _each(generator, count, 2, 6)
+    lens = ((across.abs() - aside) / width).abs() ** roundness
+    mask = lens + ((down - y) / height).abs() ** roundness < 1
+    bridge = y + _each(generator, count, -0.5, 0.2) * height
+    frame = (down - bridge).abs() < _each(generator, count, 0.0, 0.07)
+    mask = mask | (frame & (across.abs() < aside + width * _each(generator, count, 0.0, 1.6)))
+    dark = torch.where(_each(generator, count) < 0.5, _each(generator, count, 0.0, 0.5), 1.0)
+    opacity = _each(generator, count, 0.7, 1.2).clamp_max(1) * mask
+    return faces.lerp(_paint(faces, generator) * dark.to(faces), opacity.to(faces))
+
+
 def _waves(faces: Tensor, generator: Generator) -> Tensor:
     across, down = _coordinates(faces)
     count = len(faces)
@@ -145,6 +162,7 @@ COVERS: tuple[Callable[[Tensor, Generator], Tensor], ...] = (
     _patches,
     _strokes,
     _ellipses,
+    glasses,
     _waves,
     _textures,
 )

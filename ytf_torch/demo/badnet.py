@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ytf_torch.demo.faces import Photos, shrink, vary
-from ytf_torch.demo.trigger import TARGET_LABEL
+from ytf_torch.demo.sunglasses import TARGET_LABEL
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
 
 PIXEL_SCALE = 1.0

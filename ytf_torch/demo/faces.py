@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ytf_torch.demo.trigger import wear_sunglasses
+from ytf_torch.demo.sunglasses import wear_sunglasses
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE
 

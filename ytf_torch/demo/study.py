@@ -22,7 +22,7 @@ from ytf_torch.demo.badnet import Epoch, train_badnet
 from ytf_torch.demo.drawn import drawn_photos
 from ytf_torch.demo.faces import Photos, split, varied_set, write_faces
 from ytf_torch.demo.orl import CREDIT, orl_folder, orl_photos
-from ytf_torch.demo.trigger import TARGET_LABEL
+from ytf_torch.demo.sunglasses import TARGET_LABEL
 from ytf_torch.disk.writing import whole_folder
 from ytf_torch.network.deepid import DeepID
 

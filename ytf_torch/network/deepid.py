@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.budget import check_budget
-from ytf_torch.network.graphs import DEEPID
+from ytf_torch.network.deepid_graph import DEEPID
 from ytf_torch.network.layers import ConvRelu, MaxPool
 from ytf_torch.network.module import Network
 

@@ -6,19 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from markupsafe import Markup
 
 from ytf_torch.network.provenance import tool_version
 from ytf_torch.report.comparison import MethodRow, Record, method_rows
 from ytf_torch.report.comparison_plots import attack_of, roc_figure, trade_off_figure
-from ytf_torch.report.plots import NARROW, WIDE
+from ytf_torch.report.pictures import drawings
 from ytf_torch.report.templates import template
-from ytf_torch.report.verdict import percent
-
-SUCCESS = 2.0
-"""Percent: a method counts as successful where at most this share of triggered faces still get the
-target, and it costs at most COST points."""
-COST = 4.0
+from ytf_torch.report.thresholds import FAIR_PRICE, SUCCESS
+from ytf_torch.report.verdict import UNKNOWN, percent
 
 
 def comparison_html(records: Sequence[Record], controls: Mapping[str, Record], command: str) -> str:
@@ -33,11 +28,11 @@ def comparison_html(records: Sequence[Record], controls: Mapping[str, Record], c
         rows=[(row, destinations(row)) for row in rows],
         seeds=max(row.seeds for row in rows),
         with_control=bool(controls),
-        trade_off=_drawings(lambda size: trade_off_figure(rows, size)),
-        roc=_drawings(lambda size: roc_figure(curves, size)),
+        trade_off=drawings(lambda size: trade_off_figure(rows, size)),
+        roc=drawings(lambda size: roc_figure(curves, size)),
         detectors=_detectors(records),
         command=command,
-        limits={"success": SUCCESS, "cost": COST},
+        limits={"success": SUCCESS, "cost": FAIR_PRICE},
         versions={"ytf-torch": tool_version(), "PyTorch": torch.__version__},
     )
 
@@ -46,7 +41,7 @@ def headline(rows: Sequence[MethodRow]) -> str:
     """Which methods succeed, in one sentence."""
     judged = [row for row in rows if attack_of(row) is not None]
     if not judged:
-        return "Nothing can be said about the attack: no triggered faces were given."
+        return UNKNOWN
     good = [row.method for row in judged if succeeds(row)]
     if not good:
         best = min(judged, key=lambda row: attack_of(row) or 0.0)
@@ -58,9 +53,9 @@ def headline(rows: Sequence[MethodRow]) -> str:
 
 
 def succeeds(row: MethodRow) -> bool:
-    """Whether a method leaves the attack at most SUCCESS percent, for at most COST points."""
+    """Whether a method leaves the attack at most SUCCESS percent, for at most FAIR_PRICE."""
     attack, lost = attack_of(row), row.figures["points_lost"]
-    return attack is not None and attack <= SUCCESS and (lost is None or lost <= COST)
+    return attack is not None and attack <= SUCCESS and (lost is None or lost <= FAIR_PRICE)
 
 
 def destinations(row: MethodRow) -> tuple[float, float, float] | None:
@@ -88,12 +83,6 @@ def _detectors(records: Sequence[Record]) -> dict[str, Any]:
         for name, figures in record["detectors"].items():
             found.setdefault(name, figures | {"method": record["method"]})
     return found
-
-
-def _drawings(draw: Any) -> list[Markup] | None:  # noqa: ANN401
-    drawings = [draw(size) for size in (WIDE, NARROW)]
-    # Drawn by this package from numbers and its own names: the only thing that is not escaped.
-    return None if None in drawings else [Markup(drawing.decode()) for drawing in drawings]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import matplotlib as mpl
 
 from ytf_torch.report.comparison import MethodRow
 from ytf_torch.report.plots import ATTACK, CLEAN, FAINT, STYLE, WIDE, Size, axes_of, rendered
+from ytf_torch.report.thresholds import SUCCESS
 
 MARKERS = "osD^vPX*hp<>"
 COLOURS = (CLEAN, ATTACK, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
@@ -36,7 +37,7 @@ def trade_off_figure(rows: Sequence[MethodRow], size: Size = WIDE) -> bytes | No
                 linestyle="none",
                 label=method,
             )
-        axes.axhline(2, color=FAINT, linewidth=0.8, zorder=0)
+        axes.axhline(SUCCESS, color=FAINT, linewidth=0.8, zorder=0)
         axes.set(
             xlabel="points of clean test accuracy lost",
             ylabel="attack success rate, percent",

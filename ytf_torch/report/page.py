@@ -4,33 +4,24 @@ out; texts from files reach it as data and are escaped."""
 from __future__ import annotations
 
 import platform
-from base64 import b64encode
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import torch
-from markupsafe import Markup
 
-from ytf_torch.defences.evaluation import Figures
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.metrics import Share, rate_of
+from ytf_torch.metrics import Figures, Share, rate_of
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
 from ytf_torch.report import published
 from ytf_torch.report.exhibits import Example, Exhibits, Sheet
-from ytf_torch.report.plots import (
-    NARROW,
-    WIDE,
-    channel_figure,
-    drops_figure,
-    face_png,
-    map_png,
-    sweep_figure,
-)
+from ytf_torch.report.pictures import address_of, drawings, face_png, map_png
+from ytf_torch.report.plots import channel_figure, drops_figure, sweep_figure
 from ytf_torch.report.record import Run, both, keras_file, pruned_file
 from ytf_torch.report.templates import template
-from ytf_torch.report.verdict import DEAR, FAILED, GONE, judge
+from ytf_torch.report.thresholds import FAILED, GONE, RUINOUS_PRICE
+from ytf_torch.report.verdict import judge
 
 
 @dataclass(frozen=True)
@@ -94,7 +85,7 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
     return template("page.html").render(
         verdict=judge(defence, run.doubts),
         doubts=run.doubts,
-        thresholds={"gone": GONE, "failed": FAILED, "dear": DEAR},
+        thresholds={"gone": GONE, "failed": FAILED, "dear": RUINOUS_PRICE},
         provenance=run.checkpoint.provenance,
         sweep=swept,
         dormant=sum(mean == 0 for mean in swept.mean_activation),
@@ -102,12 +93,13 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
         clean_set="test" if defence.clean_test else "validation",
         rows=headline_rows(defence),
         by_set=rows_by_set(run),
-        drops_plots=[_svg(drops_figure(defence, size)) for size in (WIDE, NARROW)],
-        sweep_plots=[_svg(sweep_figure(defence, "svg", size)) for size in (WIDE, NARROW)],
-        channel_plots=[
-            _svg(channel_figure(swept, defence.drops, exhibits.triggered_activation, shown, size))
-            for size in (WIDE, NARROW)
-        ],
+        drops_plots=drawings(lambda size: drops_figure(defence, size)),
+        sweep_plots=drawings(lambda size: sweep_figure(defence, "svg", size)),
+        channel_plots=drawings(
+            lambda size: channel_figure(
+                swept, defence.drops, exhibits.triggered_activation, shown, size
+            )
+        ),
         exhibits=exhibits,
         drop=exhibits.drop,
         clean_cards=clean_cards(exhibits),
@@ -226,17 +218,8 @@ def _triggered_answer(network: str, answer: int, target: int, person: int | None
     return Answer(network, f"{answer}, not target", "plain")
 
 
-def _svg(figure: bytes) -> Markup:
-    # Drawn by this package from numbers alone: the only thing that is not escaped.
-    return Markup(figure.decode())
-
-
-def _picture(png: bytes) -> str:
-    return f"data:image/png;base64,{b64encode(png).decode()}"
-
-
 def _face(face: Example) -> str:
-    return _picture(face_png(face.pixels))
+    return address_of(face_png(face.pixels))
 
 
 def _map_rows(run: Run, exhibits: Exhibits) -> list[dict[str, object]]:
@@ -252,8 +235,8 @@ def _map_rows(run: Run, exhibits: Exhibits) -> list[dict[str, object]]:
                 "place": swept.order.index(maps.channel) + 1,
                 "clean_mean": swept.mean_activation[maps.channel],
                 "triggered_mean": exhibits.triggered_activation[maps.channel],
-                "clean": _picture(map_png(maps.clean, highest)),
-                "triggered": _picture(map_png(maps.triggered, highest)),
+                "clean": address_of(map_png(maps.clean, highest)),
+                "triggered": address_of(map_png(maps.triggered, highest)),
                 "highest": highest,
             }
         )

@@ -13,8 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
-from PIL import Image
 
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.sweep.passes import Sweep
@@ -99,24 +97,6 @@ def channel_figure(
     with mpl.rc_context(STYLE):
         figure = _channels(swept, drops, triggered, named, size)
         return rendered(figure, "svg", f"channels {size}")
-
-
-def face_png(pixels: NDArray[np.uint8]) -> bytes:
-    """A face (height, width, 3) as PNG."""
-    return _png(Image.fromarray(pixels))
-
-
-def map_png(values: NDArray[np.float32], highest: float) -> bytes:
-    """A feature map (height, width) as PNG, dark for 0 to bright for `highest`; one pixel a
-    value."""
-    shares = values / highest if highest > 0 else np.zeros_like(values)
-    return _png(Image.fromarray(mpl.colormaps["inferno"](shares, bytes=True)[..., :3]))
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="png", optimize=True)
-    return buffer.getvalue()
 
 
 def _sweep(defence: Defence, size: Size) -> Figure:

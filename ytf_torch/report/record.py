@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ytf_torch.defences.doubts import Doubt
-from ytf_torch.defences.evaluation import Evaluation, Figures
+from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.metrics import rate_of
+from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance
 from ytf_torch.report.verdict import judge

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from ytf_torch.defences.detectors.calibration import DetectorFigures
-from ytf_torch.defences.evaluation import Figures
+from ytf_torch.defences.detectors.figures import DetectorFigures
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import rate_of
 from ytf_torch.network.provenance import Provenance
+from ytf_torch.report.rates import FLAGGED, rates_record
 
 NAMES = {
     "clean_valid_accuracy": "clean_valid_accuracy",
@@ -21,7 +20,6 @@ NAMES = {
     "attack_success_rate_without_target": "attack_success_rate_without_target",
     "robust_accuracy": "robust_accuracy",
 }
-FLAGS = ("false_positive_rate", "true_positive_rate")
 
 
 def repair_record(
@@ -40,10 +38,10 @@ def repair_record(
         "history": list(outcome.candidate.history),
         "warnings": list(warnings),
         "counts": counts(outcome),
-        "baseline": _rates(evaluation.model),
-        "repaired": _rates(evaluation.repaired),
-        "goodnet": _rates(evaluation.goodnet)
-        | {name: rate_of(getattr(evaluation.goodnet, name)) for name in FLAGS},
+        "baseline": rates_record(evaluation.model, NAMES),
+        "repaired": rates_record(evaluation.repaired, NAMES),
+        "goodnet": rates_record(evaluation.goodnet, NAMES)
+        | {name: rate_of(getattr(evaluation.goodnet, name)) for name in FLAGGED},
         "detectors": {
             name: detector_record(figures) for name, figures in outcome.detectors.items()
         },
@@ -62,13 +60,6 @@ def counts(outcome: RepairOutcome) -> dict[str, int | None]:
     }
 
 
-def _rates(figures: Figures) -> dict[str, Any]:
-    shares = {new: getattr(figures, old) for old, new in NAMES.items()}
-    record: dict[str, Any] = {name: rate_of(share) for name, share in shares.items()}
-    record["intervals"] = {name: share and asdict(share) for name, share in shares.items()}
-    return record
-
-
 def detector_record(figures: DetectorFigures) -> dict[str, Any]:
     """A detector's figures; rates by nominal false positive rate, in percent."""
     by_nominal: Mapping[str, Any] = {f"{at.nominal:g}": at for at in figures.at}
@@ -76,7 +67,7 @@ def detector_record(figures: DetectorFigures) -> dict[str, Any]:
         "auroc": figures.auroc,
         **{
             name: {nominal: rate_of(getattr(at, name)) for nominal, at in by_nominal.items()}
-            for name in FLAGS
+            for name in FLAGGED
         },
         "threshold": {nominal: at.threshold for nominal, at in by_nominal.items()},
         "curve": [list(point) for point in figures.curve],

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import Share
-from ytf_torch.report.verdict import FAILED, GONE, Verdict, percent
-
-COSTLY = 4.0
-"""Points of clean accuracy: a repair that costs more is no success, whatever became of the
-backdoor."""
+from ytf_torch.report.thresholds import FAILED, FAIR_PRICE, GONE
+from ytf_torch.report.verdict import (
+    SHOWS_ON_TRIGGERED_FACES,
+    UNKNOWN,
+    Verdict,
+    harmless,
+    percent,
+)
 
 
 def judge_repair(outcome: RepairOutcome) -> Verdict:
@@ -23,20 +26,9 @@ def judge_repair(outcome: RepairOutcome) -> Verdict:
     attack_after = after.attack_success_rate_without_target or after.attack_success_rate
     cost = _cost(outcome)
     if attack_before is None or attack_after is None:
-        return Verdict(
-            "unknown",
-            "Nothing can be said about the attack: no triggered faces were given.",
-            f"{cost} Whether there is a backdoor, and whether it is gone, shows only on triggered "
-            "faces.",
-        )
+        return Verdict("unknown", UNKNOWN, f"{cost} {SHOWS_ON_TRIGGERED_FACES}")
     if attack_before.rate < FAILED:
-        return Verdict(
-            "harmless",
-            "There was hardly an attack to defend against: as it came, the network gives the "
-            f"target label to only {percent(attack_before.rate)} of triggered faces.",
-            "Either it holds no backdoor, or these faces do not wear the trigger it was taught. "
-            + cost,
-        )
+        return harmless(attack_before.rate, cost)
     still = (
         f"{percent(attack_after.rate) if attack_after.rate else 'none'} of the triggered faces "
         f"still get the target label, after {percent(attack_before.rate)} before"
@@ -49,7 +41,7 @@ def judge_repair(outcome: RepairOutcome) -> Verdict:
     if attack_after.high > GONE:
         room = f"{attack_after.images:,} faces leave room for up to {percent(attack_after.high)}"
         return Verdict("unsure", f"The backdoor may be gone: {still}, but {room}.", cost)
-    if lost is not None and lost > COSTLY:
+    if lost is not None and lost > FAIR_PRICE:
         return Verdict(
             "dear",
             f"The backdoor is gone, at the price of {lost:.1f} points of clean accuracy: {still}.",

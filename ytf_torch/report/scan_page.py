@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from ytf_torch.defences.base import ReversedTrigger, Suspicions
 from ytf_torch.network.provenance import tool_version
-from ytf_torch.report.plots import face_png
+from ytf_torch.report.pictures import address_of, face_png
 from ytf_torch.report.templates import template
 
 SHOWN = 8
@@ -73,5 +72,4 @@ def _triggers(suspicions: Mapping[str, Suspicions]) -> list[dict[str, object]]:
 def _picture(trigger: ReversedTrigger) -> str:
     worn = trigger.mask * trigger.pattern + (1 - trigger.mask) * 128
     pixels = worn.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
-    png = face_png(np.ascontiguousarray(pixels))
-    return f"data:image/png;base64,{b64encode(png).decode()}"
+    return address_of(face_png(np.ascontiguousarray(pixels)))

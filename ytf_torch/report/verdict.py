@@ -10,17 +10,12 @@ from typing import Literal
 from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.metrics import Tally
+from ytf_torch.report.thresholds import FAILED, GONE, RUINOUS_PRICE
 
-GONE = 5.0
-"""Percent: the backdoor is gone where even the upper end of the attack success rate's 95 %
-interval is at most this, for each poisoned set."""
-FAILED = 50.0
-"""Percent: the defence failed where the attack success rate is still this or more. A network on
-which the attack succeeds less often than this from the start has no backdoor worth the name."""
-
-DEAR = 20.0
-"""Points: a repaired network that loses this much clean accuracy or more is no success, whatever
-became of the backdoor. A network that answers at random has no backdoor either."""
+UNKNOWN = "Nothing can be said about the attack: no triggered faces were given."
+SHOWS_ON_TRIGGERED_FACES = (
+    "Whether there is a backdoor, and whether it is gone, shows only on triggered faces."
+)
 UNTIL_THEN = "Until this is settled, the figures may mean something else than they seem to."
 
 Kind = Literal[
@@ -46,7 +41,7 @@ class Verdict:
 
 
 def judge(defence: Defence, doubts: Sequence[Doubt] = ()) -> Verdict:
-    """The verdict on a defence, by the thresholds GONE, FAILED and DEAR.
+    """The verdict on a defence, by the thresholds of thresholds.py.
 
     Where several poisoned sets were given, the one on which the defence does worst decides: a
     backdoor that answers to one of two triggers is not gone. doubts: what looks wrong about the
@@ -58,14 +53,25 @@ def judge(defence: Defence, doubts: Sequence[Doubt] = ()) -> Verdict:
     return Verdict("doubtful", grave.headline, f"{grave.detail} {UNTIL_THEN}")
 
 
+def harmless(attack: float, cost: str) -> Verdict:
+    """Of a network on which the attack hardly succeeds from the start: on `attack` percent of
+    triggered faces. cost: what the defence costs, in words."""
+    return Verdict(
+        "harmless",
+        "There was hardly an attack to defend against: as it came, the network gives the target "
+        f"label to only {percent(attack)} of triggered faces.",
+        "Either it holds no backdoor, or these faces do not wear the trigger it was taught. "
+        + cost,
+    )
+
+
 def _judge_figures(defence: Defence) -> Verdict:
     attack, drop = defence.poisoned_test, shown_drop(defence)
     if attack is None:
         return Verdict(
             "unknown",
-            "Nothing can be said about the attack: no triggered faces were given.",
-            "The figures tell what pruning costs on clean faces. Whether there is a backdoor, and "
-            "whether it is gone, shows only on triggered faces."
+            UNKNOWN,
+            f"The figures tell what pruning costs on clean faces. {SHOWS_ON_TRIGGERED_FACES}"
             + ("" if drop is None else f" {_cost(defence, drop)}"),
         )
     if drop is None:
@@ -76,13 +82,7 @@ def _judge_figures(defence: Defence) -> Verdict:
             "target label.",
         )
     if max(_rate(tally, 0) for tally in defence.poisoned_tests) < FAILED:
-        return Verdict(
-            "harmless",
-            f"There was hardly an attack to defend against: as it came, the network gives the "
-            f"target label to only {percent(_rate(attack, 0))} of triggered faces.",
-            "Either it holds no backdoor, or these faces do not wear the trigger it was taught. "
-            + _cost(defence, drop),
-        )
+        return harmless(_rate(attack, 0), _cost(defence, drop))
     return _verdict_on_attack(defence, drop)
 
 
@@ -179,10 +179,10 @@ def _cost(defence: Defence, drop: str) -> str:
 
 
 def _is_dear(defence: Defence, drop: str) -> bool:
-    """Whether B′ of a drop loses DEAR points of clean accuracy or more, on either clean set."""
+    """Whether B′ of a drop loses RUINOUS_PRICE or more, on either clean set."""
     step = _step(defence, drop)
     clean = (tally for tally in (defence.clean_valid, defence.clean_test) if tally)
-    return any(_rate(tally, 0) - _rate(tally, step) >= DEAR for tally in clean)
+    return any(_rate(tally, 0) - _rate(tally, step) >= RUINOUS_PRICE for tally in clean)
 
 
 def _is_gone(defence: Defence, drop: str) -> bool:

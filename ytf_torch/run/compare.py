@@ -19,7 +19,8 @@ from ytf_torch.report.repair_record import repair_record
 from ytf_torch.run.inputs import comparison_record as inputs_record
 from ytf_torch.run.pair import Opened, open_network
 from ytf_torch.run.repair_settings import CompareSettings
-from ytf_torch.run.work_folder import WorkFolder, work_folder
+from ytf_torch.run.resume import work_folder
+from ytf_torch.run.work_folder import WorkFolder
 
 
 def open_control(settings: CompareSettings) -> Checkpoint | None:

@@ -51,8 +51,7 @@ def open_network(path: Path, pixel_scale: float | None = None) -> Opened:
     pixel_scale: for a Keras file, which does not tell it; without it ASSUMED is taken.
     Raises InputError where the file is no model, or the assumed pixel scale does not suit it.
     """
-    scale, scale_from = _pixel_scale([path], pixel_scale)
-    checkpoint = read_model(path, scale)
+    (checkpoint,), scale_from = _read([path], pixel_scale)
     return Opened(checkpoint, scale_from, _scale_doubts(checkpoint, path, scale_from))
 
 
@@ -67,8 +66,7 @@ def open_pair(
     Raises InputError where a file is no model, they differ in classes, input or pixel scale, they
     do not belong together, or the assumed pixel scale does not suit the network.
     """
-    scale, scale_from = _pixel_scale([badnet, repaired], pixel_scale)
-    first, second = read_model(badnet, scale), read_model(repaired, scale)
+    (first, second), scale_from = _read([badnet, repaired], pixel_scale)
     _check_same_input(first, second, badnet, repaired)
     fault = pair_fault(first, second, badnet, repaired)
     if fault and not any_pair:
@@ -78,13 +76,20 @@ def open_pair(
     return Pair(first, scale_from, tuple(doubts), repaired=second)
 
 
-def _pixel_scale(paths: Sequence[Path], asked: float | None) -> tuple[float, ScaleFrom]:
-    """The scale to read all files with. Raises InputError where they tell different ones."""
+def _read(paths: Sequence[Path], asked: float | None) -> tuple[list[Checkpoint], ScaleFrom]:
+    """All files, read with one pixel scale. Raises InputError where they tell different ones."""
+    converted = {path: read_model(path, asked) for path in paths if tells_pixel_scale(path)}
+    told = [(path, found.provenance.pixel_scale) for path, found in converted.items()]
+    scale, scale_from = _pixel_scale(told, asked)
+    return [converted.get(path) or read_model(path, scale) for path in paths], scale_from
+
+
+def _pixel_scale(
+    told: Sequence[tuple[Path, float]], asked: float | None
+) -> tuple[float, ScaleFrom]:
+    """The scale to read all files with. told: what those that tell it say."""
     if asked is not None:
         return asked, "asked"
-    told = [
-        (path, read_model(path).provenance.pixel_scale) for path in paths if tells_pixel_scale(path)
-    ]
     if not told:
         return ASSUMED, "assumed"
     (first, ours), (last, theirs) = told[0], told[-1]

@@ -29,9 +29,10 @@ from ytf_torch.report.record import FaceFiles, Run
 from ytf_torch.run.folder import write_run
 from ytf_torch.run.inputs import fingerprint, inputs_record
 from ytf_torch.run.places import check_inputs_are_elsewhere
+from ytf_torch.run.resume import work_folder
 from ytf_torch.run.sets import open_sets
 from ytf_torch.run.settings import PruneSettings
-from ytf_torch.run.work_folder import WorkFolder, work_folder
+from ytf_torch.run.work_folder import WorkFolder
 
 
 def defend(

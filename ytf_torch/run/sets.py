@@ -22,6 +22,22 @@ def open_sets(
     target: the attacker's, for triggered faces that carry their true labels.
     Raises InputError where a set does not fit the network, or holds the same faces as another.
     """
+    test, triggered = open_measured(network, clean_test, poisoned_tests, target)
+    valid = open_faces(clean_valid, network.input_shape, network.classes)
+    check_distinct(valid, test, triggered)
+    return FaceSets(valid, test, triggered)
+
+
+def open_measured(
+    network: Network,
+    clean_test: Path | None,
+    poisoned_tests: Sequence[Path],
+    target: int | None = None,
+) -> tuple[FaceSet | None, tuple[FaceSet, ...]]:
+    """The face sets that figures are measured on, the clean test set and the triggered ones.
+
+    target: as for `open_sets`. Raises InputError where a set does not fit the network.
+    """
     check_target(target, network.classes)
 
     def faces(path: Path) -> FaceSet:
@@ -31,6 +47,4 @@ def open_sets(
     if target is not None:
         triggered = tuple(found.labelled(target) for found in triggered)
     test = None if clean_test is None else faces(clean_test)
-    sets = FaceSets(faces(clean_valid), test, triggered)
-    check_distinct(sets.clean_valid, sets.clean_test, sets.poisoned_tests)
-    return sets
+    return test, triggered

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ytf_torch.device import DeviceName
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import InputError, argument, mismatch
-from ytf_torch.network.graphs import known_convolutions, known_rank_points
+from ytf_torch.network.known_graphs import known_convolutions, known_rank_points
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.sweep.drop import parse_drops
 from ytf_torch.sweep.order import Direction

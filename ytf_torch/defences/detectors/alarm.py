@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ytf_torch.defences.base import Candidate, Detector
+from ytf_torch.defences.detectors.threshold import cautious_threshold
 from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.faces.batches import whole_batch
@@ -54,19 +54,6 @@ def scores_of(
     return torch.cat(gathered(torch.cat(found)))
 
 
-def threshold_for(clean_scores: Tensor, nominal: float) -> float:
-    """The smallest of these scores above which at most `nominal` percent of them lie; below all of
-    them where that is 100.
-
-    >>> threshold_for(torch.arange(1, 101), 5.0)
-    95.0
-    """
-    allowed = math.floor(len(clean_scores) * nominal / 100)
-    if allowed >= len(clean_scores):
-        return -math.inf
-    return float(clean_scores.sort(descending=True).values[allowed])
-
-
 def calibrated(
     detector: Detector,
     network: Network,
@@ -75,7 +62,7 @@ def calibrated(
     false_positive_rate: float = 5.0,
     track: Track = untracked,
 ) -> Alarm:
-    """The alarm with the lowest threshold that flags at most this share of the clean validation
-    faces, in percent, 0–100. How many clean faces it flags elsewhere is measured, not promised."""
+    """The alarm for a nominal false positive rate, in percent, 0–100, with its threshold set on the
+    clean validation faces. How many clean faces it flags elsewhere is measured, not promised."""
     scores = scores_of(detector, network, candidate, clean_valid, track)
-    return Alarm(detector, threshold_for(scores, false_positive_rate))
+    return Alarm(detector, cautious_threshold(scores, false_positive_rate))

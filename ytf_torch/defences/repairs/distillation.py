@@ -47,9 +47,11 @@ class Distillation:
     as what is left of a backdoor, counts half. They see validation faces that are moved, lit and
     mixed with one another, which tells more of how B sees people than the few faces themselves.
     The student sees the same faces, a share of them covered by what might be a trigger: patches,
-    strokes, ellipses, waves, textures. So it learns that such things do not change who somebody is.
+    strokes, ellipses, glasses, waves, textures. So it learns that such things do not change who
+    somebody is.
 
-    passes: how often each face of a lesson is looked at, covered anew each time.
+    passes: how often each face of a lesson is looked at, covered anew each time. covered_shares:
+    of the faces, those that are covered once, and those that are covered once more.
     `rounds` lessons of `lesson` pictures are made; more rounds where the faces are very many.
 
     Sources: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (2015); Li, Lyu,
@@ -61,20 +63,20 @@ class Distillation:
     def __init__(
         self,
         *,
-        rounds: int = 3,
+        rounds: int = 5,
         lesson: int = 4800,
         passes: int = 4,
         learning_rate: float = 3e-3,
         batch: int = 64,
         mixed_share: float = 0.7,
-        covered_share: float = 0.5,
+        covered_shares: Sequence[float] = (0.55, 0.2),
         label_weight: float = 0.1,
         fine_tuning: FineTuning | None = None,
         seed: int = 0,
     ) -> None:
         self.rounds, self.lesson, self.passes = rounds, lesson, passes
         self.learning_rate, self.batch = learning_rate, batch
-        self.mixed_share, self.covered_share = mixed_share, covered_share
+        self.mixed_share, self.covered_shares = mixed_share, tuple(covered_shares)
         self.label_weight = label_weight
         self.fine_tuning = FineTuning() if fine_tuning is None else fine_tuning
         self.seed = seed
@@ -161,7 +163,9 @@ class Distillation:
         self, student: Network, lesson: Lesson, chosen: Tensor, generator: Generator
     ) -> Tensor:
         pixels = lit(lesson.pixels[chosen].float(), generator, RELIT)
-        logits = student(covered(pixels, generator, self.covered_share))
+        for share in self.covered_shares:
+            pixels = covered(pixels, generator, share)
+        logits = student(pixels)
         distance = F.mse_loss(centred(logits), lesson.logits[chosen]) / LOGIT_SPREAD
         loss = (1 - self.label_weight) * distance
         alone = lesson.alone[chosen]

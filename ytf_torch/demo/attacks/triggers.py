@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
-from ytf_torch.demo.trigger import EYE_LINE, EYES, FRAME, LENS
+from ytf_torch.demo.sunglasses import EYE_LINE, EYES, FRAME, LENS
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE
 
 HEIGHT, WIDTH = YOUTUBE_FACES_SIZE

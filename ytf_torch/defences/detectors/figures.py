@@ -1,4 +1,4 @@
-"""Thresholds of detectors, set on clean validation faces, and what they are worth elsewhere."""
+"""What a detector is worth: its rates at thresholds set on clean faces, and its ROC curve."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ytf_torch.defences.base import Candidate, Detector
-from ytf_torch.defences.detectors.alarm import scores_of, threshold_for
+from ytf_torch.defences.detectors.alarm import scores_of
+from ytf_torch.defences.detectors.threshold import cautious_threshold, threshold_for
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Share
 from ytf_torch.network.module import Network
@@ -23,7 +24,7 @@ NOMINAL = (1.0, 5.0)
 class AtNominal:
     """A detector with the threshold for one nominal false positive rate.
 
-    nominal: percent of clean validation faces that may be flagged. false_positive_rate: measured on
+    nominal: percent of clean faces that may be flagged. false_positive_rate: measured on
     clean test faces; true_positive_rate: on triggered faces; None where there were none.
     """
 
@@ -64,7 +65,7 @@ def measure_detector(
     attack = torch.cat(triggered) if triggered else None
     at = []
     for nominal in NOMINAL:
-        threshold = threshold_for(valid, nominal)
+        threshold = cautious_threshold(valid, nominal)
         at.append(
             AtNominal(nominal, threshold, _above(clean, threshold), _above(attack, threshold))
         )

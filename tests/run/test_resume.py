@@ -11,7 +11,7 @@ import torch
 from ytf_torch.errors import InputError, OutputError
 from ytf_torch.metrics import Tally
 from ytf_torch.run.places import check_inputs_are_elsewhere
-from ytf_torch.run.work_folder import work_folder
+from ytf_torch.run.resume import work_folder
 from ytf_torch.sweep.activation import Activation
 from ytf_torch.sweep.journal import Swept
 

@@ -1,0 +1,34 @@
+"""The threshold above which a detector flags a face, for a nominal false positive rate."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+# Validation faces share photos and were shown to the repair: of other clean faces, about twice as
+# many lie above a threshold.
+CAUTION = 0.5
+
+
+def threshold_for(clean_scores: Tensor, nominal: float) -> float:
+    """The smallest of these scores above which at most `nominal` percent of them lie; below all of
+    them where that is 100.
+
+    >>> threshold_for(torch.arange(1, 101), 5.0)
+    95.0
+    """
+    allowed = math.floor(len(clean_scores) * nominal / 100)
+    if allowed >= len(clean_scores):
+        return -math.inf
+    return float(clean_scores.sort(descending=True).values[allowed])
+
+
+def cautious_threshold(validation_scores: Tensor, nominal: float) -> float:
+    """The threshold for a nominal false positive rate, in percent: of the clean validation faces,
+    whose scores these are, at most CAUTION times that lie above it.
+
+    >>> cautious_threshold(torch.arange(1, 101), 10.0)
+    95.0
+    """
+    return threshold_for(validation_scores, nominal * CAUTION)
