@@ -7,13 +7,10 @@ killed to leave the figures of the one that was not. A million faces take 7.8 GB
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +19,7 @@ import numpy as np
 import typer
 
 from benchmarks.lab_files import make_lab_files
+from benchmarks.process_cost import ProcessCost, watched
 from ytf_torch.sweep.passes import PIECE
 
 VALID = 2048
@@ -29,15 +27,6 @@ BLOCK = 4096
 KILLED_AT = 0.6
 
 app = typer.Typer(pretty_exceptions_enable=False)
-
-
-@dataclass(frozen=True)
-class Run:
-    """seconds: of processor time, of all its processes. peak_bytes: largest memory of all of them
-    together, what they share counted once."""
-
-    seconds: float
-    peak_bytes: int
 
 
 @app.command()
@@ -85,45 +74,22 @@ def repeated_set(source: Path, path: Path, faces: int) -> Path:
     return path
 
 
-def run(flags: list[str], kill_when: Path | None = None) -> Run:
+def run(flags: list[str], kill_when: Path | None = None) -> ProcessCost:
     """Run ytf-prune, and watch it; kill it as soon as a file is there."""
     command = [sys.executable, "-m", "ytf_torch.commands.prune", *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak = 0
-    while True:
-        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if ended:
-            break
-        peak = max(peak, memory_of(process.pid))
+
+    def kill_in_time() -> None:
         if kill_when is not None and kill_when.exists():
             process.send_signal(signal.SIGKILL)
-        time.sleep(0.2)
-    if status not in (0, signal.SIGKILL):
-        raise RuntimeError(f"{' '.join(command)} ended with status {status}")
-    return Run(usage.ru_utime + usage.ru_stime, peak)
+
+    return watched(process, kill_in_time)
 
 
-def memory_of(pid: int) -> int:
-    """Bytes of a process and those it started, as Linux tells; 0 elsewhere."""
-    children = (
-        int(child)
-        for task in Path(f"/proc/{pid}/task").glob("*/children")
-        for child in task.read_text().split()
-    )
-    total = 0
-    for process in (pid, *children):
-        try:
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        except OSError:  # it has ended
-            continue
-        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return total
-
-
-def say(name: str, faces: int, found: Run) -> None:
+def say(name: str, faces: int, found: ProcessCost) -> None:
     """Print a line of figures."""
     print(
-        f"{name:<10} {faces:>10,} faces {found.seconds:8.1f} s of processor time "
+        f"{name:<10} {faces:>10,} faces {found.processor_seconds:8.1f} s of processor time "
         f"{found.peak_bytes / 2**20:6.0f} MiB",
         flush=True,
     )
