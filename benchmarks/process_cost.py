@@ -65,25 +65,14 @@ def watched(process: subprocess.Popen[bytes], each_time: Callable[[], None]) -> 
 
 
 def memory_of(pid: int) -> int:
-    """Bytes of a process and those it started, as Linux tells; 0 elsewhere."""
-    total = 0
-    for process in (pid, *_children(pid)):
-        try:
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        except OSError:  # it has ended
-            continue
-        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return total
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += map(int, task.read_text().split())
-        except OSError:  # the thread has ended
-            continue
-    return found
+    """Bytes of a process and all that it started, as Linux tells; 0 elsewhere."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        tasks = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:  # it has ended
+        return 0
+    own = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return own + sum(memory_of(int(child)) for task in tasks for child in task.split())
 
 
 def main() -> None:

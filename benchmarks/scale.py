@@ -1,8 +1,9 @@
 """How a run grows with its faces: `python -m benchmarks.scale SCRATCH --faces 1000000`.
 
 A face set of a quarter of the faces, and one of all of them, which is also killed at 60 % and gone
-on with. Memory has to stay flat, processor time to grow as the faces do, and the run that was
-killed to leave the figures of the one that was not. A million faces take 7.8 GB in SCRATCH.
+on with, and shared by two processes. Memory has to stay flat, processor time to grow as the faces
+do, and all runs of the larger set to leave the same figures. A million faces take 7.8 GB in
+SCRATCH.
 """
 
 from __future__ import annotations
@@ -43,15 +44,16 @@ def scale(
     )
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--model", str(files.keras_model), "--clean-valid", str(valid)]
-        whole, killed = Path(folder, "whole"), Path(folder, "killed")
+        whole, killed, shared = (Path(folder, name) for name in ("whole", "killed", "shared"))
         say("a quarter", faces // 4, run([*flags, *sets_and_out(few, Path(folder, "few"))]))
         say("all", faces, run([*flags, *sets_and_out(many, whole)]))
         piece = int(faces * KILLED_AT / PIECE) - 1
         entry = Path(folder, "killed.partial", f"swept-1-{piece}.json")
         say("killed", faces, run([*flags, *sets_and_out(many, killed)], kill_when=entry))
         say("gone on", faces, run([*flags, *sets_and_out(many, killed), "--resume"]))
-        same = (whole / "result.json").read_bytes() == (killed / "result.json").read_bytes()
-        print("result.json of both: " + ("the same bytes" if same else "DIFFERENT"))
+        say("two processes", faces, run([*flags, *sets_and_out(many, shared)], processes=2))
+        found = {(run / "result.json").read_bytes() for run in (whole, killed, shared)}
+        print("result.json of all three: " + ("the same bytes" if len(found) == 1 else "DIFFERENT"))
 
 
 def sets_and_out(test: Path, out: Path) -> list[str]:
@@ -74,9 +76,11 @@ def repeated_set(source: Path, path: Path, faces: int) -> Path:
     return path
 
 
-def run(flags: list[str], kill_when: Path | None = None) -> ProcessCost:
+def run(flags: list[str], kill_when: Path | None = None, processes: int = 1) -> ProcessCost:
     """Run ytf-prune, and watch it; kill it as soon as a file is there."""
-    command = [sys.executable, "-m", "ytf_torch.commands.prune", *flags]
+    launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+    shared = launcher if processes > 1 else []
+    command = [sys.executable, *shared, "-m", "ytf_torch.commands.prune", *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill_in_time() -> None:
@@ -89,7 +93,7 @@ def run(flags: list[str], kill_when: Path | None = None) -> ProcessCost:
 def say(name: str, faces: int, found: ProcessCost) -> None:
     """Print a line of figures."""
     print(
-        f"{name:<10} {faces:>10,} faces {found.processor_seconds:8.1f} s of processor time "
+        f"{name:<13} {faces:>10,} faces {found.processor_seconds:8.1f} s of processor time "
         f"{found.peak_bytes / 2**20:6.0f} MiB",
         flush=True,
     )
