@@ -209,3 +209,14 @@ def test_a_rescaling_layer_is_refused_with_what_to_give_instead(tmp_path: Path) 
     path = write_keras_file(tmp_path / "net.h5", SMALL, random_weights(SMALL), edit=edit)
     with pytest.raises(InputError, match=r"found Rescaling rescaling.*0\.0039215.*`pixel_scale`"):
         read_keras_model(path, 1.0)
+
+
+@pytest.mark.parametrize("depth", [250, 900, 975, 100_000])
+def test_a_configuration_nested_too_deeply_is_refused_with_the_name_of_its_file(
+    depth: int,
+) -> None:
+    config = model_config(SMALL)
+    edit_layer(config, "conv_1", strides="@@")
+    text = json.dumps(config).replace('"@@"', "[" * depth + "]" * depth)
+    with pytest.raises(InputError, match=r"^net.h5: expected JSON"):
+        read_config(text, "net.h5")

@@ -78,3 +78,15 @@ def test_a_group_of_too_many_members_is_not_listed(tmp_path: Path) -> None:
             file.create_group(str(number))
     with open_hdf5(tmp_path / "a.h5") as root, pytest.raises(InputError, match="at most 10,000 m"):
         member_names(root)
+
+
+def test_faces_of_a_compressed_set_may_be_read_one_by_one(tmp_path: Path) -> None:
+    """Unpacked anew for each of them, a piece of 64 faces took them to the limit on time."""
+    faces = np.random.default_rng(0).integers(0, 256, (64, 3, 55, 47)).astype(np.float64)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("data", data=faces, compression="gzip", chunks=faces.shape)
+    with open_hdf5(tmp_path / "a.h5") as file:
+        data = dataset(file, "data")
+        for index in range(1000):
+            place = index % len(faces)
+            assert (data.narrowed(place, place + 1)[0] == faces[place]).all()

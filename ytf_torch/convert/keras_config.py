@@ -23,6 +23,8 @@ CODE_CLASSES = frozenset(
 KERAS_MODULES = ("keras", "tf_keras", "tensorflow")
 MODELS = ("Model", "Functional")
 PRECISIONS = ("float32", "float64")
+# Keras's own nest some twenty; code that walks through a thousand would end in a RecursionError.
+MOST_LEVELS = 200
 # The wrapper of tensorflow_model_optimization, whose name is this before its layer's.
 PRUNING_WRAPPER = "PruneLowMagnitude"
 PRUNING_PREFIX = "prune_low_magnitude_"
@@ -85,6 +87,8 @@ def read_config(text: str, place: str) -> KerasModel:
         model = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise mismatch(place, "JSON", f"damaged text ({type(error).__name__})") from error
+    if _is_nested_deeper(model, MOST_LEVELS):
+        raise mismatch(place, f"JSON of at most {MOST_LEVELS} levels", "one nested deeper")
     try:
         # How the model was trained, which nothing here needs: losses may be functions of people's.
         model.pop("compile_config", None)
@@ -96,6 +100,21 @@ def read_config(text: str, place: str) -> KerasModel:
         return _model(without_wrappers["config"], place)
     except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise mismatch(place, "Keras's model configuration", "something else") from error
+
+
+def _is_nested_deeper(value: object, levels: int) -> bool:
+    """Whether lists and objects stand in each other more than so many levels deep."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def network_inside(model: KerasModel, place: str) -> tuple[KerasModel, KerasLayer | None]:

@@ -36,6 +36,9 @@ MAX_NAME_BYTES = 1024
 MAX_LISTED, MAX_LISTED_NAME = 10, 40
 # A chunk is unpacked whole. h5py chooses chunks of up to 1 MB, people some hundred faces (60 MB).
 MAX_CHUNK_BYTES = 128 * 2**20
+# Chunks that stay unpacked: single faces of one chunk would unpack it each time, which took sound
+# files to the limit on time.
+CACHED_CHUNK_BYTES = 64 * 2**20
 # The largest array handed over at once.
 MAX_ARRAY_BYTES = 128 * 2**20
 # Faces shrink 3 to 20 times; gzip's limit, and a bomb's, is 1000 times. ALWAYS_ALLOWED_BYTES come
@@ -62,10 +65,13 @@ class OpenFile:
     def __init__(self, path: str, content: bytes | None = None) -> None:
         self.bytes = Path(path).stat().st_size if content is None else len(content)
         try:
-            self.file = h5py.File(path if content is None else BytesIO(content), "r")
+            source = path if content is None else BytesIO(content)
+            self.file = h5py.File(source, "r", rdcc_nbytes=CACHED_CHUNK_BYTES)
         except OSError as error:
             raise _not_opened(str(error)) from error
         self.unpacked = 0
+        # An open dataset keeps its unpacked chunks.
+        self.last: h5py.Dataset | None = None
         self.found: np.ndarray[Any, Any] | None = None
 
     def close(self) -> None:
@@ -168,6 +174,7 @@ class OpenFile:
         allowed = ALWAYS_ALLOWED_BYTES + MAX_INFLATION * self.bytes
         declared = math.prod(node.shape) * node.dtype.itemsize
         check_at_most(node.name, allowed, declared, f"bytes declared in a file of {self.bytes:,}")
+        self.last = node
         return node
 
     def read(self, path: str, rows: tuple[int, int] | None) -> memoryview:

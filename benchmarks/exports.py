@@ -1,0 +1,122 @@
+"""How often an exported file answers another class than the network it was made from: every
+network, format and face at hand. Prints a table; exit status 1 where anything disagrees.
+
+    YTF_SHARED=../shared python -m benchmarks.exports
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.lab_files import shared_folder
+from ytf_torch.convert.endings import ENDINGS, KERAS
+from ytf_torch.convert.export import Subject, export
+from ytf_torch.convert.keras_loader import run_keras
+from ytf_torch.convert.model_file import read_model
+from ytf_torch.convert.onnx_writer import run_onnx
+from ytf_torch.convert.torch_export import run_pt2
+from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.defences.repairs.pruning import pruned_checkpoint
+from ytf_torch.faces.face_set import open_unlabelled
+from ytf_torch.network.module import Network
+
+# Which networks were trained on pixels divided by 255; no Keras file tells it.
+SCALES = {"sunglasses_bd_weights.h5": 1 / 255}
+GOODNET_ENDINGS = (".h5", ".keras", ".onnx", ".pt2")
+AT_ONCE = 256
+Batches = list[NDArray[np.floating[Any]]]
+Answers = tuple[str, NDArray[np.int64]]
+Run = Callable[[Path, Subject, Batches], Iterator[Answers]]
+
+
+def faces_for(network: Network, files: list[Path]) -> Batches:
+    """All faces that are as large as the network reads them, pixel values 0–255."""
+    return [
+        batch.pixels.float().numpy()
+        for path in files
+        for batch in open_unlabelled(path, network.input_shape).batches(AT_ONCE)
+    ]
+
+
+def answers_of_file(path: Path, subject: Subject, batches: Batches) -> Iterator[Answers]:
+    """Who ran the file, and the class of every face; Keras has its turn in answers_of_keras."""
+    if path.suffix in (".onnx", ".pt2"):
+        by, outputs = (run_onnx if path.suffix == ".onnx" else run_pt2)(path, batches)
+        yield by, outputs.argmax(1)
+    elif subject.repaired is None:
+        again = read_model(path, subject.network.pixel_scale).model
+        yield "ytf-torch", answers_of(again, batches)
+
+
+def answers_of_keras(path: Path, subject: Subject, batches: Batches) -> Iterator[Answers]:
+    """The same of every Keras that is installed, where the file is one of its own."""
+    if path.name.endswith(KERAS):
+        for by, outputs in run_keras(path, subject.networks, batches):
+            yield by, outputs.argmax(1)
+
+
+def answers_of(module: torch.nn.Module, batches: Batches) -> NDArray[np.int64]:
+    """The class that a module gives each face."""
+    with torch.inference_mode():
+        return torch.cat([module(torch.from_numpy(batch)).argmax(1) for batch in batches]).numpy()
+
+
+def subjects(path: Path) -> Iterator[tuple[Subject, tuple[str, ...]]]:
+    """A network alone, and the GoodNet of it and a copy without every third channel of conv_3,
+    each with the endings that can hold it."""
+    checkpoint = read_model(path, SCALES.get(path.name, 1.0))
+    network = checkpoint.model
+    yield Subject(network, checkpoint), ENDINGS
+    channels = range(0, network.convolution("conv_3").out_channels, 3)
+    repaired = pruned_checkpoint(checkpoint, "conv_3", "pool_3", channels)
+    yield Subject(GoodNet(network, repaired.model), checkpoint, repaired), GOODNET_ENDINGS
+
+
+def rows(path: Path, faces: list[Path], run: Run) -> Iterator[tuple[str, str, str, int, int]]:
+    """Network, format, who ran it, faces, and how many of them got another class."""
+    for subject, endings in subjects(path):
+        batches = faces_for(subject.network, faces)
+        expected = answers_of(subject.module, batches)
+        name = path.name if subject.repaired is None else f"GoodNet of {path.name}"
+        for ending in endings:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / f"network{ending}"
+                assert export(subject, file).held
+                for by, answers in run(file, subject, batches):
+                    yield name, ending, by, len(answers), int((answers != expected).sum())
+
+
+def main() -> int:
+    shared = shared_folder()
+    if shared is None:
+        sys.exit("no networks and faces here: see YTF_SHARED")
+    faces = sorted((shared / "data").rglob("*/cl/*.h5")) + sorted(
+        (shared / "data").rglob("*/bd/*.h5")
+    )
+    networks = [
+        *sorted((shared / "zoo").glob("*.h5")),
+        *sorted((shared / "data").rglob("models/*.h5")),
+    ]
+    asked = apart = 0
+    print(
+        "| network | format | run by | faces | other classes |\n|---|---|---|--:|--:|", flush=True
+    )
+    for run in (answers_of_file, answers_of_keras):  # Keras takes long
+        for path in networks:
+            for row in rows(path, faces, run):
+                print(f"| {' | '.join(map(str, row))} |", flush=True)
+                asked, apart = asked + row[-2], apart + row[-1]
+    print(f"\n{apart} of {asked:,} answers differ.")
+    return 1 if apart else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
