@@ -19,7 +19,7 @@ from ytf_torch.progress import untracked
 REPAIRS: dict[str, Repair] = {
     "fine-tuning": FineTuning(epochs=8, batch=32),
     "distillation": Distillation(
-        rounds=3, lesson=480, passes=4, batch=32, fine_tuning=FineTuning(epochs=8, batch=32)
+        rounds=5, lesson=480, passes=4, batch=32, fine_tuning=FineTuning(epochs=8, batch=32)
     ),
     "ft-sam": SharpnessAwareFineTuning(radius=0.3, epochs=5, batch=32),
     "i-bau": AdversarialUnlearning(rounds=2, batch=50),
@@ -96,7 +96,7 @@ def test_a_few_faces_are_enough_to_run(
 
 
 def test_more_faces_make_more_lessons_of_one_size() -> None:
-    repair = Distillation(rounds=3, lesson=4800)
+    repair = Distillation(rounds=5, lesson=4800)
     assert [repair.rounds_for(faces) for faces in (1, 1200, 2400, 11_547)] == [3, 3, 3, 15]
 
 
