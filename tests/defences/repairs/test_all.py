@@ -96,7 +96,7 @@ def test_a_few_faces_are_enough_to_run(
 
 
 def test_more_faces_make_more_lessons_of_one_size() -> None:
-    repair = Distillation(rounds=5, lesson=4800)
+    repair = Distillation(rounds=3, lesson=4800)
     assert [repair.rounds_for(faces) for faces in (1, 1200, 2400, 11_547)] == [3, 3, 3, 15]
 
 
