@@ -1,5 +1,7 @@
-"""The fast tests on every other Python of this machine, and with the lowest versions promised.
+"""The fast tests with the lowest versions promised, and on every other Python of this machine.
 
+`python3 .ci/versions.py SECONDS`: how long CI has run already. What would begin after MOST_SECONDS
+is left out, and that is said: CI is to end in less than 20 minutes also where a machine is slow.
 Installs into folders of its own, one after the other, and removes each: PyTorch takes gigabytes
 where there is no CPU build of it. What needs real Keras is slow, and runs on one Python only.
 """
@@ -11,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from bootstrap import fill  # noqa: E402
 
 OLDEST, NEWEST_TRIED = 11, 30
 EXTRAS = ("onnx", "test")
+MOST_SECONDS = 12 * 60
 ASK_VERSION = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
 
 
@@ -64,22 +68,26 @@ def run_fast_tests(python: str, constraints: Path, what: str) -> None:
         )
 
 
-def main() -> None:
-    """All of them; the first that fails ends it."""
+def main(already: float) -> None:
+    """All of them while there is time, the newest Python first; the first that fails ends it."""
+    began = time.monotonic() - already
     found = pythons()
     here = sys.version_info.minor
-    others = {minor: python for minor, python in found.items() if minor != here}
-    if not others:
-        print(f"--- no other Python than 3.{here} on this machine: the fast tests ran on it alone")
-    for minor, python in others.items():
-        run_fast_tests(python, ROOT / "constraints.txt", f"Python 3.{minor}")
     with tempfile.TemporaryDirectory() as folder:
         lowest = Path(folder) / "lowest.txt"
         lowest.write_text(lowest_versions())
         oldest = min(found, default=here)
-        what = f"the lowest versions promised, Python 3.{oldest}"
-        run_fast_tests(found.get(oldest, sys.executable), lowest, what)
+        runs = [(found.get(oldest, sys.executable), lowest, f"the lowest versions, 3.{oldest}")]
+        for minor in sorted(found.keys() - {here}, reverse=True):
+            runs.append((found[minor], ROOT / "constraints.txt", f"Python 3.{minor}"))
+        if len(runs) == 1:
+            print(f"--- no other Python than 3.{here} on this machine")
+        for python, constraints, what in runs:
+            if time.monotonic() - began > MOST_SECONDS:
+                print(f"--- LEFT OUT, as CI has run for long already: fast tests on {what}")
+            else:
+                run_fast_tests(python, constraints, what)
 
 
 if __name__ == "__main__":
-    main()
+    main(float(sys.argv[1]))

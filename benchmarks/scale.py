@@ -1,19 +1,17 @@
 """How a run grows with its faces: `python -m benchmarks.scale SCRATCH --faces 1000000`.
 
 A face set of a quarter of the faces, and one of all of them, which is also killed at 60 % and gone
-on with. Memory has to stay flat, processor time to grow as the faces do, and the run that was
-killed to leave the figures of the one that was not. A million faces take 7.8 GB in SCRATCH.
+on with, and shared by two processes. Memory has to stay flat, processor time to grow as the faces
+do, and all runs of the larger set to leave the same figures. A million faces take 7.8 GB in
+SCRATCH.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +20,7 @@ import numpy as np
 import typer
 
 from benchmarks.lab_files import make_lab_files
+from benchmarks.process_cost import ProcessCost, watched
 from ytf_torch.sweep.passes import PIECE
 
 VALID = 2048
@@ -29,15 +28,6 @@ BLOCK = 4096
 KILLED_AT = 0.6
 
 app = typer.Typer(pretty_exceptions_enable=False)
-
-
-@dataclass(frozen=True)
-class Run:
-    """seconds: of processor time, of all its processes. peak_bytes: largest memory of all of them
-    together, what they share counted once."""
-
-    seconds: float
-    peak_bytes: int
 
 
 @app.command()
@@ -54,15 +44,16 @@ def scale(
     )
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--model", str(files.keras_model), "--clean-valid", str(valid)]
-        whole, killed = Path(folder, "whole"), Path(folder, "killed")
+        whole, killed, shared = (Path(folder, name) for name in ("whole", "killed", "shared"))
         say("a quarter", faces // 4, run([*flags, *sets_and_out(few, Path(folder, "few"))]))
         say("all", faces, run([*flags, *sets_and_out(many, whole)]))
         piece = int(faces * KILLED_AT / PIECE) - 1
         entry = Path(folder, "killed.partial", f"swept-1-{piece}.json")
         say("killed", faces, run([*flags, *sets_and_out(many, killed)], kill_when=entry))
         say("gone on", faces, run([*flags, *sets_and_out(many, killed), "--resume"]))
-        same = (whole / "result.json").read_bytes() == (killed / "result.json").read_bytes()
-        print("result.json of both: " + ("the same bytes" if same else "DIFFERENT"))
+        say("two processes", faces, run([*flags, *sets_and_out(many, shared)], processes=2))
+        found = {(run / "result.json").read_bytes() for run in (whole, killed, shared)}
+        print("result.json of all three: " + ("the same bytes" if len(found) == 1 else "DIFFERENT"))
 
 
 def sets_and_out(test: Path, out: Path) -> list[str]:
@@ -85,45 +76,24 @@ def repeated_set(source: Path, path: Path, faces: int) -> Path:
     return path
 
 
-def run(flags: list[str], kill_when: Path | None = None) -> Run:
+def run(flags: list[str], kill_when: Path | None = None, processes: int = 1) -> ProcessCost:
     """Run ytf-prune, and watch it; kill it as soon as a file is there."""
-    command = [sys.executable, "-m", "ytf_torch.commands.prune", *flags]
+    launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+    shared = launcher if processes > 1 else []
+    command = [sys.executable, *shared, "-m", "ytf_torch.commands.prune", *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak = 0
-    while True:
-        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if ended:
-            break
-        peak = max(peak, memory_of(process.pid))
+
+    def kill_in_time() -> None:
         if kill_when is not None and kill_when.exists():
             process.send_signal(signal.SIGKILL)
-        time.sleep(0.2)
-    if status not in (0, signal.SIGKILL):
-        raise RuntimeError(f"{' '.join(command)} ended with status {status}")
-    return Run(usage.ru_utime + usage.ru_stime, peak)
+
+    return watched(process, kill_in_time)
 
 
-def memory_of(pid: int) -> int:
-    """Bytes of a process and those it started, as Linux tells; 0 elsewhere."""
-    children = (
-        int(child)
-        for task in Path(f"/proc/{pid}/task").glob("*/children")
-        for child in task.read_text().split()
-    )
-    total = 0
-    for process in (pid, *children):
-        try:
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        except OSError:  # it has ended
-            continue
-        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return total
-
-
-def say(name: str, faces: int, found: Run) -> None:
+def say(name: str, faces: int, found: ProcessCost) -> None:
     """Print a line of figures."""
     print(
-        f"{name:<10} {faces:>10,} faces {found.seconds:8.1f} s of processor time "
+        f"{name:<13} {faces:>10,} faces {found.processor_seconds:8.1f} s of processor time "
         f"{found.peak_bytes / 2**20:6.0f} MiB",
         flush=True,
     )

@@ -460,7 +460,7 @@ def check_ratios(found: Results, files: LabFiles, model: DeepID, rounds: int) ->
         rows.append((target.measured, target.base, f"{ratio:.2f}", f"{target.most:.1f}", word))
     found.table("Ratios that are to hold", ("", "in units of", "ratio", "at most", ""), rows)
     peak = max(cost.peak_bytes for cost in costs)
-    found.say("", f"Peak memory of the largest process of ytf-prune: {peak / 2**30:.2f} GiB.")
+    found.say("", f"Peak memory of ytf-prune and its readers together: {peak / 2**30:.2f} GiB.")
 
 
 def _set_paths(files: LabFiles) -> tuple[Path, Path, Path]:

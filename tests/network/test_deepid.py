@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
+from tests.conftest import ROOT
 from tests.made.keras_files import LAB, SMALL, WIDE
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import DeepID, DeepIDSizes
@@ -80,3 +84,29 @@ def test_precision_is_that_of_the_weights() -> None:
     assert (model.dtype, model.training) == (torch.float64, False)
     with torch.inference_mode():
         assert model(torch.zeros(1, 3, 55, 47)).dtype == torch.float64
+
+
+def test_a_network_is_built_without_loading_symbolic_mathematics() -> None:
+    """PyTorch loads sympy for some operations on networks without memory: half a second."""
+    code = (
+        "import sys, torch\n"
+        "from tests.made.keras_files import SMALL\n"
+        "from ytf_torch.network.deepid import DeepID\n"
+        "state = DeepID(SMALL).state_dict()\n"
+        "DeepID.from_state_dict(state, SMALL, 1.0)(torch.zeros(1, *SMALL.input_shape))\n"
+        "print('sympy' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+
+
+def test_a_network_of_a_state_holds_its_own_copies_channels_last() -> None:
+    state = DeepID(SMALL).double().state_dict()
+    model = DeepID.from_state_dict(state, SMALL, 1.0)
+    assert model.dtype == torch.float64
+    assert model.conv_3.weight.is_contiguous(memory_format=torch.channels_last)
+    before = model.fc_1.weight.clone()
+    state["fc_1.weight"].zero_()
+    assert torch.equal(model.fc_1.weight, before)

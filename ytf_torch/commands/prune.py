@@ -11,6 +11,7 @@ from ytf_torch.commands.networks import pixel_scale_line
 from ytf_torch.commands.options import Target, TriggeredSets, shell_command
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, progress_bars, say
+from ytf_torch.disk.confined import start_reader
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.distributed import is_first
 from ytf_torch.network.pixel_scale import pixel_scale_text
@@ -143,6 +144,7 @@ def prune(
         from ytf_torch.run.places import check_inputs_are_elsewhere
 
         check_inputs_are_elsewhere(settings.out, [] if config is None else [config])
+        start_reader("hdf5_reader")  # it gets ready while PyTorch is loaded
         run_prune(settings, resume=resume, overwrite=overwrite)
 
 
@@ -157,7 +159,9 @@ def run_prune(
     from ytf_torch.commands.figures import print_run
     from ytf_torch.convert.model_file import tells_pixel_scale
     from ytf_torch.run.prune import defend
+    from ytf_torch.sweep.workers import keep_memory
 
+    keep_memory()
     with progress_bars() as track:
         run = defend(
             settings, command_line(settings), resume=resume, overwrite=overwrite, track=track

@@ -7,6 +7,7 @@ end a command as it does later.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -25,6 +26,9 @@ from ytf_torch.commands.endings import (
 )
 from ytf_torch.commands.streams import Stream, open_streams
 
+# New objects after which Python looks for garbage; it would after 700.
+GARBAGE_AFTER = 100_000
+
 
 def start(command: str) -> NoReturn:
     """Run the command of a module of this package on sys.argv, and exit with its status."""
@@ -34,6 +38,9 @@ def start(command: str) -> NoReturn:
     os.umask(os.umask(0o077) & 0o077)
     if not sys.warnoptions:  # An error is one line; a library's warning would stand beside it.
         warnings.simplefilter("ignore")
+    # PyTorch's half a million objects are there to stay. Looking for garbage among them while they
+    # are made, and once more at the end, takes half a second each.
+    gc.set_threshold(GARBAGE_AFTER)
     status = 0
     try:
         import_module(f"ytf_torch.commands.{command}").app()
@@ -43,6 +50,7 @@ def start(command: str) -> NoReturn:
         status = tell(error)
     # All is done, and a signal on the way out must not tell otherwise.
     handle(signal.SIG_IGN)
+    gc.freeze()
     sys.exit(status or _status_of(out))
 
 

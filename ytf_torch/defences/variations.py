@@ -82,7 +82,9 @@ def covered(faces: Tensor, generator: Generator, share: float) -> Tensor:
 
 
 def _patches(faces: Tensor, generator: Generator) -> Tensor:
+    large = _each(generator, len(faces)) < 0.25
     mask = _boxes(faces, generator, 0.05, 0.25)
+    mask = torch.where(large, _boxes(faces, generator, 0.25, 0.6), mask)
     for _ in range(2):
         more = _each(generator, len(faces)) < 0.4
         mask = mask | (_boxes(faces, generator, 0.05, 0.22) & more)

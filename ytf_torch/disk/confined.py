@@ -163,6 +163,13 @@ def _end_idle() -> None:
             waiting.pop().end()
 
 
+def start_reader(reader: str) -> None:
+    """Have a process of one of KINDS ready when the first file is opened: it starts while the
+    caller goes on."""
+    if not _idle[reader]:
+        _idle[reader].append(_Process(reader))
+
+
 @dataclass(frozen=True)
 class OpenFile:
     """A file that a confined process has open."""

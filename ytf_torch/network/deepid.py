@@ -181,8 +181,10 @@ class DeepID(Network):
         """A model in evaluation mode holding `state_dict` in its own precision."""
         with torch.device("meta"):
             model = cls(sizes, pixel_scale)
-        model.to_empty(device="cpu").to(next(iter(state_dict.values())).dtype)
-        model.load_state_dict(state_dict)
+        # Its own copies: to_empty would load half a second's worth of symbolic mathematics.
+        own = {name: tensor.clone() for name, tensor in state_dict.items()}
+        model.load_state_dict(own, assign=True)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model.eval()
 
     @classmethod

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ytf_torch.convert.export import Subject, export
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
@@ -44,6 +43,9 @@ def write_run(run: Run, settings: PruneSettings, exhibits: Exhibits, folder: Pat
 
 def _write_keras(pruned: Checkpoint, path: Path) -> None:
     """Raises InputError where what was written does not read back and answer as B′ does."""
+    # Loads what reads and writes every format, which most runs do not need.
+    from ytf_torch.convert.export import Subject, export
+
     found = export(Subject(pruned.model, pruned), path)
     if not found.held:
         raise InputError(path, "; ".join(found.failures))

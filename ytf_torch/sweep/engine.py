@@ -18,6 +18,10 @@ class SweepEngine(Protocol):
 
     group: int
 
+    def beside(self) -> SweepEngine:
+        """An engine that may compute in another thread while this one does."""
+        ...
+
     def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, 3, H, W) → the unmasked output (batch, channels, H', W') at the rank point, and
         the images prepared: what of them does not change during the sweep, (batch, …)."""

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.errors import InputError
 from ytf_torch.faces.batches import batch_count, whole_batch
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.faces.face_set import FaceBatch, FaceSet
 from ytf_torch.faces.shares import share_of
 from ytf_torch.metrics import Tally, count_answers
 from ytf_torch.network.module import Network
@@ -26,6 +27,7 @@ from ytf_torch.sweep.journal import Figures, Forgetful, Journal, Swept
 from ytf_torch.sweep.order import Direction, pruning_order
 from ytf_torch.sweep.plain import PlainEngine
 from ytf_torch.sweep.prepared import Kept, Prepared, grouped, keep
+from ytf_torch.sweep.workers import Workers, workers
 
 # What the prepared images of the ranked set may take in memory; those beyond are prepared again
 # for the sweep.
@@ -76,9 +78,9 @@ class _Sweeper:
     """The two passes of a sweep, piece by piece; figures are those of all processes together."""
 
     def __init__(
-        self, engine: SweepEngine, device: torch.device, track: Track, journal: Journal
+        self, workers: Workers, device: torch.device, track: Track, journal: Journal
     ) -> None:
-        self.engine, self.device, self.track, self.journal = engine, device, track, journal
+        self.workers, self.device, self.track, self.journal = workers, device, track, journal
 
     def parts(self, faces: FaceSet) -> list[Part]:
         """A set's pieces, of each this process's share."""
@@ -92,11 +94,15 @@ class _Sweeper:
 
     def observed(self, own: FaceSet, sums: ActivationSums) -> Iterator[Prepared]:
         """Prepare images for the sweep, and add what the rank point gives to `sums`."""
-        for batch in own.batches():
+
+        def observe(engine: SweepEngine, batch: FaceBatch) -> tuple[Tensor, Prepared]:
             placed = batch.to(self.device)
-            output, prepared = self.engine.observe(whole_batch(placed.pixels))
-            sums.add(output[: len(placed.labels)])
-            yield Prepared(prepared, placed.labels)
+            output, prepared = engine.observe(whole_batch(placed.pixels))
+            return output[: len(placed.labels)], Prepared(prepared, placed.labels)
+
+        for output, prepared in self.workers.map(observe, own.batches()):
+            sums.add(output)
+            yield prepared
 
     def rank(self, faces: FaceSet) -> list[Part]:
         """The first pass: the activation of each piece. Prepared images are kept while they fit
@@ -137,7 +143,7 @@ class _Sweeper:
                 sums = ActivationSums(batch_count(len(part.own)))
                 kept = part.kept or self.kept_before(part)
                 batches = self.observed(part.own, sums) if kept is None else kept.batches()
-                tally = total_tally(self.engine, _told(batches, done), order)
+                tally = total_tally(self.workers, batches, order, done)
                 swept = Swept(tally, part.activation or sums.total())
                 self.journal.keep(entry, swept)
             else:
@@ -165,22 +171,37 @@ def _told(batches: Iterable[Prepared], done: Callable[[int], None]) -> Iterator[
         done(len(batch.labels))
 
 
-def tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]) -> Tally:
+def tally(
+    workers: Workers,
+    batches: Iterable[Prepared],
+    order: Sequence[int],
+    done: Callable[[int], None],
+) -> Tally:
     """How prepared images fare while the channels of `order` are masked one by one."""
-    images, counts = 0, torch.zeros((), dtype=torch.int64)
-    for group in grouped(batches, engine.group):
+
+    def answers(engine: SweepEngine, group: Prepared) -> tuple[int, Tensor]:
         predictions = engine.predictions(group.tensor, order)[:, : len(group.labels)]
-        counts = count_answers(predictions, group.labels) + counts
-        images += len(group.labels)
+        return len(group.labels), count_answers(predictions, group.labels)
+
+    images, counts = 0, torch.zeros((), dtype=torch.int64)
+    for more, of_more in workers.map(answers, grouped(batches, workers.engine.group)):
+        done(more)
+        images += more
+        counts = of_more + counts
     if not images:
         return Tally.empty(len(order))
     return Tally.of_counts(images, counts)
 
 
-def total_tally(engine: SweepEngine, batches: Iterable[Prepared], order: Sequence[int]) -> Tally:
+def total_tally(
+    workers: Workers,
+    batches: Iterable[Prepared],
+    order: Sequence[int],
+    done: Callable[[int], None],
+) -> Tally:
     """The tallies of all processes together, each of its own batches."""
     with together():
-        own = tally(engine, batches, order)
+        own = tally(workers, batches, order, done)
     first, *others = gathered(own)
     return sum(others, start=first)
 
@@ -199,8 +220,11 @@ def channel_activation(
     Raises ValueError as `sweep` does, and InputError where a mean is not finite.
     """
     _check_rank_point(model, layer, rank_at)
-    with torch.inference_mode():
-        sweeper = _Sweeper(engine(model, layer, rank_at), model.device, track, Forgetful())
+    with (
+        torch.inference_mode(),
+        workers(engine(model, layer, rank_at), model.device) as at_work,
+    ):
+        sweeper = _Sweeper(at_work, model.device, track, Forgetful())
         return _mean_activation(sweeper.rank(clean_valid), clean_valid)
 
 
@@ -248,10 +272,11 @@ def sweep(
     (24, 16, 17, 14, 12, 5, 1)
     """
     _check_rank_point(model, layer, rank_at)
-    with torch.inference_mode():
-        sweeper = _Sweeper(
-            engine(model, layer, rank_at), model.device, track, journal or Forgetful()
-        )
+    with (
+        torch.inference_mode(),
+        workers(engine(model, layer, rank_at), model.device) as at_work,
+    ):
+        sweeper = _Sweeper(at_work, model.device, track, journal or Forgetful())
         parts = sweeper.rank(clean_valid)
         means = _mean_activation(parts, clean_valid)
         order = pruning_order(means if scores is None else scores, direction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -17,8 +18,13 @@ class PlainEngine:
     group = 1
 
     def __init__(self, model: Network, layer: str, rank_at: str) -> None:
-        self.model, self.layer = model, model.convolution(layer)
+        self.model, self.name, self.rank_at = model, layer, rank_at
+        self.layer = model.convolution(layer)
         self.rank_point = model.get_submodule(rank_at)
+
+    def beside(self) -> PlainEngine:
+        """See SweepEngine. Of its own network: what a hook masks is masked for all who use it."""
+        return PlainEngine(copy.deepcopy(self.model), self.name, self.rank_at)
 
     def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """See SweepEngine."""

@@ -58,17 +58,13 @@ def keep(batches: Iterable[Prepared], images: int, most_bytes: int) -> Kept | No
 
 
 def grouped(batches: Iterable[Prepared], images: int) -> Iterator[Prepared]:
-    """Put batches together, so many images in a group; the last may have fewer.
-
-    A group's tensor is overwritten when the next one is asked for.
-    """
-    remaining, room = iter(batches), None
+    """Put batches together, so many images in a group; the last may have fewer."""
+    remaining = iter(batches)
     while waiting := list(islice(remaining, batch_count(images))):
         if len(waiting) == 1:
             yield waiting[0]
             continue
-        rows = sum(len(batch.tensor) for batch in waiting)
-        room = _room_like(waiting[0].tensor, rows) if room is None else room[:rows]
+        room = _room_like(waiting[0].tensor, sum(len(batch.tensor) for batch in waiting))
         torch.cat([batch.tensor for batch in waiting], out=room)
         yield Prepared(room, torch.cat([batch.labels for batch in waiting]))
 

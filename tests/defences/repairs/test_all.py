@@ -19,7 +19,7 @@ from ytf_torch.progress import untracked
 REPAIRS: dict[str, Repair] = {
     "fine-tuning": FineTuning(epochs=8, batch=32),
     "distillation": Distillation(
-        rounds=3, lesson=480, passes=4, batch=32, fine_tuning=FineTuning(epochs=8, batch=32)
+        rounds=5, lesson=480, passes=4, batch=32, fine_tuning=FineTuning(epochs=8, batch=32)
     ),
     "ft-sam": SharpnessAwareFineTuning(radius=0.3, epochs=5, batch=32),
     "i-bau": AdversarialUnlearning(rounds=2, batch=50),
