@@ -118,6 +118,7 @@ def test_what_looks_wrong_stands_first_in_terminal_and_page(
     assert f"warning: {warning}" in done.stderr
     page = html.unescape((out / "report.html").read_text())
     assert page.index(warning) < page.index("<h1")
+    assert "%\nof clean test faces and gives" in page
 
 
 def test_without_triggered_faces_no_method_is_called_a_success(

@@ -19,7 +19,7 @@ def notebook_bars(phase: str, images: int) -> Callable[[int], None]:
     def bar(done: int) -> HTML:
         return HTML(
             f"<progress value='{done}' max='{images}'></progress> "
-            f"{escape(phase)}: {done:,} of {images:,} faces"
+            f"{escape(phase)}: {done:,} of {images:,}"
         )
 
     handle = display(bar(0), display_id=True)
