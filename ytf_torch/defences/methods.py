@@ -21,6 +21,7 @@ from ytf_torch.defences.repairs.pruning import Pruning
 from ytf_torch.defences.scans.last_layer import LastLayerOutliers
 from ytf_torch.defences.scans.mm_bd import MaximumMargin
 from ytf_torch.defences.scans.neural_cleanse import NeuralCleanse
+from ytf_torch.errors import InputError, argument
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -64,6 +65,16 @@ SCANS: dict[str, Scan] = {
 def last_candidate(
     repair: Repair, network: Network, clean_valid: FaceSet, track: Track
 ) -> Candidate:
-    """The candidate that a repair gives last: the one that went furthest."""
-    *_, last = repair.candidates(network, clean_valid, track)
+    """The candidate that a repair gives last: the one that went furthest.
+
+    Raises InputError where it gives none, as pruning does that never loses the accuracy it may.
+    """
+    *_, last = [None, *repair.candidates(network, clean_valid, track)]
+    if last is None:
+        raise InputError(
+            clean_valid.path,
+            "clean accuracy falls at no step by as much as this repair may cost, so it has nothing "
+            "to offer",
+            f"Choose another method with {argument('method')}",
+        )
     return last
