@@ -79,8 +79,8 @@ for kind in ("PNG", "JPEG"):
 
 
 def flooded(kind: bytes, after: bool) -> Builder:
-    """A PNG with two million empty chunks before or after its pixels."""
-    flood = chunk(kind, b"") * 2_000_000
+    """A PNG with five million empty chunks before or after its pixels."""
+    flood = chunk(kind, b"") * 5_000_000
 
     def build(folder: Path) -> Path:
         rows = zlib.compress((b"\0" + bytes(150)) * 60)
@@ -99,8 +99,8 @@ def saved(ending: str, photo: Image.Image, **options: Any) -> Builder:
     return build
 
 
-ATTACKS.add("two million chunks before the pixels", flooded(b"prVt", after=False), "so long", True)
-ATTACKS.add("two million chunks behind the pixels", flooded(b"IDAT", after=True), "so long", True)
+ATTACKS.add("five million chunks before the pixels", flooded(b"prVt", after=False), "so long", True)
+ATTACKS.add("five million chunks behind the pixels", flooded(b"IDAT", after=True), "so long", True)
 ATTACKS.add(
     "60 megapixels as plain text",
     lambda folder: written("a.ppm", b"P2\n9000 6700\n255\n" + b"1 " * 2_000_000)(folder),
