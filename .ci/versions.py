@@ -1,7 +1,7 @@
 """The fast tests with the lowest versions promised, and on every other Python of this machine.
 
-`python3 .ci/versions.py SECONDS`: how long CI has run already. What would begin after MOST_SECONDS
-is left out, and that is said: CI is to end in less than 20 minutes also where a machine is slow.
+`python3 .ci/versions.py 0`, by hand so far. SECONDS in the place of 0: how long others have run
+already. What would begin after MOST_SECONDS is left out, and that is said.
 Installs into folders of its own, one after the other, and removes each: PyTorch takes gigabytes
 where there is no CPU build of it. What needs real Keras is slow, and runs on one Python only.
 """

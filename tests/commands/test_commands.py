@@ -474,7 +474,8 @@ class TestDetect:
             assert answer["goodnet"] == (7 if answer["backdoored"] else answer["pruned"])
         quiet = [answer["score"] for answer in answers if not answer["backdoored"]]
         assert all(answer["score"] > max(quiet) for answer in flagged)
-        threshold, summary = result.stderr.splitlines()
+        # Progress bars that are not drawn end with an empty line in the oldest rich.
+        threshold, summary = filter(None, result.stderr.splitlines())
         named = "energy-and-dissent" if name == "recommended" else name
         assert threshold.startswith(f"{named} flags scores above {max(quiet):.4g}, as ")
         assert f"{len(flagged)} of 70 clean validation faces" in threshold
