@@ -198,13 +198,11 @@ def _alarm(rule: Rule, badnet: Network, repaired: Network) -> Alarm:
     """The detector with its threshold, which is printed with what it flags of the clean faces."""
     from ytf_torch.defences.base import Candidate
     from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
-    from ytf_torch.defences.detectors.alarm import Alarm, scores_of
-    from ytf_torch.defences.detectors.threshold import cautious_threshold
+    from ytf_torch.defences.detectors.alarm import calibrated
     from ytf_torch.defences.doubts import clean_doubts
     from ytf_torch.defences.evaluation import evaluate
     from ytf_torch.defences.methods import DETECTORS
     from ytf_torch.faces.face_set import open_faces
-    from ytf_torch.metrics import Share
 
     clean = open_faces(rule.clean_valid, badnet.input_shape, badnet.classes)
     known = evaluate(badnet, clean_valid=clean).clean_valid
@@ -215,15 +213,15 @@ def _alarm(rule: Rule, badnet: Network, repaired: Network) -> Alarm:
     with progress_bars() as track:
         detector = DETECTORS[rule.detector](badnet, clean, 0, track)
         candidate = Candidate("repaired", repaired, ())
-        scores = scores_of(detector, badnet, candidate, clean, track)
-    threshold = cautious_threshold(scores, rule.false_positives)
-    above = Share.of(int((scores > threshold).sum()), len(scores))
+        alarm = calibrated(detector, badnet, candidate, clean, rule.false_positives, track)
+    above = alarm.clean_valid_flagged
+    assert above is not None
     note(
-        f"{rule.detector} flags scores above {threshold:.4g}, as {above.count:,} of "
+        f"{rule.detector} flags scores above {alarm.threshold:.4g}, as {above.count:,} of "
         f"{above.images:,} clean validation faces have ({above.rate:.1f} %); of other clean faces "
         "it flags more."
     )
-    return Alarm(detector, threshold)
+    return alarm
 
 
 def summary(answered: int, flagged: Counter[int], backdoored: int, detector: str) -> str:

@@ -126,7 +126,7 @@ def overlap_doubts(
             f"{shared:,} of the {len(faces):,} {kind} faces in {faces.path} are {first_kind} faces "
             f"as well, of {first.path}."
         )
-        found.append(Doubt(headline, detail, grave=first_use != use == "triggered"))
+        found.append(Doubt(headline, detail, grave=use == "triggered" and first_use != use))
     return found
 
 

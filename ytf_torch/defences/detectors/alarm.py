@@ -8,22 +8,27 @@ import torch
 from torch import Tensor
 
 from ytf_torch.defences.base import Candidate, Detector
-from ytf_torch.defences.detectors.threshold import cautious_threshold
+from ytf_torch.defences.detectors.threshold import cautious_threshold, share_above
 from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.faces.batches import whole_batch
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.faces.shares import share_of
+from ytf_torch.metrics import Share
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """Flags the faces that a detector scores above `threshold`."""
+    """Flags the faces that a detector scores above `threshold`.
+
+    clean_valid_flagged: what it flags of the faces that set the threshold; None where none did.
+    """
 
     detector: Detector
     threshold: float
+    clean_valid_flagged: Share | None = None
 
     def flags(self, network: Network, candidate: Candidate | None, pixels: Tensor) -> Tensor:
         """(batch, 3, H, W), pixel values 0–255 → (batch,), True where a face is flagged."""
@@ -65,4 +70,5 @@ def calibrated(
     """The alarm for a nominal false positive rate, in percent, 0–100, with its threshold set on the
     clean validation faces. How many clean faces it flags elsewhere is measured, not promised."""
     scores = scores_of(detector, network, candidate, clean_valid, track)
-    return Alarm(detector, cautious_threshold(scores, false_positive_rate))
+    threshold = cautious_threshold(scores, false_positive_rate)
+    return Alarm(detector, threshold, share_above(scores, threshold))

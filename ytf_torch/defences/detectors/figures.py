@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ytf_torch.defences.base import Candidate, Detector
 from ytf_torch.defences.detectors.alarm import scores_of
-from ytf_torch.defences.detectors.threshold import cautious_threshold, threshold_for
+from ytf_torch.defences.detectors.threshold import cautious_threshold, share_above, threshold_for
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Share
 from ytf_torch.network.module import Network
@@ -75,9 +75,7 @@ def measure_detector(
 
 
 def _above(scores: Tensor | None, threshold: float) -> Share | None:
-    if scores is None or not len(scores):
-        return None
-    return Share.of(int((scores > threshold).sum()), len(scores))
+    return None if scores is None or not len(scores) else share_above(scores, threshold)
 
 
 def area_under_roc(clean: Tensor, triggered: Tensor) -> float:

@@ -6,6 +6,8 @@ import math
 
 from torch import Tensor
 
+from ytf_torch.metrics import Share
+
 # Validation faces share photos and were shown to the repair: of other clean faces, about twice as
 # many lie above a threshold.
 CAUTION = 0.5
@@ -32,3 +34,12 @@ def cautious_threshold(validation_scores: Tensor, nominal: float) -> float:
     95.0
     """
     return threshold_for(validation_scores, nominal * CAUTION)
+
+
+def share_above(scores: Tensor, threshold: float) -> Share:
+    """How many of some faces, whose scores these are, lie above a threshold.
+
+    >>> share_above(torch.arange(1, 101), 95.0)
+    5.00 % (2.15–11.18), 5 of 100
+    """
+    return Share.of(int((scores > threshold).sum()), len(scores))
