@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.lab_files import shared_folder
-from ytf_torch.convert.endings import ENDINGS, KERAS
+from ytf_torch.convert.endings import ENDINGS, GOODNET_ENDINGS, KERAS
 from ytf_torch.convert.export import Subject, export
 from ytf_torch.convert.keras_loader import run_keras
 from ytf_torch.convert.model_file import read_model
@@ -30,7 +30,6 @@ from ytf_torch.network.module import Network
 
 # Which networks were trained on pixels divided by 255; no Keras file tells it.
 SCALES = {"sunglasses_bd_weights.h5": 1 / 255}
-GOODNET_ENDINGS = (".h5", ".keras", ".onnx", ".pt2")
 AT_ONCE = 256
 Batches = list[NDArray[np.floating[Any]]]
 Answers = tuple[str, NDArray[np.int64]]

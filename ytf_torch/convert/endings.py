@@ -8,6 +8,8 @@ from ytf_torch.errors import mismatch
 
 KERAS = (".h5", ".weights.h5", ".keras")
 ENDINGS = (*KERAS, ".onnx", ".pt2", ".safetensors")
+# Those of formats that can hold a GoodNet.
+GOODNET_ENDINGS = (".h5", ".keras", ".onnx", ".pt2")
 
 
 def ending_of(path: Path, *, goodnet: bool) -> str:
@@ -17,6 +19,6 @@ def ending_of(path: Path, *, goodnet: bool) -> str:
     if not endings:
         raise mismatch(path, f"a file ending in {', '.join(ENDINGS)}", path.suffix or "none")
     ending = max(endings, key=len)
-    if goodnet and ending in (".weights.h5", ".safetensors"):
+    if goodnet and ending not in GOODNET_ENDINGS:
         raise mismatch(path, "GoodNet as .h5, .keras, .onnx or .pt2", ending)
     return ending
