@@ -13,7 +13,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ytf_torch.api.networks import Faces, Model, open_face_set, read_model
+from ytf_torch.api.networks import Faces, Model, open_face_set, open_face_sets, read_model
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.doubts import check_distinct, find_doubts
 from ytf_torch.defences.evaluation import Evaluation
@@ -21,7 +21,7 @@ from ytf_torch.defences.outcome import Defence
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.writing import whole_folder
-from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.faces.face_set import FaceSets
 from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
@@ -274,11 +274,10 @@ def _opened(
     clean_test: Faces | None,
     poisoned_tests: Faces | Sequence[Faces],
 ) -> FaceSets:
-    given = [poisoned_tests] if isinstance(poisoned_tests, str | Path | FaceSet) else poisoned_tests
     sets = FaceSets(
         open_face_set(clean_valid, network),
         None if clean_test is None else open_face_set(clean_test, network),
-        tuple(open_face_set(faces, network) for faces in given),
+        open_face_sets(poisoned_tests, network),
     )
     check_distinct(sets.clean_valid, sets.clean_test, sets.poisoned_tests)
     return sets

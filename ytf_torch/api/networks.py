@@ -56,6 +56,12 @@ def open_face_set(faces: Faces, network: Network) -> FaceSet:
     return faces
 
 
+def open_face_sets(faces: Faces | Sequence[Faces], network: Network) -> tuple[FaceSet, ...]:
+    """Face sets as `open_face_set` opens them, of which a single one may be given alone."""
+    given = [faces] if isinstance(faces, str | Path | FaceSet) else faces
+    return tuple(open_face_set(one, network) for one in given)
+
+
 def predict(network: nn.Module, pixels: ArrayLike | Tensor) -> NDArray[np.int64]:
     """The class that a network, or a GoodNet, answers for each face: (images,).
 
@@ -96,11 +102,10 @@ def evaluate(
     copy = None
     if repaired is not None:
         copy = read_model(repaired, checkpoint.provenance.pixel_scale).model
-    given = [poisoned_tests] if isinstance(poisoned_tests, str | Path | FaceSet) else poisoned_tests
     return evaluation.evaluate(
         network,
         None if clean_test is None else open_face_set(clean_test, network),
-        [open_face_set(faces, network) for faces in given],
+        open_face_sets(poisoned_tests, network),
         copy,
         track=track,
     )
