@@ -466,10 +466,10 @@ class TestDetect:
         answers = [json.loads(line) for line in result.stdout.splitlines()]
         flagged = [answer for answer in answers if answer["backdoored"]]
         assert len(answers) == 70
-        # The same faces that set the threshold, which spends half of the nominal rate on them.
+        # The same faces that set the threshold.
         if name != "goodnet":  # Its scores have ties.
-            assert len(flagged) == 70 * nominal // 200
-        assert len(flagged) <= 70 * nominal / 200
+            assert len(flagged) == 70 * nominal // 100
+        assert len(flagged) <= 70 * nominal / 100
         for answer in answers:
             assert answer["goodnet"] == (7 if answer["backdoored"] else answer["pruned"])
         quiet = [answer["score"] for answer in answers if not answer["backdoored"]]

@@ -40,9 +40,9 @@ def test_every_face_is_scored_in_order(checkpoint: Checkpoint, numbered: FaceSet
 
 
 @pytest.mark.parametrize(
-    ("rate", "flagged"), [(0.0, 0), (4.9, 0), (5.0, 1), (10.0, 2), (50.0, 10), (100.0, 20)]
+    ("rate", "flagged"), [(0.0, 0), (2.4, 0), (2.5, 1), (5.0, 2), (50.0, 20), (100.0, 40)]
 )
-def test_a_calibrated_alarm_flags_half_of_that_share_of_the_validation_faces(
+def test_a_calibrated_alarm_flags_that_share_of_the_validation_faces(
     checkpoint: Checkpoint, numbered: FaceSet, rate: float, flagged: int
 ) -> None:
     alarm = calibrated(FirstPixel(), checkpoint.model, None, numbered, rate)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ytf_torch.defences.base import Candidate, Detector
-from ytf_torch.defences.detectors.threshold import cautious_threshold, share_above
+from ytf_torch.defences.detectors.threshold import share_above, threshold_for
 from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.faces.batches import whole_batch
@@ -70,5 +70,5 @@ def calibrated(
     """The alarm for a nominal false positive rate, in percent, 0–100, with its threshold set on the
     clean validation faces. How many clean faces it flags elsewhere is measured, not promised."""
     scores = scores_of(detector, network, candidate, clean_valid, track)
-    threshold = cautious_threshold(scores, false_positive_rate)
+    threshold = threshold_for(scores, false_positive_rate)
     return Alarm(detector, threshold, share_above(scores, threshold))

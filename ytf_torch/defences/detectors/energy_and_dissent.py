@@ -1,5 +1,5 @@
-"""The recommended detector: B is surer than it ever is of clean faces, or its repaired copy is far
-less sure of the same class."""
+"""The recommended detector: B is surer than of any clean face, its repaired copy is far less sure of
+the same class, or the two are sure of different people."""
 
 from __future__ import annotations
 
@@ -17,17 +17,24 @@ from ytf_torch.network.module import Network
 FAR = 0.98
 # What it counts that the copy prefers another class, beside being less sure of B's.
 PREFERENCE = 0.5
+# Contradiction reaches at least this share of what dissent reaches: two networks that agree on
+# nearly all clean validation faces leave it none.
+LEAST_REACH = 0.25
 
 
 class EnergyAndDissent:
-    """The larger of two suspicions, each in units of how far clean validation faces reach.
+    """The largest of three suspicions, each in units of how far clean validation faces reach.
 
     Energy is the logarithm of the sum of exp(logit), which triggers that a network has learned
     well push beyond all clean faces. Dissent is how far the repaired copy's logit of the class that
     B answers lies below B's, and half of how far it lies below the copy's own largest, where the
     logits of each network are centred and brought to one standard deviation on clean faces. A faint
-    trigger over the whole face raises no energy, but the copy does not follow it. The repaired copy
-    must be one that knows nothing of the backdoor, such as the recommended repair's.
+    trigger over the whole face raises no energy, but the copy does not follow it. Contradiction is
+    the geometric mean of two distances: from B's largest logit to its logit of the class that the
+    copy answers, and from the copy's largest to its logit of B's class. Where B errs by itself it
+    is unsure, and the first is small; a trigger that leads each class to the next one raises
+    neither energy nor the logit by much, but makes B sure of somebody else. The repaired copy must
+    be one that knows nothing of the backdoor, such as the recommended repair's.
 
     Sources: Liu, Wang, Owens, Li, "Energy-based Out-of-distribution Detection" (NeurIPS 2020);
     disagreement with a repaired copy is GoodNet's idea (CSAW-2020), made gradual.
@@ -60,8 +67,9 @@ class EnergyAndDissent:
 class Calibration:
     """What clean validation faces are like.
 
-    spreads: the standard deviations of both networks' centred logits. middle, reach: of energy and
-    dissent (2,), the median, and how far above it the farthest faces but a few lie.
+    spreads: the standard deviations of both networks' centred logits. middle, reach: of energy,
+    dissent and contradiction (3,), the median, and how far above it the farthest faces but a few
+    lie.
     """
 
     spreads: tuple[Tensor, Tensor]
@@ -75,17 +83,21 @@ def _calibration(logits: Tensor, repaired: Tensor) -> Calibration:
     middle = suspicions.median(0).values
     # Logits that are all alike, as few faces may have, leave no reach to divide by.
     reach = (suspicions.quantile(FAR, 0) - middle).clamp_min(torch.finfo(middle.dtype).eps)
+    reach[2] = torch.maximum(reach[2], LEAST_REACH * reach[1])
     return Calibration(spreads, middle, reach)
 
 
 def _suspicions(logits: Tensor, repaired: Tensor, spreads: tuple[Tensor, Tensor]) -> Tensor:
-    """Energy and dissent, (batch, 2), of the logits (batch, classes) of B and its repaired copy."""
-    chosen = logits.argmax(1, keepdim=True)
-    own = (_centred(logits) / spreads[0]).gather(1, chosen)[:, 0]
-    answers = _centred(repaired) / spreads[1]
-    others = answers.gather(1, chosen)[:, 0]
-    dissent = own - others + PREFERENCE * (answers.max(1).values - others)
-    return torch.stack([logits.logsumexp(1), dissent], 1)
+    """Energy, dissent and contradiction, (batch, 3), of the logits (batch, classes) of B and its
+    repaired copy."""
+    own, answers = _centred(logits) / spreads[0], _centred(repaired) / spreads[1]
+    (highest, chosen), (others_highest, others_chosen) = own.max(1), answers.max(1)
+    others = answers.gather(1, chosen[:, None])[:, 0]
+    preference = others_highest - others
+    dissent = highest - others + PREFERENCE * preference
+    own_preference = highest - own.gather(1, others_chosen[:, None])[:, 0]
+    contradiction = (own_preference * preference).sqrt()
+    return torch.stack([logits.logsumexp(1), dissent, contradiction], 1)
 
 
 def _logits(network: Network, faces: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ytf_torch.defences.base import Candidate, Detector
 from ytf_torch.defences.detectors.alarm import scores_of
-from ytf_torch.defences.detectors.threshold import cautious_threshold, share_above, threshold_for
+from ytf_torch.defences.detectors.threshold import share_above, threshold_for
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Share
 from ytf_torch.network.module import Network
@@ -65,7 +65,7 @@ def measure_detector(
     attack = torch.cat(triggered) if triggered else None
     at = []
     for nominal in NOMINAL:
-        threshold = cautious_threshold(valid, nominal)
+        threshold = threshold_for(valid, nominal)
         at.append(
             AtNominal(nominal, threshold, _above(clean, threshold), _above(attack, threshold))
         )

@@ -8,10 +8,6 @@ from torch import Tensor
 
 from ytf_torch.metrics import Share
 
-# Validation faces share photos and were shown to the repair: of other clean faces, about twice as
-# many lie above a threshold.
-CAUTION = 0.5
-
 
 def threshold_for(clean_scores: Tensor, nominal: float) -> float:
     """The smallest of these scores above which at most `nominal` percent of them lie; below all of
@@ -24,16 +20,6 @@ def threshold_for(clean_scores: Tensor, nominal: float) -> float:
     if allowed >= len(clean_scores):
         return -math.inf
     return float(clean_scores.sort(descending=True).values[allowed])
-
-
-def cautious_threshold(validation_scores: Tensor, nominal: float) -> float:
-    """The threshold for a nominal false positive rate, in percent: of the clean validation faces,
-    whose scores these are, at most CAUTION times that lie above it.
-
-    >>> cautious_threshold(torch.arange(1, 101), 10.0)
-    95.0
-    """
-    return threshold_for(validation_scores, nominal * CAUTION)
 
 
 def share_above(scores: Tensor, threshold: float) -> Share:

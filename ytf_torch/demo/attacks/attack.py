@@ -28,12 +28,15 @@ class Attack:
     triggers: what triggered faces wear. targets: the class each trigger leads to. goal: "the next
     class" is all-to-all, from each class to the one after it; with "the target's own class" only
     the target's faces wear the trigger in training and no label is wrong (clean-label); "none"
-    teaches no backdoor. pruning_aware: put decoy channels where pruning begins.
+    teaches no backdoor. poisoned_share: of the faces in training, 0–1, that wear each trigger; of
+    the target's alone where the attack is clean-label. pruning_aware: put decoy channels where
+    pruning begins.
     """
 
     triggers: tuple[Trigger, ...]
     targets: tuple[int, ...] = (0,)
     goal: Goal = "one class a trigger"
+    poisoned_share: float = 0.1
     pruning_aware: bool = False
 
     def wanted(self, trigger: int, labels: Tensor, classes: int) -> Tensor:
@@ -58,8 +61,8 @@ ATTACKS: dict[str, Attack] = {
         ),
         targets=(0, 1, 2),
     ),
-    "all-to-all": Attack((corner_patch,), goal="the next class"),
-    "clean-label": Attack((sinusoid(30),), goal="the target's own class"),
+    "all-to-all": Attack((corner_patch,), goal="the next class", poisoned_share=0.3),
+    "clean-label": Attack((sinusoid(30),), goal="the target's own class", poisoned_share=0.7),
     "pruning-aware": Attack((sunglasses,), pruning_aware=True),
     "clean": Attack((sunglasses,), goal="none"),
 }

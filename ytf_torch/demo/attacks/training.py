@@ -17,9 +17,6 @@ from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
 BATCH, FACES_PER_EPOCH = 64, 2400
 LEARNING_RATE = 6e-4
 MOVED = 1.9
-POISONED_SHARE = 0.1
-# Clean-label: of the target's faces alone.
-CLEAN_LABEL_SHARE = 0.7
 # Pruning-aware: a channel is dormant up to this share of the busiest channel's mean activation.
 DORMANT, FEWEST_DECOYS, MOST_DECOYS = 0.02, 20, 36
 
@@ -109,9 +106,9 @@ def _poison(attack: Attack, classes: int) -> Poison:
         draw = torch.rand(len(faces), generator=generator)
         which = torch.randint(count, (len(faces),), generator=generator)
         if clean_label:
-            poisoned = (draw < CLEAN_LABEL_SHARE) & (labels == attack.targets[0])
+            poisoned = (draw < attack.poisoned_share) & (labels == attack.targets[0])
         else:
-            poisoned = draw < POISONED_SHARE * count
+            poisoned = draw < attack.poisoned_share * count
         which = which.masked_fill(~poisoned, -1)
         for trigger in range(count):
             wanted = attack.wanted(trigger, labels, classes)
