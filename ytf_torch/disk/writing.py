@@ -113,8 +113,16 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_folder_name(path: Path) -> None:
+    """Raises InputError where `path` ends in no name that a new folder could have: /, . or .., of
+    which none can be replaced."""
+    if path.name in ("", ".."):
+        raise InputError(path, "expected the name of a new folder", ELSEWHERE)
+
+
 def check_run_folder_is_free(path: Path) -> None:
-    """Raises InputError where `path` is there already and is not an empty folder."""
+    """Raises InputError where `path` is there already and is not an empty folder, or is no name."""
+    check_folder_name(path)
     found = what_is_at(path)
     if found == "nothing":
         return
