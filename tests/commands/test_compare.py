@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import csv
 import html
 import json
@@ -7,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from tests.made.badnet import made_badnet
 from ytf_torch.commands.compare import app
+from ytf_torch.convert.keras_writer import write_keras_h5
 from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
+from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ytf_torch.network.deepid import DeepID
 from ytf_torch.run import compare as run
+from ytf_torch.run.pair import open_network
+from ytf_torch.run.repair_settings import CompareSettings
 
 METHODS = ("i-bau", "kernel-norm")
 
@@ -28,12 +35,20 @@ def compare(files: dict[str, Path], out: Path, *more: str) -> Result:
     return CliRunner().invoke(app, words)
 
 
+def save_control(network: DeepID, badnet: Path) -> Path:
+    """A network as a converted model beside B's, with B's provenance."""
+    path = badnet.with_name("control.safetensors")
+    save_checkpoint(Checkpoint(network, load_checkpoint(badnet).provenance), path)
+    return path
+
+
 @pytest.mark.slow
 def test_a_comparison_has_a_row_for_each_method_and_the_clean_control(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = compare(files, out, "--seeds", "2", "--clean-control", str(files["--model"]))
+    control = save_control(made_badnet().sound, files["--model"])
+    done = compare(files, out, "--seeds", "2", "--clean-control", str(control))
     assert done.exit_code == 0, done.output
     record = json.loads((out / "comparison.json").read_text())
     assert tuple(record["methods"]) == METHODS
@@ -157,3 +172,44 @@ def test_a_clean_control_of_other_people_is_refused(
     assert done.exit_code == 2
     assert f"error: {keras_file}: expected 5 classes, as {files['--model']} has" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_b_is_no_clean_control(files: dict[str, Path], tmp_path: Path) -> None:
+    done = compare(files, tmp_path / "out", "--clean-control", str(files["--model"]))
+    assert done.exit_code == 2
+    assert f"error: {files['--model']}: holds the same weights as {files['--model']}" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_control_that_knows_nobody_is_said(files: dict[str, Path], tmp_path: Path) -> None:
+    network = copy.deepcopy(made_badnet().sound)
+    with torch.no_grad():
+        network.get_parameter("output.bias")[0] = 1e4
+    control = save_control(network, files["--model"])
+    settings = CompareSettings(
+        model=files["--model"],
+        clean_valid=files["--clean-valid"],
+        clean_control=control,
+        out=tmp_path / "out",
+        device="cpu",
+    )
+    faces = made_badnet().clean_valid(tmp_path)
+    found = run.open_control(settings, open_network(files["--model"]), faces)
+    assert found is not None
+    share = 100 * float((made_badnet().people == 0).float().mean())
+    assert found.doubts == (
+        "The clean control does not recognise the clean validation faces: only "
+        f"{share:.1f} % get their label.",
+    )
+
+
+def test_a_control_of_unknown_pixel_scale_is_read_with_bs(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    control = tmp_path / "control.h5"
+    write_keras_h5(control, made_badnet().sound)
+    done = compare(files, tmp_path / "out", "--methods", "clp", "--clean-control", str(control))
+    assert done.exit_code == 0, done.output
+    assert "clean control" not in done.stderr
+    record = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert record["clean_control"]["clp"]["model"]["pixel_scale"] == made_badnet().sound.pixel_scale

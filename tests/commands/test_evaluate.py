@@ -106,12 +106,14 @@ def test_a_photo_gives_its_class(
         ([], ["nothing to evaluate", "--clean-test"]),
         (["none.png"], ["none.png", "no such file"]),
         (["--clean-test", "none.h5"], ["none.h5", "no such file"]),
+        (["{model}"], ["expected a photo, found an HDF5 file", "--clean-test"]),
+        (["--true-labels", "{model}"], ["--true-labels", "--poisoned-test"]),
     ],
 )
 def test_errors_are_one_clear_line(
     keras_file: Path, arguments: list[str], parts: list[str]
 ) -> None:
-    result = evaluate(keras_file, *arguments)
+    result = evaluate(keras_file, *(word.format(model=keras_file) for word in arguments))
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
     for part in parts:
@@ -120,6 +122,7 @@ def test_errors_are_one_clear_line(
 
 def test_a_repaired_network_of_other_classes_is_refused(tmp_path: Path, keras_file: Path) -> None:
     other = write_keras_file(tmp_path / "wide.h5", WIDE, random_weights(WIDE))
+    (tmp_path / "face.png").touch()
     result = evaluate(keras_file, "--repaired", other, tmp_path / "face.png")
     assert result.exit_code == 2
     assert "wide.h5" in result.stderr

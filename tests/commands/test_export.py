@@ -64,7 +64,7 @@ def test_goodnet_as_one_keras_model(tmp_path: Path, keras_file: Path, repaired_f
         (["-o", "net.txt"], ["net.txt", ".onnx"]),
         (["-o", "no/such/folder/net.h5"], ["cannot be written"]),
         (["-o", "{model}"], ["given twice"]),
-        (["-o", "net.weights.h5", "--goodnet", "{model}"], ["given twice"]),
+        (["-o", "net.h5", "--goodnet", "{model}"], ["holds the same weights"]),
     ],
 )
 def test_errors_are_one_clear_line_and_leave_nothing(

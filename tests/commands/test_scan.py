@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -19,6 +20,19 @@ def test_a_scan_names_candidates_and_never_says_clean(tmp_path: Path) -> None:
     record = json.loads((out / "result.json").read_text())
     assert len(record["scans"]["last-layer"]["anomaly"]) == SIZES.classes
     assert "report.html" in {path.name for path in out.iterdir()}
+
+
+def test_triggered_faces_given_as_clean_ones_are_said_first_everywhere(tmp_path: Path) -> None:
+    files = made_badnet().files(tmp_path)
+    words = ["--model", str(files["--model"]), "--clean-valid", str(files["--poisoned-test"])]
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, [*words, "--out", str(out), "--methods", "last-layer"])
+    assert done.exit_code == 0, done.output
+    (warning,) = json.loads((out / "result.json").read_text())["warnings"]
+    assert "faces of the clean validation set carry one label" in warning
+    assert done.stderr == f"warning: {warning}\n"
+    page = html.unescape((out / "report.html").read_text())
+    assert page.index(warning) < page.index("<h1")
 
 
 def test_an_unknown_scan_is_named(tmp_path: Path) -> None:

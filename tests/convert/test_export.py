@@ -117,7 +117,7 @@ def test_keras_is_not_asked_about_other_formats(tmp_path: Path, checkpoint: Chec
 
 def test_images_that_networks_are_compared_on(checkpoint: Checkpoint) -> None:
     batches = check_batches(checkpoint.model)
-    assert [len(batch) for batch in batches] == [1, 7, 56]
+    assert [len(batch) for batch in batches] == [1, 7, 16, 16, 16, 8]
     pixels = np.concatenate(batches)
     assert (pixels.min(), pixels.max()) == (0, 255)
     other = pruned_checkpoint(checkpoint, "conv_3", "pool_3", [0, 1, 2]).model

@@ -11,6 +11,7 @@ import pytest
 
 from ytf_torch.disk.writing import check_target, what_is_at, whole_file, whole_folder
 from ytf_torch.errors import InputError
+from ytf_torch.run.places import check_inputs_are_elsewhere
 
 
 def test_a_file_appears_when_the_block_succeeds(tmp_path: Path) -> None:
@@ -66,6 +67,21 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "run") as folder:
         (folder / "a").touch()
     assert (tmp_path / "run" / "a").exists()
+
+
+@pytest.mark.parametrize("name", [".", "", "..", "/", "run/.."])
+def test_a_folder_without_a_name_of_its_own_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(InputError, match="expected the name of a new folder"),
+        whole_folder(Path(name)),
+    ):
+        pytest.fail("the block is never entered")
+    with pytest.raises(InputError, match="expected the name of a new folder"):
+        check_inputs_are_elsewhere(Path(name), [])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

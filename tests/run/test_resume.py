@@ -87,6 +87,15 @@ def test_records_come_back_as_they_were_kept(out: Path) -> None:
         assert work.find_record("fine-tuning-0") == {"attack_success_rate": 1 / 3}
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"method": "clp"}', '{"record": {"a": 1}}'])
+def test_a_damaged_record_counts_as_none(out: Path, text: str) -> None:
+    with pytest.raises(KeyboardInterrupt), work_folder(out, INPUTS) as work:
+        work.keep_record("clp-0", {"a": 1})
+        (partial(out) / "clp-0.json").write_text(text)
+        assert work.find_record("clp-0") is None
+        raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("name", ["thesis", "../x-0", "inputs", "Thesis-0", "a/b-0"])
 def test_pieces_have_names_by_which_they_are_known_again(out: Path, name: str) -> None:
     with work_folder(out, INPUTS) as work, pytest.raises(ValueError, match="a piece's name"):

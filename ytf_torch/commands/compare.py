@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,14 +84,16 @@ def compare_command(
         from ytf_torch.run.repair import open_repair
 
         opened, sets = open_repair(settings)
+        control = open_control(settings, opened, sets.clean_valid)
+        if control is not None:
+            opened = replace(opened, doubts=(*opened.doubts, *control.doubts))
         introduce(opened)
-        control = open_control(settings, opened.badnet)
         with progress_bars() as track:
             records = compare(
                 settings,
                 opened,
                 sets,
-                control,
+                None if control is None else control.badnet,
                 command_line(settings),
                 resume=resume,
                 overwrite=overwrite,

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ytf_torch.commands.paths import check_paths_differ
+from ytf_torch.commands.paths import check_paths
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, out, say
 from ytf_torch.disk.reading import checked_file
@@ -67,9 +67,7 @@ def convert(
     Exit status: 0 converted, and parity held where it was asked for; 1 parity failed, no output
     left; 2 bad input.
     """
-    for path in (source, reference):
-        if path is not None:
-            checked_file(path)
+    checked_file(source)
     target = output or source.with_suffix(".safetensors")
     _check_paths(source, target, reference, json_report)
     from ytf_torch.convert.keras_file import read_keras_file
@@ -120,7 +118,7 @@ def _remove_earlier(target: Path) -> None:
 
 
 def _check_paths(source: Path, target: Path, reference: Path | None, report: Path | None) -> None:
-    check_paths_differ([target, report], [source, reference])
+    check_paths([target, report], [source, reference])
     if target.suffix.lower() in OTHER_FORMATS:
         raise mismatch(
             target,

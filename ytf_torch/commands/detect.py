@@ -197,18 +197,12 @@ def _print_answers(
 def _alarm(rule: Rule, badnet: Network, repaired: Network) -> Alarm:
     """The detector with its threshold, which is printed with what it flags of the clean faces."""
     from ytf_torch.defences.base import Candidate
-    from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
     from ytf_torch.defences.detectors.alarm import calibrated
-    from ytf_torch.defences.doubts import clean_doubts
-    from ytf_torch.defences.evaluation import evaluate
     from ytf_torch.defences.methods import DETECTORS
-    from ytf_torch.faces.face_set import open_faces
+    from ytf_torch.run.learning import open_learned
 
-    clean = open_faces(rule.clean_valid, badnet.input_shape, badnet.classes)
-    known = evaluate(badnet, clean_valid=clean).clean_valid
-    assert known is not None
-    check_pixel_scale_by_accuracy(badnet, clean, known)
-    for doubt in clean_doubts(badnet, clean, known, "validation"):
+    clean, doubts = open_learned(badnet, rule.clean_valid, [rule.detector])
+    for doubt in doubts:
         note(f"warning: {doubt}")
     with progress_bars() as track:
         detector = DETECTORS[rule.detector](badnet, clean, 0, track)

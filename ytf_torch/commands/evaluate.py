@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.options import Device, PixelScale, Target, TriggeredSets
+from ytf_torch.commands.paths import check_paths
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
     App,
@@ -20,9 +21,9 @@ from ytf_torch.commands.terminal import (
     say,
 )
 from ytf_torch.device import exact_float32, resolve_device
-from ytf_torch.disk.reading import checked_file, is_hdf5
+from ytf_torch.disk.reading import is_hdf5
 from ytf_torch.disk.writing import whole_file
-from ytf_torch.errors import InputError, printable
+from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 
 if TYPE_CHECKING:
@@ -86,8 +87,10 @@ def evaluate_command(
     instead of a face set gets its class.
     """
     scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
-    for file in filter(None, (model, repaired, clean_test, true_labels, *(poisoned_test or ()))):
-        checked_file(file)
+    sets_given = (clean_test, true_labels, *(poisoned_test or ()))
+    check_paths([json_report], [model, repaired, *sets_given, *(photos or ())])
+    if true_labels is not None and not poisoned_test:
+        raise mismatch("--true-labels", "triggered faces with it (--poisoned-test)", "none")
     from ytf_torch.run.pair import open_network, open_pair
 
     placed = resolve_device(device)
@@ -127,9 +130,16 @@ def evaluate_command(
 def _sorted_inputs(
     clean: Path | None, triggered: list[Path], photos: list[Path]
 ) -> tuple[list[Path], list[Path]]:
-    """Face sets and photos apart: what is no HDF5 file is taken to be a photo."""
+    """Face sets and photos apart: what is no HDF5 file is taken to be a photo.
+
+    Raises InputError where a face set is given as a photo.
+    """
+    for path in photos:
+        if is_hdf5(path):
+            remedy = "Give a face set as --clean-test or --poisoned-test"
+            raise mismatch(path, "a photo", "an HDF5 file", remedy)
     sets = [*([] if clean is None else [clean]), *triggered]
-    shown = [path for path in sets if not is_hdf5(checked_file(path))]
+    shown = [path for path in sets if not is_hdf5(path)]
     return [path for path in sets if path not in shown], [*shown, *photos]
 
 

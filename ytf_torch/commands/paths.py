@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import check_target, resolved
 from ytf_torch.errors import InputError
 
 
-def check_paths_differ(written: Sequence[Path | None], read: Sequence[Path | None]) -> None:
-    """Raises InputError where a file cannot be written to, or any two paths lead to one file.
+def check_paths(written: Sequence[Path | None], read: Sequence[Path | None]) -> None:
+    """Raises InputError where a file cannot be read or written, or where one that is written lies
+    where another does.
 
-    written: the output first. None stands for what was not given.
+    None stands for what was not given.
     """
-    targets = [path for path in written if path is not None]
-    for path in targets:
+    taken = {resolved(checked_file(path)) for path in read if path is not None}
+    for path in written:
+        if path is None:
+            continue
         check_target(path)
-    used = [resolved(path) for path in (*targets, *read) if path is not None]
-    if len(set(used)) != len(used):
-        raise InputError(targets[0], "the same path is given twice", "Choose another -o or --json")
+        place = resolved(path)
+        if place in taken:
+            raise InputError(path, "the same path is given twice", "Choose another -o or --json")
+        taken.add(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -44,18 +45,20 @@ def scan_command(
     files = (checked_file(model), checked_file(clean_valid))
     check_run_folder_is_free(out_folder)
     check_outside(out_folder, files)
-    from ytf_torch.faces.face_set import open_faces
     from ytf_torch.report.scan_page import CAUTION, headline
+    from ytf_torch.run.learning import open_learned
     from ytf_torch.run.pair import open_network
     from ytf_torch.run.scan import scan
 
     scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
     opened = open_network(model, scale)
-    introduce(opened)
     network = opened.badnet.model.to(resolve_device(device))
-    faces = open_faces(clean_valid, network.input_shape, network.classes)
+    faces, doubts = open_learned(network, clean_valid, names)
+    opened = replace(opened, doubts=(*opened.doubts, *map(str, doubts)))
+    introduce(opened)
+    title = printable(model.name)
     with progress_bars() as track:
-        outcome = scan(network, faces, out_folder, printable(model.name), names, track)
+        outcome = scan(network, faces, out_folder, title, names, opened.doubts, track)
     say(headline(outcome.candidates))
     for name, found in outcome.suspicions.items():
         named = ", ".join(f"{c} ({found.anomaly[c]:.1f})" for c in found.candidates)

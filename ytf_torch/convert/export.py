@@ -40,7 +40,9 @@ KERAS = {
     ".weights.h5": write_keras_weights,
     ".keras": write_keras_archive,
 }
-IMAGES, FIRST_BATCHES = 64, (1, 7)
+# Images that are compared, and where their batches end. Batches have several sizes, for exporters
+# have been right for one only, and no large one, for a network may take a lot of memory.
+IMAGES, BATCH_ENDS = 64, (1, 8, 24, 40, 56)
 
 
 @dataclass(frozen=True)
@@ -188,10 +190,11 @@ def check_batches(network: Network) -> Batches:
     random = np.random.default_rng(0)
     half = (IMAGES // 2, *network.input_shape)
     blocks = random.integers(0, 256, (*half[:2], half[2] // 9 + 1, half[3] // 9 + 1))
+    blocks = blocks.astype(np.uint8)
     large = blocks.repeat(9, axis=2).repeat(9, axis=3)[:, :, : half[2], : half[3]]
-    images = np.concatenate([random.integers(0, 256, half), large])
+    images = np.concatenate([random.integers(0, 256, half).astype(np.uint8), large])
     dtype = np.float64 if network.dtype == torch.float64 else np.float32
-    return np.split(images.astype(dtype), np.cumsum(FIRST_BATCHES))
+    return np.split(images.astype(dtype), BATCH_ENDS)
 
 
 def compare(by: str, network: Network, other: Network) -> Check:

@@ -3,6 +3,7 @@ that is not an earlier output."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -54,7 +55,10 @@ def resolved(path: Path) -> Path:
 
 def check_target(path: Path) -> None:
     """Raises InputError unless an output file may be written at `path`: where nothing is, or a
-    file. A link, a pipe or a device would be replaced, and not be written to."""
+    file. A link, a pipe or a device would be replaced, and not be written to.
+
+    Raises OutputError where there is no folder for it, or nothing may be written there.
+    """
     if str(path) == "-":
         raise mismatch(path, "the name of a file", "-", "./- is a file of that name")
     found = what_is_at(path)
@@ -62,6 +66,10 @@ def check_target(path: Path) -> None:
         raise mismatch(path, "a file to write", found, "Choose another name")
     if found == "a file" and not os.access(path, os.W_OK):
         raise InputError(path, "is protected against writing", "Choose another name")
+    if not path.parent.is_dir():
+        raise unwritable(path, FileNotFoundError(errno.ENOENT, f"there is no folder {path.parent}"))
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def check_outside(folder: Path, files: Iterable[Path]) -> None:
@@ -105,8 +113,16 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_folder_name(path: Path) -> None:
+    """Raises InputError where `path` ends in no name that a new folder could have: /, . or .., of
+    which none can be replaced."""
+    if path.name in ("", ".."):
+        raise InputError(path, "expected the name of a new folder", ELSEWHERE)
+
+
 def check_run_folder_is_free(path: Path) -> None:
-    """Raises InputError where `path` is there already and is not an empty folder."""
+    """Raises InputError where `path` is there already and is not an empty folder, or is no name."""
+    check_folder_name(path)
     found = what_is_at(path)
     if found == "nothing":
         return

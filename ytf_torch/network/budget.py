@@ -37,6 +37,12 @@ MOVING = 20
 # has 100,000 people.
 MAX_CHANNELS = 1_024
 MAX_CLASSES = 100_000
+# As many faces as methods that learn compute at once: FT-SAM does, and Neural Cleanse with 8
+# classes of 16 faces.
+LEARNED = 128
+# Bytes that gradients for so many faces need: 94, 377 and 740 million for the three networks, in
+# float32. All that is loaded before takes as much as the third again, so it is refused.
+MAX_LEARNED = 550_000_000
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -64,11 +70,7 @@ def cost_of(graph: Graph, outputs: Shapes, parameters: Shapes) -> Cost:
     weights = {name: parameters[f"{name}.weight"] for name in graph.weighted}
     places = {name: math.prod(outputs[name][1:]) for name in graph.weighted}
     work = {name: math.prod(shape) * places[name] for name, shape in weights.items()}
-    moved = {
-        layer.name: math.prod(outputs[layer.name])
-        + sum(math.prod(outputs[source]) for source in layer.inputs)
-        for layer in graph.layers
-    }
+    moved = _moved(graph, outputs)
     # A convolution may first lay out the values under its kernel at every place, as PyTorch's does
     # in float64.
     columns = {name: math.prod(weights[name][1:]) * places[name] for name in graph.convolutions}
@@ -88,6 +90,15 @@ def cost_of(graph: Graph, outputs: Shapes, parameters: Shapes) -> Cost:
         swept=swept,
         contributions=0 if fork is None else contributions(fork, outputs),
     )
+
+
+def _moved(graph: Graph, outputs: Shapes) -> dict[str, int]:
+    """How many values each layer reads and writes for one face."""
+    return {
+        layer.name: math.prod(outputs[layer.name])
+        + sum(math.prod(outputs[source]) for source in layer.inputs)
+        for layer in graph.layers
+    }
 
 
 def contributions(fork: Fork, outputs: Shapes) -> int:
@@ -118,6 +129,18 @@ def check_budget(where: object, graph: Graph, outputs: Shapes, parameters: Shape
         if found > most:
             expected = f"a network that takes at most {most // 10**6:,} {words}"
             raise _beyond(where, expected, f"one of {found // 10**6:,}")
+
+
+def check_learned(where: object, graph: Graph, outputs: Shapes, value_bytes: int) -> None:
+    """Raises InputError where gradients for LEARNED faces would take more than MAX_LEARNED bytes:
+    every layer's output is there until they are worked out.
+
+    graph, outputs: as of `cost_of`; where: what to name in the error. value_bytes: of each value.
+    """
+    found = LEARNED * sum(_moved(graph, outputs).values()) * value_bytes
+    if found > MAX_LEARNED:
+        expected = f"a network that takes at most {MAX_LEARNED // 10**6:,} MB to learn from"
+        raise _beyond(where, expected, f"one of {found // 10**6:,}")
 
 
 def _ends(graph: Graph, convolution: str) -> bool:

@@ -15,7 +15,8 @@ from torch import Tensor
 from ytf_torch.network.module import Network
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
-TIMED_IMAGES, TIMED_ROUNDS = 256, 9
+# Batches of faces that are timed, fewer where they take longer than so many seconds together.
+TIMED_BATCH, TIMED_BATCHES, TIMED_SECONDS = 32, 72, 1.0
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Cost:
     """What a network takes.
 
     parameters: numbers in it. multiply_adds: products summed up for one face, of convolutions and
-    dense layers. milliseconds: measured for one face in a batch, the median of some rounds.
+    dense layers. milliseconds: measured for one face, the median of some batches.
     """
 
     parameters: int
@@ -99,12 +100,12 @@ def _readers(network: Network, name: str) -> Iterator[tuple[str, int]]:
 
 def _milliseconds(network: Network) -> float:
     generator = torch.Generator().manual_seed(0)
-    shape = (TIMED_IMAGES, *network.input_shape)
+    shape = (TIMED_BATCH, *network.input_shape)
     pixels = torch.randint(256, shape, generator=generator, dtype=torch.uint8).to(network.device)
-    rounds = []
+    seconds: list[float] = []
     with torch.inference_mode():
-        for _ in range(TIMED_ROUNDS):
+        while len(seconds) < TIMED_BATCHES and sum(seconds) < TIMED_SECONDS:
             start = perf_counter()
             network(pixels).cpu()
-            rounds.append(perf_counter() - start)
-    return 1000 * median(rounds) / TIMED_IMAGES
+            seconds.append(perf_counter() - start)
+    return 1000 * median(seconds) / TIMED_BATCH

@@ -21,10 +21,16 @@ CAUTION = (
 )
 
 
-def scan_html(suspicions: Mapping[str, Suspicions], candidates: tuple[int, ...], title: str) -> str:
+def scan_html(
+    suspicions: Mapping[str, Suspicions],
+    candidates: tuple[int, ...],
+    title: str,
+    warnings: tuple[str, ...] = (),
+) -> str:
     """One self-contained page, readable without network and scripts.
 
     suspicions: by the scan's name. candidates: classes to look at first. title: of the network.
+    warnings: what speaks against the network and the faces.
     """
     rows = [
         (name, found, sorted(range(len(found.anomaly)), key=lambda c: -found.anomaly[c])[:3])
@@ -32,6 +38,7 @@ def scan_html(suspicions: Mapping[str, Suspicions], candidates: tuple[int, ...],
     ]
     return template("scan.html").render(
         title=title,
+        warnings=warnings,
         headline=headline(candidates),
         caution=CAUTION,
         rows=rows,

@@ -4,36 +4,59 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ytf_torch.convert.model_file import tells_pixel_scale
+from ytf_torch.defences.baseline import clean_accuracy
+from ytf_torch.defences.doubts import MOST
 from ytf_torch.defences.names import DETECTORS, RECOMMENDED_REPAIR
 from ytf_torch.defences.repairing import repair_and_measure
 from ytf_torch.device import resolve_device
-from ytf_torch.faces.face_set import FaceSets
+from ytf_torch.errors import InputError
+from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.comparison import Record, comparison_csv, comparison_record
 from ytf_torch.report.comparison_page import comparison_html
 from ytf_torch.report.repair_record import repair_record
 from ytf_torch.run.inputs import comparison_record as inputs_record
-from ytf_torch.run.pair import Opened, check_same_input, open_network
+from ytf_torch.run.learning import check_learning
+from ytf_torch.run.pair import Opened, check_same_input, open_network, same_weights
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.resume import work_folder
 from ytf_torch.run.work_folder import WorkFolder
 
 
-def open_control(settings: CompareSettings, badnet: Checkpoint) -> Checkpoint | None:
+def open_control(settings: CompareSettings, opened: Opened, clean_valid: FaceSet) -> Opened | None:
     """The clean control on the device of the comparison, where one was given.
 
-    Raises InputError where it takes other faces than B or knows other classes.
+    opened: B, whose pixel scale is taken where only its file tells one.
+    Raises InputError where it takes other faces than B, knows other classes, is B itself, or takes
+    more memory to learn from than there may be.
     """
-    if settings.clean_control is None:
+    path = settings.clean_control
+    if path is None:
         return None
-    control = open_network(settings.clean_control, settings.pixel_scale).badnet
-    check_same_input(badnet, control, settings.model, settings.clean_control)
-    control.model.to(resolve_device(settings.device))
-    return control
+    scale = settings.pixel_scale
+    if scale is None and opened.scale_from == "file" and not tells_pixel_scale(path):
+        scale = opened.badnet.provenance.pixel_scale
+    found = open_network(path, scale)
+    check_same_input(opened.badnet, found.badnet, settings.model, path)
+    if same_weights(opened.badnet, found.badnet):
+        problem = f"holds the same weights as {settings.model}, so it is no control"
+        raise InputError(path, problem, "Give a network that was trained without the trigger")
+    network = found.badnet.model.to(resolve_device(settings.device))
+    check_learning(network, clean_valid, settings.used)
+    right = clean_accuracy(network, clean_valid)
+    if right >= MOST:
+        return found
+    doubt = (
+        "The clean control does not recognise the clean validation faces: only "
+        f"{right:.1f} % get their label."
+    )
+    return replace(found, doubts=(*found.doubts, doubt))
 
 
 def compare(

@@ -131,7 +131,7 @@ def pair_fault(first: Checkpoint, second: Checkpoint, badnet: Path, repaired: Pa
     Provenance tells where it is there. Keras files have none: there the weights tell.
     """
     ours, theirs = first.model.state_dict(), second.model.state_dict()
-    if _equal(ours, theirs):
+    if same_weights(first, second):
         return (
             f"holds the same weights as {badnet}; two equal networks never disagree, so nothing "
             "would ever be flagged"
@@ -159,8 +159,9 @@ def pair_fault(first: Checkpoint, second: Checkpoint, badnet: Path, repaired: Pa
     return None
 
 
-def _equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
+def same_weights(first: Checkpoint, second: Checkpoint) -> bool:
     """Whether two networks hold the same weights, shapes included."""
+    ours, theirs = first.model.state_dict(), second.model.state_dict()
     return all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ytf_torch.defences.names import RECOMMENDED_REPAIR, REPAIRS
+from ytf_torch.defences.names import DETECTORS, QUICK_DETECTORS, RECOMMENDED_REPAIR, REPAIRS
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import check_run_folder_is_free
 from ytf_torch.errors import InputError, argument, mismatch
@@ -18,7 +19,7 @@ MAX_SEEDS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuredInputs:
+class MeasuredInputs(ABC):
     """A network, its face sets and where results go.
 
     pixel_scale: for a Keras file, which does not tell it. target: the attacker's, for triggered
@@ -40,6 +41,11 @@ class MeasuredInputs:
         clean_test = () if self.clean_test is None else (self.clean_test,)
         return (self.model, self.clean_valid, *clean_test, *self.poisoned_test)
 
+    @property
+    @abstractmethod
+    def used(self) -> tuple[str, ...]:
+        """The names of all repairs and detectors that the clean validation faces are shown to."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RepairSettings(MeasuredInputs):
@@ -50,6 +56,11 @@ class RepairSettings(MeasuredInputs):
 
     method: str = RECOMMENDED_REPAIR
     seed: int = 0
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """See MeasuredInputs."""
+        return (self.method, *QUICK_DETECTORS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +80,11 @@ class CompareSettings(MeasuredInputs):
         """Every file that is read."""
         control = () if self.clean_control is None else (self.clean_control,)
         return (*super().files, *control)
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """See MeasuredInputs."""
+        return (*self.methods, *DETECTORS)
 
 
 def check_settings(settings: RepairSettings) -> None:

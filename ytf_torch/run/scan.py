@@ -40,25 +40,28 @@ def scan(
     out: Path,
     title: str,
     names: tuple[str, ...] = tuple(SCANS),
+    warnings: tuple[str, ...] = (),
     track: Track = untracked,
 ) -> ScanOutcome:
     """Run scans and write their folder, whole or not at all: result.json and report.html.
 
-    title: what the report calls the network. Raises InputError where `out` is taken.
+    title: what the report calls the network. warnings: what speaks against the network and the
+    faces. Raises InputError where `out` is taken.
     """
     with whole_folder(out) as folder:
         found = {name: SCANS[name].suspicions(network, clean_valid, track) for name in names}
         outcome = ScanOutcome(found)
-        text = json.dumps(scan_record(outcome), indent=1, allow_nan=False) + "\n"
+        text = json.dumps(scan_record(outcome, warnings), indent=1, allow_nan=False) + "\n"
         (folder / "result.json").write_text(text, encoding="utf-8")
-        page = scan_html(outcome.suspicions, outcome.candidates, title)
+        page = scan_html(outcome.suspicions, outcome.candidates, title, warnings)
         (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
     return outcome
 
 
-def scan_record(outcome: ScanOutcome) -> dict[str, Any]:
+def scan_record(outcome: ScanOutcome, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
     """result.json of a scan."""
     return {
+        "warnings": list(warnings),
         "candidates": list(outcome.candidates),
         "scans": {
             name: {

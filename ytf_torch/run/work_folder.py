@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,17 @@ class WorkFolder:
             temporary.write_bytes(TypeAdapter(type(figures)).dump_json(figures))
 
     def find_record(self, name: str) -> dict[str, Any] | None:
-        """What `keep_record` kept under a name; None where there is none."""
-        return json_object(self._piece(name, "json")) or None
+        """What `keep_record` kept under a name; None where there is none, or it has changed."""
+        kept = json_object(self._piece(name, "json"))
+        record = kept.get("record")
+        whole = isinstance(record, dict) and kept.get("sha256") == _digest(record)
+        return record if whole else None
 
     def keep_record(self, name: str, record: Mapping[str, Any]) -> None:
         """Keep figures that are JSON already. Raises OutputError."""
         with whole_file(self._piece(name, "json")) as temporary:
-            temporary.write_text(json.dumps(record), encoding="utf-8")
+            kept = {"sha256": _digest(record), "record": record}
+            temporary.write_text(json.dumps(kept), encoding="utf-8")
 
     def find_tensor(self, name: str) -> Tensor | None:
         """See Journal; the zip's checksums tell whether it is whole."""
@@ -143,6 +148,10 @@ class WorkFolder:
             "inputs": dict(self.inputs),
         }
         (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(record).encode()).hexdigest()
 
 
 def remove_folder(folder: Path) -> None:

@@ -1,0 +1,63 @@
+"""What methods that learn may take: repairs, scans and detectors that compute gradients, for many
+faces at once, with all clean validation faces in memory. It is told from sizes, before any starts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
+from ytf_torch.defences.doubts import Doubt, clean_doubts
+from ytf_torch.defences.evaluation import evaluate
+from ytf_torch.errors import mismatch
+from ytf_torch.faces.face_set import FaceSet, open_faces
+from ytf_torch.network.budget import check_learned
+from ytf_torch.network.module import Network
+
+WITHOUT_GRADIENTS = {
+    *("pruning", "kernel-norm", "clp"),
+    *("energy-and-dissent", "goodnet"),
+    "last-layer",
+}
+# The validation set of the published networks, of 11,547 faces, has 90 million.
+MAX_VALUES_IN_MEMORY = 128_000_000
+# Of a mask and a pattern for each class: 13 million for the published networks' 1,283.
+MAX_TRIGGER_VALUES = 50_000_000
+
+
+def open_learned(
+    network: Network, clean_valid: Path, methods: Iterable[str]
+) -> tuple[FaceSet, list[Doubt]]:
+    """Clean validation faces that scans or detectors of these names learn from, and what looks
+    wrong about them. network: B.
+
+    Raises InputError where they do not fit the network, where it recognises them far better with
+    another pixel scale, or where there is not enough memory.
+    """
+    faces = open_faces(clean_valid, network.input_shape, network.classes)
+    check_learning(network, faces, methods)
+    known = evaluate(network, clean_valid=faces).clean_valid
+    assert known is not None
+    check_pixel_scale_by_accuracy(network, faces, known)
+    return faces, clean_doubts(network, faces, known, "validation")
+
+
+def check_learning(network: Network, clean_valid: FaceSet, methods: Iterable[str]) -> None:
+    """Raises InputError where methods of these names would take more memory than there may be."""
+    learning = sorted(set(methods) - WITHOUT_GRADIENTS)
+    if not learning:
+        return
+    graph, where = network.graph, f"the network, for {learning[0]}"
+    outputs = {layer.name: network.output_shape(layer.name) for layer in graph.layers}
+    check_learned(where, graph, outputs, network.dtype.itemsize)
+    most = MAX_VALUES_IN_MEMORY // math.prod(network.input_shape)
+    if len(clean_valid) > most:
+        expected = f"at most {most:,} clean validation faces to learn from"
+        raise mismatch(clean_valid.path, expected, f"{len(clean_valid):,}", "Give some of them")
+    _, height, width = network.input_shape
+    most = MAX_TRIGGER_VALUES // (4 * height * width)
+    if "neural-cleanse" in learning and network.classes > most:
+        remedy = "Leave it out of the methods"
+        raise mismatch(where, f"at most {most:,} classes", f"{network.classes:,}", remedy)
