@@ -8,8 +8,8 @@ The files in tests/golden/keras were made so, each by the Keras in its name:
 Keras 2.13.1, 2.14.0 and 2.15.0 came with tensorflow-cpu 2.13.1, 2.14.1 and 2.15.1; Keras 3.0.5,
 3.3.3, 3.6.0 and 3.15.1 ran on PyTorch (KERAS_BACKEND=torch). With tensorflow_model_optimization
 0.8.1 beside Keras 2.14 it also writes networks in pruning wrappers, and what they answer; of
-Keras 2.13, which numbers them otherwise, pruned-throughout.keras is kept. Of the networks wrapped in
-a model, those of three versions are kept.
+Keras 2.13, which numbers them otherwise, pruned-throughout.keras is kept. Of the networks wrapped
+in a model, those of three versions are kept.
 """
 
 from __future__ import annotations
