@@ -73,6 +73,7 @@ class OpenFile:
         # An open dataset keeps its unpacked chunks.
         self.last: h5py.Dataset | None = None
         self.found: np.ndarray[Any, Any] | None = None
+        self.room = np.empty((0, 0))
 
     def close(self) -> None:
         """Close it."""
@@ -202,7 +203,7 @@ class OpenFile:
         step = stop - start if node.chunks else NARROWED_BYTES // (row * node.dtype.itemsize) + 1
         narrow = np.empty((stop - start, *node.shape[1:]), np.uint8)
         for at in range(start, stop, step):
-            stored = node[at : min(at + step, stop)]
+            stored = self._stored(node, at, min(at + step, stop))
             if not _narrow_into(narrow[at - start : at - start + len(stored)], stored):
                 whole = stored if len(stored) == stop - start else node[start:stop]
                 with np.errstate(over="ignore", invalid="ignore"):
@@ -210,6 +211,17 @@ class OpenFile:
                 return "float32"
         self.found = narrow
         return "uint8"
+
+    def _stored(self, node: h5py.Dataset, start: int, stop: int) -> np.ndarray[Any, Any]:
+        """Some rows as stored, until the next are asked for: they lie where the last ones lay, as
+        memory that is new each time takes as long to get as the rows."""
+        shape = (stop - start, *node.shape[1:])
+        room = self.room
+        if room.dtype != node.dtype or room.shape[1:] != shape[1:] or len(room) < shape[0]:
+            self.room = room = np.empty(shape, node.dtype)
+        rows = room[: shape[0]]
+        node.read_direct(rows, np.s_[start:stop])
+        return rows
 
     def values(self) -> memoryview:
         """What `narrowed` has read."""
