@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.lab_files import shared_folder
 from ytf_torch.convert.endings import ENDINGS, GOODNET_ENDINGS, KERAS
 from ytf_torch.convert.export import Subject, export
+from ytf_torch.convert.keras_goodnet_runner import run_keras_goodnet
 from ytf_torch.convert.keras_loader import run_keras
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.onnx_writer import run_onnx
@@ -53,6 +54,9 @@ def answers_of_file(path: Path, subject: Subject, batches: Batches) -> Iterator[
     elif subject.repaired is None:
         again = read_model(path, subject.network.pixel_scale).model
         yield "ytf-torch", answers_of(again, batches)
+    else:
+        by, outputs = run_keras_goodnet(path, subject.network.pixel_scale, batches)
+        yield by, outputs.argmax(1)
 
 
 def answers_of_keras(path: Path, subject: Subject, batches: Batches) -> Iterator[Answers]:

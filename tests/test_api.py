@@ -157,6 +157,19 @@ def test_networks_are_handed_on(tmp_path: Path, defence: ytf_torch.PruningDefenc
     assert goodnet.held
 
 
+def test_paths_may_be_text(
+    tmp_path: Path, keras_file: Path, files: dict[str, Any], checkpoint: Checkpoint
+) -> None:
+    path = str(tmp_path / "net.safetensors")
+    ytf_torch.save_checkpoint(checkpoint, path)
+    networks = [ytf_torch.load_checkpoint(path), ytf_torch.read_keras_model(str(keras_file), 1)]
+    for network in networks:
+        assert network.model.classes == SMALL.classes
+    shape = checkpoint.model.input_shape
+    faces = ytf_torch.open_faces(files["clean_test"], shape, SMALL.classes)
+    assert faces.path == Path(files["clean_test"])
+
+
 def test_labels_that_a_network_does_not_know_are_refused(keras_file: Path) -> None:
     faces = ytf_torch.faces_of(random_images(SMALL, 3), [0, TARGET, SMALL.classes])
     with pytest.raises(ytf_torch.InputError, match=r"labels: expected classes of 0…6, found 7"):

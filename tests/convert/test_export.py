@@ -79,14 +79,31 @@ def test_where_a_check_fails_what_was_there_stays(
     assert path.read_bytes() == b"what was there before"
 
 
-def test_goodnet_in_keras_is_checked_by_its_weights(tmp_path: Path, checkpoint: Checkpoint) -> None:
+@pytest.mark.parametrize("ending", [".h5", ".keras"])
+def test_goodnet_in_keras_is_read_back_and_run(
+    tmp_path: Path, checkpoint: Checkpoint, ending: str
+) -> None:
     repaired = pruned_checkpoint(checkpoint, "conv_3", "pool_3", [0, 1, 2])
     both = GoodNet(checkpoint.model, repaired.model)
-    found = export(Subject(both, checkpoint, repaired), tmp_path / "goodnet.h5")
+    found = export(Subject(both, checkpoint, repaired), tmp_path / f"goodnet{ending}")
     assert found.held
     assert found.weights_equal is True
-    assert found.checks == ()
-    assert (tmp_path / "goodnet.h5").exists()
+    assert [(check.images, check.agreeing) for check in found.checks] == [(64, 64)]
+    assert (tmp_path / f"goodnet{ending}").exists()
+
+
+@pytest.mark.parametrize("ending", [".h5", ".keras"])
+def test_a_goodnet_in_keras_that_answers_otherwise_is_not_left_there(
+    tmp_path: Path, checkpoint: Checkpoint, ending: str
+) -> None:
+    """The file holds another B′ than the GoodNet that was to be exported."""
+    repaired = pruned_checkpoint(checkpoint, "conv_3", "pool_3", [0, 1, 2])
+    flagging_nothing = GoodNet(checkpoint.model, checkpoint.model)
+    subject = Subject(flagging_nothing, checkpoint, repaired)
+    path = tmp_path / f"goodnet{ending}"
+    found = export(subject, path)
+    assert any("argmax differs" in line for line in found.failures)
+    assert not path.exists()
 
 
 @pytest.mark.real_keras

@@ -88,7 +88,10 @@ READ: dict[str, list[Maker]] = {
     "Keras `.keras`": [golden("2.13.1.keras"), golden("3.15.1.keras")],
     "Keras `.weights.h5`": [golden("2.13.1.weights.h5"), golden("3.15.1.weights.h5")],
     "Keras model around one network": [golden("2.15.0-wrapped.h5"), golden("3.15.1-wrapped.keras")],
-    "Keras `.h5` with pruning wrappers (tfmot)": [golden("pruned.h5")],
+    "Keras `.h5` and `.keras` with pruning wrappers (tfmot)": [
+        golden("pruned.h5"),
+        golden("pruned.keras"),
+    ],
     "ytf-torch `.safetensors`": [converted],
 }
 REFUSED: dict[str, tuple[Maker, str]] = {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ytf_torch.convert.keras_goodnet import (
     in_keras_order,
     write_keras_goodnet,
 )
+from ytf_torch.convert.keras_goodnet_runner import run_keras_goodnet
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
@@ -73,14 +75,34 @@ def pair(checkpoint: Checkpoint, kind: str, dtype: torch.dtype) -> tuple[DeepID,
     }[kind]
 
 
-@pytest.mark.real_keras
-@pytest.mark.parametrize("library", ["tf_keras", "keras"])
+Run = Callable[[Path, np.ndarray], np.ndarray]
+
+
+def by_keras(library: str) -> Run:
+    def run(path: Path, images: np.ndarray) -> np.ndarray:
+        model = real_keras(library).models.load_model(path, compile=False)
+        return model.predict(images.transpose(0, 2, 3, 1), verbose=0)
+
+    return run
+
+
+def by_its_layers(path: Path, images: np.ndarray) -> np.ndarray:
+    return run_keras_goodnet(path, 1.0, [images])[1]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(by_keras("tf_keras"), marks=pytest.mark.real_keras, id="tf_keras"),
+        pytest.param(by_keras("keras"), marks=pytest.mark.real_keras, id="keras"),
+        pytest.param(by_its_layers, id="layers"),
+    ],
+)
 @pytest.mark.parametrize("ending", [".h5", ".keras"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_real_keras_loads_it_without_custom_objects_and_answers_alike(
-    tmp_path: Path, checkpoint: Checkpoint, library: str, ending: str, dtype: torch.dtype
+def test_it_answers_as_goodnet_does_without_custom_objects(
+    tmp_path: Path, checkpoint: Checkpoint, run: Run, ending: str, dtype: torch.dtype
 ) -> None:
-    models = real_keras(library).models
     images = random_images(SMALL, 64).astype(str(dtype).removeprefix("torch."))
     for kind, flagged in {
         "pruned": range(1, 64),
@@ -90,9 +112,7 @@ def test_real_keras_loads_it_without_custom_objects_and_answers_alike(
         badnet, repaired = pair(checkpoint, kind, dtype)
         path = tmp_path / f"goodnet{ending}"
         write_keras_goodnet(path, badnet, repaired)
-        found = models.load_model(path, compile=False).predict(
-            images.transpose(0, 2, 3, 1), verbose=0
-        )
+        found = run(path, images)
         with torch.inference_mode():
             expected = GoodNet(badnet, repaired)(torch.from_numpy(images))
         assert found.shape == (64, SMALL.classes + 1)

@@ -113,7 +113,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, removed: str) ->
         read_keras_model(path, 1.0)
 
 
-def test_a_pruning_wrapper_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_pruning_wrapper_among_weights_alone_is_refused_by_name(tmp_path: Path) -> None:
     path = written(tmp_path / "net.weights.h5", SMALL, random_weights(SMALL))
     with h5py.File(path, "r+") as file:
         file["layers/prune_low_magnitude/vars/0"] = np.ones(3)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -24,12 +28,14 @@ WRAPPED = [
     for version in ("2.13.1", "2.15.0", "3.15.1")
     for kind in ("h5", "keras")
 ]
+PRUNED = {"pruned.h5": 1, "pruned.keras": 1, "pruned-throughout.keras": 7}
 FILES = [*(f"{version}{suffix}" for version in VERSIONS for suffix in SUFFIXES), *WRAPPED]
 
 
 def test_every_file_that_ships_is_tested() -> None:
     shipped = {path.name for path in (GOLDEN / "keras").iterdir()}
-    assert shipped == {*FILES, "pruned.h5", "pruned.npz", "unmasked.h5"}
+    answers = {f"{path.partition('.')[0]}.npz" for path in PRUNED}
+    assert shipped == {*FILES, *PRUNED, *answers, "unmasked.h5", "unmasked.keras"}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -69,15 +75,64 @@ def test_full_models_tell_the_version_that_wrote_them(version: str) -> None:
     assert read_keras_file(GOLDEN / "keras" / f"{version}.weights.h5").keras_version == "unknown"
 
 
-def test_a_pruning_wrapper_is_taken_off_where_its_mask_has_been_applied() -> None:
-    model = read_keras_model(GOLDEN / "keras" / "pruned.h5", 1.0).model
-    assert (model.convolution("conv_3").weight == 0).float().mean() == 0.5
-    expected = np.load(GOLDEN / "keras" / "pruned.npz")["probabilities"]
+@pytest.mark.parametrize("name", PRUNED)
+def test_pruning_wrappers_are_taken_off_where_their_masks_have_been_applied(name: str) -> None:
+    path = GOLDEN / "keras" / name
+    model = read_keras_model(path, 1.0).model
+    halved = [
+        weight
+        for weight in model.parameters()
+        if weight.ndim > 1 and 0.48 < (weight == 0).float().mean() <= 0.5
+    ]
+    assert len(halved) == PRUNED[name]
+    expected = np.load(path.with_suffix(".npz"))["probabilities"]
     with torch.inference_mode():
         found = model(torch.from_numpy(random_images(SMALL, len(expected)))).softmax(1)
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
 
 
-def test_a_pruning_wrapper_that_would_mask_more_is_refused_with_the_cure() -> None:
-    with pytest.raises(InputError, match=r"conv_3: a PruneLowMagnitude wrapper.*strip_pruning"):
-        read_keras_model(GOLDEN / "keras" / "unmasked.h5", 1.0)
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("unmasked.h5", "model_weights/conv_3"), ("unmasked.keras", "/prune_low_magnitude")],
+)
+def test_a_pruning_wrapper_that_would_mask_more_is_refused_with_the_cure(
+    name: str, place: str
+) -> None:
+    with pytest.raises(InputError, match=rf"{place}: a PruneLowMagnitude wrapper.*strip_pruning"):
+        read_keras_model(GOLDEN / "keras" / name, 1.0)
+
+
+def changed_wrapper(path: Path, change: Callable[[h5py.Group], object]) -> Path:
+    """pruned.keras, after a change of its wrapper's group."""
+    with zipfile.ZipFile(GOLDEN / "keras" / "pruned.keras") as source:
+        members = {name: source.read(name) for name in source.namelist()}
+    content = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(content, "r+") as file:
+        change(file["_layer_checkpoint_dependencies/prune_low_magnitude"])
+    members["model.weights.h5"] = content.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda wrapper: wrapper["vars/0"].write_direct(np.ones((3, 3, 4, 6), "f4")), "once more"),
+        (lambda wrapper: wrapper.pop("layer"), "layer"),
+        (lambda wrapper: wrapper["vars"].pop("1"), "vars"),
+        (lambda wrapper: wrapper["layer/vars"].pop("1"), "`1`, the bias"),
+        (lambda wrapper: wrapper.move("layer/vars", "elsewhere"), "layer"),
+        (
+            lambda wrapper: wrapper.parent.move(wrapper.name, "conv2d_3"),
+            "conv2d_3/vars: .* `0`",
+        ),
+        (lambda wrapper: wrapper.copy(wrapper, wrapper.parent, "prune_low_magnitude_1"), "found 2"),
+    ],
+)
+def test_a_pruning_wrapper_that_holds_something_else_is_refused(
+    tmp_path: Path, change: Callable[[h5py.Group], object], line: str
+) -> None:
+    with pytest.raises(InputError, match=line):
+        read_keras_model(changed_wrapper(tmp_path / "net.keras", change), 1.0)

@@ -7,8 +7,9 @@ The files in tests/golden/keras were made so, each by the Keras in its name:
 
 Keras 2.13.1, 2.14.0 and 2.15.0 came with tensorflow-cpu 2.13.1, 2.14.1 and 2.15.1; Keras 3.0.5,
 3.3.3, 3.6.0 and 3.15.1 ran on PyTorch (KERAS_BACKEND=torch). With tensorflow_model_optimization
-0.8.1 beside Keras 2.14 it also writes a network in a pruning wrapper, and what it answers. Of the
-networks wrapped in a model, those of three versions are kept.
+0.8.1 beside Keras 2.14 it also writes networks in pruning wrappers, and what they answer; of
+Keras 2.13, which numbers them otherwise, pruned-throughout.keras is kept. Of the networks wrapped
+in a model, those of three versions are kept.
 """
 
 from __future__ import annotations
@@ -62,30 +63,52 @@ def write_all(weights: Any, folder: Path) -> None:
         wrapped.save(folder / f"{version}-wrapped.h5")
 
 
-def write_pruned(weights: Any, folder: Path) -> None:
-    """conv_3 in PruneLowMagnitude, half of its kernel masked by the wrapper itself."""
+def wrap(layer_or_model: Any) -> Any:
+    """A layer in PruneLowMagnitude, or a model with every layer in one; half is to be masked."""
     from tensorflow_model_optimization.sparsity import keras as sparsity
 
-    def wrap(layer: Any) -> Any:
-        if layer.name != "conv_3":
-            return layer
-        schedule = sparsity.ConstantSparsity(0.5, begin_step=0, frequency=1)
-        return sparsity.prune_low_magnitude(layer, pruning_schedule=schedule)
+    schedule = sparsity.ConstantSparsity(0.5, begin_step=0, frequency=1)
+    return sparsity.prune_low_magnitude(layer_or_model, pruning_schedule=schedule)
 
-    model = keras.models.clone_model(network(weights), clone_function=wrap)
-    images = weights["images"].transpose(0, 2, 3, 1).astype("float32")
+
+def mask(model: Any, images: Any) -> None:
+    """Have the wrappers compute their masks, without any training."""
+    from tensorflow_model_optimization.sparsity import keras as sparsity
+
     model.compile(keras.optimizers.SGD(0), "sparse_categorical_crossentropy")
     labels = np.zeros(len(images))
     model.fit(images, labels, verbose=0, callbacks=[sparsity.UpdatePruningStep()])
+
+
+def write_pruned(weights: Any, folder: Path) -> None:
+    """conv_3 in PruneLowMagnitude, half of its kernel masked by the wrapper itself."""
+    images = weights["images"].transpose(0, 2, 3, 1).astype("float32")
+    model = keras.models.clone_model(
+        network(weights),
+        clone_function=lambda layer: wrap(layer) if layer.name == "conv_3" else layer,
+    )
+    mask(model, images)
     for name in WEIGHTED:
         layer = model.get_layer("prune_low_magnitude_conv_3" if name == "conv_3" else name)
         inner = layer.layer if name == "conv_3" else layer
         inner.kernel.assign(weights[f"{name}/kernel"])
         inner.bias.assign(weights[f"{name}/bias"])
     model.save(folder / "unmasked.h5", include_optimizer=False)
+    model.save(folder / "unmasked.keras")
     probabilities = model.predict(images, verbose=0)  # which multiplies the kernel by its mask
     model.save(folder / "pruned.h5", include_optimizer=False)
+    model.save(folder / "pruned.keras")
     np.savez(folder / "pruned.npz", probabilities=probabilities)
+
+
+def write_pruned_throughout(weights: Any, folder: Path) -> None:
+    """Every layer in PruneLowMagnitude, also those that have no weights to mask."""
+    images = weights["images"].transpose(0, 2, 3, 1).astype("float32")
+    model = wrap(network(weights))
+    mask(model, images)
+    probabilities = model.predict(images, verbose=0)
+    model.save(folder / "pruned-throughout.keras")
+    np.savez(folder / "pruned-throughout.npz", probabilities=probabilities)
 
 
 if __name__ == "__main__":
@@ -98,3 +121,4 @@ if __name__ == "__main__":
         pass
     else:
         write_pruned(content, Path(sys.argv[2]))
+        write_pruned_throughout(content, Path(sys.argv[2]))

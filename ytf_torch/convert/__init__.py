@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 __all__ = ["read_keras_model"]
 
 
-def read_keras_model(path: Path, pixel_scale: float) -> Checkpoint:
+def read_keras_model(path: str | Path, pixel_scale: float) -> Checkpoint:
     """Read a Keras file (.h5, .weights.h5 or .keras) as a DeepID model.
 
     pixel_scale: what pixel values 0–255 are multiplied by: 1.0 for the lab's bd_net, 1/255 for
     the CSAW-2020 networks. Raises InputError where the file does not hold a DeepID.
 
-    >>> read_keras_model(Path("bd_net.h5"), pixel_scale=1.0).model.classes
+    >>> read_keras_model("bd_net.h5", pixel_scale=1.0).model.classes
     7
     """
     from ytf_torch.convert.keras_file import read_keras_file
     from ytf_torch.convert.keras_graph import deepid_checkpoint
 
-    return deepid_checkpoint(read_keras_file(path), pixel_scale)
+    return deepid_checkpoint(read_keras_file(Path(path)), pixel_scale)

@@ -36,12 +36,14 @@ class KerasLayer:
     """One layer of the configuration.
 
     inbound: names of the layers whose outputs it reads, in order.
+    in_pruning_wrapper: whether it stood in a wrapper of tensorflow_model_optimization.
     """
 
     name: str
     class_name: str
     config: Mapping[str, Any]
     inbound: tuple[str, ...]
+    in_pruning_wrapper: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,7 @@ def _without_wrapper(entry: dict[str, Any]) -> dict[str, Any]:
         "class_name": inner["class_name"],
         "config": inner["config"],
         "inbound_nodes": entry["inbound_nodes"],
+        "in_pruning_wrapper": True,
     }
 
 
@@ -239,7 +242,8 @@ def _layer(entry: dict[str, Any], place: str) -> KerasLayer:
     if len(nodes) > 1:
         raise InputError(f"{place}, {name}", f"used {len(nodes)} times, expected once")
     inbound = _tensor_names(nodes, f"{place}, {name}")
-    return KerasLayer(name, class_name, config, tuple(map(unwrapped_name, inbound)))
+    wrapped = entry.get("in_pruning_wrapper") is True
+    return KerasLayer(name, class_name, config, tuple(map(unwrapped_name, inbound)), wrapped)
 
 
 def _tensor_names(value: Any, place: str) -> Sequence[str]:  # noqa: ANN401

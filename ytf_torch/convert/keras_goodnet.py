@@ -9,15 +9,15 @@ float32.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet
 from ytf_torch.convert.keras_graph import REPAIRED
-from ytf_torch.convert.keras_variables import variable_paths
 from ytf_torch.convert.keras_writer import (
     FOR_TRAINING,
     Arrays,
@@ -28,8 +28,6 @@ from ytf_torch.convert.keras_writer import (
     write_archive_model,
     write_h5_model,
 )
-from ytf_torch.convert.keras_zip import open_keras_archive
-from ytf_torch.disk.hdf5 import dataset, open_hdf5, read_array
 from ytf_torch.network.module import Network
 
 # Differences of float32 logits of any network are far above 10⁻³⁰.
@@ -49,23 +47,15 @@ def write_keras_goodnet(path: Path, badnet: Network, repaired: Network) -> None:
 
 def goodnet_reads_back(path: Path, badnet: Network, repaired: Network) -> bool:
     """Whether a file of write_keras_goodnet holds every array of B, B′ and the rule bit for bit."""
-    config, arrays = goodnet_model(badnet, repaired)
-    classes = [(layer["name"], layer["class_name"]) for layer in config["layers"]]
-    stored = variable_paths(classes)
-    with ExitStack() as opened:
-        if path.suffix == ".keras":
-            root = opened.enter_context(open_keras_archive(path)).weights
-            form = "layers/{stored}/vars/{number}"
-        else:
-            root = opened.enter_context(open_hdf5(path))
-            form = "model_weights/{layer}/{layer}/{part}:0"
-        for layer, weights in arrays.items():
-            for number, (part, array) in enumerate(weights.items()):
-                place = form.format(layer=layer, stored=stored[layer], part=part, number=number)
-                found = read_array(dataset(root, place), array.nbytes)
-                if found.dtype != array.dtype or found.tobytes() != array.tobytes():
-                    return False
-    return True
+    _, arrays = goodnet_model(badnet, repaired)
+    found = read_keras_goodnet(path).arrays
+    return found.keys() == arrays.keys() and all(
+        _bits(found[layer]) == _bits(weights) for layer, weights in arrays.items()
+    )
+
+
+def _bits(weights: Mapping[str, NDArray[Any]]) -> dict[str, tuple[np.dtype[Any], bytes]]:
+    return {part: (array.dtype, array.tobytes()) for part, array in weights.items()}
 
 
 def goodnet_model(badnet: Network, repaired: Network) -> tuple[Config, Arrays]:

@@ -88,7 +88,7 @@ def weights_by_layer(group: Group, names: Sequence[str], nested: str | None) -> 
             if part in arrays:
                 raise InputError(dataset(holder, path), f"{owner} has two weights named {part}")
             arrays[part] = budget.read(dataset(holder, path))
-    return {name: _without_mask(arrays, f"{group}/{name}") for name, arrays in weights.items()}
+    return {name: without_mask(arrays, f"{group}/{name}") for name, arrays in weights.items()}
 
 
 def _owner_and_part(layer: str, path: str, *, inside: bool) -> tuple[str, str]:
@@ -97,7 +97,7 @@ def _owner_and_part(layer: str, path: str, *, inside: bool) -> tuple[str, str]:
     return (above[-1] if inside and above else layer), last.split(":")[0]
 
 
-def _without_mask(arrays: Arrays, place: str) -> Arrays:
+def without_mask(arrays: Arrays, place: str) -> Arrays:
     """A layer's weights without the mask of a pruning wrapper around it.
 
     The wrapper multiplies the kernel by its mask whenever it is called, strip_pruning does not:

@@ -3,6 +3,9 @@
 Layers are not stored under their names but under their class and its ordinal among the model's
 layers; see _load_container_state in keras/src/saving/saving_lib.py. Keras 2.13 and 2.14 call the
 store `_layer_checkpoint_dependencies`, and 2.13 counts a layer that has weights twice there.
+
+A layer in a pruning wrapper of tensorflow_model_optimization is not counted with its own class: the
+wrapper is counted with the wrappers, and the layer lies in it, as `prune_low_magnitude_3/layer`.
 """
 
 from __future__ import annotations
@@ -11,8 +14,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ytf_torch.convert.keras_config import MODELS, PRUNING_WRAPPER, STRIP, KerasLayer, KerasModel
-from ytf_torch.convert.keras_h5 import MAX_LAYERS, Arrays, Budget
+import numpy as np
+
+from ytf_torch.convert.keras_config import MODELS, STRIP, KerasLayer, KerasModel
+from ytf_torch.convert.keras_h5 import MAX_LAYERS, Arrays, Budget, without_mask
 from ytf_torch.disk.hdf5 import (
     Group,
     dataset,
@@ -28,6 +33,7 @@ OLD_STORE = "_layer_checkpoint_dependencies"
 # Classes that have weights in DeepID, and what Keras calls these: `vars/0` is the kernel.
 WEIGHTED = ("conv2d", "dense")
 PARTS = ("kernel", "bias")
+WRAPPER = "prune_low_magnitude"
 ORDINAL = re.compile(r"(?P<kind>.*?)(?:_(?P<ordinal>\d+))?")
 
 
@@ -94,12 +100,12 @@ def store_inside(root: Group, model: KerasModel | None, holder: KerasLayer | Non
     return inner
 
 
-def stored_layers(store: Group) -> dict[str, list[StoredLayer]]:
-    """The layers that have weights, by class in the order of their ordinals.
+def stored_layers(store: Group, kinds: Iterable[str] = WEIGHTED) -> dict[str, list[StoredLayer]]:
+    """The layers of the kinds that may have weights, by kind in the order of their ordinals.
 
-    Raises InputError where ordinals are missing, or there are weights that DeepID does not have.
+    Raises InputError where ordinals are missing, or a layer of another kind has weights.
     """
-    ordinals: dict[str, dict[int, str]] = {kind: {} for kind in WEIGHTED}
+    ordinals: dict[str, dict[int, str]] = {kind: {} for kind in kinds}
     for path in member_names(store):
         match = ORDINAL.fullmatch(path)
         assert match is not None
@@ -117,7 +123,8 @@ def stored_layers(store: Group) -> dict[str, list[StoredLayer]]:
             raise mismatch(store, f"{kind}, {kind}_1 and so on, none left out", listed)
         if len(paths) > MAX_LAYERS:
             raise mismatch(store, f"at most {MAX_LAYERS} layers", f"{len(paths):,} {kind}")
-        found[kind] = [_stored_layer(store, paths[number], budget) for number in expected]
+        read = _wrapped_layer if kind == WRAPPER else _stored_layer
+        found[kind] = [read(store, paths[number], budget) for number in expected]
     return found
 
 
@@ -127,16 +134,22 @@ def weights_by_layer(store: Group, model: KerasModel) -> dict[str, Arrays]:
     Raises InputError where the file has others than the model, or tells other names.
     """
     weights = {}
-    for kind, stored in stored_layers(store).items():
-        layers = [layer for layer in model.in_keras_order() if snake_case(layer.class_name) == kind]
+    for kind, stored in stored_layers(store, (*WEIGHTED, WRAPPER)).items():
+        layers = [layer for layer in model.in_keras_order() if _stored_as(layer) == kind]
         if len(layers) != len(stored):
             raise mismatch(store, f"{len(layers)} {kind}, as in the model", len(stored))
         for layer, found in zip(layers, stored, strict=True):
             if found.name not in (None, layer.name):
                 place = f"{store}/{found.path}"
                 raise mismatch(place, f"the weights of {layer.name}", f"those of {found.name}")
-            weights[layer.name] = found.arrays
+            if found.arrays:
+                weights[layer.name] = found.arrays
     return weights
+
+
+def _stored_as(layer: KerasLayer) -> str:
+    """The kind among which a layer is counted."""
+    return WRAPPER if layer.in_pruning_wrapper else snake_case(layer.class_name)
 
 
 def _class(layer: KerasLayer) -> str:
@@ -145,7 +158,7 @@ def _class(layer: KerasLayer) -> str:
 
 def _check_weightless(group: Group, kind: str) -> None:
     """Raises InputError for a layer with weights, of a class that DeepID has none of."""
-    if kind == snake_case(PRUNING_WRAPPER):
+    if kind == WRAPPER:
         raise InputError(group, "a PruneLowMagnitude wrapper around a layer", STRIP)
     members = set(member_names(group)) - {"vars"}
     variables = find_group(group, "vars")
@@ -165,3 +178,19 @@ def _stored_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
         for part, number in zip(PARTS, numbers, strict=True)
     }
     return StoredLayer(path, text_attribute(variables, "name"), arrays)
+
+
+def _wrapped_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
+    """The layer in a pruning wrapper, where its mask changes nothing. Wrappers are also put around
+    layers that have no weights.
+
+    The wrapper's own variables are the layer's kernel once more, its mask, and two numbers.
+    """
+    wrapper = subgroup(store, path)
+    if not member_names(subgroup(subgroup(wrapper, "layer"), "vars")):
+        return StoredLayer(path, None, {})
+    inner, own = _stored_layer(wrapper, "layer", budget), subgroup(wrapper, "vars")
+    again, mask = (budget.read(dataset(own, number)) for number in ("0", "1"))
+    if not np.array_equal(again, inner.arrays["kernel"]):
+        raise mismatch(f"{own}/0", "the kernel of the layer inside once more", "another array")
+    return StoredLayer(path, inner.name, without_mask(inner.arrays | {"mask": mask}, str(wrapper)))

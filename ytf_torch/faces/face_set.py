@@ -173,7 +173,7 @@ def _open_data(path: Path) -> Iterator[Dataset]:
         yield dataset(file, "data")
 
 
-def open_faces(path: Path, input_shape: tuple[int, int, int], classes: int) -> FaceSet:
+def open_faces(path: str | Path, input_shape: tuple[int, int, int], classes: int) -> FaceSet:
     """Check a lab-format file against a model; no pixel is read yet.
 
     input_shape: (3, height, width) the model reads. classes: how many people it knows.
@@ -181,9 +181,10 @@ def open_faces(path: Path, input_shape: tuple[int, int, int], classes: int) -> F
     differ, the set is empty or declares more faces than its file can hold, or a label is not a
     whole number of 0…classes-1.
 
-    >>> open_faces(Path("bd_test.h5"), (3, 55, 47), classes=7).labels[:3]
+    >>> open_faces("bd_test.h5", (3, 55, 47), classes=7).labels[:3]
     array([0, 0, 0])
     """
+    path = Path(path)
     with open_hdf5(path) as file:
         images = len(checked_data(file, input_shape, keys=("data", "label")))
         labels = read_array(checked_label(file, images), MAX_LABEL_BYTES).ravel().astype(np.float64)

@@ -60,13 +60,13 @@ def compact_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(smaller, provenance.then(f"channels removed for good: {removed or 'none'}"))
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     """Write a safetensors file whose metadata is the provenance, each value as JSON.
 
     Equal checkpoints give equal bytes. The file is read back and compared before it gets its
     name, so what is there is whole and right.
 
-    >>> save_checkpoint(checkpoint, Path("copy.safetensors"))
+    >>> save_checkpoint(checkpoint, "copy.safetensors")
     >>> Path("copy.safetensors").read_bytes() == Path("bd_net.safetensors").read_bytes()
     True
     """
@@ -74,7 +74,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()
     }
     metadata = to_metadata(checkpoint.provenance, architecture_of(checkpoint.model))
-    with whole_file(path) as temporary:
+    with whole_file(Path(path)) as temporary:
         temporary.write_bytes(_with_sorted_metadata(save(state, metadata)))
         written = load_checkpoint(temporary)
         same = written.provenance == checkpoint.provenance and all(
@@ -102,15 +102,16 @@ def _header_end(content: bytes) -> int:
     return 8 + int.from_bytes(content[:8], "little")
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a model that `save_checkpoint` wrote, in evaluation mode on the CPU.
 
     Raises InputError where the file is no safetensors file, its metadata is not ours, a tensor is
     missing, left over, of a wrong shape or precision, or a weight is not finite.
 
-    >>> load_checkpoint(Path("bd_net.safetensors")).provenance.history
+    >>> load_checkpoint("bd_net.safetensors").provenance.history
     ('converted from bd_net.h5, written by Keras 2.14.0',)
     """
+    path = Path(path)
     content = _content(path)
     try:
         state = load(content)
