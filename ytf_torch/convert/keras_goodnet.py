@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ytf_torch.convert.keras_graph import REPAIRED
+from ytf_torch.convert.keras_config import REPAIRED
 from ytf_torch.convert.keras_variables import variable_paths
 from ytf_torch.convert.keras_writer import (
     FOR_TRAINING,
