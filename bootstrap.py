@@ -1,4 +1,4 @@
-"""Sets the project up in .venv and runs it: python3 bootstrap.py demo | test | install EXTRA…
+"""Sets the project up in .venv and runs it: python3 bootstrap.py demo | test | install [EXTRA…]
 
 Needs Python 3.11 or newer and nothing else. What was tested is pinned in constraints.txt. On
 Linux without an NVIDIA driver it takes PyTorch's CPU build, which spares gigabytes of CUDA.
@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -17,6 +17,10 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"
+USAGE = """\
+usage: python3 bootstrap.py demo [OPTION…]      set up, and run ytf-demo
+       python3 bootstrap.py test [OPTION…]      set up, and run pytest
+       python3 bootstrap.py install [EXTRA…]    set up alone; extras: onnx, keras, notebook, …"""
 COMMANDS = {"demo": ("demo", ["ytf_torch.commands.demo"]), "test": ("test", ["pytest"])}
 
 
@@ -39,7 +43,7 @@ def needs_cpu_index(python: Path) -> bool:
     return not any(source in settings for source in ("index-url", "find-links"))
 
 
-def fill(python: Path, extras: Iterable[str], constraints: Path, *options: str) -> None:
+def fill(python: Path, extras: Collection[str], constraints: Path, *options: str) -> None:
     """Install the package with extras into a virtual environment, whose python is given. options:
     more of pip's."""
     limits = ("--constraint", str(constraints), "--quiet", *options)
@@ -47,7 +51,8 @@ def fill(python: Path, extras: Iterable[str], constraints: Path, *options: str) 
         python, "install", *limits, "--index-url", CPU_TORCH, "torch"
     ):
         print(f"{CPU_TORCH} cannot be reached: taking PyTorch from PyPI, CUDA included", flush=True)
-    if not pip(python, "install", *limits, "--editable", f".[{','.join(sorted(extras))}]"):
+    named = f"[{','.join(sorted(extras))}]" if extras else ""
+    if not pip(python, "install", *limits, "--editable", f".{named}"):
         sys.exit("error: installing failed, see pip's message above")
 
 
@@ -68,7 +73,7 @@ def install(extras: set[str]) -> None:
     if not PYTHON.exists():
         print(f"Creating {VENV}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-    print(f"Installing ytf-torch with: {', '.join(sorted(extras))}", flush=True)
+    print(f"Installing ytf-torch with: {', '.join(sorted(extras)) or 'no extras'}", flush=True)
     fill(PYTHON, extras, ROOT / "constraints.txt")
     record.write_text(" ".join([fingerprint(extras), *sorted(extras)]))
 
@@ -82,7 +87,9 @@ def main() -> int:
         install(set(arguments))
         return 0
     if action not in COMMANDS:
-        sys.exit(f"usage: {Path(sys.argv[0]).name} demo|test|install [arguments]")
+        asked = action in ("-h", "--help")
+        print(USAGE, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
     extra, module = COMMANDS[action]
     install({extra})
     return subprocess.run([PYTHON, "-m", *module, *arguments], cwd=ROOT, check=False).returncode

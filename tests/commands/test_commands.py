@@ -104,6 +104,18 @@ class TestConvert:
         assert_one_clear_line(clash, "pixel_scale", "expected 0.00392157")
         assert not keras_file.with_suffix(".safetensors").exists()
 
+    def test_it_says_that_nothing_was_compared(self, keras_file: Path) -> None:
+        result = run(convert_app, keras_file)
+        assert "not compared with Keras: --reference or --against-keras does that" in result.stdout
+
+    def test_help_has_no_line_breaks_but_the_terminals(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("TERMINAL_WIDTH", "200")
+        shown = run(convert_app, "--help").stdout
+        assert "1 parity failed, no output left; 2 bad input." in shown
+
     @pytest.mark.real_keras
     def test_against_keras(self, keras_file: Path) -> None:
         result = run(convert_app, keras_file, "--pixel-scale", "1/255", "--against-keras")
@@ -439,7 +451,7 @@ class TestDetect:
         self, pair: tuple[object, ...], keras_file: Path, faces: dict[str, Path]
     ) -> None:
         clash = run(detect_app, *pair, faces["test"], "--pixel-scale", "1/255")
-        assert_one_clear_line(clash, "expected pixel scale 0.00392157", "found 1 in its metadata")
+        assert_one_clear_line(clash, "expected pixel scale 1/255", "found 1 in its metadata")
         keras = ("--model", keras_file, "--pruned", keras_file, "--any-pair", "--only-class")
         raw = run(detect_app, *keras, faces["test"])
         divided = run(detect_app, *keras, faces["test"], "--pixel-scale", "1/255")

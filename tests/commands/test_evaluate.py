@@ -80,6 +80,51 @@ def test_with_a_repaired_copy(
     assert "bd_test1.h5" in result.output
 
 
+def test_every_figure_is_whole_in_a_narrow_terminal(
+    tmp_path: Path,
+    keras_file: Path,
+    checkpoint: Checkpoint,
+    repaired_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    small_sets(tmp_path / "faces", checkpoint)
+    sets: list[str | Path] = ["--clean-test", tmp_path / "faces/test.h5"]
+    sets += ["--poisoned-test", tmp_path / "faces/bd_test0.h5"]
+    result = evaluate(keras_file, *sets, "--repaired", repaired_file)
+    assert result.exit_code == 0, result.output
+    intervals = [line.split() for line in result.stdout.splitlines() if line.strip()[:1].isdigit()]
+    assert [len(row) for row in intervals] == [4, 4, 6]
+    assert intervals[0][0] == "86.2–100.0"
+    assert "…" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "columns", "said"),
+    [
+        (["--clean-test"], ["clean"], "95 % interval"),
+        (["--poisoned-test"], ["ASR"], "Who is on them is not known"),
+        (["--clean-test", "--poisoned-test"], ["clean", "ASR", "ASR"], "robust: triggered faces"),
+    ],
+)
+def test_columns_are_shown_and_explained_where_something_is_known(
+    tmp_path: Path,
+    keras_file: Path,
+    checkpoint: Checkpoint,
+    flags: list[str],
+    columns: list[str],
+    said: str,
+) -> None:
+    small_sets(tmp_path / "faces", checkpoint)
+    files = {"--clean-test": "test.h5", "--poisoned-test": "bd_test0.h5"}
+    given = [part for flag in flags for part in (flag, tmp_path / "faces" / files[flag])]
+    shown = evaluate(keras_file, *given).stdout
+    heading = shown.split("Below each rate")[0].split()
+    assert sorted(word for word in heading if word in ("clean", "ASR")) == sorted(columns)
+    assert said in shown
+    assert "FPR" not in shown
+
+
 @pytest.mark.parametrize("flag", [[], ["--clean-test"]], ids=["argument", "instead of a set"])
 def test_a_photo_gives_its_class(
     tmp_path: Path, keras_file: Path, checkpoint: Checkpoint, repaired_file: Path, flag: list[str]
@@ -148,7 +193,7 @@ def test_mixed_up_sets_are_said_before_the_figures_and_in_the_record(
     assert result.exit_code == 0, result.output
     (warning,) = json.loads(record.read_text())["warnings"]
     assert "B answers 100.0 % of them with their label. They look like clean faces" in warning
-    assert result.output.index(f"Warning: {warning}") < result.output.index("Each with its 95 %")
+    assert result.output.index(f"Warning: {warning}") < result.output.index("95 % interval")
     twice = evaluate(keras_file, "--clean-test", clean, "--poisoned-test", clean)
     assert twice.exit_code == 2
     assert "the same faces" in twice.stderr

@@ -82,14 +82,21 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         (b"not hdf5 at all" * 100, "a text file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "Git LFS pointer"),
         (b"<!DOCTYPE html><html><title>Quota exceeded</title></html>", "a web page"),
+        (b"\x89PNG\r\n", "a PNG photo"),
+        (
+            b"\x02\0\0\0\0\0\0\0{}",
+            r"a safetensors file\. One of ytf-convert's is converted already",
+        ),
     ],
 )
-def test_a_file_that_is_no_hdf5_is_refused_and_named(
+def test_a_file_that_is_not_kerass_is_refused_and_named(
     tmp_path: Path, content: bytes, found: str
 ) -> None:
     path = tmp_path / "net.h5"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=f"expected an HDF5 file, found .*{found}"):
+    with pytest.raises(
+        InputError, match=rf"expected a Keras file \(\.h5 or \.keras\), found .*{found}"
+    ):
         read_keras_file(path)
 
 

@@ -17,7 +17,9 @@ from ytf_torch.convert.keras_goodnet import (
     write_keras_goodnet,
 )
 from ytf_torch.convert.keras_goodnet_runner import run_keras_goodnet
+from ytf_torch.convert.model_file import read_model
 from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.masking import bake_mask
@@ -119,6 +121,17 @@ def test_it_answers_as_goodnet_does_without_custom_objects(
         assert (found.argmax(1) == expected.argmax(1).numpy()).all(), kind
         assert int((found.argmax(1) == SMALL.classes).sum()) in flagged, kind
         np.testing.assert_allclose(found, expected.softmax(1).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("ending", [".h5", ".keras"])
+def test_it_is_not_taken_for_a_network(tmp_path: Path, checkpoint: Checkpoint, ending: str) -> None:
+    path = tmp_path / f"goodnet{ending}"
+    write_keras_goodnet(path, checkpoint.model, bake_mask(checkpoint.model, "conv_3", [0]))
+    line = (
+        rf"goodnet{ending}: a GoodNet, which holds B and B′\. Give the files that it was made from$"
+    )
+    with pytest.raises(InputError, match=line):
+        read_model(path)
 
 
 def test_networks_of_other_channels_fit_beside_each_other(

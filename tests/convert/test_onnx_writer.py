@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from tests.made.keras_files import SMALL, WIDE, random_images
+from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
 from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepID, DeepIDSizes
 from ytf_torch.network.masking import bake_mask
@@ -75,3 +77,11 @@ def test_equal_networks_give_equal_bytes(tmp_path: Path, checkpoint: Checkpoint)
     for name in ("one.onnx", "two.onnx"):
         write_onnx(tmp_path / name, checkpoint.model)
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
+
+
+def test_it_is_not_read_as_a_network(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    write_onnx(tmp_path / "net.onnx", checkpoint.model)
+    with pytest.raises(
+        InputError, match=r"an ONNX file\).*give the model that it was exported from"
+    ):
+        read_model(tmp_path / "net.onnx")

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from tests.made.keras_files import SMALL, random_images
+from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.torch_export import run_pt2, write_pt2
 from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 
@@ -28,3 +30,11 @@ def test_a_program_takes_any_number_of_images_and_answers_alike(
     assert found.shape == (24, SMALL.classes + goodnet)
     torch.testing.assert_close(torch.from_numpy(found), torch.from_numpy(expected))
     assert (found.argmax(1) == expected.argmax(1)).all()
+
+
+def test_it_is_not_read_as_a_network(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    network = checkpoint.model
+    write_pt2(tmp_path / "net.pt2", network, network.input_shape, network.dtype)
+    line = r"found an exported PyTorch program \(\.pt2\).*give the model that it was exported from"
+    with pytest.raises(InputError, match=line):
+        read_model(tmp_path / "net.pt2")

@@ -40,6 +40,8 @@ def picture(kind: str) -> bytes:
         (archive("input.npy"), "a NumPy archive"),
         (archive("metadata.json", "config.json"), "a Keras 3 model"),
         (archive("net/data.pkl"), "a PyTorch file"),
+        (archive("network/data/weights/weight_0"), "an exported PyTorch program (.pt2)"),
+        (b"\x08\x08\x12\x09ytf-torch:", "an ONNX file"),
         (archive("photo.png"), "a zip archive"),
         (b"\x80\x04\x95\x10", "a pickle"),
         (b"%PDF-1.7", "a PDF document"),
@@ -90,7 +92,7 @@ def test_a_missing_file_has_no_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "line"),
     [
-        ((), "net: a folder, not a file"),
+        ((), "net: a folder, not a file. Give a file in it"),
         (
             ("saved_model.pb", "keras_metadata.pb"),
             "SavedModel.*and save it with",

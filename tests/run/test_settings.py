@@ -85,7 +85,7 @@ def test_files_beside_the_configuration_are_not_where_its_paths_start(
         ({"clean_valid": None}, "`clean_valid` is missing"),
         ({"layer": "fc_1"}, "`layer`: expected conv_1 or conv_2 or conv_3 or conv_4, found fc_1"),
         ({"rank_at": "pool_1"}, 'expected pool_3 or conv_3 for `layer="conv_3"`, found pool_1'),
-        ({"order": "random"}, "order.*'ascending' or 'descending'"),
+        ({"order": "random"}, "`order`: expected 'ascending' or 'descending', found random"),
         ({"device": "tpu"}, "device.*'auto', 'cpu' or 'cuda'"),
         ({"drops": "2,x"}, "`drops`"),
         ({"drops": "101"}, "above 0 and up to 100.* found 101"),

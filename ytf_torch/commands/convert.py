@@ -89,6 +89,8 @@ def convert(
         verdicts["real Keras"] = compare_with_keras(checkpoint.model, source)
     for name, verdict in verdicts.items():
         _print_verdict(name, verdict)
+    if not verdicts:
+        say(f"{'parity':<12} not compared with Keras: --reference or --against-keras does that")
     held = all(verdict.held for verdict in verdicts.values())
 
     with ExitStack() as written:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
@@ -23,7 +24,7 @@ from ytf_torch.commands.terminal import (
 from ytf_torch.device import exact_float32, resolve_device
 from ytf_torch.disk.reading import is_hdf5
 from ytf_torch.disk.writing import whole_file
-from ytf_torch.errors import InputError, mismatch, printable
+from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     from ytf_torch.network.module import Network
     from ytf_torch.run.pair import Opened
 
+# In as many lines as keep the whole table within the 80 columns of a terminal.
 COLUMNS = {
-    "clean accuracy": "clean_accuracy",
+    "clean\naccuracy": "clean_accuracy",
     "ASR": "attack_success_rate",
-    "ASR without target": "attack_success_rate_without_target",
+    "ASR\nwithout\ntarget": "attack_success_rate_without_target",
     "robust": "robust_accuracy",
     "FPR": "false_positive_rate",
     "TPR": "true_positive_rate",
@@ -104,7 +106,9 @@ def evaluate_command(
     network = opened.badnet.model.to(placed)
     sets, shown = _sorted_inputs(clean_test, poisoned_test or [], photos or [])
     if not sets and not shown:
-        raise InputError(model, "nothing to evaluate it on", "Give --clean-test or a photo")
+        raise InputError(
+            model, "nothing to evaluate it on", "Give --clean-test, --poisoned-test or a photo"
+        )
     answers = [_photo_record(network, copy, photo) for photo in shown]
     if opened.scale_from == "assumed":
         say(pixel_scale_line(opened.badnet, "assumed"))
@@ -117,7 +121,7 @@ def evaluate_command(
         found, doubts = _evaluate(network, copy, clean, triggered, target, true_labels)
         for doubt in doubts:
             say(f"Warning: {doubt}")
-        _print_table(found, triggered)
+        _print_tables(found, triggered)
         record |= evaluation_record(found, triggered)
         record |= {"warnings": [str(doubt) for doubt in doubts]} if doubts else {}
     if shown:
@@ -199,35 +203,49 @@ def evaluation_record(evaluation: Evaluation, files: Sequence[Path] = ()) -> dic
     return record
 
 
-def _print_table(evaluation: Evaluation, files: Sequence[Path]) -> None:
-    table = Table()
-    table.add_column("network", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column, justify="right")
-    _add_rows(table, evaluation)
+def _print_tables(evaluation: Evaluation, files: Sequence[Path]) -> None:
+    """What was measured, of several triggered sets also each alone, and what the names mean."""
+    shown = [name for name, field in COLUMNS.items() if _known(evaluation, field)]
+    out.print(_table(evaluation, shown))
     if len(evaluation.triggered) > 1:
         for file, tallies in zip(files, evaluation.triggered, strict=True):
-            table.add_section()
-            table.add_row(printable(file.name))
-            _add_rows(table, evaluation.of_set(tallies))
-    out.print(table)
-    say(
-        "Each with its 95 % interval. ASR: attack success rate, over all triggered faces; without "
-        "target: over those who are not the target themselves"
-        + (
-            "."
-            if evaluation.model.attack_success_rate_without_target
-            else ", where it is known who they are."
+            say(f"Of {file} alone:")
+            out.print(_table(evaluation.of_set(tallies), shown))
+    for line in _legend(evaluation, shown):
+        say(line)
+
+
+def _known(evaluation: Evaluation, field: str) -> bool:
+    networks = (evaluation.model, evaluation.goodnet)
+    return any(getattr(figures, field) is not None for figures in networks if figures is not None)
+
+
+def _legend(evaluation: Evaluation, shown: Sequence[str]) -> Iterator[str]:
+    yield "Below each rate is its 95 % interval."
+    if "ASR" in shown and evaluation.model.attack_success_rate_without_target:
+        yield (
+            "ASR: attack success rate, over all triggered faces; without target: over those who "
+            "are not the target themselves. robust: triggered faces that get their own class."
         )
-    )
+    elif "ASR" in shown:
+        yield (
+            "ASR: attack success rate, over all triggered faces. Who is on them is not known: "
+            "--true-labels can tell, or a clean test set of the same photos in the same order."
+        )
+    if "FPR" in shown or "TPR" in shown:
+        yield "FPR, TPR: clean and triggered faces that GoodNet flags."
 
 
-def _add_rows(table: Table, evaluation: Evaluation) -> None:
+def _table(evaluation: Evaluation, shown: Sequence[str]) -> Table:
+    table = Table("network", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in shown:
+        table.add_column(column, justify="right", no_wrap=True)
     rows = {"B": evaluation.model, "B′": evaluation.repaired, "GoodNet": evaluation.goodnet}
     for name, figures in rows.items():
         if figures is not None:
-            shares = (getattr(figures, field) for field in COLUMNS.values())
+            shares = (getattr(figures, COLUMNS[column]) for column in shown)
             table.add_row(name if evaluation.with_repaired else "network", *map(_cell, shares))
+    return table
 
 
 def _cell(share: Share | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from importlib.metadata import version
-from inspect import Parameter, signature
+from inspect import Parameter, cleandoc, signature
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
@@ -83,7 +83,7 @@ class App(typer.Typer):
         **settings: Any,  # noqa: ANN401
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """See Typer."""
-        register = super().command(name, **{"cls": Command} | settings)
+        register = super().command
 
         def registered(function: Callable[..., Any]) -> Callable[..., Any]:
             hints = get_type_hints(function, include_extras=True)
@@ -93,10 +93,16 @@ class App(typer.Typer):
                     if hasattr(about, "readable"):
                         about.readable = False
             function.__annotations__ = hints
-            register(_with_version(function))
+            told: dict[str, Any] = {"cls": Command, "help": _paragraphs(function.__doc__ or "")}
+            register(name, **told | settings)(_with_version(function))
             return function
 
         return registered
+
+
+def _paragraphs(docstring: str) -> str:
+    """A docstring without its own line breaks, which would stay beside those of the terminal."""
+    return "\n\n".join(" ".join(part.split()) for part in cleandoc(docstring).split("\n\n"))
 
 
 def _with_version(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -29,6 +29,8 @@ MOST_LEVELS = 200
 PRUNING_WRAPPER = "PruneLowMagnitude"
 PRUNING_PREFIX = "prune_low_magnitude_"
 STRIP = "Take the wrappers off with tensorflow_model_optimization's strip_pruning(model), then save"
+# Before the names of B′ in GoodNet's files; see keras_goodnet.py.
+REPAIRED = "repaired_"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ytf_torch.convert.keras_config import KerasModel, network_inside, precision_of, read_config
+from ytf_torch.convert.keras_config import (
+    REPAIRED,
+    KerasModel,
+    network_inside,
+    precision_of,
+    read_config,
+)
 from ytf_torch.convert.keras_h5 import Arrays, layers_of
 from ytf_torch.convert.keras_h5 import weights_by_layer as h5_weights
 from ytf_torch.convert.keras_variables import StoredLayer, store_inside, stored_layers
@@ -16,17 +22,21 @@ from ytf_torch.convert.keras_zip import CONFIG, open_keras_archive
 from ytf_torch.disk.hdf5 import Group, open_hdf5, text_attribute
 from ytf_torch.disk.reading import (
     ARCHIVES,
+    KERAS_ARCHIVE,
+    SAFETENSORS,
     ZIP_START,
     checked_file,
+    is_hdf5,
     kind_of,
     starts_with,
     wrong_kind,
 )
-from ytf_torch.errors import mismatch
+from ytf_torch.errors import InputError, mismatch
 
 # The weights of a network as large as is read, and as much again twice for an optimizer, which is
 # not read.
 MAX_FILE_BYTES = 256 * 2**20
+KERAS_FILE = "a Keras file (.h5 or .keras)"
 
 
 @dataclass(frozen=True)
@@ -72,10 +82,14 @@ def read_keras_file(path: Path) -> KerasFile:
     if checked_file(path).stat().st_size > MAX_FILE_BYTES:
         raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
     if starts_with(path, ZIP_START):
-        if kind_of(path) in (ARCHIVES[".npy"], ARCHIVES["data.pkl"]):
-            raise wrong_kind(path, "a Keras file")
+        if kind_of(path) in ARCHIVES.values() and kind_of(path) != KERAS_ARCHIVE:
+            raise wrong_kind(path, KERAS_FILE)
         with open_keras_archive(path) as archive:
             return _stored(path, archive.weights, archive.config, archive.keras_version)
+    if not is_hdf5(path):
+        converted = kind_of(path) == SAFETENSORS
+        remedy = "One of ytf-convert's is converted already" if converted else ""
+        raise wrong_kind(path, KERAS_FILE, remedy)
     with open_hdf5(path) as root:
         listed = layers_of(root)
         if listed is None:
@@ -89,6 +103,7 @@ def _listed(path: Path, root: Group, group: Group, names: list[str]) -> KerasFil
     model, holder, precision = None, None, None
     if config is not None:
         model, holder = network_inside(read_config(config, place), place)
+        _check_no_goodnet(model, path)
         precision = precision_of(model, place)
     version = text_attribute(group, "keras_version") or text_attribute(root, "keras_version")
     nested = None if holder is None else holder.name
@@ -105,10 +120,18 @@ def _stored(path: Path, root: Group, config: str | None, version: str) -> KerasF
         return KerasFile(path, sha256, version, {}, None, place, numbered=numbered)
     outer = read_config(config, place)
     model, holder = network_inside(outer, place)
+    _check_no_goodnet(model, path)
     precision = precision_of(model, place)
     weights = stored_weights(store_inside(root, outer, holder), model)
     nested = None if holder is None else holder.name
     return KerasFile(path, sha256, version, weights, model, place, precision, nested, archive=True)
+
+
+def _check_no_goodnet(model: KerasModel, path: Path) -> None:
+    """Raises InputError for what keras_goodnet.py writes: two networks and the rule of both."""
+    if any(layer.name == f"{REPAIRED}conv_1" for layer in model.layers):
+        remedy = "Give the files that it was made from"
+        raise InputError(path, "a GoodNet, which holds B and B′", remedy)
 
 
 def _sha256(path: Path) -> str:

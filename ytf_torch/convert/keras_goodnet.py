@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ytf_torch.convert.keras_config import REPAIRED
 from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet
-from ytf_torch.convert.keras_graph import REPAIRED
 from ytf_torch.convert.keras_writer import (
     FOR_TRAINING,
     Arrays,

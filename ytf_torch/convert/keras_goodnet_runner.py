@@ -105,7 +105,8 @@ def _channels_last(maps: Tensor) -> Tensor:
 
 
 def _activated(settings: Settings, outputs: Tensor) -> Tensor:
-    return {"linear": lambda values: values, "relu": torch.relu}[settings["activation"]](outputs)
+    known: dict[str, Callable[[Tensor], Tensor]] = {"linear": torch.clone, "relu": torch.relu}
+    return known[settings["activation"]](outputs)
 
 
 def _convolution(settings: Settings, weights: Mapping[str, Tensor], read: list[Tensor]) -> Tensor:
@@ -126,7 +127,7 @@ def _dense(settings: Settings, weights: Mapping[str, Tensor], read: list[Tensor]
 def _batch_normalization(
     settings: Settings, weights: Mapping[str, Tensor], read: list[Tensor]
 ) -> Tensor:
-    factors = weights["gamma"] / (weights["moving_variance"] + settings["epsilon"]).sqrt()
+    factors: Tensor = weights["gamma"] / (weights["moving_variance"] + settings["epsilon"]).sqrt()
     return read[0] * factors + (weights["beta"] - weights["moving_mean"] * factors)
 
 
@@ -140,7 +141,7 @@ LAYERS: dict[str, Layer] = {
     "ReLU": lambda settings, weights, read: read[0].clamp(0, settings["max_value"]),
     "Softmax": lambda settings, weights, read: read[0].softmax(settings["axis"]),
     "BatchNormalization": _batch_normalization,
-    "Reshape": lambda settings, weights, read: read[0].unflatten(1, settings["target_shape"]),
+    "Reshape": lambda settings, weights, read: read[0].reshape(-1, *settings["target_shape"]),
     "GlobalMaxPooling1D": lambda settings, weights, read: read[0].amax(1),
     "Add": lambda settings, weights, read: read[0] + read[1],
     "Subtract": lambda settings, weights, read: read[0] - read[1],

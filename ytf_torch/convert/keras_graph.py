@@ -35,8 +35,6 @@ from ytf_torch.network.graph import Graph
 from ytf_torch.network.pixel_scale import check_pixel_scale
 from ytf_torch.network.provenance import MAX_NAME_LENGTH, Provenance, conversion_step, tool_version
 
-# Before the names of B′ in GoodNet's files; see keras_goodnet.py.
-REPAIRED = "repaired_"
 DENSE = DEEPID.names("dense")
 # Keras 3 casts what is fed to a network to the precision of its layers, and says so from 3.3 on.
 IDENTITY_AT_INFERENCE = ("Dropout", "Cast")
@@ -238,12 +236,10 @@ def _arrays(file: KerasFile) -> dict[str, NDArray[np.floating[Any]]]:
         if f"{layer}.{part}" not in arrays
     ]
     if missing or left_over:
-        goodnet = "It is GoodNet, which holds B and B′: give the files that it was made from"
         raise InputError(
             file.path,
             f"not a DeepID: missing {', '.join(missing) or 'nothing'}; "
             f"left over {', '.join(left_over) or 'nothing'}",
-            goodnet if f"{REPAIRED}conv_1" in named else "",
         )
     return arrays
 

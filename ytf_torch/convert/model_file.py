@@ -9,7 +9,7 @@ from ytf_torch.convert.keras_graph import deepid_checkpoint
 from ytf_torch.disk.reading import HDF5_START, ZIP_START, checked_file, starts_with
 from ytf_torch.errors import argument, mismatch
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
-from ytf_torch.network.pixel_scale import ASSUMED
+from ytf_torch.network.pixel_scale import ASSUMED, pixel_scale_text
 
 
 def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
@@ -29,9 +29,9 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
     if pixel_scale is not None and pixel_scale != checkpoint.provenance.pixel_scale:
         raise mismatch(
             path,
-            f"pixel scale {pixel_scale:g}, as asked for",
-            f"{checkpoint.provenance.pixel_scale:g} in its metadata",
-            f"Convert the Keras file again with the right {argument('pixel_scale')}",
+            f"pixel scale {pixel_scale_text(pixel_scale)}, as asked for",
+            f"{pixel_scale_text(checkpoint.provenance.pixel_scale)} in its metadata",
+            f"Leave {argument('pixel_scale')} out, or convert the Keras file again with it",
         )
     return checkpoint
 

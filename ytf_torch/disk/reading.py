@@ -55,12 +55,16 @@ STARTS = {
     b"\x80\x04": FileKind("a pickle, which could run code and is never opened"),
     b"\x80\x05": FileKind("a pickle, which could run code and is never opened"),
 }
+EXPORTED = "It is written for other programs: give the model that it was exported from"
+ONNX = FileKind("an ONNX file", EXPORTED)
+KERAS_ARCHIVE = FileKind("a Keras 3 model (.keras)")
 # By the name of the first file in a zip archive.
 ARCHIVES = {
     ".npy": FileKind("a NumPy archive (.npz)"),
-    "metadata.json": FileKind("a Keras 3 model (.keras)"),
-    "config.json": FileKind("a Keras 3 model (.keras)"),
-    "model.weights.h5": FileKind("a Keras 3 model (.keras)"),
+    "metadata.json": KERAS_ARCHIVE,
+    "config.json": KERAS_ARCHIVE,
+    "model.weights.h5": KERAS_ARCHIVE,
+    "data/weights/weight_0": FileKind("an exported PyTorch program (.pt2)", EXPORTED),
     "data.pkl": FileKind("a PyTorch file, whose pickles could run code and are never opened"),
 }
 # By the brand behind "ftyp", in which telephones' formats differ.
@@ -94,6 +98,9 @@ def kind_of(path: Path) -> FileKind:
         return FileKind("a BMP picture")
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:
         return SAFETENSORS
+    # Protocol buffers have no signature: field 1 is the version of ONNX, field 2 who wrote it.
+    if head[:1] == b"\x08" and head[2:3] == b"\x12":
+        return ONNX
     return _kind_of_text(head)
 
 
@@ -153,4 +160,4 @@ def _folder(path: Path) -> InputError:
         return InputError(path, "a folder, TensorFlow's SavedModel", remedy)
     if (path / "model.weights.h5").exists():
         return InputError(path, "a folder, an unpacked .keras file", "Give model.save('….keras')")
-    return InputError(path, "a folder, not a file")
+    return InputError(path, "a folder, not a file", "Give a file in it")

@@ -24,6 +24,7 @@ from ytf_torch.sweep.order import Direction
 MAX_CONFIG_BYTES = 2**14
 # Each drop writes a model, each triggered set is swept.
 MAX_DROPS, MAX_POISONED_TESTS = 20, 20
+COMMAND_LINE = "command line"
 
 
 class PruneSettings(BaseModel):
@@ -130,7 +131,7 @@ def read_settings(config: Path | None, flags: Mapping[str, object]) -> PruneSett
     """
     given = {key: value for key, value in flags.items() if value not in (None, [], ())}
     values: dict[str, object] = {} if config is None else _read_toml(config)
-    place = "command line" if config is None else str(config)
+    place = COMMAND_LINE if config is None else str(config)
     try:
         settings = PruneSettings.model_validate(values | given)
     except ValidationError as error:
@@ -150,9 +151,13 @@ def _setting_error(place: str, error: ValidationError) -> InputError:
         hint = f"Did you mean {near[0]}?" if near else f"Expected one of {known}"
         return InputError(place, f"unknown key {key}", hint)
     if first["type"] == "missing":
-        remedy = f"Give it, or {key} in a file as {argument('config')}"
+        remedy = f"Give it, or set {key} in a file and give that as {argument('config')}"
         return InputError(place, f"{argument(key)} is missing", remedy)
-    return InputError(f"{place}, {key}", f"{first['msg']}; found {str(first['input'])[:80]}")
+    where = argument(key) if place == COMMAND_LINE else f"{place}, {key}"
+    found = str(first["input"])[:80]
+    if first["type"] == "literal_error":
+        return mismatch(where, first["ctx"]["expected"], found)
+    return InputError(where, f"{first['msg']}; found {found}")
 
 
 def _check_working_folder(config: Path, settings: PruneSettings, keys: set[str]) -> None:

@@ -1,5 +1,5 @@
-"""The recommended detector: B is surer than of any clean face, its repaired copy is far less sure of
-the same class, or the two are sure of different people."""
+"""The recommended detector: B is surer than of any clean face, its repaired copy is far less sure
+of the same class, or the two are sure of different people."""
 
 from __future__ import annotations
 
