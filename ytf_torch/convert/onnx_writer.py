@@ -215,7 +215,11 @@ def run_onnx(path: Path, batches: Sequence[NDArray[np.generic]]) -> tuple[str, N
         session: Any = ReferenceEvaluator(str(path))
         runner = f"onnx {onnx.__version__}'s reference (onnxruntime is not installed)"
     else:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        # What it would keep for later batches is half as much again as a large network takes.
+        options.enable_cpu_mem_arena = False
+        providers = ["CPUExecutionProvider"]
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         runner = f"onnxruntime {onnxruntime.__version__}"
     outputs = [session.run(None, {INPUT: batch})[0] for batch in batches]
     return runner, np.concatenate(outputs)
