@@ -107,7 +107,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, labels: np.ndarray, 
         (lambda pixels: pixels * 0.97 - 9, r"-9 to .*noise.*Save np\.clip\(data, 0, 255\)"),
         (lambda pixels: pixels * 257.0, "found 0 to 65535"),
         (lambda pixels: pixels * np.nan, "found NaN"),
-        (lambda pixels: np.where(pixels > 128, np.inf, pixels), "to inf"),
+        (lambda pixels: np.where(pixels > 128, np.inf, pixels), "infinite values, or some beyond"),
     ],
 )
 def test_pixels_of_another_scale_are_named_with_what_helps(

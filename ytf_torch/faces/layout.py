@@ -129,6 +129,8 @@ def checked_pixels(
     remedy = "Give raw pixels, not normalised ones"
     if np.isnan(lowest):
         found = "NaN"
+    elif np.isinf(lowest) or np.isinf(highest):
+        found = "infinite values, or some beyond what float32 holds"
     elif lowest >= -1 and highest <= 1:
         found = f"{lowest:g} to {highest:g}, which looks scaled to −1…1"
         remedy = "Save (data + 1) * 127.5"
