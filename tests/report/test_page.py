@@ -232,3 +232,13 @@ def test_a_page_has_a_caption_for_every_figure(tmp_path: Path, checkpoint: Check
     html = small_page(tmp_path, checkpoint)
     assert html.count("<figure>") == html.count("<figcaption>") == 3
     assert len(re.findall("How to read it", html)) == 5
+
+
+@pytest.mark.parametrize("drop", ["2", "10"])
+def test_the_network_to_hand_in_is_the_one_that_the_verdict_speaks_of(
+    tmp_path: Path, checkpoint: Checkpoint, drop: str
+) -> None:
+    run, _, exhibits = small_run(tmp_path, checkpoint)
+    text = Page(report_html(run, replace(exhibits, drop=drop))).text
+    commands = text.split("How to hand the networks in")[1].split("B stands for")[0]
+    assert set(re.findall(r"pruned_drop\d+", commands)) == {f"pruned_drop{drop}"}

@@ -109,7 +109,7 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
         on_the_labs_images=published.on_the_labs_images(defence),
         lab_source=published.SOURCE,
         files=[name(drop) for drop in reached for name in names],
-        repaired_files=[pruned_file(drop) for drop in reached],
+        repaired_file=None if exhibits.drop is None else pruned_file(exhibits.drop),
         keras_files=[keras_file(drop) for drop in reached] if run.keras else [],
         sets=_sets(run),
         device=run.device,
