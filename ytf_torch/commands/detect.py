@@ -86,7 +86,7 @@ def detect_command(
         float | None,
         typer.Option(
             metavar="PERCENT",
-            help="The nominal false positive rate; half of it is flagged of the validation faces.",
+            help="Nominal false positive rate: at most so many validation faces are flagged.",
             show_default=f"{FALSE_POSITIVES:g}",
         ),
     ] = None,
