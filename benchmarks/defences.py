@@ -162,8 +162,8 @@ def row(records: Sequence[Mapping[str, Any]]) -> str:
     """One line of the table, of runs that differ in the repair's seed alone."""
     first = records[0]
     clean, star = "clean_test_accuracy", "attack_success_rate_without_target"
-    found = [record["detectors"] for record in records if record["detectors"]]
-    detectors = [each[RECOMMENDED_DETECTOR] for each in found]
+    measured = (record["detectors"] for record in records)
+    detectors = [found[RECOMMENDED_DETECTOR] for found in measured if found]
 
     def spread(values: Iterable[float | None], worst: Any = max) -> str:  # noqa: ANN401
         known = [value for value in values if value is not None]

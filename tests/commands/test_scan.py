@@ -4,17 +4,22 @@ import html
 import json
 from pathlib import Path
 
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests.made.badnet import SIZES, made_badnet
 from ytf_torch.commands.scan import app
 
 
+def scan(folder: Path, clean_valid: str = "--clean-valid", methods: str = "last-layer") -> Result:
+    """Scan a BadNet into the folder's `out`, with the set of this name as clean validation set."""
+    files = made_badnet().files(folder)
+    words = ["--model", files["--model"], "--clean-valid", files[clean_valid]]
+    words += ["--out", folder / "out", "--methods", methods]
+    return CliRunner().invoke(app, list(map(str, words)))
+
+
 def test_a_scan_names_candidates_and_never_says_clean(tmp_path: Path) -> None:
-    files = made_badnet().files(tmp_path)
-    words = ["--model", str(files["--model"]), "--clean-valid", str(files["--clean-valid"])]
-    out = tmp_path / "out"
-    done = CliRunner().invoke(app, [*words, "--out", str(out), "--methods", "last-layer"])
+    done, out = scan(tmp_path), tmp_path / "out"
     assert done.exit_code == 0, done.output
     assert "cannot say that a network is clean" in " ".join(done.output.split())
     record = json.loads((out / "result.json").read_text())
@@ -23,10 +28,7 @@ def test_a_scan_names_candidates_and_never_says_clean(tmp_path: Path) -> None:
 
 
 def test_triggered_faces_given_as_clean_ones_are_said_first_everywhere(tmp_path: Path) -> None:
-    files = made_badnet().files(tmp_path)
-    words = ["--model", str(files["--model"]), "--clean-valid", str(files["--poisoned-test"])]
-    out = tmp_path / "out"
-    done = CliRunner().invoke(app, [*words, "--out", str(out), "--methods", "last-layer"])
+    done, out = scan(tmp_path, clean_valid="--poisoned-test"), tmp_path / "out"
     assert done.exit_code == 0, done.output
     (warning,) = json.loads((out / "result.json").read_text())["warnings"]
     assert "faces of the clean validation set carry one label" in warning
@@ -36,9 +38,7 @@ def test_triggered_faces_given_as_clean_ones_are_said_first_everywhere(tmp_path:
 
 
 def test_an_unknown_scan_is_named(tmp_path: Path) -> None:
-    files = made_badnet().files(tmp_path)
-    words = ["--model", str(files["--model"]), "--clean-valid", str(files["--clean-valid"])]
-    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out"), "--methods", "magic"])
+    done = scan(tmp_path, methods="magic")
     assert done.exit_code == 2
     assert "last-layer, mm-bd, neural-cleanse" in done.stderr
     assert not (tmp_path / "out").exists()

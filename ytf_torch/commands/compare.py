@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,7 +85,7 @@ def compare_command(
         opened, sets = open_repair(settings)
         control = open_control(settings, opened, sets.clean_valid)
         if control is not None:
-            opened = replace(opened, doubts=(*opened.doubts, *control.doubts))
+            opened = opened.doubted(control.doubts)
         introduce(opened)
         with progress_bars() as track:
             records = compare(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +53,7 @@ def scan_command(
     opened = open_network(model, scale)
     network = opened.badnet.model.to(resolve_device(device))
     faces, doubts = open_learned(network, clean_valid, names)
-    opened = replace(opened, doubts=(*opened.doubts, *map(str, doubts)))
+    opened = opened.doubted(doubts)
     introduce(opened)
     title = printable(model.name)
     with progress_bars() as track:

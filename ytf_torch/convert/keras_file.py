@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ytf_torch.convert.keras_config import (
     REPAIRED,
+    KerasLayer,
     KerasModel,
     network_inside,
     precision_of,
@@ -81,14 +82,14 @@ def read_keras_file(path: Path) -> KerasFile:
     """
     if checked_file(path).stat().st_size > MAX_FILE_BYTES:
         raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
+    kind = kind_of(path)
     if starts_with(path, ZIP_START):
-        if kind_of(path) in ARCHIVES.values() and kind_of(path) != KERAS_ARCHIVE:
+        if kind in ARCHIVES.values() and kind != KERAS_ARCHIVE:
             raise wrong_kind(path, KERAS_FILE)
         with open_keras_archive(path) as archive:
             return _stored(path, archive.weights, archive.config, archive.keras_version)
     if not is_hdf5(path):
-        converted = kind_of(path) == SAFETENSORS
-        remedy = "One of ytf-convert's is converted already" if converted else ""
+        remedy = "One of ytf-convert's is converted already" if kind == SAFETENSORS else ""
         raise wrong_kind(path, KERAS_FILE, remedy)
     with open_hdf5(path) as root:
         listed = layers_of(root)
@@ -102,9 +103,7 @@ def _listed(path: Path, root: Group, group: Group, names: list[str]) -> KerasFil
     config, place = text_attribute(root, "model_config"), f"{path}@model_config"
     model, holder, precision = None, None, None
     if config is not None:
-        model, holder = network_inside(read_config(config, place), place)
-        _check_no_goodnet(model, path)
-        precision = precision_of(model, place)
+        model, holder, precision = _network_of(read_config(config, place), place, path)
     version = text_attribute(group, "keras_version") or text_attribute(root, "keras_version")
     nested = None if holder is None else holder.name
     weights = h5_weights(group, names, nested)
@@ -119,19 +118,24 @@ def _stored(path: Path, root: Group, config: str | None, version: str) -> KerasF
         numbered = stored_layers(store_inside(root, None, None))
         return KerasFile(path, sha256, version, {}, None, place, numbered=numbered)
     outer = read_config(config, place)
-    model, holder = network_inside(outer, place)
-    _check_no_goodnet(model, path)
-    precision = precision_of(model, place)
+    model, holder, precision = _network_of(outer, place, path)
     weights = stored_weights(store_inside(root, outer, holder), model)
     nested = None if holder is None else holder.name
     return KerasFile(path, sha256, version, weights, model, place, precision, nested, archive=True)
 
 
-def _check_no_goodnet(model: KerasModel, path: Path) -> None:
-    """Raises InputError for what keras_goodnet.py writes: two networks and the rule of both."""
+def _network_of(
+    outer: KerasModel, place: str, path: Path
+) -> tuple[KerasModel, KerasLayer | None, str | None]:
+    """The network in a configuration, the layer that holds it where one does, and its precision.
+
+    Raises InputError for what keras_goodnet.py writes too: two networks and the rule of both.
+    """
+    model, holder = network_inside(outer, place)
     if any(layer.name == f"{REPAIRED}conv_1" for layer in model.layers):
         remedy = "Give the files that it was made from"
         raise InputError(path, "a GoodNet, which holds B and B′", remedy)
+    return model, holder, precision_of(model, place)
 
 
 def _sha256(path: Path) -> str:

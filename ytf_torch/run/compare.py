@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def open_control(settings: CompareSettings, opened: Opened, clean_valid: FaceSet
         "The clean control does not recognise the clean validation faces: only "
         f"{right:.1f} % get their label."
     )
-    return replace(found, doubts=(*found.doubts, doubt))
+    return found.doubted([doubt])
 
 
 def compare(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -37,6 +37,10 @@ class Opened:
     badnet: Checkpoint
     scale_from: ScaleFrom
     doubts: tuple[str, ...] = ()
+
+    def doubted(self, doubts: Iterable[object]) -> Self:
+        """The same network, and what else speaks against it."""
+        return replace(self, doubts=(*self.doubts, *map(str, doubts)))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.doubts import set_doubts
@@ -38,8 +37,7 @@ def open_repair(settings: MeasuredInputs) -> tuple[Opened, FaceSets]:
     baseline = evaluate(network, sets.clean_test, sets.poisoned_tests, clean_valid=sets.clean_valid)
     assert baseline.clean_valid is not None
     check_pixel_scale_by_accuracy(network, sets.clean_valid, baseline.clean_valid)
-    doubts = map(str, set_doubts(network, sets, baseline))
-    return replace(opened, doubts=(*opened.doubts, *doubts)), sets
+    return opened.doubted(set_doubts(network, sets, baseline)), sets
 
 
 def repair(
