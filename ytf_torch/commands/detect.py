@@ -213,7 +213,7 @@ def _alarm(rule: Rule, badnet: Network, repaired: Network) -> Alarm:
     note(
         f"{rule.detector} flags scores above {alarm.threshold:.4g}, as {above.count:,} of "
         f"{above.images:,} clean validation faces have ({above.rate:.1f} %); of other clean faces "
-        "it flags more."
+        "it may flag more."
     )
     return alarm
 
