@@ -1,12 +1,27 @@
-"""The same network as most people would write it in PyTorch: what one of its passes costs is the
-price in which a defence is quoted."""
+"""The same network as most people would write it in PyTorch, run in a process of its own as they
+would run it: what its passes cost is the price in which a defence is quoted.
+
+`python -m benchmarks.ordinary KERAS_MODEL DEVICE FACES…` prints seconds. In a process that did
+other things before, a pass may take half as long: its memory has been fetched from the system
+already. `ytf-prune`, whose price is quoted, begins in a new process too.
+"""
 
 from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.forward_pass import forward_pass
+from benchmarks.lab_files import in_memory
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import deepid_checkpoint
 from ytf_torch.network.deepid import DeepID
 
 BATCH = 64
@@ -37,3 +52,27 @@ class OrdinaryNetwork(nn.Module):
         hidden = self.fc_1(maps.flatten(1)) + self.fc_2(F.relu(last(maps)).flatten(1))
         logits: Tensor = self.output(F.relu(hidden))
         return logits
+
+
+def ordinary_passes(keras_model: Path, sets: Sequence[Path], device: torch.device) -> float:
+    """Seconds of a pass over each set, from memory: loading network and faces does not count."""
+    arguments = map(str, (keras_model, device.type, *sets))
+    command = [sys.executable, "-m", "benchmarks.ordinary", *arguments]
+    return float(subprocess.check_output(command, cwd=Path(__file__).parent.parent, text=True))
+
+
+def main(keras_model: str, device: str, *sets: str) -> None:
+    """Print the seconds."""
+    model = deepid_checkpoint(read_keras_file(Path(keras_model)), 1.0).model.to(device)
+    assert isinstance(model, DeepID)
+    ordinary, seconds = OrdinaryNetwork(model), 0.0
+    for path in sets:
+        faces = in_memory(Path(path), model)
+        start = time.perf_counter()
+        forward_pass(ordinary, faces, BATCH)
+        seconds += time.perf_counter() - start
+    print(seconds)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -24,8 +24,8 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from torch import nn
 
+from benchmarks.forward_pass import forward_pass
 from benchmarks.keras_lab import KerasLab
 from benchmarks.lab_files import (
     LAB_CHANNELS,
@@ -36,7 +36,7 @@ from benchmarks.lab_files import (
     random_model,
     repeated,
 )
-from benchmarks.ordinary import BATCH, OrdinaryNetwork
+from benchmarks.ordinary import ordinary_passes
 from benchmarks.process_cost import ProcessCost, process_cost
 from benchmarks.stopwatch import Contestant, PhaseTimes, Times, seconds_of, take_turns, warm_up
 from ytf_torch.commands.prune import command_line
@@ -197,14 +197,6 @@ def installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def forward_pass(model: nn.Module, faces: FacesInMemory, size: int) -> None:
-    """What a plain evaluation costs at best: channels_last, in batches of `size`."""
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        answers = [model(batch.to(device).pixels).argmax(1) for batch in faces.batches(size)]
-        torch.cat(answers).tolist()  # a GPU is waited for, once
 
 
 def onnx_pass(model: Network, faces: FacesInMemory) -> Callable[[], None]:
@@ -412,9 +404,9 @@ class Target:
     most: float
 
 
-ORDINARY, WHOLE = "ordinary network", "ytf-prune"
+WHOLE = "ytf-prune"
 PLAIN_PASS, PLAIN_PASSES = "best plain pass", "best plain passes, all sets"
-ORDINARY_PASSES = "ordinary passes, all sets"
+ORDINARY_PASSES = "an ordinary network's passes, all sets"
 TARGETS = (
     Target(FAST, PLAIN_PASS, 1.5),
     Target(WHOLE, PLAIN_PASSES, 2.2),
@@ -435,23 +427,24 @@ def check_ratios(found: Results, files: LabFiles, model: DeepID, rounds: int) ->
             costs.append(process_cost(command))
         return costs[-1].seconds
 
-    ordinary = OrdinaryNetwork(model)
+    def ordinary() -> float:
+        return ordinary_passes(files.keras_model, _set_paths(files), model.device)
+
     contestants: dict[str, Contestant] = {
         **{
             f"pass {size}": seconds_of(partial(forward_pass, model, faces, size))
             for size in FORWARD_BATCHES
         },
-        ORDINARY: seconds_of(partial(forward_pass, ordinary, faces, BATCH)),
         FAST: seconds_of(partial(sweep, model, faces, engine=fast_engine)),
     }
     warm_up(contestants)
-    times = take_turns(contestants | {WHOLE: prune}, rounds)
+    times = take_turns(contestants | {WHOLE: prune, ORDINARY_PASSES: ordinary}, rounds)
     best = min((times[f"pass {size}"] for size in FORWARD_BATCHES), key=lambda one: one.median)
     share = images / len(faces)
     bases = {
         PLAIN_PASS: best,
         PLAIN_PASSES: best.times(share),
-        ORDINARY_PASSES: times[ORDINARY].times(share),
+        ORDINARY_PASSES: times[ORDINARY_PASSES],
     }
     rows = []
     for target in TARGETS:

@@ -20,7 +20,7 @@ from ytf_torch.network.module import Network
 from ytf_torch.sweep import fast as fast_sweep
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.plain import PlainEngine
-from ytf_torch.sweep.prepared import Prepared, grouped
+from ytf_torch.sweep.prepared import Prepared, group_sizes, grouped
 
 KERNELS = ((2, 3), (2, 2), (2, 1), (2, 2))
 POINTS = [
@@ -65,9 +65,8 @@ def assert_equal_predictions(
             assert torch.equal(fast.observe(batch)[0], plain.observe(batch)[0])
         expected = torch.cat([plain.predictions(batch, order) for batch in batches], dim=1)
         prepared_batches = [Prepared(fast.observe(batch)[1], batch) for batch in batches]
-        found = torch.cat(
-            [fast.predictions(g.tensor, order) for g in grouped(prepared_batches, fast.group)], 1
-        )
+        groups = grouped(prepared_batches, group_sizes(len(images), fast.group, at_once=1))
+        found = torch.cat([fast.predictions(group.tensor, order) for group in groups], 1)
     assert torch.equal(found, expected)
     return expected
 

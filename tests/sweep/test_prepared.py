@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ytf_torch.faces.batches import BATCH_SIZE, batch_count, whole_batch
-from ytf_torch.sweep.prepared import Prepared, keep
+from ytf_torch.sweep.prepared import Prepared, group_sizes, keep
 
 
 def test_copies_of_the_last_image_fill_a_batch() -> None:
@@ -37,3 +37,20 @@ def test_what_does_not_fit_is_not_kept_but_drawn_to_the_end() -> None:
     given = iter([Prepared(torch.zeros(BATCH_SIZE, 1), torch.zeros(BATCH_SIZE))] * 3)
     assert keep(given, 3 * BATCH_SIZE, 3 * BATCH_SIZE * 4 - 1) is None
     assert list(given) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "most", "at_once", "sizes"),
+    [
+        (0, 64, 2, []),
+        (1, 64, 2, [1]),
+        (65, 64, 1, [1, 2]),
+        (64 * 32, 512, 2, [16, 16, 16, 16]),
+        (64 * 32 + 1, 512, 2, [10, 11, 11, 11, 11, 11]),
+        (5 * 32, 32, 4, [1, 1, 1, 1, 1]),
+    ],
+)
+def test_groups_of_images_end_side_by_side(
+    images: int, most: int, at_once: int, sizes: list[int]
+) -> None:
+    assert group_sizes(images, most, at_once) == sizes

@@ -27,7 +27,7 @@ from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.exhibits import gather_exhibits
-from ytf_torch.report.page import Row, headline_rows
+from ytf_torch.report.headline import Row, headline_rows
 from ytf_torch.report.plots import draw_drops, draw_sweep
 from ytf_torch.report.record import FaceFiles, Run, trace_csv
 from ytf_torch.report.verdict import judge

@@ -4,50 +4,24 @@ out; texts from files reach it as data and are escaped."""
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import torch
 
-from ytf_torch.defences.outcome import Defence
-from ytf_torch.metrics import Figures, Share, rate_of
+from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
 from ytf_torch.report import published
 from ytf_torch.report.exhibits import Example, Exhibits, Sheet
+from ytf_torch.report.headline import headline_rows, rows_by_set
 from ytf_torch.report.pictures import address_of, drawings, face_png, map_png
 from ytf_torch.report.plots import channel_figure, drops_figure, sweep_figure
 from ytf_torch.report.record import Run, both, keras_file, pruned_file
 from ytf_torch.report.templates import template
 from ytf_torch.report.thresholds import FAILED, GONE, RUINOUS_PRICE
 from ytf_torch.report.verdict import judge
-
-
-@dataclass(frozen=True)
-class Row:
-    """A network of the headline table: one of B, B′ and GoodNet. None where nothing was measured
-    or nothing can be."""
-
-    network: str
-    drop: str | None
-    channels_pruned: int | None
-    validation_accuracy: Share | None = None
-    test_accuracy: Share | None = None
-    attack_success_rate: Share | None = None
-    false_positive_rate: Share | None = None
-    true_positive_rate: Share | None = None
-
-    @property
-    def shares(self) -> tuple[Share | None, ...]:
-        """Its figures, in the order in which they stand above."""
-        return (
-            self.validation_accuracy,
-            self.test_accuracy,
-            self.attack_success_rate,
-            self.false_positive_rate,
-            self.true_positive_rate,
-        )
 
 
 @dataclass(frozen=True)
@@ -121,53 +95,6 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
         },
         command=run.command,
     )
-
-
-def headline_rows(defence: Defence) -> list[Row]:
-    """B, and B′ and GoodNet for each drop. What GoodNet flags of clean faces is counted on the test
-    set, where there is one, else of the validation set."""
-    outcome = defence.outcome
-    rows = [_row("B, as it came", None, 0, outcome.baseline.model)]
-    for drop, evaluation in outcome.candidates.items():
-        if evaluation is None:
-            rows.append(Row("never reached", drop, None))
-            continue
-        step = len(defence.channels_of(drop))
-        repaired, goodnet = both(evaluation)
-        rows += [_row("B′", drop, step, repaired), _row("GoodNet", drop, step, goodnet)]
-    return rows
-
-
-def _row(network: str, drop: str | None, step: int, figures: Figures) -> Row:
-    return Row(
-        network,
-        drop,
-        step,
-        validation_accuracy=figures.clean_valid_accuracy,
-        test_accuracy=figures.clean_accuracy,
-        attack_success_rate=figures.attack_success_rate,
-        false_positive_rate=figures.false_positive_rate or figures.clean_valid_flagged,
-        true_positive_rate=figures.true_positive_rate,
-    )
-
-
-def rows_by_set(run: Run) -> list[tuple[str, list[Row]]]:
-    """The attack's figures for each poisoned set alone; nothing where there is only one."""
-    outcome = run.defence.outcome
-    files = run.files.poisoned_tests
-    if len(files) < 2:
-        return []
-    found = []
-    for place, file in enumerate(files):
-        alone = outcome.baseline.of_set(outcome.baseline.triggered[place]).model
-        rows = [_row("B, as it came", None, 0, alone)]
-        for drop, evaluation in outcome.candidates.items():
-            if evaluation is not None:
-                repaired, goodnet = both(evaluation.of_set(evaluation.triggered[place]))
-                row = _row("B′", drop, len(run.defence.channels_of(drop)), repaired)
-                rows.append(replace(row, true_positive_rate=goodnet.true_positive_rate))
-        found.append((str(file), rows))
-    return found
 
 
 def clean_cards(exhibits: Exhibits) -> list[Card]:

@@ -29,10 +29,12 @@ from ytf_torch.sweep.engine import SweepEngine
 # What the linear engine may have in memory of one group of images; the larger the group, the less
 # the steps of a sweep cost each. 528 images for the lab's network, so that threads that work side
 # by side end at about the same time; on a GPU, where every step costs the same, four times as many.
-GROUP_BYTES = 12 * 2**20
+GROUP_BYTES = 24 * 2**20
 GPU_GROUP_BYTES = 48 * 2**20
 # Classes searched at once, see _argmax.
 BLOCK = 32
+# Of the units that a product adds up, the share up to which the others are worth leaving out.
+WORTH_PICKING = 0.85
 # In units of one rounding at the sum of absolute terms. Real networks stay below 0.1 of them.
 # Products of equal terms, whose roundings all go one way, can reach 80, so what is allowed is
 # checked on every group, at all that is doubtful and PROBES batches more: where the plain sweep is
@@ -123,10 +125,12 @@ class LinearEngine(SuffixEngine):
         assert self.convolution.bias is not None
         self.convolution_bias = self.convolution.bias
         with torch.inference_mode():
+            self.direct_kernel = _flat_kernel(self.direct.weight, self._positions(fork.maps))
+            self.further_kernel = _flat_kernel(
+                self.further.weight, self._positions(fork.convolution)
+            )
             self.contributions = self._contributions()
             self.magnitudes = self._magnitudes()
-            behind = self.further.weight.T if self.before_fork else self.further.weight.T[:0]
-            self.further_kernel = behind.contiguous()
             missing = -self.output.out_features % BLOCK
             self.output_kernel = F.pad(self.output.weight.T, (0, missing)).contiguous()
             self.output_bias = F.pad(self.output.bias, (0, missing), value=-torch.inf)
@@ -135,6 +139,10 @@ class LinearEngine(SuffixEngine):
         most = GROUP_BYTES if model.device.type == "cpu" else GPU_GROUP_BYTES
         batches = most // (values * self.output.bias.itemsize * BATCH_SIZE)
         self.group = max(batches, 1) * BATCH_SIZE
+
+    def _positions(self, layer: str) -> int:
+        """Places in each map of a layer's output."""
+        return math.prod(self.model.output_shape(layer)[1:])
 
     def _contributions(self) -> Tensor:
         """(channels, positions, units): what a channel at a position adds to the sums, per unit."""
@@ -154,7 +162,7 @@ class LinearEngine(SuffixEngine):
         found = to_hidden.new_empty((len(kernels), positions, hidden + behind))
         found[..., :hidden] = to_hidden
         for channel, kernel in enumerate(kernels):
-            found[channel, :, hidden:] = F.conv2d(impulses, kernel).flatten(1)
+            found[channel, :, hidden:] = _flat(F.conv2d(impulses, kernel))
         return found
 
     def _magnitudes(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -162,36 +170,39 @@ class LinearEngine(SuffixEngine):
         absolute values, by way of the direct layer (values,); the same of the masked maps by way of
         the further one; and of all biases together."""
         output = self.output.weight.T.abs()
-        direct, further = self.direct.weight.T.abs(), self.further.weight.T.abs()
+        direct, further = self.direct_kernel.abs(), self.further_kernel.abs()
         biases = self.direct.bias.abs() + self.further.bias.abs()
         if self.before_fork:
             positions = len(further) // len(self.convolution_bias)
-            biases += self.convolution_bias.abs().repeat_interleave(positions) @ further
+            biases += self.convolution_bias.abs().repeat(positions) @ further
             of_maps = self.contributions[..., self.direct.out_features :]
-            further = torch.cat([channel.abs() @ further for channel in of_maps])
+            by_channel = torch.stack([channel.abs() @ further for channel in of_maps])
+            further = by_channel.transpose(0, 1).flatten(0, 1)
         of_biases = biases @ output + self.output.bias.abs()
         return _largest(direct, output), _largest(further, output), of_biases.amax()
 
     def _sums(self, prepared: Tensor, maps: Tensor) -> Tensor:
         """The sums with every channel on."""
-        direct: Tensor = self.direct(prepared.flatten(1))
+        biases = self.direct.bias + self.further.bias
+        direct = torch.addmm(biases, _flat(prepared), self.direct_kernel)
         if not self.before_fork:
-            return torch.add(direct, self.further(maps.flatten(1)))
+            return direct.addmm_(_flat(maps), self.further_kernel)
         outputs = F.conv2d(prepared, self.convolution.weight, self.convolution.bias)
-        return torch.cat([direct + self.further.bias, outputs.flatten(1)], dim=1)
+        return torch.cat([direct, _flat(outputs)], dim=1)
 
     def _best(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """The best class (batch,) and how far its logit is above the second best. Spoils `sums`."""
         to_hidden, convolution = sums.tensor_split([self.direct.out_features], dim=1)
-        hidden = torch.addmm(to_hidden, convolution.relu_(), self.further_kernel).relu_()
-        logits = torch.addmm(self.output_bias, hidden, self.output_kernel)
+        if self.before_fork:
+            to_hidden = _add_product(to_hidden, convolution.relu_(), self.further_kernel)
+        logits = _add_product(self.output_bias, to_hidden.relu_(), self.output_kernel)
         classes = _argmax(logits)
         return classes, _margin(logits, classes)
 
     def _rounding(self, prepared: Tensor, maps: Tensor) -> Tensor:
         """(batch,): how far rounding may move a logit of each image, at any step."""
         of_prepared, of_maps, of_biases = self.magnitudes
-        logits = prepared.flatten(1) @ of_prepared + maps.flatten(1) @ of_maps + of_biases
+        logits = _flat(prepared) @ of_prepared + _flat(maps) @ of_maps + of_biases
         return logits * (ROUNDINGS * torch.finfo(self.model.dtype).eps)
 
     def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
@@ -202,7 +213,7 @@ class LinearEngine(SuffixEngine):
         """
         maps = self.masked_maps(prepared)
         steps, images, counts = _changes(maps, order)
-        channels = maps.flatten(2).transpose(0, 1).contiguous()
+        channels = maps.transpose(0, 1).flatten(2).contiguous()
         sums = self._sums(prepared, maps)
         found = [self._best(sums.clone())]
         start = len(prepared)
@@ -271,6 +282,17 @@ def _dense(model: Network, name: str) -> nn.Linear:
     return layer
 
 
+def _add_product(start: Tensor, values: Tensor, kernel: Tensor) -> Tensor:
+    """start + values @ kernel, where `values` (rows, units) come from a ReLU: many units are zero
+    on all rows, and nothing is multiplied by them. To know which they are a GPU would be waited
+    for."""
+    if values.device.type == "cpu":
+        alive = values.amax(0).nonzero()[:, 0]
+        if len(alive) <= WORTH_PICKING * len(kernel):
+            values, kernel = values.index_select(1, alive), kernel.index_select(0, alive)
+    return torch.addmm(start, values, kernel)
+
+
 def _largest(values: Tensor, output: Tensor) -> Tensor:
     """(values @ output).amax(1), of some rows at a time: the product may be large."""
     rows = max(GROUP_BYTES // (output.shape[1] * output.itemsize), 1)
@@ -326,6 +348,17 @@ def _changes(maps: Tensor, order: Sequence[int]) -> tuple[Tensor, Tensor, list[i
     steps, images = changed.nonzero(as_tuple=True)
     counts: list[int] = alive.sum(1).tolist()
     return steps, images, counts
+
+
+def _flat(maps: Tensor) -> Tensor:
+    """Maps (images, channels, H, W) → (images, values), place by place with all channels of each:
+    so they lie in memory already, as channels_last."""
+    return maps.permute(0, 2, 3, 1).flatten(1)
+
+
+def _flat_kernel(kernel: Tensor, positions: int) -> Tensor:
+    """A dense kernel (units, channels × positions) → (values, units), in the order of `_flat`."""
+    return _by_channel(kernel, positions).transpose(0, 1).flatten(0, 1).contiguous()
 
 
 def _by_channel(kernel: Tensor, positions: int) -> Tensor:

@@ -26,7 +26,7 @@ from ytf_torch.sweep.engine import MakeEngine, SweepEngine
 from ytf_torch.sweep.journal import Figures, Forgetful, Journal, Swept
 from ytf_torch.sweep.order import Direction, pruning_order
 from ytf_torch.sweep.plain import PlainEngine
-from ytf_torch.sweep.prepared import Kept, Prepared, grouped, keep
+from ytf_torch.sweep.prepared import Kept, Prepared, group_sizes, grouped, keep
 from ytf_torch.sweep.workers import Workers, workers
 
 # What the prepared images of the ranked set may take in memory; those beyond are prepared again
@@ -143,7 +143,7 @@ class _Sweeper:
                 sums = ActivationSums(batch_count(len(part.own)))
                 kept = part.kept or self.kept_before(part)
                 batches = self.observed(part.own, sums) if kept is None else kept.batches()
-                tally = total_tally(self.workers, batches, order, done)
+                tally = total_tally(self.workers, batches, len(part.own), order, done)
                 swept = Swept(tally, part.activation or sums.total())
                 self.journal.keep(entry, swept)
             else:
@@ -174,19 +174,20 @@ def _told(batches: Iterable[Prepared], done: Callable[[int], None]) -> Iterator[
 def tally(
     workers: Workers,
     batches: Iterable[Prepared],
+    images: int,
     order: Sequence[int],
     done: Callable[[int], None],
 ) -> Tally:
-    """How prepared images fare while the channels of `order` are masked one by one."""
+    """How so many prepared images fare while the channels of `order` are masked one by one."""
 
     def answers(engine: SweepEngine, group: Prepared) -> tuple[int, Tensor]:
         predictions = engine.predictions(group.tensor, order)[:, : len(group.labels)]
         return len(group.labels), count_answers(predictions, group.labels)
 
-    images, counts = 0, torch.zeros((), dtype=torch.int64)
-    for more, of_more in workers.map(answers, grouped(batches, workers.engine.group)):
+    sizes = group_sizes(images, workers.engine.group, workers.at_once)
+    counts = torch.zeros((), dtype=torch.int64)
+    for more, of_more in workers.map(answers, grouped(batches, sizes)):
         done(more)
-        images += more
         counts = of_more + counts
     if not images:
         return Tally.empty(len(order))
@@ -196,12 +197,13 @@ def tally(
 def total_tally(
     workers: Workers,
     batches: Iterable[Prepared],
+    images: int,
     order: Sequence[int],
     done: Callable[[int], None],
 ) -> Tally:
     """The tallies of all processes together, each of its own batches."""
     with together():
-        own = tally(workers, batches, order, done)
+        own = tally(workers, batches, images, order, done)
     first, *others = gathered(own)
     return sum(others, start=first)
 

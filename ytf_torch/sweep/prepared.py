@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 import torch
 from torch import Tensor
@@ -57,16 +57,34 @@ def keep(batches: Iterable[Prepared], images: int, most_bytes: int) -> Kept | No
     return None if room is None else Kept(room, torch.cat(labels))
 
 
-def grouped(batches: Iterable[Prepared], images: int) -> Iterator[Prepared]:
-    """Put batches together, so many images in a group; the last may have fewer."""
+def group_sizes(images: int, most: int, at_once: int) -> list[int]:
+    """How many batches go into each group, of so many images.
+
+    most: images that a group may have. at_once: groups that are worked on side by side: their
+    number is a multiple of it and all are about as large, so that nobody waits for the last one.
+
+    >>> from ytf_torch.sweep.prepared import group_sizes
+    >>> group_sizes(3355, most=512, at_once=2)
+    [13, 13, 13, 13, 13, 13, 13, 14]
+    """
+    batches = batch_count(images)
+    groups = -(-max(images, 1) // (most * at_once)) * at_once
+    ends = [batches * place // groups for place in range(groups + 1)]
+    return [end - start for start, end in pairwise(ends) if end > start]
+
+
+def grouped(batches: Iterable[Prepared], sizes: Iterable[int]) -> Iterator[Prepared]:
+    """Put batches together, so many in each group: all that there are."""
     remaining = iter(batches)
-    while waiting := list(islice(remaining, batch_count(images))):
+    for size in sizes:
+        waiting = list(islice(remaining, size))
         if len(waiting) == 1:
             yield waiting[0]
             continue
         room = _room_like(waiting[0].tensor, sum(len(batch.tensor) for batch in waiting))
         torch.cat([batch.tensor for batch in waiting], out=room)
         yield Prepared(room, torch.cat([batch.labels for batch in waiting]))
+    assert next(remaining, None) is None
 
 
 def _room_like(batch: Tensor, rows: int) -> Tensor:

@@ -40,7 +40,7 @@ class Workers:
         self.free: SimpleQueue[SweepEngine] = SimpleQueue()
         for engine in engines:
             self.free.put(engine)
-        self.most_ahead = len(engines) + 1
+        self.at_once = len(engines)
         self.threads = ThreadPoolExecutor(len(engines), "sweep") if len(engines) > 1 else None
 
     def map(
@@ -54,7 +54,7 @@ class Workers:
         try:
             for item in items:
                 waiting.append(self.threads.submit(self._run, work, item))
-                if len(waiting) > self.most_ahead:
+                if len(waiting) > self.at_once + 1:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
