@@ -1,6 +1,6 @@
 """The fast tests with the lowest versions promised, and on every other Python of this machine.
 
-`python3 .ci/versions.py`, by hand.
+`python3 .ci/versions.py`, which .ci/run calls.
 Installs into folders of its own, one after the other, and removes each: PyTorch takes gigabytes
 where there is no CPU build of it. What needs real Keras is slow, and runs on one Python only.
 """
@@ -58,7 +58,7 @@ def run_fast_tests(python: str, constraints: Path, what: str) -> None:
         # Most of what is installed is never imported, and need not be compiled.
         fill(inside, EXTRAS, constraints, "--no-compile")
         subprocess.run(
-            [inside, "-m", "pytest", "-q", "-n", "2", "-m", "not slow"],
+            [inside, "-m", "pytest", "-q", "-n", "3", "-m", "not slow"],
             cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             check=True,
