@@ -15,6 +15,7 @@ from ytf_torch.faces.face_set import (
     images_per_read,
     open_faces,
     open_unlabelled,
+    readers_for,
 )
 
 SHAPE = (3, 55, 47)
@@ -113,6 +114,26 @@ def test_reads_are_some_16_mib_and_end_where_hdf5s_chunks_do(
     itemsize: int, chunks: tuple[int, ...] | None, images: int
 ) -> None:
     assert images_per_read(LAB_FILE, itemsize, chunks, 64) == images
+
+
+@pytest.mark.parametrize("readers", [1, 2, 3, 9])
+@pytest.mark.parametrize("chunk", [1, 2, 4])
+def test_several_readers_unpack_a_file_in_its_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: int, chunk: int
+) -> None:
+    monkeypatch.setattr("ytf_torch.faces.face_set.READ_BYTES", 1)
+    with h5py.File(tmp_path / "valid.h5", "w") as file:
+        file.create_dataset("data", data=IMAGES, chunks=(chunk, 3, 55, 47), compression="gzip")
+        file["label"] = np.arange(10) % 7
+    found = open_faces(tmp_path / "valid.h5", SHAPE, classes=7)
+    for part in (found, found.part(3, 8)):
+        pixels = torch.cat([batch.pixels for batch in part.batches(3, readers)])
+        assert np.array_equal(pixels.numpy(), IMAGES[part.first : part.first + len(part)])
+
+
+@pytest.mark.parametrize(("cores", "readers"), [(1, 1), (2, 1), (4, 2), (8, 4), (64, 4)])
+def test_most_cores_are_left_to_computing(cores: int, readers: int) -> None:
+    assert readers_for(cores) == readers
 
 
 def test_a_file_is_closed_when_its_reader_stops_early(tmp_path: Path) -> None:

@@ -35,33 +35,41 @@ def readers() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("read-ahead")]
 
 
-@pytest.mark.parametrize("depth", [1, 2, 9])
+@pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("stop", [0, 1, 5])
-def test_everything_comes_in_order_from_another_thread(stop: int, depth: int) -> None:
-    source = Source(stop)
-    assert list(read_ahead(source.items(), depth)) == list(range(stop))
-    assert source.closed
+def test_sources_take_turns_each_in_another_thread(stop: int, count: int) -> None:
+    sources = [Source(stop) for _ in range(count)]
+    found = list(read_ahead([source.items() for source in sources]))
+    assert found == [number for number in range(stop) for _ in range(count)]
+    assert all(source.closed for source in sources) or not stop
     assert not readers()
-    assert threading.current_thread().name not in source.threads
+    assert all(threading.current_thread().name not in source.threads for source in sources)
 
 
-@pytest.mark.parametrize("depth", [1, 3])
-def test_no_more_than_the_depth_is_read_in_advance(depth: int) -> None:
+def test_the_source_whose_turn_it_is_ends_it() -> None:
+    longer, shorter = Source(3), Source(2)
+    assert list(read_ahead([longer.items(), shorter.items()])) == [0, 0, 1, 1, 2]
+    assert longer.closed
+    assert shorter.closed
+
+
+def test_one_item_is_read_in_advance() -> None:
     source = Source(20)
-    items = read_ahead(source.items(), depth)
+    items = read_ahead([source.items()])
     assert next(items) == 0
     items.close()
-    assert source.drawn in (list(range(count)) for count in range(1, depth + 2))
+    assert source.drawn in ([0], [0, 1])
     assert source.closed
 
 
 def test_an_error_comes_at_its_place_in_the_order() -> None:
-    source = Source(fails_at=3)
-    items = read_ahead(source.items(), depth=4)
-    assert [next(items), next(items), next(items)] == [0, 1, 2]
+    sound, bad = Source(), Source(fails_at=1)
+    items = read_ahead([sound.items(), bad.items()])
+    assert [next(items), next(items), next(items)] == [0, 0, 1]
     with pytest.raises(OSError, match="disk on fire"):
         next(items)
-    assert source.closed
+    assert sound.closed
+    assert bad.closed
     assert not readers()
 
 
@@ -69,7 +77,7 @@ def test_a_reader_that_stops_early_leaves_no_thread() -> None:
     source = Source()
 
     def consume() -> None:
-        for number in read_ahead(source.items()):
+        for number in read_ahead([source.items()]):
             if number == 1:
                 raise RuntimeError("enough")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,9 @@ READ_BYTES = 16 * 2**20
 # HDF5 unpacks a whole row of pieces for one image of it. Reads end where such rows end, unless a
 # row is larger than this: then some are unpacked more than once, but memory lasts.
 WHOLE_PIECES_BYTES = 128 * 2**20
+# Each unpacks some 200 MB a second, which keeps about two cores of a sweep busy, and may take
+# 150 MB of memory.
+MOST_READERS = 4
 # Of a million faces, as many as a set may have, in the widest numbers.
 MAX_LABEL_BYTES = 2**23
 UNLABELLED = -1
@@ -76,9 +80,13 @@ class FaceSet:
         """The same faces, all with this label."""
         return replace(self, labels=np.full_like(self.labels, label))
 
-    def batches(self, size: int = BATCH_SIZE) -> Generator[FaceBatch, None, None]:
-        """All faces in file order, `size` at a time; reading runs ahead in a thread of its own.
+    def batches(
+        self, size: int = BATCH_SIZE, readers: int | None = None
+    ) -> Generator[FaceBatch, None, None]:
+        """All faces in file order, `size` at a time; reading runs ahead in threads of its own.
 
+        readers: processes that unpack a compressed file side by side, by default for every second
+        core one, and MOST_READERS at most; a file that is not compressed needs one only.
         Never the whole file in memory: see `images_per_read`. Whole numbers come as uint8 whatever
         type they are stored in, for that is an eighth of the lab's float64 to move; all others
         become float32, as Keras makes them.
@@ -86,15 +94,27 @@ class FaceSet:
         values look divided by 255 already.
         """
         start = 0
-        with closing(read_ahead(self._reads(size))) as reads:
+        sources = self._sources(size, readers or readers_for(core_count()))
+        with closing(read_ahead(sources)) as reads:
             for pixels in rebatched(reads, size):
                 labels = self.labels[start : start + len(pixels)]
                 start += len(pixels)
                 yield FaceBatch(torch.from_numpy(pixels), torch.from_numpy(labels))
 
-    def _reads(self, size: int) -> Generator[NDArray[np.generic], None, None]:
+    def _sources(self, size: int, readers: int) -> list[Generator[NDArray[np.generic], None, None]]:
+        """What is read by each of some processes in turn."""
         with _open_data(self.path) as data:
-            for places in self._read_at_once(data, size):
+            places = list(self._read_at_once(data, size))
+            # Where reads do not end with pieces, each reader would unpack all of them.
+            step = images_per_read(data.shape, data.dtype.itemsize, data.chunks, size)
+            if data.chunks is None or step % data.chunks[0]:
+                readers = 1
+        count = max(min(readers, len(places)), 1)
+        return [self._reads(places[first::count]) for first in range(count)]
+
+    def _reads(self, chosen: Sequence[range]) -> Generator[NDArray[np.generic], None, None]:
+        with _open_data(self.path) as data:
+            for places in chosen:
                 pixels = data.narrowed(places.start, places.stop)
                 yield checked_pixels(pixels, data.dtype, self.path, places)
 
@@ -157,6 +177,18 @@ def images_per_read(
     image = math.prod(shape[1:]) * itemsize
     unit = chunks[0] if chunks and chunks[0] * image <= WHOLE_PIECES_BYTES else batch
     return max(READ_BYTES // (image * unit), 1) * unit
+
+
+def readers_for(cores: int) -> int:
+    """How many processes unpack one file on so many cores: the others compute."""
+    return max(1, min(cores // 2, MOST_READERS))
+
+
+def core_count() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _placed(tensor: Tensor, device: torch.device) -> Tensor:

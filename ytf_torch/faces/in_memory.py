@@ -34,8 +34,10 @@ class FacesInMemory(FaceSet):
         _, height, width = self.input_shape
         return f"FacesInMemory({len(self):,} faces of {height}×{width})"
 
-    def batches(self, size: int = BATCH_SIZE) -> Generator[FaceBatch, None, None]:
-        """See FaceSet."""
+    def batches(
+        self, size: int = BATCH_SIZE, readers: int | None = None
+    ) -> Generator[FaceBatch, None, None]:
+        """See FaceSet; there is nothing to unpack."""
         labels = torch.from_numpy(self.labels)
         own = self.pixels[self.first : self.first + len(self)]
         for pixels, chosen in zip(torch.split(own, size), torch.split(labels, size), strict=True):
