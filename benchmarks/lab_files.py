@@ -88,7 +88,7 @@ def make_lab_files(folder: Path, share: float = 1.0) -> LabFiles:
 
 
 def in_memory(path: Path, model: Network) -> FacesInMemory:
-    """A face set, read whole, as float32."""
+    """A face set, read whole."""
     faces = open_faces(path, model.input_shape, model.classes)
     pixels = torch.cat([batch.pixels for batch in faces.batches()])
     return FacesInMemory(faces.path, faces.input_shape, faces.labels, pixels=pixels)

@@ -13,7 +13,6 @@ import shutil
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,8 +41,10 @@ from benchmarks.stopwatch import Contestant, PhaseTimes, Times, seconds_of, take
 from ytf_torch.commands.prune import command_line
 from ytf_torch.convert.keras_file import read_keras_file
 from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.onnx_writer import write_onnx
 from ytf_torch.defences.repairs.pruning import run_defence
 from ytf_torch.device import resolve_device
+from ytf_torch.errors import InputError
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.faces.in_memory import FacesInMemory
@@ -97,6 +98,7 @@ class Results:
 
     def write(self, folder: Path) -> None:
         """Write RESULTS.md and RESULTS.json."""
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "RESULTS.md").write_text("\n".join(self.text) + "\n", encoding="utf-8")
         (folder / "RESULTS.json").write_text(
             json.dumps(self.numbers, indent=1) + "\n", encoding="utf-8"
@@ -200,24 +202,20 @@ def installed(package: str) -> str:
 
 
 def onnx_pass(model: Network, faces: FacesInMemory) -> Callable[[], None]:
-    """The same by onnxruntime. Raises ImportError where it or onnx is not installed."""
-    import onnx  # noqa: F401
+    """The same by onnxruntime, from the file that ytf-export writes. Raises ImportError or
+    InputError where it or onnx is not installed."""
     import onnxruntime
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.onnx")
-        example = (torch.zeros(BATCH_SIZE, *model.input_shape),)
-        torch.onnx.export(
-            model, example, file, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}}
-        )
+        write_onnx(file, model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
     def run() -> None:
         for batch in faces.batches(BATCH_SIZE):
-            session.run(None, {"x": batch.pixels.numpy()})[0].argmax(1)
+            session.run(None, {"pixels": batch.pixels.float().numpy()})[0].argmax(1)
 
     return run
 
@@ -256,7 +254,7 @@ def one_set(
     }
     try:
         contestants[ONNX] = seconds_of(onnx_pass(model, faces))
-    except ImportError as error:
+    except (ImportError, InputError) as error:
         found.say("", f"onnxruntime is skipped: {error}.")
     if not keras.unavailable:
         contestants[KERAS] = keras_loop
