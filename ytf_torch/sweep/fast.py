@@ -125,44 +125,43 @@ class LinearEngine(SuffixEngine):
         assert self.convolution.bias is not None
         self.convolution_bias = self.convolution.bias
         with torch.inference_mode():
-            self.direct_kernel = _flat_kernel(self.direct.weight, self._positions(fork.maps))
-            self.further_kernel = _flat_kernel(
-                self.further.weight, self._positions(fork.convolution)
-            )
             self.contributions = self._contributions()
+            self.further_kernel = (
+                self._flat_kernel(fork.further, fork.convolution)
+                if self.before_fork
+                else self.contributions.flatten(0, 1)
+            )
             self.magnitudes = self._magnitudes()
             missing = -self.output.out_features % BLOCK
             self.output_kernel = F.pad(self.output.weight.T, (0, missing)).contiguous()
             self.output_bias = F.pad(self.output.bias, (0, missing), value=-torch.inf)
-        channels, positions, units = self.contributions.shape
+        positions, channels, units = self.contributions.shape
         values = 2 * (channels * positions + units) + len(self.output_bias)
         most = GROUP_BYTES if model.device.type == "cpu" else GPU_GROUP_BYTES
         batches = most // (values * self.output.bias.itemsize * BATCH_SIZE)
         self.group = max(batches, 1) * BATCH_SIZE
 
-    def _positions(self, layer: str) -> int:
-        """Places in each map of a layer's output."""
-        return math.prod(self.model.output_shape(layer)[1:])
+    def _flat_kernel(self, dense: str, maps: str) -> Tensor:
+        """The kernel (values, units) of a dense layer that reads these maps, see `_flat`."""
+        places = math.prod(self.model.output_shape(maps)[1:])
+        return _by_place(_dense(self.model, dense).weight, places).flatten(0, 1)
 
     def _contributions(self) -> Tensor:
-        """(channels, positions, units): what a channel at a position adds to the sums, per unit."""
+        """(positions, channels, units): what a channel at a position adds to the sums, per unit."""
         _, height, width = self.model.output_shape(self.maps)
         positions = height * width
         if not self.before_fork:
-            return _by_channel(self.further.weight, positions)
+            return _by_place(self.further.weight, positions)
         ones = torch.eye(positions, dtype=self.model.dtype, device=self.model.device)
         impulses = ones.view(positions, 1, height, width)
-        to_hidden = _by_channel(self.direct.weight, positions)
         kernels = self.convolution.weight.transpose(0, 1).unsqueeze(2)
-        hidden, behind = (
-            to_hidden.shape[2],
-            math.prod(self.model.output_shape(self.fork.convolution)),
-        )
+        hidden = self.direct.out_features
+        behind = math.prod(self.model.output_shape(self.fork.convolution))
         # Filled piece by piece: it may be large, and three of it would not fit into memory.
-        found = to_hidden.new_empty((len(kernels), positions, hidden + behind))
-        found[..., :hidden] = to_hidden
+        found = ones.new_empty((positions, len(kernels), hidden + behind))
+        found[..., :hidden] = _by_place(self.direct.weight, positions)
         for channel, kernel in enumerate(kernels):
-            found[channel, :, hidden:] = _flat(F.conv2d(impulses, kernel))
+            found[:, channel, hidden:] = _flat(F.conv2d(impulses, kernel))
         return found
 
     def _magnitudes(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -170,23 +169,25 @@ class LinearEngine(SuffixEngine):
         absolute values, by way of the direct layer (values,); the same of the masked maps by way of
         the further one; and of all biases together."""
         output = self.output.weight.T.abs()
-        direct, further = self.direct_kernel.abs(), self.further_kernel.abs()
+        direct = self._flat_kernel(self.fork.direct, self.fork.maps).abs()
+        further = self.further_kernel.abs()
         biases = self.direct.bias.abs() + self.further.bias.abs()
         if self.before_fork:
-            positions = len(further) // len(self.convolution_bias)
-            biases += self.convolution_bias.abs().repeat(positions) @ further
+            places = len(further) // len(self.convolution_bias)
+            biases += self.convolution_bias.abs().repeat(places) @ further
             of_maps = self.contributions[..., self.direct.out_features :]
-            by_channel = torch.stack([channel.abs() @ further for channel in of_maps])
-            further = by_channel.transpose(0, 1).flatten(0, 1)
+            further = torch.cat([place.abs() @ further for place in of_maps])
         of_biases = biases @ output + self.output.bias.abs()
         return _largest(direct, output), _largest(further, output), of_biases.amax()
 
     def _sums(self, prepared: Tensor, maps: Tensor) -> Tensor:
         """The sums with every channel on."""
-        biases = self.direct.bias + self.further.bias
-        direct = torch.addmm(biases, _flat(prepared), self.direct_kernel)
         if not self.before_fork:
-            return direct.addmm_(_flat(maps), self.further_kernel)
+            direct: Tensor = self.direct(prepared.flatten(1))
+            return torch.add(direct, self.further(maps.flatten(1)))
+        biases = self.direct.bias + self.further.bias
+        kernel = self.contributions[..., : len(biases)].flatten(0, 1)
+        direct = torch.addmm(biases, _flat(prepared), kernel)
         outputs = F.conv2d(prepared, self.convolution.weight, self.convolution.bias)
         return torch.cat([direct, _flat(outputs)], dim=1)
 
@@ -244,7 +245,7 @@ class LinearEngine(SuffixEngine):
         """Take a channel, whose maps are `values` (batch, positions), off the sums of `images` in
         place; a copy of the sums of these images, (images, units)."""
         kept, values = sums.index_select(0, images), values.index_select(0, images)
-        kept.addmm_(values, self.contributions[channel], alpha=-1)
+        kept.addmm_(values, self.contributions[:, channel], alpha=-1)
         sums.index_copy_(0, images, kept)
         return kept
 
@@ -356,14 +357,9 @@ def _flat(maps: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1).flatten(1)
 
 
-def _flat_kernel(kernel: Tensor, positions: int) -> Tensor:
-    """A dense kernel (units, channels × positions) → (values, units), in the order of `_flat`."""
-    return _by_channel(kernel, positions).transpose(0, 1).flatten(0, 1).contiguous()
-
-
-def _by_channel(kernel: Tensor, positions: int) -> Tensor:
-    """A dense kernel (units, channels × positions) → (channels, positions, units)."""
-    return kernel.view(len(kernel), -1, positions).permute(1, 2, 0).contiguous()
+def _by_place(kernel: Tensor, places: int) -> Tensor:
+    """A dense kernel (units, channels × places) → (places, channels, units)."""
+    return kernel.view(len(kernel), -1, places).permute(2, 1, 0).contiguous()
 
 
 def _rank(order: Sequence[int], device: torch.device) -> Tensor:
