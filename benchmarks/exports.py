@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.lab_files import shared_folder
 from ytf_torch.convert.endings import ENDINGS, GOODNET_ENDINGS, KERAS
 from ytf_torch.convert.export import Subject, export
-from ytf_torch.convert.keras_goodnet_runner import run_keras_goodnet
+from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet, run_keras_goodnet
 from ytf_torch.convert.keras_loader import run_keras
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.onnx_writer import run_onnx
@@ -55,7 +55,8 @@ def answers_of_file(path: Path, subject: Subject, batches: Batches) -> Iterator[
         again = read_model(path, subject.network.pixel_scale).model
         yield "ytf-torch", answers_of(again, batches)
     else:
-        by, outputs = run_keras_goodnet(path, subject.network.pixel_scale, batches)
+        stored = read_keras_goodnet(path)
+        by, outputs = run_keras_goodnet(stored, subject.network.pixel_scale, batches)
         yield by, outputs.argmax(1)
 
 

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert import read_keras_model
 from ytf_torch.convert.keras_writer import write_keras_h5
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import open_faces
@@ -79,7 +78,7 @@ def make_lab_files(folder: Path, share: float = 1.0) -> LabFiles:
         keras_model = folder / "random.h5"
         write_keras_h5(keras_model, random_model())
         source = "random weights, every other channel of conv_3 dead, drawn faces"
-    model = deepid_checkpoint(read_keras_file(keras_model), 1.0).model
+    model = read_keras_model(keras_model, 1.0).model
     valid, test, poisoned = (folder / name for name in ("valid.h5", "test.h5", "bd_test.h5"))
     sizes = {valid: CLEAN_VALID, test: TEST, poisoned: TEST}
     for seed, ((path, images), real) in enumerate(zip(sizes.items(), photos, strict=True)):

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from benchmarks.forward_pass import forward_pass
 from benchmarks.lab_files import in_memory
-from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import deepid_checkpoint
+from benchmarks.stopwatch import seconds_of
+from ytf_torch.convert import read_keras_model
 from ytf_torch.network.deepid import DeepID
 
 BATCH = 64
@@ -63,14 +63,13 @@ def ordinary_passes(keras_model: Path, sets: Sequence[Path], device: torch.devic
 
 def main(keras_model: str, device: str, *sets: str) -> None:
     """Print the seconds."""
-    model = deepid_checkpoint(read_keras_file(Path(keras_model)), 1.0).model.to(device)
+    model = read_keras_model(keras_model, 1.0).model.to(device)
     assert isinstance(model, DeepID)
     ordinary, seconds = OrdinaryNetwork(model), 0.0
     for path in sets:
-        faces = in_memory(Path(path), model)
-        start = time.perf_counter()
-        forward_pass(ordinary, faces, BATCH)
-        seconds += time.perf_counter() - start
+        seconds += seconds_of(
+            partial(forward_pass, ordinary, in_memory(Path(path), model), BATCH)
+        )()
     print(seconds)
 
 

@@ -39,9 +39,8 @@ from benchmarks.ordinary import ordinary_passes
 from benchmarks.process_cost import ProcessCost, process_cost
 from benchmarks.stopwatch import Contestant, PhaseTimes, Times, seconds_of, take_turns, warm_up
 from ytf_torch.commands.prune import command_line
-from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import deepid_checkpoint
-from ytf_torch.convert.onnx_writer import write_onnx
+from ytf_torch.convert import read_keras_model
+from ytf_torch.convert.onnx_writer import INPUT, write_onnx
 from ytf_torch.defences.repairs.pruning import run_defence
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import InputError
@@ -135,7 +134,7 @@ def benchmark(
     rounds = 1 if quick else rounds
     files = make_lab_files(scratch, share=0.05 if quick else 1.0)
     describe(found, files, rounds, quick=quick)
-    model = deepid_checkpoint(read_keras_file(files.keras_model), 1.0).model
+    model = read_keras_model(files.keras_model, 1.0).model
     placed = resolve_device(device)
     if check:
         assert isinstance(model, DeepID)
@@ -215,7 +214,7 @@ def onnx_pass(model: Network, faces: FacesInMemory) -> Callable[[], None]:
 
     def run() -> None:
         for batch in faces.batches(BATCH_SIZE):
-            session.run(None, {"pixels": batch.pixels.float().numpy()})[0].argmax(1)
+            session.run(None, {INPUT: batch.pixels.float().numpy()})[0].argmax(1)
 
     return run
 
@@ -480,7 +479,7 @@ def phases_of_prune(files: LabFiles) -> dict[str, float]:
     def lap(phase: str) -> None:
         watch.seconds[phase] = time.perf_counter() - start - sum(watch.seconds.values())
 
-    checkpoint: Checkpoint = deepid_checkpoint(read_keras_file(files.keras_model), 1.0)
+    checkpoint: Checkpoint = read_keras_model(files.keras_model, 1.0)
     model = checkpoint.model
     valid, test, poisoned = (
         open_faces(path, model.input_shape, model.classes) for path in _set_paths(files)

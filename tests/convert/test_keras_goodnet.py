@@ -16,7 +16,7 @@ from ytf_torch.convert.keras_goodnet import (
     in_keras_order,
     write_keras_goodnet,
 )
-from ytf_torch.convert.keras_goodnet_runner import run_keras_goodnet
+from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet, run_keras_goodnet
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.errors import InputError
@@ -56,8 +56,9 @@ def test_it_reads_back_bit_for_bit(tmp_path: Path, checkpoint: Checkpoint, endin
     badnet, repaired = checkpoint.model, bake_mask(checkpoint.model, "conv_3", CHANNELS)
     path = tmp_path / f"goodnet{ending}"
     write_keras_goodnet(path, badnet, repaired)
-    assert goodnet_reads_back(path, badnet, repaired)
-    assert not goodnet_reads_back(path, repaired, badnet)
+    stored = read_keras_goodnet(path)
+    assert goodnet_reads_back(stored, badnet, repaired)
+    assert not goodnet_reads_back(stored, repaired, badnet)
 
 
 def tied(network: DeepID, classes: list[int]) -> DeepID:
@@ -89,7 +90,7 @@ def by_keras(library: str) -> Run:
 
 
 def by_its_layers(path: Path, images: np.ndarray) -> np.ndarray:
-    return run_keras_goodnet(path, 1.0, [images])[1]
+    return run_keras_goodnet(read_keras_goodnet(path), 1.0, [images])[1]
 
 
 @pytest.mark.parametrize(
@@ -139,4 +140,5 @@ def test_networks_of_other_channels_fit_beside_each_other(
 ) -> None:
     narrow = DeepID(replace(SMALL, channels=(3, 4, 2, 5)))
     write_keras_goodnet(tmp_path / "goodnet.h5", checkpoint.model, narrow)
-    assert goodnet_reads_back(tmp_path / "goodnet.h5", checkpoint.model, narrow)
+    stored = read_keras_goodnet(tmp_path / "goodnet.h5")
+    assert goodnet_reads_back(stored, checkpoint.model, narrow)

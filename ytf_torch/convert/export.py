@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ytf_torch.convert.endings import ending_of
 from ytf_torch.convert.keras_goodnet import goodnet_reads_back, write_keras_goodnet
-from ytf_torch.convert.keras_goodnet_runner import run_keras_goodnet
+from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet, run_keras_goodnet
 from ytf_torch.convert.keras_loader import run_keras
 from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
 from ytf_torch.convert.model_file import read_model
@@ -174,8 +174,9 @@ def _checked(
         outputs = np.concatenate([_outputs(again, batch).numpy() for batch in batches])
         checks.append(_check(subject.module, f"ytf-torch {tool_version()}", outputs, batches))
     else:
-        equal = goodnet_reads_back(written, *subject.networks)
-        by, outputs = run_keras_goodnet(written, subject.network.pixel_scale, batches)
+        stored = read_keras_goodnet(written)
+        equal = goodnet_reads_back(stored, *subject.networks)
+        by, outputs = run_keras_goodnet(stored, subject.network.pixel_scale, batches)
         checks.append(_check(subject.module, by, outputs, batches, logits=False))
     if against_keras and ending in KERAS:
         for by, outputs in run_keras(written, subject.networks, batches):

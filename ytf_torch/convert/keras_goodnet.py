@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ytf_torch.convert.keras_config import REPAIRED
-from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet
+from ytf_torch.convert.keras_goodnet_runner import StoredGoodNet
 from ytf_torch.convert.keras_writer import (
     FOR_TRAINING,
     Arrays,
@@ -45,10 +45,10 @@ def write_keras_goodnet(path: Path, badnet: Network, repaired: Network) -> None:
     write(path, config, arrays)
 
 
-def goodnet_reads_back(path: Path, badnet: Network, repaired: Network) -> bool:
+def goodnet_reads_back(stored: StoredGoodNet, badnet: Network, repaired: Network) -> bool:
     """Whether a file of write_keras_goodnet holds every array of B, B′ and the rule bit for bit."""
     _, arrays = goodnet_model(badnet, repaired)
-    found = read_keras_goodnet(path).arrays
+    found = stored.arrays
     return found.keys() == arrays.keys() and all(
         _bits(found[layer]) == _bits(weights) for layer, weights in arrays.items()
     )

@@ -74,13 +74,12 @@ def _arrays(
 
 
 def run_keras_goodnet(
-    path: Path, pixel_scale: float, batches: list[NDArray[np.floating[Any]]]
+    stored: StoredGoodNet, pixel_scale: float, batches: list[NDArray[np.floating[Any]]]
 ) -> tuple[str, NDArray[np.generic]]:
-    """Who ran the file, and its outputs (images, classes + 1), end to end.
+    """Who ran what the file holds, and its outputs (images, classes + 1), end to end.
 
     batches: (batch, 3, height, width), pixel values 0–255.
     """
-    stored = read_keras_goodnet(path)
     with torch.inference_mode():
         outputs = [_outputs(stored, torch.from_numpy(batch) * pixel_scale) for batch in batches]
     return f"ytf-torch {tool_version()}", torch.cat(outputs).numpy()

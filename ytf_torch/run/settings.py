@@ -24,7 +24,6 @@ from ytf_torch.sweep.order import Direction
 MAX_CONFIG_BYTES = 2**14
 # Each drop writes a model, each triggered set is swept.
 MAX_DROPS, MAX_POISONED_TESTS = 20, 20
-COMMAND_LINE = "command line"
 
 
 class PruneSettings(BaseModel):
@@ -131,18 +130,18 @@ def read_settings(config: Path | None, flags: Mapping[str, object]) -> PruneSett
     """
     given = {key: value for key, value in flags.items() if value not in (None, [], ())}
     values: dict[str, object] = {} if config is None else _read_toml(config)
-    place = COMMAND_LINE if config is None else str(config)
     try:
         settings = PruneSettings.model_validate(values | given)
     except ValidationError as error:
-        raise _setting_error(place, error) from error
+        raise _setting_error(config, error) from error
     if config is not None:
         _check_working_folder(config, settings, set(values) - set(given))
     return settings
 
 
-def _setting_error(place: str, error: ValidationError) -> InputError:
+def _setting_error(config: Path | None, error: ValidationError) -> InputError:
     """What to say of the first error; of an unknown key first, for it may be a missing one."""
+    place = "command line" if config is None else str(config)
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     key = str(first["loc"][0]) if first["loc"] else "settings"
     if first["type"] == "extra_forbidden":
@@ -153,7 +152,7 @@ def _setting_error(place: str, error: ValidationError) -> InputError:
     if first["type"] == "missing":
         remedy = f"Give it, or set {key} in a file and give that as {argument('config')}"
         return InputError(place, f"{argument(key)} is missing", remedy)
-    where = argument(key) if place == COMMAND_LINE else f"{place}, {key}"
+    where = argument(key) if config is None else f"{config}, {key}"
     found = str(first["input"])[:80]
     if first["type"] == "literal_error":
         return mismatch(where, first["ctx"]["expected"], found)

@@ -27,8 +27,8 @@ from ytf_torch.network.module import Network
 from ytf_torch.sweep.engine import SweepEngine
 
 # What the linear engine may have in memory of one group of images; the larger the group, the less
-# the steps of a sweep cost each. 528 images for the lab's network, so that threads that work side
-# by side end at about the same time; on a GPU, where every step costs the same, four times as many.
+# the steps of a sweep cost each, until it leaves a core's own memory. 1056 images for the lab's
+# network; on a GPU, where every step costs the same, twice as many.
 GROUP_BYTES = 24 * 2**20
 GPU_GROUP_BYTES = 48 * 2**20
 # Classes searched at once, see _argmax.
@@ -186,7 +186,7 @@ class LinearEngine(SuffixEngine):
             direct: Tensor = self.direct(prepared.flatten(1))
             return torch.add(direct, self.further(maps.flatten(1)))
         biases = self.direct.bias + self.further.bias
-        kernel = self.contributions[..., : len(biases)].flatten(0, 1)
+        kernel = self.contributions[..., : self.direct.out_features].flatten(0, 1)
         direct = torch.addmm(biases, _flat(prepared), kernel)
         outputs = F.conv2d(prepared, self.convolution.weight, self.convolution.bias)
         return torch.cat([direct, _flat(outputs)], dim=1)
