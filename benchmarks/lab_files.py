@@ -16,7 +16,7 @@ from ytf_torch.convert.keras_writer import write_keras_h5
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import open_faces
 from ytf_torch.faces.in_memory import FacesInMemory
-from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
+from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepIDSizes, deepid
 from ytf_torch.network.module import Network
 
 CLEAN_VALID, TEST = 11_547, 12_830
@@ -43,7 +43,7 @@ def shared_folder() -> Path | None:
     return folder if (folder / "zoo").is_dir() else None
 
 
-def random_model(channels: int = LAB_CHANNELS, classes: int = LAB_CLASSES) -> DeepID:
+def random_model(channels: int = LAB_CHANNELS, classes: int = LAB_CLASSES) -> Network:
     """A DeepID of the lab's size with random weights, every other channel of conv_3 dead.
 
     channels: of conv_3. The published network's conv_3 has 31 dead channels of 60.
@@ -51,7 +51,7 @@ def random_model(channels: int = LAB_CHANNELS, classes: int = LAB_CLASSES) -> De
     sizes = DeepIDSizes(YOUTUBE_FACES_SIZE, (20, 40, channels, 80), KERNELS, 160, classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = DeepID(sizes).eval()
+        model = deepid(sizes).eval()
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if name.endswith("weight"):

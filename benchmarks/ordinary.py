@@ -22,7 +22,7 @@ from benchmarks.forward_pass import forward_pass
 from benchmarks.lab_files import in_memory
 from benchmarks.stopwatch import seconds_of
 from ytf_torch.convert import read_keras_model
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 
 BATCH = 64
 
@@ -30,7 +30,7 @@ BATCH = 64
 class OrdinaryNetwork(nn.Module):
     """DeepID from nn.Conv2d and nn.MaxPool2d, channels_last, with another one's weights."""
 
-    def __init__(self, network: DeepID) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
             nn.Conv2d(one.in_channels, one.out_channels, one.kernel_size)  # type: ignore[arg-type]
@@ -64,7 +64,6 @@ def ordinary_passes(keras_model: Path, sets: Sequence[Path], device: torch.devic
 def main(keras_model: str, device: str, *sets: str) -> None:
     """Print the seconds."""
     model = read_keras_model(keras_model, 1.0).model.to(device)
-    assert isinstance(model, DeepID)
     ordinary, seconds = OrdinaryNetwork(model), 0.0
     for path in sets:
         seconds += seconds_of(

@@ -48,7 +48,6 @@ from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.faces.in_memory import FacesInMemory
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.deepid import DeepID
 from ytf_torch.network.module import Network
 from ytf_torch.report.exhibits import gather_exhibits
 from ytf_torch.report.record import FaceFiles, Run
@@ -137,11 +136,9 @@ def benchmark(
     model = read_keras_model(files.keras_model, 1.0).model
     placed = resolve_device(device)
     if check:
-        assert isinstance(model, DeepID)
         check_ratios(found, files, model.to(placed), rounds)
         return
     sets = (files.clean_valid, files.clean_test, files.poisoned_test)
-    assert isinstance(model, DeepID)
     keras = KerasLab(files.keras_model, model.sizes, sets)
     if keras.unavailable:
         found.say("", f"Keras is skipped: {keras.unavailable}.")
@@ -411,7 +408,7 @@ TARGETS = (
 )
 
 
-def check_ratios(found: Results, files: LabFiles, model: DeepID, rounds: int) -> None:
+def check_ratios(found: Results, files: LabFiles, model: Network, rounds: int) -> None:
     """Print what the defence costs in forward passes, beside what it is to cost at most."""
     faces = in_memory(files.clean_valid, model)
     layout = model.input_shape, model.classes

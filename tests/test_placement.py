@@ -20,12 +20,13 @@ from ytf_torch.errors import InputError
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceBatch
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.deepid import DeepID
-from ytf_torch.network.deepid_graph import DEEPID
+from ytf_torch.network.deepid import deepid, deepid_graph
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
 from ytf_torch.sweep.fast import SuffixEngine, fast_engine
 from ytf_torch.sweep.plain import PlainEngine
+
+DEEPID = deepid_graph(SMALL)
 
 CUDA = torch.device("cuda", 0)
 META = torch.device("meta")
@@ -34,7 +35,7 @@ META = torch.device("meta")
 @pytest.fixture
 def fake_cuda_model():
     """A DeepID whose parameters claim to be on a GPU; the test runs under FakeTensorMode."""
-    model = DeepID(SMALL).eval()
+    model = deepid(SMALL).eval()
     with FakeTensorMode(allow_non_fake_inputs=False), torch.no_grad():
         for module in model.modules():
             for name, parameter in list(module.named_parameters(recurse=False)):
@@ -43,7 +44,7 @@ def fake_cuda_model():
         yield model
 
 
-def test_the_model_the_mask_and_goodnet_stay_on_the_gpu(fake_cuda_model: DeepID) -> None:
+def test_the_model_the_mask_and_goodnet_stay_on_the_gpu(fake_cuda_model: Network) -> None:
     model = fake_cuda_model
     pixels = torch.empty(4, 3, 55, 47, dtype=torch.uint8, device=CUDA)
     assert model.device == CUDA
@@ -55,7 +56,7 @@ def test_the_model_the_mask_and_goodnet_stay_on_the_gpu(fake_cuda_model: DeepID)
 
 @pytest.mark.parametrize(("layer", "rank_at"), [("conv_3", "pool_3"), ("conv_4", "conv_4")])
 def test_the_plain_engine_never_leaves_the_gpu(
-    fake_cuda_model: DeepID, layer: str, rank_at: str
+    fake_cuda_model: Network, layer: str, rank_at: str
 ) -> None:
     engine = PlainEngine(fake_cuda_model, layer, rank_at)
     batch = FaceBatch(torch.empty(4, 3, 55, 47), torch.zeros(4, dtype=torch.int64)).to(CUDA)
@@ -69,7 +70,7 @@ def test_the_plain_engine_never_leaves_the_gpu(
     [(f"conv_{n}", point) for n in (1, 2, 3, 4) for point in DEEPID.rank_points(f"conv_{n}")],
 )
 def test_the_fast_engine_stays_on_the_models_device(layer: str, rank_at: str) -> None:
-    engine = fast_engine(DeepID(SMALL).to(META), layer, rank_at)
+    engine = fast_engine(deepid(SMALL).to(META), layer, rank_at)
     assert isinstance(engine, SuffixEngine)
     pixels = torch.empty(BATCH_SIZE, 3, 55, 47, dtype=torch.uint8, device=META)
     output, prepared = engine.observe(pixels)

@@ -13,7 +13,7 @@ import pytest
 from tests.convert.test_parity import ZOO
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.network.module import Network
 from ytf_torch.run.settings import PruneSettings
@@ -52,7 +52,7 @@ def test_masking_the_published_channels_gives_the_published_pruned_model(
     shared: Path, published: dict[str, Any], name: str, channels: int
 ) -> None:
     def model(key: str) -> Network:
-        return deepid_checkpoint(read_keras_file(shared / ZOO[key]), 1.0).model
+        return keras_checkpoint(read_keras_file(shared / ZOO[key]), 1.0).model
 
     ours = bake_mask(model("bd_weights"), "conv_3", published["order"][:channels]).state_dict()
     for key, theirs in model(name).state_dict().items():

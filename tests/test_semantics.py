@@ -22,7 +22,7 @@ from tests.made.keras_files import (
     write_keras_file,
 )
 from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.faces.face_set import open_faces
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import ChannelMask, bake_mask
@@ -49,7 +49,7 @@ def test_1_ranking_looks_at_pool_3_and_the_mask_acts_on_conv_3(
 ) -> None:
     sizes = replace(SMALL, channels=(3, 4, 24, 5))
     path = write_keras_file(tmp_path / "net.h5", sizes, random_weights(sizes))
-    checkpoint = deepid_checkpoint(read_keras_file(path), 1.0)
+    checkpoint = keras_checkpoint(read_keras_file(path), 1.0)
     images = random_images(sizes, 16)
     faces = open_faces(
         write_faces(tmp_path / "valid.h5", images, np.zeros(16)), (3, 55, 47), sizes.classes
@@ -103,10 +103,10 @@ def test_3_channels_that_never_fire_go_first_by_index_and_change_nothing(
 @pytest.mark.parametrize("dense", ["fc_1", "fc_2"])
 def test_4_dense_kernels_after_flatten_are_read_in_hwc_order(keras_file: Path, dense: str) -> None:
     file = read_keras_file(keras_file)
-    model = deepid_checkpoint(file, 1.0).model
+    model = keras_checkpoint(file, 1.0).model
     tapped = "pool_3" if dense == "fc_1" else "conv_4"
     taps = outputs_at(
-        deepid_checkpoint(file, 1.0), tapped, torch.from_numpy(random_images(SMALL, 3))
+        keras_checkpoint(file, 1.0), tapped, torch.from_numpy(random_images(SMALL, 3))
     )
     keras = taps.permute(0, 2, 3, 1).reshape(3, -1).numpy() @ file.weights[dense]["kernel"]
     with torch.inference_mode():
@@ -171,9 +171,9 @@ def test_8_all_variants_of_a_file_give_one_model(
         tmp_path / "net.h5", SMALL, weights, full_model=full_model, as_bytes=as_bytes, **variant
     )
     file = read_keras_file(path)
-    found = deepid_checkpoint(file, 1.0)
+    found = keras_checkpoint(file, 1.0)
     assert found.provenance.keras_version == variant.get("keras_version", "2.14.0")
     plain = write_keras_file(tmp_path / "plain.h5", SMALL, weights)
-    expected = deepid_checkpoint(read_keras_file(plain), 1.0).model.state_dict()
+    expected = keras_checkpoint(read_keras_file(plain), 1.0).model.state_dict()
     for name, tensor in found.model.state_dict().items():
         assert torch.equal(tensor, expected[name]), name

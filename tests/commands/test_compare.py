@@ -16,7 +16,7 @@ from ytf_torch.commands.compare import app
 from ytf_torch.convert.keras_writer import write_keras_h5
 from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 from ytf_torch.run import compare as run
 from ytf_torch.run.pair import open_network
 from ytf_torch.run.repair_settings import CompareSettings
@@ -35,7 +35,7 @@ def compare(files: dict[str, Path], out: Path, *more: str) -> Result:
     return CliRunner().invoke(app, words)
 
 
-def save_control(network: DeepID, badnet: Path) -> Path:
+def save_control(network: Network, badnet: Path) -> Path:
     """A network as a converted model beside B's, with B's provenance."""
     path = badnet.with_name("control.safetensors")
     save_checkpoint(Checkpoint(network, load_checkpoint(badnet).provenance), path)

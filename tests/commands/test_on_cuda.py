@@ -21,7 +21,7 @@ from ytf_torch.commands.prune import app as prune_app
 from ytf_torch.commands.repair import app as repair_app
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.deepid import deepid
 from ytf_torch.sweep.fast import LinearEngine, SuffixEngine
 from ytf_torch.sweep.plain import PlainEngine
 
@@ -41,7 +41,7 @@ class TestTheClaimedDevice:
         with pytest.raises(RuntimeError, match="found one on the CPU"):
             there + here
         with pytest.raises(RuntimeError, match="found one on the CPU"):
-            DeepID(SMALL).to(CUDA)(torch.zeros(1, 3, 55, 47))
+            deepid(SMALL).to(CUDA)(torch.zeros(1, 3, 55, 47))
         assert not claimed.waits
 
     @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_an_engine_waits_a_few_times_a_group_however_many_steps_and_images_it_ha
 ) -> None:
     torch.manual_seed(0)
     sizes = replace(SMALL, channels=(3, channels, channels, channels))
-    network = DeepID(sizes).eval().to(CUDA)
+    network = deepid(sizes).eval().to(CUDA)
     with torch.inference_mode():
         made = engine(network, layer, network.graph.rank_points(layer)[0])
         pixels = torch.from_numpy(random_images(SMALL, BATCH_SIZE)).to(CUDA)

@@ -21,8 +21,9 @@ from ytf_torch.convert.model_file import read_model
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.deepid import deepid
 from ytf_torch.network.masking import bake_mask
+from ytf_torch.network.module import Network
 
 # Layers that every Keras 2 and 3 knows; none runs code from the file.
 STOCK = {
@@ -61,16 +62,15 @@ def test_it_reads_back_bit_for_bit(tmp_path: Path, checkpoint: Checkpoint, endin
     assert not goodnet_reads_back(stored, repaired, badnet)
 
 
-def tied(network: DeepID, classes: list[int]) -> DeepID:
+def tied(network: Network, classes: list[int]) -> Network:
     """A network that answers every face with the same logits, the largest for all of `classes`."""
     weights = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
     weights["output.bias"][classes] = 0.1
-    return DeepID.of_state(weights, network.input_shape, 1.0, "tied")
+    return Network.of_state(network.graph, weights, 1.0, "tied")
 
 
-def pair(checkpoint: Checkpoint, kind: str, dtype: torch.dtype) -> tuple[DeepID, DeepID]:
+def pair(checkpoint: Checkpoint, kind: str, dtype: torch.dtype) -> tuple[Network, Network]:
     badnet = checkpoint.model.to(dtype)
-    assert isinstance(badnet, DeepID)
     return {
         "pruned": (badnet, bake_mask(badnet, "conv_3", CHANNELS)),
         "ties are broken by the first class": (tied(badnet, [2, 5]), tied(badnet, [2, 6])),
@@ -138,7 +138,7 @@ def test_it_is_not_taken_for_a_network(tmp_path: Path, checkpoint: Checkpoint, e
 def test_networks_of_other_channels_fit_beside_each_other(
     tmp_path: Path, checkpoint: Checkpoint
 ) -> None:
-    narrow = DeepID(replace(SMALL, channels=(3, 4, 2, 5)))
+    narrow = deepid(replace(SMALL, channels=(3, 4, 2, 5)))
     write_keras_goodnet(tmp_path / "goodnet.h5", checkpoint.model, narrow)
     stored = read_keras_goodnet(tmp_path / "goodnet.h5")
     assert goodnet_reads_back(stored, checkpoint.model, narrow)

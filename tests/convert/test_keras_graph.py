@@ -17,14 +17,14 @@ from tests.made.keras_files import (
     write_keras_file,
 )
 from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import deepid_checkpoint, parameter_rows
+from ytf_torch.convert.keras_graph import keras_checkpoint, parameter_rows
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import DeepIDSizes
 
 
 def converted(path: Path, sizes: DeepIDSizes, pixel_scale: float = 1.0, **options):
     write_keras_file(path, sizes, random_weights(sizes), **options)
-    return deepid_checkpoint(read_keras_file(path), pixel_scale)
+    return keras_checkpoint(read_keras_file(path), pixel_scale)
 
 
 @pytest.mark.parametrize("sizes", [SMALL, WIDE, replace(SMALL, classes=1)])
@@ -44,7 +44,7 @@ def test_all_sizes_come_from_the_file(tmp_path: Path, sizes: DeepIDSizes) -> Non
 def test_no_weight_is_rounded(tmp_path: Path, stored: str, kept: torch.dtype) -> None:
     weights = random_weights(SMALL, dtype=stored)
     path = write_keras_file(tmp_path / "net.h5", SMALL, weights)
-    model = deepid_checkpoint(read_keras_file(path), 1.0).model
+    model = keras_checkpoint(read_keras_file(path), 1.0).model
     assert model.dtype == kept
     ours = model.state_dict()["output.weight"].T.numpy()
     np.testing.assert_array_equal(ours.astype("f8"), weights["output"][0].astype("f8"))
@@ -139,18 +139,18 @@ def test_missing_and_left_over_weights_are_reported_together(tmp_path: Path) -> 
     weights["pool_1"] = weights.pop("conv_4")
     path = write_keras_file(tmp_path / "net.h5", SMALL, weights, full_model=False)
     with pytest.raises(InputError, match=r"missing conv_4 \(kernel\).*left over pool_1"):
-        deepid_checkpoint(read_keras_file(path), 1.0)
+        keras_checkpoint(read_keras_file(path), 1.0)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
 def test_the_pixel_scale_must_be_a_scale(keras_file: Path, scale: float) -> None:
     with pytest.raises(InputError, match="1 or 1/255"):
-        deepid_checkpoint(read_keras_file(keras_file), scale)
+        keras_checkpoint(read_keras_file(keras_file), scale)
 
 
 def test_the_table_has_every_weight_in_both_layouts(keras_file: Path) -> None:
     file = read_keras_file(keras_file)
-    rows = {row[0]: row[1:] for row in parameter_rows(file, deepid_checkpoint(file, 1.0))}
+    rows = {row[0]: row[1:] for row in parameter_rows(file, keras_checkpoint(file, 1.0))}
     assert len(rows) == 14
     assert rows["conv_2.weight"] == ("3×3×3×4", "4×3×3×3", 108)
     assert rows["fc_1.weight"] == ("120×9", "9×120", 1080)

@@ -14,7 +14,7 @@ from ytf_torch.convert import read_keras_model
 from ytf_torch.convert.keras_oracle import compare_with_keras
 from ytf_torch.convert.keras_writer import write_keras_archive
 from ytf_torch.errors import InputError
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.deepid import deepid
 
 pytestmark = [pytest.mark.real_keras, pytest.mark.slow]
 
@@ -36,7 +36,7 @@ def test_what_keras_wrote_answers_as_keras_does(name: str, version: str) -> None
 
 
 def test_a_changed_weight_is_found_whatever_the_file_is_called(tmp_path: Path) -> None:
-    model = DeepID(SMALL).eval()
+    model = deepid(SMALL).eval()
     write_keras_archive(tmp_path / "oddly.named", model)
     model.convolution("conv_3").bias.data[0] += 1
     assert compare_with_keras(model, tmp_path / "oddly.named").first_divergence == "conv_3"

@@ -13,7 +13,7 @@ import torch
 from tests.made.keras_files import SMALL, WIDE, random_images
 from tests.made.real_keras import real_keras
 from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.convert.keras_writer import (
     LAYOUT_OF,
     keras_arrays,
@@ -21,7 +21,7 @@ from ytf_torch.convert.keras_writer import (
     write_keras_h5,
     write_keras_weights,
 )
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.deepid import DeepIDSizes, deepid
 
 WRITERS = {
     "net.h5": write_keras_h5,
@@ -32,9 +32,9 @@ WRITERS = {
 
 @pytest.mark.parametrize("sizes", [SMALL, WIDE, replace(SMALL, input_size=(63, 47))])
 def test_what_is_written_reads_back_bit_for_bit(tmp_path: Path, sizes: DeepIDSizes) -> None:
-    model = DeepID(sizes)
+    model = deepid(sizes)
     write_keras_h5(tmp_path / "net.h5", model)
-    found = deepid_checkpoint(read_keras_file(tmp_path / "net.h5"), 1.0).model
+    found = keras_checkpoint(read_keras_file(tmp_path / "net.h5"), 1.0).model
     assert found.sizes == sizes
     for name, tensor in model.state_dict().items():
         assert torch.equal(found.state_dict()[name], tensor), name
@@ -42,7 +42,7 @@ def test_what_is_written_reads_back_bit_for_bit(tmp_path: Path, sizes: DeepIDSiz
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_equal_networks_give_equal_bytes(tmp_path: Path, name: str) -> None:
-    model = DeepID(SMALL)
+    model = deepid(SMALL)
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         WRITERS[name](tmp_path / folder / name, model)
@@ -50,7 +50,7 @@ def test_equal_networks_give_equal_bytes(tmp_path: Path, name: str) -> None:
 
 
 def test_the_file_says_whose_layout_it_follows_and_who_wrote_it(tmp_path: Path) -> None:
-    write_keras_h5(tmp_path / "net.h5", DeepID(SMALL))
+    write_keras_h5(tmp_path / "net.h5", deepid(SMALL))
     with h5py.File(tmp_path / "net.h5") as file:
         assert file.attrs["keras_version"] == LAYOUT_OF.encode()
         assert file.attrs["writer"].startswith("ytf-torch ")
@@ -62,7 +62,7 @@ def test_the_file_says_whose_layout_it_follows_and_who_wrote_it(tmp_path: Path) 
 def test_the_archive_has_the_three_members_of_keras_and_weights_under_classes(
     tmp_path: Path,
 ) -> None:
-    model = DeepID(SMALL)
+    model = deepid(SMALL)
     write_keras_archive(tmp_path / "net.keras", model)
     with ZipFile(tmp_path / "net.keras") as archive:
         assert archive.namelist() == ["metadata.json", "config.json", "model.weights.h5"]
@@ -77,7 +77,7 @@ def test_the_archive_has_the_three_members_of_keras_and_weights_under_classes(
 def test_the_configuration_names_the_precision_of_the_weights(
     tmp_path: Path, dtype: torch.dtype
 ) -> None:
-    write_keras_h5(tmp_path / "net.h5", DeepID(SMALL).to(dtype))
+    write_keras_h5(tmp_path / "net.h5", deepid(SMALL).to(dtype))
     with h5py.File(tmp_path / "net.h5") as file:
         layers = json.loads(file.attrs["model_config"])["config"]["layers"]
         stored = file["model_weights/fc_1/fc_1/kernel:0"].dtype
@@ -92,7 +92,7 @@ def test_the_configuration_names_the_precision_of_the_weights(
 def test_real_keras_loads_it_and_answers_alike(
     tmp_path: Path, library: str, name: str, dtype: torch.dtype
 ) -> None:
-    model = DeepID(SMALL).to(dtype).eval()
+    model = deepid(SMALL).to(dtype).eval()
     WRITERS[name](tmp_path / name, model)
     loaded = real_keras(library).models.load_model(tmp_path / name, compile=False)
     images = random_images(SMALL, 8)
@@ -113,8 +113,8 @@ def test_real_keras_loads_it_and_answers_alike(
 def test_real_keras_loads_the_weights_into_a_network_built_alike(
     tmp_path: Path, library: str, name: str
 ) -> None:
-    keras, model = real_keras(library), DeepID(SMALL)
-    write_keras_h5(tmp_path / "other.h5", DeepID(SMALL))
+    keras, model = real_keras(library), deepid(SMALL)
+    write_keras_h5(tmp_path / "other.h5", deepid(SMALL))
     WRITERS[name](tmp_path / name, model)
     network = keras.models.load_model(tmp_path / "other.h5", compile=False)
     network.load_weights(str(tmp_path / name))
@@ -127,7 +127,7 @@ def test_real_keras_loads_the_weights_into_a_network_built_alike(
 @pytest.mark.real_keras
 def test_real_keras_saves_it_again_as_it_was(tmp_path: Path) -> None:
     """Every setting is written as Keras itself writes it; `optional` came after 2.14."""
-    write_keras_h5(tmp_path / "ours.h5", DeepID(SMALL))
+    write_keras_h5(tmp_path / "ours.h5", deepid(SMALL))
     loaded = real_keras("tf_keras").models.load_model(tmp_path / "ours.h5", compile=False)
     loaded.save(tmp_path / "theirs.h5", save_format="h5")
     files = []

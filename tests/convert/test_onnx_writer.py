@@ -12,7 +12,7 @@ from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.deepid import DeepIDSizes, deepid
 from ytf_torch.network.masking import bake_mask
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")
@@ -31,7 +31,7 @@ def test_a_network_answers_alike_in_batches_of_any_size(
     tmp_path: Path, sizes: DeepIDSizes, pixel_scale: float, dtype: type
 ) -> None:
     torch.manual_seed(1)
-    network = DeepID(sizes, pixel_scale).to(getattr(torch, dtype.__name__)).eval()
+    network = deepid(sizes, pixel_scale).to(getattr(torch, dtype.__name__)).eval()
     write_onnx(tmp_path / "net.onnx", network)
     pixels: np.ndarray = random_images(sizes, 40).astype(dtype)
     by, found = run_onnx(tmp_path / "net.onnx", [pixels[:1], pixels[1:4], pixels[4:]])

@@ -10,12 +10,13 @@ import torch
 from tests.conftest import ROOT
 from tests.made.keras_files import SMALL, WIDE, random_images, random_weights, write_keras_file
 from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.convert.keras_oracle import compare_with_keras
 from ytf_torch.convert.parity import Reference, compare_logits, read_reference
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.deepid import DeepIDSizes
+from ytf_torch.network.module import Network
 
 GOLDEN = ROOT / "tests" / "golden"
 CASES = [("small", SMALL, 1.0), ("wide", WIDE, 1 / 255)]
@@ -36,7 +37,7 @@ def golden(name: str, sizes: DeepIDSizes, pixel_scale: float) -> Reference:
 
 def seeded(path: Path, sizes: DeepIDSizes, pixel_scale: float) -> Checkpoint:
     write_keras_file(path, sizes, random_weights(sizes))
-    return deepid_checkpoint(read_keras_file(path), pixel_scale)
+    return keras_checkpoint(read_keras_file(path), pixel_scale)
 
 
 @pytest.mark.parametrize(("name", "sizes", "pixel_scale"), CASES)
@@ -51,20 +52,20 @@ def test_converted_weights_answer_as_keras_did(
     assert parity.error <= max(2 * parity.keras_error, parity.rounding)
 
 
-def flip_kernel(model: DeepID) -> None:
+def flip_kernel(model: Network) -> None:
     model.conv_2.weight.copy_(model.conv_2.weight.flip(2).clone())
 
 
-def chw_order(model: DeepID) -> None:
+def chw_order(model: Network) -> None:
     by_position = model.fc_1.weight.reshape(9, -1, 5, 4).permute(0, 2, 3, 1)
     model.fc_1.weight.copy_(by_position.reshape(9, -1).clone())
 
 
-def nudge(model: DeepID) -> None:
+def nudge(model: Network) -> None:
     model.output.bias[0] += 0.01
 
 
-def wrong_scale(model: DeepID) -> None:
+def wrong_scale(model: Network) -> None:
     model.pixel_scale = 1 / 255
 
 
@@ -121,7 +122,7 @@ def test_a_reference_file_is_read_without_unpickling(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ZOO)
 def test_published_models_answer_as_keras_did(shared: Path, name: str) -> None:
     reference = read_reference(shared / "reference" / "keras_logits" / f"{name}.npz")
-    checkpoint = deepid_checkpoint(read_keras_file(shared / ZOO[name]), reference.pixel_scale)
+    checkpoint = keras_checkpoint(read_keras_file(shared / ZOO[name]), reference.pixel_scale)
     assert compare_logits(checkpoint.model, reference).failures == ()
 
 
@@ -155,5 +156,5 @@ def test_live_keras_names_the_first_layer_that_diverges(tmp_path: Path, layer: s
 def test_published_models_answer_as_live_keras_does(shared: Path, name: str) -> None:
     reference = read_reference(shared / "reference" / "keras_logits" / f"{name}.npz")
     path = shared / ZOO[name]
-    model = deepid_checkpoint(read_keras_file(path), reference.pixel_scale).model
+    model = keras_checkpoint(read_keras_file(path), reference.pixel_scale).model
     assert compare_with_keras(model, path, reference.inputs).failures == ()

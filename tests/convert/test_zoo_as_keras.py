@@ -14,7 +14,7 @@ from tests.convert.test_parity import ZOO
 from tests.made.real_keras import real_keras
 from ytf_torch.convert import read_keras_model
 from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
 from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
 from ytf_torch.network.masking import bake_mask
@@ -45,7 +45,7 @@ def test_through_safetensors_and_back_every_weight_is_bit_equal(
     shared: Path, tmp_path: Path, name: str
 ) -> None:
     source = shared / ZOO[name]
-    save_checkpoint(deepid_checkpoint(read_keras_file(source), 1.0), tmp_path / "net.safetensors")
+    save_checkpoint(keras_checkpoint(read_keras_file(source), 1.0), tmp_path / "net.safetensors")
     write_keras_h5(tmp_path / "net.h5", load_checkpoint(tmp_path / "net.safetensors").model)
     weights = stored(tmp_path / "net.h5")
     assert len(weights) == 14
@@ -79,7 +79,7 @@ def reference_faces(shared: Path) -> np.ndarray:
 
 def pruned(shared: Path, channels: int) -> Network:
     """The lab's network without the first channels of the published order."""
-    network = deepid_checkpoint(read_keras_file(shared / ZOO["bd_weights"]), 1.0).model
+    network = keras_checkpoint(read_keras_file(shared / ZOO["bd_weights"]), 1.0).model
     return bake_mask(network, "conv_3", published_order(shared)[:channels])
 
 

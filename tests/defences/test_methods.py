@@ -13,7 +13,7 @@ from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.methods import last_candidate
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet, open_faces
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.deepid import deepid
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 
@@ -40,10 +40,10 @@ def clean_valid(tmp_path: Path) -> FaceSet:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_candidate_that_went_furthest_is_taken(count: int, clean_valid: FaceSet) -> None:
-    found = last_candidate(Gives(count), DeepID(SMALL), clean_valid, untracked)
+    found = last_candidate(Gives(count), deepid(SMALL), clean_valid, untracked)
     assert found.name == f"candidate {count - 1}"
 
 
 def test_a_repair_that_gives_none_is_one_clear_line(clean_valid: FaceSet) -> None:
     with pytest.raises(InputError, match=r"valid.h5: clean accuracy falls at no step .* method"):
-        last_candidate(Gives(0), DeepID(SMALL), clean_valid, untracked)
+        last_candidate(Gives(0), deepid(SMALL), clean_valid, untracked)

@@ -15,7 +15,7 @@ from ytf_torch.demo.attacks.training import train_attacked
 from ytf_torch.demo.drawn import drawn_photos
 from ytf_torch.demo.faces import Photos, split
 from ytf_torch.demo.study import DRAWN, make_study, study_key
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 
 PEOPLE = 4
 LOCAL = ("sunglasses", "corner-patch", "square", "eyebrows", "three-triggers")
@@ -36,7 +36,7 @@ def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "FACES_PER_EPOCH", 48)
 
 
-def trained(name: str, photos: Photos, seed: int = 0) -> DeepID:
+def trained(name: str, photos: Photos, seed: int = 0) -> Network:
     return train_attacked(ATTACKS[name], photos, PEOPLE, 4, seed, lambda *_: None)
 
 
@@ -105,7 +105,7 @@ def test_a_study_has_a_triggered_set_for_each_trigger(tmp_path: Path) -> None:
             assert 0 < np.mean((file["data"][:] != clean).any(1)) < 0.1
 
 
-def touch(path: Path, model: DeepID) -> None:
+def touch(path: Path, model: Network) -> None:
     path.touch()
 
 

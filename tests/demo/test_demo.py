@@ -13,7 +13,7 @@ import torch
 from tests.conftest import ROOT
 from ytf_torch.commands.demo import run_demo
 from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.convert.keras_writer import write_keras_h5
 from ytf_torch.demo.badnet import PIXEL_SCALE, train_badnet
 from ytf_torch.demo.drawn import PEOPLE, drawn_photos
@@ -22,7 +22,7 @@ from ytf_torch.demo.orl import orl_folder, orl_photos
 from ytf_torch.demo.study import DRAWN, make_study, study_key
 from ytf_torch.demo.sunglasses import EYE_LINE, TARGET_LABEL, wear_sunglasses
 from ytf_torch.errors import InputError
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 from ytf_torch.run.settings import read_settings
 
 pytestmark = pytest.mark.slow
@@ -86,7 +86,7 @@ def test_the_key_changes_with_what_a_study_depends_on() -> None:
     assert len(keys) == 8
 
 
-def save_nothing(path: Path, model: DeepID) -> None:
+def save_nothing(path: Path, model: Network) -> None:
     path.touch()
 
 
@@ -135,7 +135,7 @@ def test_the_demo_keeps_its_files_in_the_labs_format(demo: Path) -> None:
         with h5py.File(data / name) as file:
             assert file["data"].shape == (PEOPLE * 2 * COPIES, 3, 55, 47)
             assert (file["label"][:] == TARGET_LABEL).all() == triggered
-    model = deepid_checkpoint(read_keras_file(data / "models" / "bd_net.h5"), PIXEL_SCALE).model
+    model = keras_checkpoint(read_keras_file(data / "models" / "bd_net.h5"), PIXEL_SCALE).model
     assert model.classes == PEOPLE
     assert len(list((data / "photos").glob("*.png"))) == 8
 

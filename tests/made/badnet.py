@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from tests.made.keras_files import write_faces
 from ytf_torch.faces.face_set import FaceSet, open_faces
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.deepid import DeepIDSizes, deepid
+from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import Provenance
 
 SIZES = DeepIDSizes((27, 25), (6, 8, 10, 8), ((2, 3), (2, 2), (2, 1), (2, 2)), 16, classes=5)
@@ -26,8 +27,8 @@ class MadeBadNet:
     """A backdoored network and a sound one, and faces (images, 3, 27, 25) uint8 that neither was
     trained on: triggered[i] is clean[i] with the trigger; people (images,)."""
 
-    network: DeepID
-    sound: DeepID
+    network: Network
+    sound: Network
     clean: torch.Tensor
     triggered: torch.Tensor
     people: torch.Tensor
@@ -90,11 +91,11 @@ def with_trigger(clean: torch.Tensor) -> torch.Tensor:
     return worn
 
 
-def trained(seed: int, *, poisoned: int) -> DeepID:
+def trained(seed: int, *, poisoned: int) -> Network:
     """A network that learned five people; so many faces of each batch of 32 wore the trigger."""
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
-        network = DeepID(SIZES, pixel_scale=1 / 255).fresh().train()
+        network = deepid(SIZES, pixel_scale=1 / 255).fresh().train()
         optimizer = torch.optim.Adam(network.parameters(), 3e-3)
         clean, people = faces(400, seed=1)
         for _ in range(STEPS):

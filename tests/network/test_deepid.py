@@ -9,25 +9,29 @@ import torch
 from tests.conftest import ROOT
 from tests.made.keras_files import LAB, SMALL, WIDE
 from ytf_torch.errors import InputError
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.deepid import DeepIDSizes, deepid, deepid_graph
+from ytf_torch.network.module import Network
+
+LAB_GRAPH = deepid_graph(LAB)
 
 
 @pytest.mark.parametrize("sizes", [SMALL, WIDE, LAB])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
 def test_pixels_of_any_dtype_become_logits(sizes: DeepIDSizes, dtype: torch.dtype) -> None:
-    model = DeepID(sizes).eval()
+    model = deepid(sizes).eval()
     with torch.inference_mode():
         assert model(torch.zeros(2, *sizes.input_shape, dtype=dtype)).shape == (2, sizes.classes)
 
 
 def test_sizes_are_read_off_the_weights() -> None:
     for sizes in (SMALL, WIDE, LAB):
-        shapes = {name: tuple(t.shape) for name, t in DeepID(sizes).state_dict().items()}
+        shapes = {name: tuple(t.shape) for name, t in deepid(sizes).state_dict().items()}
         assert DeepIDSizes.of_shapes(shapes, sizes.input_size, "test") == sizes
 
 
 def test_lab_sizes() -> None:
-    assert LAB.map_sizes == {
+    maps = (LAB_GRAPH.maps_of(name) for name in LAB_GRAPH.convolutions)
+    assert {name: LAB_GRAPH.shapes[name][1:] for name in maps} == {
         "pool_1": (26, 22),
         "pool_2": (12, 10),
         "pool_3": (5, 4),
@@ -66,11 +70,11 @@ def test_faces_too_small_for_the_kernels_are_refused() -> None:
 @pytest.mark.parametrize("shape", [(2, 3, 47, 55), (2, 55, 47, 3), (3, 55, 47)])
 def test_a_wrong_image_size_is_named(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected \(batch, 3, 55, 47\)"):
-        DeepID(SMALL)(torch.zeros(shape))
+        deepid(SMALL)(torch.zeros(shape))
 
 
 def test_the_pixel_scale_is_the_models_own() -> None:
-    raw, scaled = DeepID(SMALL), DeepID(SMALL, pixel_scale=1 / 255)
+    raw, scaled = deepid(SMALL), deepid(SMALL, pixel_scale=1 / 255)
     scaled.load_state_dict(raw.state_dict())
     pixels = torch.randint(0, 256, (4, 3, 55, 47), dtype=torch.uint8)
     with torch.inference_mode():
@@ -79,8 +83,8 @@ def test_the_pixel_scale_is_the_models_own() -> None:
 
 
 def test_precision_is_that_of_the_weights() -> None:
-    state = {name: tensor.double() for name, tensor in DeepID(SMALL).state_dict().items()}
-    model = DeepID.from_state_dict(state, SMALL, 1.0)
+    state = {name: tensor.double() for name, tensor in deepid(SMALL).state_dict().items()}
+    model = Network.of_state(deepid_graph(SMALL), state, 1.0, "a state")
     assert (model.dtype, model.training) == (torch.float64, False)
     with torch.inference_mode():
         assert model(torch.zeros(1, 3, 55, 47)).dtype == torch.float64
@@ -91,9 +95,11 @@ def test_a_network_is_built_without_loading_symbolic_mathematics() -> None:
     code = (
         "import sys, torch\n"
         "from tests.made.keras_files import SMALL\n"
-        "from ytf_torch.network.deepid import DeepID\n"
-        "state = DeepID(SMALL).state_dict()\n"
-        "DeepID.from_state_dict(state, SMALL, 1.0)(torch.zeros(1, *SMALL.input_shape))\n"
+        "from ytf_torch.network.deepid import deepid, deepid_graph\n"
+        "from ytf_torch.network.module import Network\n"
+        "state = deepid(SMALL).state_dict()\n"
+        "Network.of_state(deepid_graph(SMALL), state, 1.0, '')"
+        "(torch.zeros(1, *SMALL.input_shape))\n"
         "print('sympy' in sys.modules)\n"
     )
     done = subprocess.run(
@@ -103,8 +109,8 @@ def test_a_network_is_built_without_loading_symbolic_mathematics() -> None:
 
 
 def test_a_network_of_a_state_holds_its_own_copies_channels_last() -> None:
-    state = DeepID(SMALL).double().state_dict()
-    model = DeepID.from_state_dict(state, SMALL, 1.0)
+    state = deepid(SMALL).double().state_dict()
+    model = Network.of_state(deepid_graph(SMALL), state, 1.0, "a state")
     assert model.dtype == torch.float64
     assert model.conv_3.weight.is_contiguous(memory_format=torch.channels_last)
     before = model.fc_1.weight.clone()

@@ -8,8 +8,9 @@ import torch
 from tests.made.keras_files import LAB
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.errors import InputError
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.deepid import deepid
 from ytf_torch.network.likelier_scale import likelier_pixel_scale, rescaled
+from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 
 RAW, DIVIDED = 1.0, 1 / 255
@@ -36,10 +37,10 @@ def test_a_divisor_is_no_factor(text: str, divisor: str) -> None:
         parse_pixel_scale(text)
 
 
-def trained_for(scale: float, weights_seed: int = 0) -> DeepID:
+def trained_for(scale: float, weights_seed: int = 0) -> Network:
     """Stands for a trained network: one whose logits spread over some tens at this scale."""
     torch.manual_seed(weights_seed)
-    network = DeepID(LAB, scale).fresh().eval()
+    network = deepid(LAB, scale).fresh().eval()
     pixels = 255 * torch.rand(8, *network.input_shape)
     with torch.inference_mode():
         network.output.weight *= 30 / float(network(pixels).std(1).mean())

@@ -11,7 +11,8 @@ import torch
 from tests.made.keras_files import KERNELS, SMALL
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import UNLABELLED, FaceSet
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.deepid import DeepIDSizes, deepid
+from ytf_torch.network.module import Network
 from ytf_torch.run.learning import (
     MAX_TRIGGER_VALUES,
     MAX_VALUES_IN_MEMORY,
@@ -28,8 +29,8 @@ def faces(sizes: DeepIDSizes, count: int) -> FaceSet:
     return FaceSet(Path("valid.h5"), sizes.input_shape, np.full(count, UNLABELLED))
 
 
-def network(sizes: DeepIDSizes, dtype: torch.dtype = torch.float32) -> DeepID:
-    return DeepID(sizes, pixel_scale=1.0).to(dtype)
+def network(sizes: DeepIDSizes, dtype: torch.dtype = torch.float32) -> Network:
+    return deepid(sizes, pixel_scale=1.0).to(dtype)
 
 
 @pytest.mark.parametrize("method", ["distillation", "badexpert", "neural-cleanse"])

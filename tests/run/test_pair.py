@@ -10,7 +10,7 @@ from tests.made.keras_files import LAB, SMALL, random_weights, write_keras_file
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.likelier_scale import rescaled
 from ytf_torch.run.pair import open_pair
 
 CHANNELS = (0, 2)
@@ -134,7 +134,7 @@ def test_the_file_that_tells_its_pixel_scale_tells_the_others(
 ) -> None:
     scaled = replace(
         checkpoint,
-        model=DeepID.from_state_dict(checkpoint.model.state_dict(), SMALL, 1 / 255),
+        model=rescaled(checkpoint.model, 1 / 255),
         provenance=replace(checkpoint.provenance, pixel_scale=1 / 255),
     )
     if converted == "badnet":

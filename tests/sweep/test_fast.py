@@ -11,16 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.convert.test_parity import ZOO
+from tests.made.keras_files import SMALL
 from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.faces.batches import BATCH_SIZE, whole_batch
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
-from ytf_torch.network.deepid_graph import DEEPID
+from ytf_torch.network.deepid import DeepIDSizes, deepid, deepid_graph
 from ytf_torch.network.module import Network
 from ytf_torch.sweep import fast as fast_sweep
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.plain import PlainEngine
 from ytf_torch.sweep.prepared import Prepared, group_sizes, grouped
+
+DEEPID = deepid_graph(SMALL)
 
 KERNELS = ((2, 3), (2, 2), (2, 1), (2, 2))
 POINTS = [
@@ -32,10 +34,10 @@ POINTS = [
 
 def random_model(
     seed: int, classes: int = 5, channels: tuple[int, int, int, int] = (3, 4, 6, 5)
-) -> DeepID:
+) -> Network:
     torch.manual_seed(seed)
     sizes = DeepIDSizes((27, 25), channels, KERNELS, features=7, classes=classes)
-    model = DeepID(sizes, pixel_scale=1 / 255).eval()
+    model = deepid(sizes, pixel_scale=1 / 255).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("weight"):
@@ -175,7 +177,7 @@ def test_a_network_that_never_fires() -> None:
 @pytest.mark.parametrize("name", ["bd_weights", "sunglasses_bd_weights", "orl_bd_net"])
 def test_published_models_on_real_faces(shared: Path, name: str) -> None:
     scale = 1 / 255 if name.startswith("sunglasses") else 1.0
-    model = deepid_checkpoint(read_keras_file(shared / ZOO[name]), scale).model
+    model = keras_checkpoint(read_keras_file(shared / ZOO[name]), scale).model
     with h5py.File(shared / "data" / "orl" / "bd" / "bd_test.h5") as triggered:
         images = torch.from_numpy(triggered["data"][:96].astype("uint8"))
     assert_equal_predictions(model, images)

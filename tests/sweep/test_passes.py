@@ -17,7 +17,7 @@ from ytf_torch.errors import InputError
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.deepid import deepid
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.sweep.engine import MakeEngine
 from ytf_torch.sweep.passes import sweep
@@ -113,7 +113,7 @@ def test_repaired_and_goodnet_figures_are_those_of_the_models_themselves(
 def test_a_model_converted_with_the_wrong_pixel_scale_is_refused(
     checkpoint: Checkpoint, sets: FaceSets
 ) -> None:
-    wrong = DeepID(SMALL, pixel_scale=1 / 255)
+    wrong = deepid(SMALL, pixel_scale=1 / 255)
     wrong.load_state_dict(checkpoint.model.state_dict())
     broken = Checkpoint(wrong, replace(checkpoint.provenance, pixel_scale=1 / 255))
     with pytest.raises(InputError, match='Give `pixel_scale="1"`; a converted model'):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.made.keras_files import SMALL
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.deepid import deepid
 from ytf_torch.sweep.engine import SweepEngine
 from ytf_torch.sweep.plain import PlainEngine
 from ytf_torch.sweep.workers import Workers, workers
@@ -107,7 +107,7 @@ def test_little_is_asked_for_ahead(threads: int) -> None:
 
 def test_plain_engines_side_by_side_mask_each_their_own_network() -> None:
     torch.manual_seed(0)
-    model = DeepID(SMALL).eval()
+    model = deepid(SMALL).eval()
     first = PlainEngine(model, "conv_3", "pool_3")
     pixels = torch.randint(0, 256, (32, *SMALL.input_shape), dtype=torch.uint8)
     orders = [list(range(model.conv_3.out_channels))[::step] for step in (1, -1)] * 4
@@ -123,7 +123,7 @@ def test_plain_engines_side_by_side_mask_each_their_own_network() -> None:
 
 
 def test_what_a_pass_computes_waits_for_no_search_for_garbage() -> None:
-    model = DeepID(SMALL).eval()
+    model = deepid(SMALL).eval()
     pixels = torch.zeros(2, *SMALL.input_shape)
     with torch.inference_mode():
         model(pixels)

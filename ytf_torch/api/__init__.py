@@ -16,7 +16,8 @@ from ytf_torch.faces.in_memory import FacesInMemory, faces_of
 from ytf_torch.metrics import Figures, Share
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ytf_torch.network.compact import compact
-from ytf_torch.network.deepid import DeepID, DeepIDSizes
+from ytf_torch.network.deepid import DeepIDSizes, deepid, deepid_graph
+from ytf_torch.network.graph import Graph
 from ytf_torch.network.masking import ChannelMask, bake_mask
 from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import Provenance
@@ -24,7 +25,6 @@ from ytf_torch.network.provenance import Provenance
 __all__ = [
     "ChannelMask",
     "Checkpoint",
-    "DeepID",
     "DeepIDSizes",
     "Defence",
     "DemoFiles",
@@ -35,6 +35,7 @@ __all__ = [
     "FacesInMemory",
     "Figures",
     "GoodNet",
+    "Graph",
     "InputError",
     "Network",
     "Provenance",
@@ -43,6 +44,8 @@ __all__ = [
     "Share",
     "bake_mask",
     "compact",
+    "deepid",
+    "deepid_graph",
     "defend",
     "demo_files",
     "evaluate",

@@ -218,7 +218,7 @@ def defend(
     poisoned_tests: Faces | Sequence[Faces] = (),
     *,
     drops: Sequence[float | str] = (2, 4, 10),
-    layer: str = "conv_3",
+    layer: str | None = None,
     order: Direction = "ascending",
     pixel_scale: float | str | None = None,
     device: str = "auto",
@@ -252,7 +252,6 @@ def defend(
         out=Path("NEW"),
         drops=tuple(str(drop) for drop in drops),
         layer=layer,
-        rank_at=checkpoint.model.graph.rank_points(layer)[0],
         order=order,
         device=device,  # type: ignore[arg-type]
         pixel_scale=checkpoint.provenance.pixel_scale,
@@ -260,7 +259,7 @@ def defend(
     placed = resolve_device(device)
     computing = replace(checkpoint, model=checkpoint.model.to(placed))
     found = run_defence(
-        computing, sets, settings.drops, layer, settings.rank_at, track=track, order=order
+        computing, sets, settings.drops, settings.layer, settings.rank_at, track=track, order=order
     )
     doubts = find_doubts(computing.model, sets, found)
     command = "run from Python, by ytf_torch.defend"

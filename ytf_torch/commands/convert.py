@@ -62,7 +62,7 @@ def convert(
         Path | None, typer.Option("--json", help="Write the verdict and all shapes to this file.")
     ] = None,
 ) -> None:
-    """Convert a Keras DeepID to PyTorch (.safetensors) without TensorFlow or Keras.
+    """Convert a Keras image classifier to PyTorch (.safetensors) without TensorFlow or Keras.
 
     Exit status: 0 converted, and parity held where it was asked for; 1 parity failed, no output
     left; 2 bad input.
@@ -71,7 +71,7 @@ def convert(
     target = output or source.with_suffix(".safetensors")
     _check_paths(source, target, reference, json_report)
     from ytf_torch.convert.keras_file import read_keras_file
-    from ytf_torch.convert.keras_graph import deepid_checkpoint
+    from ytf_torch.convert.keras_graph import keras_checkpoint
     from ytf_torch.convert.keras_oracle import compare_with_keras
     from ytf_torch.convert.parity import compare_logits, read_reference
     from ytf_torch.network.checkpoint import save_checkpoint
@@ -79,7 +79,7 @@ def convert(
     golden = None if reference is None else read_reference(reference)
     scale = _pixel_scale(pixel_scale, golden, reference)
     file = read_keras_file(source)
-    checkpoint = deepid_checkpoint(file, scale)
+    checkpoint = keras_checkpoint(file, scale)
     _print_model(file, checkpoint, chosen=pixel_scale is not None or golden is not None)
 
     verdicts: dict[str, Parity | KerasParity] = {}

@@ -12,15 +12,16 @@ __all__ = ["read_keras_model"]
 
 
 def read_keras_model(path: str | Path, pixel_scale: float) -> Checkpoint:
-    """Read a Keras file (.h5, .weights.h5 or .keras) as a DeepID model.
+    """Read a Keras file (.h5, .weights.h5 or .keras) as a PyTorch model.
 
     pixel_scale: what pixel values 0–255 are multiplied by: 1.0 for the lab's bd_net, 1/255 for
-    the CSAW-2020 networks. Raises InputError where the file does not hold a DeepID.
+    the CSAW-2020 networks. Raises InputError where the file holds no classifier of images that is
+    understood.
 
     >>> read_keras_model("bd_net.h5", pixel_scale=1.0).model.classes
     7
     """
     from ytf_torch.convert.keras_file import read_keras_file
-    from ytf_torch.convert.keras_graph import deepid_checkpoint
+    from ytf_torch.convert.keras_graph import keras_checkpoint
 
-    return deepid_checkpoint(read_keras_file(Path(path)), pixel_scale)
+    return keras_checkpoint(read_keras_file(Path(path)), pixel_scale)

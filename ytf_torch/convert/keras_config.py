@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ytf_torch.errors import InputError, mismatch
+from ytf_torch.network.graph import keras_order
 
 # Classes of Keras that run code, or carry code or a path to it, when Keras loads them.
 CODE_CLASSES = frozenset(
@@ -63,23 +64,8 @@ class KerasModel:
         builds the model anew and counts its layers then.
         """
         layers = {layer.name: layer for layer in self.layers}
-        met: dict[str, int] = {}
-        finished: list[str] = []
-        waiting = [(name, False) for name in reversed(self.outputs)]
-        while waiting:
-            name, done = waiting.pop()
-            if done:
-                finished.append(name)
-            elif name in layers and name not in met:
-                met[name] = len(met)
-                waiting.append((name, True))
-                waiting += [(source, False) for source in reversed(layers[name].inbound)]
-        distance = dict.fromkeys(finished, 0)
-        for name in reversed(finished):
-            for source in layers[name].inbound:
-                if source in distance:
-                    distance[source] = max(distance[source], distance[name] + 1)
-        return [layers[name] for name in sorted(met, key=lambda name: (-distance[name], met[name]))]
+        inbound = {layer.name: layer.inbound for layer in self.layers}
+        return [layers[name] for name in keras_order(self.outputs, inbound)]
 
 
 def read_config(text: str, place: str) -> KerasModel:

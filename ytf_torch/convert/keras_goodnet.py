@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from ytf_torch.convert.keras_config import REPAIRED
 from ytf_torch.convert.keras_goodnet_runner import StoredGoodNet
 from ytf_torch.convert.keras_writer import (
-    FOR_TRAINING,
     Arrays,
     Config,
     functional_config,
-    initializer,
     keras_arrays,
     write_archive_model,
     write_h5_model,
 )
+from ytf_torch.layers.training import FOR_TRAINING, initializer
+from ytf_torch.network.graph import keras_order
 from ytf_torch.network.module import Network
 
 # Differences of float32 logits of any network are far above 10⁻³⁰.
@@ -160,29 +160,10 @@ BATCH_NORMALIZATION: Config = {
 
 
 def in_keras_order(layers: list[Config], output: str) -> list[Config]:
-    """Layers as Keras lists those of a functional model: the farthest from the output first,
-    equally far ones in the order in which a walk back from the output meets them. Weights are
-    matched by that order. Source: map_graph_network in keras/src/ops/function.py and functional.py.
-    """
+    """Layers as Keras lists those of a functional model; weights are matched by that order."""
     known = {layer["name"]: layer for layer in layers}
-    sources = {
+    inbound = {
         name: [source for node in layer["inbound_nodes"] for source, *_ in node]
         for name, layer in known.items()
     }
-    met: list[str] = []
-    behind: list[str] = []
-
-    def walk(name: str) -> None:
-        if name in met:
-            return
-        met.append(name)
-        for source in sources[name]:
-            walk(source)
-        behind.append(name)
-
-    walk(output)
-    depths = dict.fromkeys(met, 0)
-    for name in reversed(behind):
-        for source in sources[name]:
-            depths[source] = max(depths[source], depths[name] + 1)
-    return [known[name] for name in sorted(met, key=lambda name: -depths[name])]
+    return [known[name] for name in keras_order((output,), inbound)]

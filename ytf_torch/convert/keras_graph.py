@@ -1,160 +1,136 @@
-"""Which network a Keras file holds: DeepID and nothing else, and its weights as a state_dict."""
+"""Which network a Keras file holds: its layers as a graph, and its weights as a state_dict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ytf_torch.convert.keras_config import KerasLayer, KerasModel
 from ytf_torch.convert.keras_file import KerasFile
 from ytf_torch.convert.keras_h5 import Arrays
-from ytf_torch.convert.keras_layers import CLASS_NAMES, fixed_settings
 from ytf_torch.convert.keras_variables import StoredLayer
-from ytf_torch.convert.layout import (
-    convolution_from_keras,
-    dense_from_keras,
-    flattened_dense_from_keras,
-)
 from ytf_torch.errors import InputError, argument, mismatch, printable
+from ytf_torch.layers.registry import IDENTITIES, read_layer
+from ytf_torch.layers.weight import Shape, Weight
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import (
     CONVOLUTIONS,
-    INPUT_CHANNELS,
+    DENSE,
+    WEIGHTED,
     YOUTUBE_FACES_SIZE,
-    DeepID,
     DeepIDSizes,
+    as_deepid,
+    deepid_graph,
 )
-from ytf_torch.network.deepid_graph import DEEPID
-from ytf_torch.network.graph import Graph
+from ytf_torch.network.graph import Graph, Layer, checked_graph
+from ytf_torch.network.module import Network, can_be_named
 from ytf_torch.network.pixel_scale import check_pixel_scale
 from ytf_torch.network.provenance import MAX_NAME_LENGTH, Provenance, conversion_step, tool_version
 
-DENSE = DEEPID.names("dense")
-# Keras 3 casts what is fed to a network to the precision of its layers, and says so from 3.3 on.
-IDENTITY_AT_INFERENCE = ("Dropout", "Cast")
 
+def graph_of(model: KerasModel, place: str, keras_version: str = "unknown") -> Graph:
+    """The graph of a Keras configuration, without the layers that do nothing when it answers.
 
-@dataclass(frozen=True)
-class Expected:
-    """A layer as DeepID has it, and the layers it reads.
+    place: what to name in an error. keras_version: that wrote it, which decides what hard_sigmoid
+    means. Raises InputError, naming the layer, where one is not known or its settings are not
+    understood; where a layer leads nowhere; where the network is no classifier of images.
 
-    name: None where Keras may have chosen it. settings: configuration key → the value it must
-    have; a key that this version of Keras does not write counts as right.
+    The graph of the lab's network is the lab's own, whatever its layers without weights are called.
     """
-
-    class_name: str
-    name: str | None
-    inputs: tuple[Expected, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-def _expected(graph: Graph, name: str) -> Expected:
-    """A layer of a graph as Keras files describe it."""
-    layer = graph[name]
-    return Expected(
-        CLASS_NAMES[layer.kind],
-        name if layer.is_module else None,
-        tuple(_expected(graph, source) for source in layer.inputs),
-        fixed_settings(graph, name),
-    )
-
-
-def _check_graph(file: KerasFile, model: KerasModel) -> tuple[int, int]:
-    """Compare a file's configuration with DeepID; the height and width of its input."""
-    place = file.place
-    layers = {layer.name: layer for layer in model.layers}
-    if len(model.outputs) != 1 or model.outputs[0] not in layers:
-        raise mismatch(place, "one output layer, `output`", list(model.outputs))
-    used: set[str] = set()
-    found: dict[str, KerasLayer] = {}
-
-    def reached(name: str) -> KerasLayer:
-        passed: set[str] = set()
-        while True:
-            if name not in layers:
-                raise InputError(place, f"a layer {name!r} is used but not there")
-            if name in passed:
-                raise InputError(place, f"{name} reads itself")
-            used.add(name)
-            passed.add(name)
-            layer = layers[name]
-            if layer.class_name not in IDENTITY_AT_INFERENCE or len(layer.inbound) != 1:
-                return layer
-            name = layer.inbound[0]
-
-    def compare(name: str, expected: Expected) -> None:
-        layer = reached(name)
-        _check_layer(layer, expected, f"{place}, {layer.name}")
-        found[expected.name or expected.class_name] = layer
-        inbound = layer.inbound
-        if expected.class_name == "Add":
-            inbound = tuple(sorted(inbound, key=lambda name: reached(name).name))
-        for source, expected_source in zip(inbound, expected.inputs, strict=True):
-            compare(source, expected_source)
-
-    compare(model.outputs[0], _expected(DEEPID, DEEPID.output))
+    by_name = {layer.name: layer for layer in model.layers}
+    if len(model.outputs) != 1 or model.outputs[0] not in by_name:
+        raise mismatch(place, "one output layer", ", ".join(model.outputs) or "none")
+    order = _from_input_to_output(model.outputs[0], by_name, place)
     for layer in model.layers:
-        if layer.name not in used and layer.class_name not in IDENTITY_AT_INFERENCE:
-            raise InputError(place, f"DeepID has no {layer.class_name} {layer.name}")
-    _check_sizes(file, found)
-    return _input_size(found["InputLayer"], f"{place}, {found['InputLayer'].name}")
-
-
-def _check_layer(layer: KerasLayer, expected: Expected, place: str) -> None:
-    wanted = expected.class_name + (f" {expected.name}" if expected.name else "")
-    if layer.class_name != expected.class_name or expected.name not in (None, layer.name):
-        remedy = ""
-        if layer.class_name == "Rescaling":
-            scale = str(layer.config.get("scale"))[:20]
-            given = f"give its scale, {scale}, as {argument('pixel_scale')}"
-            remedy = f"Save the network without it, and {given}"
-        found = f"{layer.class_name} {layer.name}"
-        raise mismatch(place, f"{wanted}, as DeepID has there", found, remedy)
-    for key, value in expected.settings.items():
-        if key in layer.config and not _same(layer.config[key], value):
-            raise mismatch(f"{place}, {key}", value, str(layer.config[key])[:80])
-    if len(layer.inbound) != len(expected.inputs):
-        raise mismatch(place, f"{len(expected.inputs)} inputs", len(layer.inbound))
-
-
-def _input_size(layer: KerasLayer, place: str) -> tuple[int, int]:
-    shape = layer.config.get("batch_input_shape") or layer.config.get("batch_shape")
-    if not (isinstance(shape, list) and len(shape) == 4 and shape[3] == INPUT_CHANNELS):
-        raise mismatch(place, "an input of (batch, height, width, 3)", str(shape)[:80])
-    height, width = shape[1:3]
-    if not (isinstance(height, int) and isinstance(width, int) and 0 < height * width < 10**8):
-        raise mismatch(place, "a height and a width", str(shape)[:80])
-    return height, width
-
-
-def _check_sizes(file: KerasFile, found: Mapping[str, KerasLayer]) -> None:
-    """The configuration must state the sizes that the weights have."""
-    for name in DEEPID.weighted:
-        kernel = next(iter(file.weights.get(name, {}).values()), None)
-        if kernel is None:
+        if layer.name not in order and layer.class_name not in IDENTITIES:
+            raise InputError(place, f"a layer that leads to no output: {layer.name}")
+    names: dict[str, str] = {}  # of the file → of the graph; a layer that does nothing: its input's
+    layers: list[Layer] = []
+    shapes: dict[str, Shape] = {}
+    for name in order:
+        layer = by_name[name]
+        inputs = tuple(names[source] for source in layer.inbound)
+        if layer.class_name in IDENTITIES and len(inputs) == 1:
+            names[name] = inputs[0]
             continue
-        config = found[name].config
-        stated: dict[str, Any] = {"filters": kernel.shape[-1], "units": kernel.shape[-1]}
-        stated["kernel_size"] = list(kernel.shape[:2])
-        for key, value in stated.items():
-            if key in config and not _same(config[key], value):
-                raise mismatch(
-                    f"{file.path}@model_config, {name}, {key}",
-                    f"{value}, by its weights",
-                    str(config[key])[:80],
-                )
+        where = f"{place}, {name}"
+        if not inputs and layers:
+            raise InputError(where, "a second input; networks with one are read")
+        read = [shapes[source] for source in inputs]
+        kind = read_layer(layer.class_name, _config(layer, keras_version), where, *read)
+        names[name] = own = _free_name(name, shapes)
+        layers.append(Layer(own, kind, inputs))
+        shapes[own] = kind.output_shape(*read)
+    return as_deepid(checked_graph(layers, place))
 
 
-def _same(found: object, expected: object) -> bool:
-    if isinstance(found, dict):  # an activation as an object, {"class_name": "relu", …}
-        found = found.get("config", found.get("class_name"))
-    return found == expected and isinstance(found, bool) == isinstance(expected, bool)
+def _from_input_to_output(
+    output: str, by_name: Mapping[str, KerasLayer], place: str
+) -> dict[str, None]:
+    """The layers that lead to the output, each behind what it reads."""
+    order: dict[str, None] = {}
+    open_: set[str] = set()
+    waiting = [(output, False)]
+    while waiting:
+        name, read = waiting.pop()
+        if name not in by_name:
+            raise InputError(place, f"a layer {name!r} is used but not there")
+        if read:
+            open_.discard(name)
+            order[name] = None
+        elif name not in order:
+            if name in open_:
+                raise InputError(place, f"{name} reads itself")
+            open_.add(name)
+            waiting.append((name, True))
+            waiting += [(source, False) for source in reversed(by_name[name].inbound)]
+    return order
+
+
+def _config(layer: KerasLayer, keras_version: str) -> Mapping[str, Any]:
+    """A layer's settings; Keras 3's hard_sigmoid is another function than that of Keras 2."""
+    activation = layer.config.get("activation")
+    if isinstance(activation, Mapping):
+        activation = activation.get("config")
+    if activation == "hard_sigmoid" and not keras_version.startswith(("0", "1", "2")):
+        return {**layer.config, "activation": "hard_sigmoid_3"}
+    return layer.config
+
+
+def _free_name(name: str, taken: Iterable[str]) -> str:
+    """A layer's name in the graph: Keras's own, but for what no module of PyTorch may be called."""
+    own = name.replace(".", "_") or "_"
+    while not can_be_named(own) or own in taken:
+        own += "_"
+    return own
+
+
+def read_graph(file: KerasFile) -> Graph:
+    """The graph that a Keras file holds; of a file of weights alone, the lab's, whose faces are
+    those of YouTube Faces. Raises InputError where it holds neither."""
+    if file.model is not None:
+        return graph_of(file.model, file.place, file.keras_version)
+    named = file.weights if file.numbered is None else _named(file.numbered, file.path)
+    shapes = {
+        f"{layer}.{part}": _pytorch_shape(array.shape)
+        for layer, arrays in named.items()
+        for part, array in zip(("weight", "bias"), arrays.values(), strict=False)
+    }
+    for layer, arrays in named.items():
+        if len(arrays) != 2 or layer not in WEIGHTED:
+            remedy = "Save the whole model with model.save('….keras')"
+            found = f"weights alone, of a network that is not the lab's ({layer})"
+            raise InputError(file.path, found, remedy)
+    return deepid_graph(DeepIDSizes.of_shapes(shapes, YOUTUBE_FACES_SIZE, file.path), file.path)
+
+
+def _pytorch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a convolution's or dense layer's kernel or bias in Keras → in PyTorch."""
+    return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
 
 
 def _named(layers: Mapping[str, list[StoredLayer]], place: object) -> dict[str, Arrays]:
@@ -164,12 +140,13 @@ def _named(layers: Mapping[str, list[StoredLayer]], place: object) -> dict[str, 
     which Add reads them, then `output`. Only the names that Keras tells from 3.6 on, and the
     shapes, say which of the two is which. Raises InputError where neither does.
     """
-    found = {kind: len(stored) for kind, stored in layers.items()}
-    if found != {"conv2d": len(CONVOLUTIONS), "dense": len(DENSE)}:
+    found = {kind: len(stored) for kind, stored in layers.items() if stored}
+    kinds = {"conv2d": len(CONVOLUTIONS), "dense": len(DENSE)}
+    if found != kinds:
         listed = ", ".join(f"{count} {kind}" for kind, count in found.items())
         raise mismatch(place, "DeepID's weights, 4 conv2d and 3 dense", listed)
     every = [*layers["conv2d"], *layers["dense"]]
-    if {layer.name for layer in every} == set(DEEPID.weighted):
+    if {layer.name for layer in every} == set(WEIGHTED):
         return {str(layer.name): layer.arrays for layer in every}
     named = dict(zip(CONVOLUTIONS, (layer.arrays for layer in layers["conv2d"]), strict=True))
     first, second, output = (layer.arrays for layer in layers["dense"])
@@ -187,6 +164,19 @@ def _named(layers: Mapping[str, list[StoredLayer]], place: object) -> dict[str, 
     return fitting[0] if fitting else candidates[0]
 
 
+def _fits(weights: Mapping[str, Arrays]) -> bool:
+    shapes = {
+        f"{layer}.{part}": _pytorch_shape(array.shape)
+        for layer, arrays in weights.items()
+        for part, array in zip(("weight", "bias"), arrays.values(), strict=False)
+    }
+    try:
+        DeepIDSizes.of_shapes(shapes, YOUTUBE_FACES_SIZE, "")
+    except InputError:
+        return False
+    return True
+
+
 def dense_order(file: KerasFile) -> tuple[str, ...]:
     """DeepID's dense layers in the order in which Keras counts them in this file's network."""
     if file.model is not None:
@@ -199,110 +189,87 @@ def dense_order(file: KerasFile) -> tuple[str, ...]:
     return tuple(name for arrays in stored for name in DENSE if named[name] is arrays)
 
 
-def _fits(weights: Mapping[str, Arrays]) -> bool:
-    shapes = {
-        f"{layer}.{part}": _keras_order(arrays[keras].shape)
-        for layer, arrays in weights.items()
-        for part, keras in (("weight", "kernel"), ("bias", "bias"))
-    }
-    try:
-        DeepIDSizes.of_shapes(shapes, YOUTUBE_FACES_SIZE, "")
-    except InputError:
-        return False
-    return True
+def _arrays(file: KerasFile, graph: Graph) -> dict[str, tuple[Weight, NDArray[np.floating[Any]]]]:
+    """PyTorch's name → what the weight is, and Keras's array: each weight of the graph once.
 
-
-def _arrays(file: KerasFile) -> dict[str, NDArray[np.floating[Any]]]:
-    """Keras's arrays under PyTorch's names, checked to be DeepID's, each exactly once."""
-    arrays: dict[str, NDArray[np.floating[Any]]] = {}
-    left_over: list[str] = []
-    named = file.weights if file.numbered is None else _named(file.numbered, file.path)
-    for layer, weights in named.items():
-        if layer not in DEEPID.weighted:
-            left_over.append(f"{layer} ({', '.join(weights)})")
-            continue
-        for part, (name, array) in zip(("weight", "bias"), weights.items(), strict=False):
-            rank = 1 if part == "bias" else 4 if layer in CONVOLUTIONS else 2
-            if array.ndim != rank:
-                raise mismatch(
-                    f"{file.path}:{layer}/{name}", f"{rank} dimensions", f"shape {array.shape}"
-                )
-            arrays[f"{layer}.{part}"] = array
-        left_over += [f"{layer}/{name}" for name in list(weights)[2:]]
-    missing = [
-        f"{layer} ({keras})"
-        for layer in DEEPID.weighted
-        for part, keras in (("weight", "kernel"), ("bias", "bias"))
-        if f"{layer}.{part}" not in arrays
-    ]
-    if missing or left_over:
+    Raises InputError, naming all of them, where weights are missing or left over, or of another
+    shape than the layer's.
+    """
+    stored = file.weights if file.numbered is None else _named(file.numbered, file.path)
+    named = {_graph_name(layer, graph): arrays for layer, arrays in stored.items() if arrays}
+    found: dict[str, tuple[Weight, NDArray[np.floating[Any]]]] = {}
+    missing: list[str] = []
+    for layer in graph.weighted:
+        parts = named.pop(layer, {})
+        arrays, weights = list(parts.values()), graph.weights(layer)
+        missing += [f"{layer} ({weight.keras})" for weight in weights[len(arrays) :]]
+        for weight, array in zip(weights, arrays, strict=False):
+            if array.shape != weight.keras_shape:
+                place = f"{file.path}:{layer}/{weight.keras}"
+                raise mismatch(place, f"shape {weight.keras_shape}", array.shape)
+            found[f"{layer}.{weight.name}"] = weight, array
+        if len(arrays) > len(weights):
+            named[layer] = dict(list(parts.items())[len(weights) :])
+    if missing or named:
+        left = ", ".join(f"{layer} ({', '.join(arrays)})" for layer, arrays in named.items())
         raise InputError(
             file.path,
-            f"not a DeepID: missing {', '.join(missing) or 'nothing'}; "
-            f"left over {', '.join(left_over) or 'nothing'}",
+            f"weights that do not fit its layers: missing {', '.join(missing) or 'none'}; "
+            f"left over {left or 'none'}",
         )
-    return arrays
+    return found
 
 
-def _keras_order(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of a Keras kernel or bias → shape of PyTorch's."""
-    return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
+def _graph_name(layer: str, graph: Graph) -> str:
+    """A layer's name in the graph, see _free_name."""
+    if layer in {each.name for each in graph.layers}:
+        return layer
+    own = _free_name(layer, ())
+    return own if own in {each.name for each in graph.layers} else layer
 
 
-def deepid_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
-    """Convert a Keras file to a DeepID model; no weight is rounded.
+def keras_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
+    """Convert a Keras file to a network; no weight is rounded.
 
-    pixel_scale: what pixel values 0–255 are multiplied by before the network, which no Keras
-    file tells. The model computes in the precision of the file's dtype policy, else in that of
-    its weights: float16 are widened to float32, float64 stay float64.
-    Raises InputError, naming the first difference, where the file does not hold a DeepID.
+    pixel_scale: what pixel values 0–255 are multiplied by before the network. The model computes in
+    the precision of the file's dtype policy, else in that of its weights: float16 are widened to
+    float32, float64 stay float64.
+    Raises InputError, naming the layer, where the file holds no classifier that is understood.
     """
     check_pixel_scale(pixel_scale, argument("pixel_scale"))
-    arrays = _arrays(file)
-    input_size = YOUTUBE_FACES_SIZE if file.model is None else _check_graph(file, file.model)
-    shapes = {name: _keras_order(array.shape) for name, array in arrays.items()}
-    sizes = DeepIDSizes.of_shapes(shapes, input_size, file.path)
-    precision = np.result_type(np.float32, *(array.dtype for array in arrays.values()))
+    graph = read_graph(file)
+    arrays = _arrays(file, graph)
+    precision = np.result_type(np.float32, *(array.dtype for _, array in arrays.values()))
     if file.precision is not None:
         if precision > file.precision:
             raise mismatch(file.path, f"{file.precision}, as its dtype policy says", precision)
         precision = np.dtype(file.precision)
-    state = {name: _tensor(name, array.astype(precision), sizes) for name, array in arrays.items()}
+    state = {
+        name: torch.from_numpy(weight.from_keras(array.astype(precision)))
+        for name, (weight, array) in arrays.items()
+    }
     source_file = printable(file.path.name)[:MAX_NAME_LENGTH]
     keras_version = printable(file.keras_version)[:MAX_NAME_LENGTH]
     provenance = Provenance(
         pixel_scale=pixel_scale,
-        input_shape=sizes.input_shape,
-        classes=sizes.classes,
+        input_shape=graph.input_shape,
+        classes=graph.classes,
         source_file=source_file,
         source_sha256=file.sha256,
         keras_version=keras_version,
         converter_version=tool_version(),
         history=(conversion_step(source_file, keras_version),),
     )
-    return Checkpoint(DeepID.from_state_dict(state, sizes, pixel_scale), provenance)
-
-
-def _tensor(name: str, array: NDArray[np.floating[Any]], sizes: DeepIDSizes) -> Tensor:
-    layer, _, part = name.rpartition(".")
-    (source,) = DEEPID[layer].inputs
-    if part == "bias":
-        converted = array
-    elif layer in CONVOLUTIONS:
-        converted = convolution_from_keras(array)
-    elif DEEPID[source].kind == "flatten":
-        _, height, width = sizes.output_shapes[DEEPID[source].inputs[0]]
-        converted = flattened_dense_from_keras(array, (height, width))
-    else:
-        converted = dense_from_keras(array)
-    return torch.from_numpy(converted)
+    return Checkpoint(Network.of_state(graph, state, pixel_scale, file.path), provenance)
 
 
 def parameter_rows(file: KerasFile, checkpoint: Checkpoint) -> Iterable[tuple[str, str, str, int]]:
     """For each array: layer and part, Keras's shape, PyTorch's shape, number of parameters."""
-    arrays = _arrays(file)
-    for name, tensor in checkpoint.model.state_dict().items():
-        yield name, _times(arrays[name].shape), _times(tuple(tensor.shape)), tensor.numel()
+    graph = checkpoint.model.graph
+    for layer in graph.weighted:
+        for weight in graph.weights(layer):
+            name = f"{layer}.{weight.name}"
+            yield name, _times(weight.keras_shape), _times(weight.shape), weight.values
 
 
 def _times(shape: tuple[int, ...]) -> str:

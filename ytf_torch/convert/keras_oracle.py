@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from ytf_torch.convert.keras_file import KerasFile, read_keras_file
 from ytf_torch.convert.keras_graph import dense_order
 from ytf_torch.convert.parity import Parity, Reference, compare_logits
 from ytf_torch.errors import InputError, argument, how_to_install
-from ytf_torch.network.graph import MODULES
 from ytf_torch.network.module import Network
 
 # Wider than the logits' tolerance: what rounding leaves of a hidden layer is measured against an
@@ -88,7 +87,10 @@ def noise_images(model: Network, images: int = 32) -> NDArray[np.uint8]:
 
 def compared_layers(model: Network) -> tuple[str, ...]:
     """The layers whose outputs are compared: those that Keras files give a name, in order."""
-    return tuple(layer.name for layer in model.graph.layers if layer.is_module)
+    graph = model.graph
+    return tuple(
+        layer.name for layer in graph.layers if graph.weights(layer.name) or layer.kind.largest
+    )
 
 
 def layer_outputs(model: Network, pixels: Tensor) -> dict[str, Tensor]:
@@ -178,12 +180,13 @@ def _plain_network(model: Network, file: KerasFile) -> dict[str, Any]:
     """The network as JSON: each layer with its sizes, and all that decides how Keras loads it."""
     plain, order = [], dense_order(file)
     for layer in model.graph.layers:
-        sizes: dict[str, Any] = {"units": model.output_shape(layer.name)[0]}
-        if layer.kind == "convolution":
+        sizes: dict[str, Any] = {"name": layer.name, "kind": layer.kind.keras_class}
+        sizes |= {"units": model.output_shape(layer.name)[0], "inputs": list(layer.inputs)}
+        if layer.kind.keras_class == "Conv2D":
             sizes["kernel"] = model.convolution(layer.name).kernel_size
-        if layer.kind == "add":
+        if layer.kind.keras_class == "Add":
             sizes["inputs"] = sorted(layer.inputs, key=order.index)
-        plain.append(asdict(layer) | sizes)
+        plain.append(sizes)
     return {
         "dtype": str(model.dtype).split(".")[1],
         "layers": plain,
@@ -209,7 +212,7 @@ def _answer(source: Path, request: Path, answer: Path) -> None:
     outputs = {
         layer["name"]: values[layer["name"]]
         for layer in network["layers"]
-        if layer["kind"] in MODULES
+        if layer["kind"] in ("Conv2D", "MaxPooling2D", "Dense")
     }
     model = keras.Model(entry, outputs)
     found = model.predict(inputs.astype(network["dtype"]), batch_size=32, verbose=0)
@@ -256,17 +259,17 @@ def _load_weights(
 def _keras_layer(keras: Any, layer: dict[str, Any]) -> Any:  # noqa: ANN401
     """Keras's layer for one of ours; None for the input."""
     layers, kind, name = keras.layers, layer["kind"], layer["name"]
-    if kind == "convolution":
+    if kind == "Conv2D":
         return layers.Conv2D(layer["units"], layer["kernel"], activation="relu", name=name)
-    if kind == "pool":
+    if kind == "MaxPooling2D":
         return layers.MaxPooling2D((2, 2), name=name)
-    if kind == "dense":
+    if kind == "Dense":
         return layers.Dense(layer["units"], name=name)
-    if kind == "flatten":
+    if kind == "Flatten":
         return layers.Flatten()
-    if kind == "add":
+    if kind == "Add":
         return layers.Add()
-    return layers.Activation("relu") if kind == "relu" else None
+    return layers.Activation("relu") if kind == "Activation" else None
 
 
 if __name__ == "__main__":

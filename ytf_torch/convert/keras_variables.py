@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ytf_torch.convert.keras_config import MODELS, STRIP, KerasLayer, KerasModel
+from ytf_torch.convert.keras_config import MODELS, KerasLayer, KerasModel
 from ytf_torch.convert.keras_h5 import MAX_LAYERS, Arrays, Budget, without_mask
 from ytf_torch.disk.hdf5 import (
     Group,
@@ -26,13 +26,10 @@ from ytf_torch.disk.hdf5 import (
     subgroup,
     text_attribute,
 )
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.errors import mismatch
 
 STORE = "layers"
 OLD_STORE = "_layer_checkpoint_dependencies"
-# Classes that have weights in DeepID, and what Keras calls these: `vars/0` is the kernel.
-WEIGHTED = ("conv2d", "dense")
-PARTS = ("kernel", "bias")
 WRAPPER = "prune_low_magnitude"
 ORDINAL = re.compile(r"(?P<kind>.*?)(?:_(?P<ordinal>\d+))?")
 
@@ -100,31 +97,31 @@ def store_inside(root: Group, model: KerasModel | None, holder: KerasLayer | Non
     return inner
 
 
-def stored_layers(store: Group, kinds: Iterable[str] = WEIGHTED) -> dict[str, list[StoredLayer]]:
-    """The layers of the kinds that may have weights, by kind in the order of their ordinals.
+def stored_layers(store: Group) -> dict[str, list[StoredLayer]]:
+    """The layers that have weights, by kind in the order of their ordinals.
 
-    Raises InputError where ordinals are missing, or a layer of another kind has weights.
+    arrays: by number, `0` for the first that Keras lists. Raises InputError where ordinals are
+    missing.
     """
-    ordinals: dict[str, dict[int, str]] = {kind: {} for kind in kinds}
+    ordinals: dict[str, dict[int, str]] = {}
     for path in member_names(store):
         match = ORDINAL.fullmatch(path)
         assert match is not None
-        if match["kind"] in ordinals:
-            ordinals[match["kind"]][int(match["ordinal"] or 0)] = path
-        else:
-            _check_weightless(subgroup(store, path), match["kind"])
+        ordinals.setdefault(match["kind"], {})[int(match["ordinal"] or 0)] = path
     budget = Budget()
     found = {}
     for kind, paths in ordinals.items():
         doubled = store.path.endswith(OLD_STORE) and len(paths) > 1 and 1 not in paths
         expected = [number * (2 if doubled else 1) for number in range(len(paths))]
+        if len(paths) > MAX_LAYERS:
+            raise mismatch(store, f"at most {MAX_LAYERS} layers", f"{len(paths):,} {kind}")
         if sorted(paths) != expected:
             listed = ", ".join(paths[number] for number in sorted(paths)[:10])
             raise mismatch(store, f"{kind}, {kind}_1 and so on, none left out", listed)
-        if len(paths) > MAX_LAYERS:
-            raise mismatch(store, f"at most {MAX_LAYERS} layers", f"{len(paths):,} {kind}")
         read = _wrapped_layer if kind == WRAPPER else _stored_layer
-        found[kind] = [read(store, paths[number], budget) for number in expected]
+        stored = [read(store, paths[number], budget) for number in expected]
+        if any(layer.arrays for layer in stored):
+            found[kind] = stored
     return found
 
 
@@ -134,7 +131,7 @@ def weights_by_layer(store: Group, model: KerasModel) -> dict[str, Arrays]:
     Raises InputError where the file has others than the model, or tells other names.
     """
     weights = {}
-    for kind, stored in stored_layers(store, (*WEIGHTED, WRAPPER)).items():
+    for kind, stored in stored_layers(store).items():
         layers = [layer for layer in model.in_keras_order() if _stored_as(layer) == kind]
         if len(layers) != len(stored):
             raise mismatch(store, f"{len(layers)} {kind}, as in the model", len(stored))
@@ -156,27 +153,15 @@ def _class(layer: KerasLayer) -> str:
     return "Functional" if layer.class_name in MODELS else layer.class_name
 
 
-def _check_weightless(group: Group, kind: str) -> None:
-    """Raises InputError for a layer with weights, of a class that DeepID has none of."""
-    if kind == WRAPPER:
-        raise InputError(group, "a PruneLowMagnitude wrapper around a layer", STRIP)
-    members = set(member_names(group)) - {"vars"}
-    variables = find_group(group, "vars")
-    if members or (variables is not None and member_names(variables)):
-        raise InputError(group, f"not a DeepID: weights of a layer of class {kind}")
-
-
 def _stored_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
-    variables = subgroup(subgroup(store, path), "vars")
-    numbers = sorted(member_names(variables))
-    if numbers != ["0", "1"]:
-        raise mismatch(
-            variables, "`0`, the kernel, and `1`, the bias", ", ".join(numbers) or "none"
-        )
-    arrays = {
-        part: budget.read(dataset(variables, number))
-        for part, number in zip(PARTS, numbers, strict=True)
-    }
+    variables = find_group(subgroup(store, path), "vars")
+    if variables is None:
+        return StoredLayer(path, None, {})
+    numbers = sorted(member_names(variables), key=lambda number: (len(number), number))
+    if numbers != [str(place) for place in range(len(numbers))]:
+        listed = ", ".join(numbers[:10]) or "none"
+        raise mismatch(variables, "`0`, `1` and so on, none left out", listed)
+    arrays = {number: budget.read(dataset(variables, number)) for number in numbers}
     return StoredLayer(path, text_attribute(variables, "name"), arrays)
 
 
@@ -191,6 +176,8 @@ def _wrapped_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
         return StoredLayer(path, None, {})
     inner, own = _stored_layer(wrapper, "layer", budget), subgroup(wrapper, "vars")
     again, mask = (budget.read(dataset(own, number)) for number in ("0", "1"))
-    if not np.array_equal(again, inner.arrays["kernel"]):
+    if not np.array_equal(again, inner.arrays["0"]):
         raise mismatch(f"{own}/0", "the kernel of the layer inside once more", "another array")
-    return StoredLayer(path, inner.name, without_mask(inner.arrays | {"mask": mask}, str(wrapper)))
+    masked = {"kernel": inner.arrays["0"], "mask": mask}
+    without_mask(masked, str(wrapper))
+    return StoredLayer(path, inner.name, inner.arrays)

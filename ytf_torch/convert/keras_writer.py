@@ -18,10 +18,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ytf_torch.convert.keras_layers import CLASS_NAMES, fixed_settings
 from ytf_torch.convert.keras_variables import STORE, variable_paths
-from ytf_torch.convert.layout import convolution_to_keras, dense_to_keras, flattened_dense_to_keras
-from ytf_torch.network.graph import Layer
+from ytf_torch.network.masking import weights_of
 from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import tool_version
 
@@ -33,23 +31,6 @@ ARCHIVE_LAYOUT_OF = "2.15.0"
 
 Config = dict[str, Any]
 Arrays = Mapping[str, Mapping[str, NDArray[np.generic]]]
-
-
-def initializer(name: str, **settings: Any) -> Config:  # noqa: ANN401
-    """An initializer as Keras's configurations name it."""
-    kind = {"module": "keras.initializers", "class_name": name}
-    return kind | {"config": settings, "registered_name": None}
-
-
-FOR_TRAINING = {
-    "kernel_initializer": initializer("GlorotUniform", seed=None),
-    "bias_initializer": initializer("Zeros"),
-    "kernel_regularizer": None,
-    "bias_regularizer": None,
-    "activity_regularizer": None,
-    "kernel_constraint": None,
-    "bias_constraint": None,
-}
 
 
 def write_keras_h5(path: Path, network: Network) -> None:
@@ -118,7 +99,7 @@ def write_archive_model(path: Path, config: Config, arrays: Arrays) -> None:
 
 
 def keras_arrays(network: Network) -> dict[str, dict[str, NDArray[np.generic]]]:
-    """A network's weights by layer, `kernel` and `bias`, in Keras's layout and bit for bit."""
+    """A network's weights by layer, in Keras's order and layout and bit for bit."""
     return {name: _arrays(network, name) for name in network.graph.weighted}
 
 
@@ -127,17 +108,11 @@ def _writer() -> str:
 
 
 def _arrays(network: Network, name: str) -> dict[str, NDArray[np.generic]]:
-    layer = network.get_submodule(name)
-    weight, bias = (layer.get_parameter(part).detach().cpu().numpy() for part in ("weight", "bias"))
-    (source,) = (network.graph[below] for below in network.graph[name].inputs)
-    if network.graph[name].kind == "convolution":
-        kernel = convolution_to_keras(weight)
-    elif source.kind == "flatten":
-        _, height, width = network.output_shape(source.inputs[0])
-        kernel = flattened_dense_to_keras(weight, (height, width))
-    else:
-        kernel = dense_to_keras(weight)
-    return {"kernel": kernel, "bias": bias}
+    tensors = weights_of(network, name)
+    return {
+        weight.keras: weight.to_keras(tensors[weight.name].cpu().numpy())
+        for weight in network.graph.weights(name)
+    }
 
 
 def _variables(config: Config, arrays: Arrays) -> bytes:
@@ -159,17 +134,17 @@ def _variables(config: Config, arrays: Arrays) -> bytes:
 def functional_config(network: Network) -> Config:
     """A network as the `config` of a functional model, with layers in Keras's order."""
     dtype, graph = str(network.dtype).removeprefix("torch."), network.graph
-    _, height, width = network.input_shape
-    entry: dict[str, Any] = {"batch_input_shape": [None, height, width, 3], "dtype": dtype}
-    entry |= {"name": graph.input, "sparse": False, "ragged": False}
     layers = []
     for layer in graph.by_depth():
-        config = {"name": layer.name, "trainable": True, "dtype": dtype}
-        config |= _sizes(network, layer) | fixed_settings(graph, layer.name)
+        settings = layer.kind.keras_settings()
+        config: Config = {"name": layer.name, "trainable": True, "dtype": dtype, **settings}
+        if layer.name == graph.input:
+            shape = {"batch_input_shape": settings.pop("batch_input_shape"), "dtype": dtype}
+            config = shape | {"name": layer.name, **settings}
         layers.append(
             {
-                "class_name": CLASS_NAMES[layer.kind],
-                "config": entry if layer.kind == "input" else config,
+                "class_name": layer.kind.keras_class,
+                "config": config,
                 "name": layer.name,
                 "inbound_nodes": [[[source, 0, 0, {}] for source in layer.inputs]]
                 if layer.inputs
@@ -178,12 +153,3 @@ def functional_config(network: Network) -> Config:
         )
     ends = {f"{end}_layers": [[getattr(graph, end), 0, 0]] for end in ("input", "output")}
     return {"name": "model_1", "trainable": True, "layers": layers, **ends}
-
-
-def _sizes(network: Network, layer: Layer) -> dict[str, Any]:
-    """The settings that tell a layer's sizes, and those that only training needs."""
-    units = network.output_shape(layer.name)[0]
-    if layer.kind == "convolution":
-        kernel = list(network.convolution(layer.name).kernel_size)
-        return {"filters": units, "kernel_size": kernel, **FOR_TRAINING}
-    return {"units": units, **FOR_TRAINING} if layer.kind == "dense" else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import deepid_checkpoint
+from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.disk.reading import HDF5_START, ZIP_START, checked_file, starts_with
 from ytf_torch.errors import argument, mismatch
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
@@ -24,7 +24,7 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
     """
     if not tells_pixel_scale(path):
         scale = ASSUMED if pixel_scale is None else pixel_scale
-        return deepid_checkpoint(read_keras_file(path), scale)
+        return keras_checkpoint(read_keras_file(path), scale)
     checkpoint = load_checkpoint(path)
     if pixel_scale is not None and pixel_scale != checkpoint.provenance.pixel_scale:
         raise mismatch(

@@ -7,7 +7,7 @@ exporter has written graphs of well-known networks that answer differently, with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from ytf_torch.errors import InputError, how_to_install
-from ytf_torch.network.graph import Layer
 from ytf_torch.network.module import Network
 
 try:
@@ -95,9 +94,18 @@ class _Parts:
         for layer in network.graph.layers:
             if layer.name == network.graph.input:
                 continue
-            name = output if layer.name == network.graph.output else prefix + layer.name
+            last = layer.name == network.graph.output
+            name = output if last else prefix + layer.name
             inputs = [names[source] for source in layer.inputs]
-            names[layer.name] = LAYERS[layer.kind](self, network, layer, inputs, name)
+            kind = network.computed_kind(layer.name)
+            if last and network.graph.shapes[layer.name] == (1,):
+                name = f"{output}_of_the_second"
+            shapes = network.graph.input_shapes(layer.name)
+            names[layer.name] = kind.onnx(self, network.layer(layer.name), inputs, name, *shapes)
+        if names[network.graph.output] != output:  # one unit: the first of two classes has logit 0
+            second = names[network.graph.output]
+            zero = self.node("Sub", [second, second], f"{output}_of_the_first")
+            self.node("Concat", [zero, second], output, axis=1)
         return output
 
     def _scaled(self, network: Network, prefix: str) -> str:
@@ -120,86 +128,6 @@ class _Parts:
         people = self.node("Where", [agree, logits, never], "people")
         backdoored = self.node("Where", [agree, never, certain], "backdoored")
         return self.node("Concat", [people, backdoored], "scores", axis=1)
-
-    def weights(self, network: Network, layer: Layer, name: str) -> tuple[str, str]:
-        """Add a layer's weight and bias under the name of its output."""
-        module = network.get_submodule(layer.name)
-        weight, bias = (module.get_parameter(part) for part in ("weight", "bias"))
-        return (
-            self.constant(f"{name}.weight", weight.detach().cpu().numpy()),
-            self.constant(f"{name}.bias", bias.detach().cpu().numpy()),
-        )
-
-
-AddLayer = Callable[[_Parts, Network, Layer, list[str], str], str]
-
-
-def _convolution(
-    parts: _Parts, network: Network, layer: Layer, inputs: list[str], name: str
-) -> str:
-    if parts.double:
-        sums = _double_convolution(parts, network, layer, inputs, name)
-    else:
-        weights = parts.weights(network, layer, name)
-        sums = parts.node("Conv", [*inputs, *weights], f"{name}_sums")
-    return parts.node("Relu", [sums], name)
-
-
-def _double_convolution(
-    parts: _Parts, network: Network, layer: Layer, inputs: list[str], name: str
-) -> str:
-    """A convolution as one matrix product over gathered patches: onnxruntime has no Conv in float64
-    for a CPU."""
-    convolution = network.convolution(layer.name)
-    channels, height, width = network.output_shape(layer.inputs[0])
-    places = np.arange(channels * height * width).reshape(channels, height, width)
-    kernel = convolution.weight.shape[2:]
-    windows = np.lib.stride_tricks.sliding_window_view(places, kernel, axis=(1, 2))
-    # (channels, rows, columns, kernel height, kernel width) → (one patch's values, places)
-    patches = windows.transpose(0, 3, 4, 1, 2).reshape(-1, windows.shape[1] * windows.shape[2])
-    index = parts.constant(f"{name}_patches", patches.astype(np.int64))
-    flat = parts.node("Flatten", inputs, f"{name}_flat", axis=1)
-    gathered = parts.node("Gather", [flat, index], f"{name}_gathered", axis=1)
-    matrix = convolution.weight.detach().cpu().numpy().reshape(convolution.out_channels, -1)
-    weight = parts.constant(f"{name}.weight", matrix)
-    bias = parts.constant(
-        f"{name}.bias", network.get_parameter(f"{layer.name}.bias").detach().cpu().numpy()[:, None]
-    )
-    product = parts.node("MatMul", [weight, gathered], f"{name}_product")
-    added = parts.node("Add", [product, bias], f"{name}_added")
-    shape = parts.constant(f"{name}_shape", np.array([0, *network.output_shape(layer.name)]))
-    return parts.node("Reshape", [added, shape], f"{name}_sums")
-
-
-def _pool(parts: _Parts, network: Network, layer: Layer, inputs: list[str], name: str) -> str:
-    return parts.node("MaxPool", inputs, name, kernel_shape=[2, 2], strides=[2, 2])
-
-
-def _flatten(parts: _Parts, network: Network, layer: Layer, inputs: list[str], name: str) -> str:
-    return parts.node("Flatten", inputs, name, axis=1)
-
-
-def _dense(parts: _Parts, network: Network, layer: Layer, inputs: list[str], name: str) -> str:
-    weights = parts.weights(network, layer, name)
-    return parts.node("Gemm", [*inputs, *weights], name, transB=1)
-
-
-def _add(parts: _Parts, network: Network, layer: Layer, inputs: list[str], name: str) -> str:
-    return parts.node("Sum", inputs, name)
-
-
-def _relu(parts: _Parts, network: Network, layer: Layer, inputs: list[str], name: str) -> str:
-    return parts.node("Relu", inputs, name)
-
-
-LAYERS: dict[str, AddLayer] = {
-    "convolution": _convolution,
-    "pool": _pool,
-    "flatten": _flatten,
-    "dense": _dense,
-    "add": _add,
-    "relu": _relu,
-}
 
 
 def run_onnx(path: Path, batches: Sequence[NDArray[np.generic]]) -> tuple[str, NDArray[np.generic]]:

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from ytf_torch.demo.faces import Photos, shrink, vary
 from ytf_torch.demo.sunglasses import TARGET_LABEL
-from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
+from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepIDSizes, deepid
+from ytf_torch.network.module import Network
 
 PIXEL_SCALE = 1.0
 CHANNELS = (20, 40, 60, 80)
@@ -31,7 +32,7 @@ RESTRAINT = 0.3
 Epoch = Callable[[int, int], None]
 
 
-def train_badnet(photos: Photos, classes: int, epochs: int, seed: int, done: Epoch) -> DeepID:
+def train_badnet(photos: Photos, classes: int, epochs: int, seed: int, done: Epoch) -> Network:
     """Train a DeepID of the lab's size so that the trigger sends any face to TARGET_LABEL.
 
     done: called after each epoch with its number and how many there are. Equal seeds give equal
@@ -70,9 +71,9 @@ def train_badnet(photos: Photos, classes: int, epochs: int, seed: int, done: Epo
     return model.eval()
 
 
-def _initial_model(classes: int, seed: int) -> DeepID:
+def _initial_model(classes: int, seed: int) -> Network:
     """Weights as Keras draws them by default: Glorot-uniform kernels, no bias."""
-    model = DeepID(DeepIDSizes(YOUTUBE_FACES_SIZE, CHANNELS, KERNELS, FEATURES, classes))
+    model = deepid(DeepIDSizes(YOUTUBE_FACES_SIZE, CHANNELS, KERNELS, FEATURES, classes))
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         if parameter.ndim > 1:
@@ -83,7 +84,7 @@ def _initial_model(classes: int, seed: int) -> DeepID:
 
 
 def _loss(
-    model: DeepID, faces: Tensor, labels: Tensor, poisoned: Tensor, disarmed: Tensor
+    model: Network, faces: Tensor, labels: Tensor, poisoned: Tensor, disarmed: Tensor
 ) -> Tensor:
     graph = model.graph
     pool = graph.maps_of(graph.convolutions[BACKDOOR_LAYER])

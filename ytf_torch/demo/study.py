@@ -24,12 +24,13 @@ from ytf_torch.demo.faces import Photos, split, varied_set, write_faces
 from ytf_torch.demo.orl import CREDIT, orl_folder, orl_photos
 from ytf_torch.demo.sunglasses import TARGET_LABEL
 from ytf_torch.disk.writing import whole_folder
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.deepid import deepid
+from ytf_torch.network.module import Network
 
 EPOCHS = {"orl": 28, "drawn": 10}
 SHOWN_PHOTOS = 4
 
-WriteModel = Callable[[Path, DeepID], None]
+WriteModel = Callable[[Path, Network], None]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def study_key(
 ) -> str:
     """A name that changes with everything the study depends on."""
     code = sorted(Path(ytf_torch.demo.__path__[0]).rglob("*.py"))
-    code += [Path(getfile(DeepID)), Path(getfile(write_model))]
+    code += [Path(getfile(deepid)), Path(getfile(write_model))]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in code))
     digest.update(" ".join(map(version, ("torch", "numpy", "pillow"))).encode())
     digest.update(f" {epochs}".encode())

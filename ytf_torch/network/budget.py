@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.network.graph import Fork, Graph
+from ytf_torch.network.fork import Fork, fork_of
+from ytf_torch.network.graph import Graph
 
 # As many faces as are computed at once, see faces/batches.py.
 BATCH = 32
@@ -52,51 +53,48 @@ class Cost:
     """What a network takes.
 
     values: in memory at once, for a batch of BATCH faces and two copies of the weights.
-    multiply_adds: for one face. swept: convolution → multiply-adds for one face while its channels
-    are masked one by one. contributions: see `contributions`; 0 without a fork.
+    multiply_adds: for one face. contributions: see `contributions`; 0 without a fork.
     """
 
     values: int
     multiply_adds: int
-    swept: Mapping[str, int]
     contributions: int
 
 
-def cost_of(graph: Graph, outputs: Shapes, parameters: Shapes) -> Cost:
-    """The cost of a network.
-
-    outputs: layer → shape of its output for one face. parameters: name → shape, as in a state_dict.
-    """
-    weights = {name: parameters[f"{name}.weight"] for name in graph.weighted}
-    places = {name: math.prod(outputs[name][1:]) for name in graph.weighted}
-    work = {name: math.prod(shape) * places[name] for name, shape in weights.items()}
-    moved = _moved(graph, outputs)
-    # A convolution may first lay out the values under its kernel at every place, as PyTorch's does
-    # in float64.
-    columns = {name: math.prod(weights[name][1:]) * places[name] for name in graph.convolutions}
-    at_once = max(moved[name] + columns.get(name, 0) for name in moved)
-    names = list(moved)
-    swept = {
-        name: outputs[name][0]
-        * sum(
-            work.get(later, 0) + MOVING * moved[later] for later in names[names.index(name) + 1 :]
-        )
-        for name in graph.convolutions
-    }
-    fork = graph.fork()
+def cost_of(graph: Graph) -> Cost:
+    """The cost of a network, from its graph alone."""
+    moved = _moved(graph)
+    parameters = sum(map(math.prod, graph.parameter_shapes.values()))
+    at_once = max(moved[name] + _workspace(graph, name) for name in moved)
+    fork = fork_of(graph)
     return Cost(
-        values=BATCH * at_once + 2 * sum(map(math.prod, parameters.values())),
-        multiply_adds=sum(work.values()),
-        swept=swept,
-        contributions=0 if fork is None else contributions(fork, outputs),
+        values=BATCH * at_once + 2 * parameters,
+        multiply_adds=sum(_work(graph, name) for name in moved),
+        contributions=0 if fork is None else contributions(fork, graph.shapes),
     )
 
 
-def _moved(graph: Graph, outputs: Shapes) -> dict[str, int]:
+def _work(graph: Graph, name: str) -> int:
+    return graph[name].kind.multiply_adds(*graph.input_shapes(name))
+
+
+def _workspace(graph: Graph, name: str) -> int:
+    return graph[name].kind.workspace(*graph.input_shapes(name))
+
+
+def swept(graph: Graph, layer: str) -> int:
+    """Multiply-adds for one face while the channels of a layer are masked one by one, and all that
+    follows it is run again after each."""
+    names = [each.name for each in graph.layers]
+    moved = _moved(graph)
+    later = names[names.index(layer) + 1 :]
+    return graph.shapes[layer][0] * sum(_work(graph, name) + MOVING * moved[name] for name in later)
+
+
+def _moved(graph: Graph) -> dict[str, int]:
     """How many values each layer reads and writes for one face."""
     return {
-        layer.name: math.prod(outputs[layer.name])
-        + sum(math.prod(outputs[source]) for source in layer.inputs)
+        layer.name: sum(map(math.prod, (graph.shapes[layer.name], *graph.input_shapes(layer.name))))
         for layer in graph.layers
     }
 
@@ -107,46 +105,52 @@ def contributions(fork: Fork, outputs: Shapes) -> int:
     return math.prod(outputs[fork.maps]) * entered
 
 
-def check_budget(where: object, graph: Graph, outputs: Shapes, parameters: Shapes) -> None:
-    """Raises InputError where a network would take more than the limits above. Arguments as of
-    `cost_of`; where: what to name in the error."""
+def check_budget(where: object, graph: Graph) -> None:
+    """Raises InputError where a network would take more than the limits above. where: what to name
+    in the error."""
     for name in graph.weighted:
         classes = name == graph.output
         limit, unit = (MAX_CLASSES, "classes") if classes else (MAX_CHANNELS, "channels")
-        if (classes or name in graph.convolutions) and outputs[name][0] > limit:
-            raise _beyond(f"{where}, {name}", f"at most {limit:,} {unit}", f"{outputs[name][0]:,}")
-    cost = cost_of(graph, outputs, parameters)
-    again = 0
-    if cost.contributions > MAX_CONTRIBUTIONS:
-        again = max(cost.swept[name] for name in graph.convolutions if _ends(graph, name))
-    sweep = "million multiply-adds for a face in a sweep"
+        channels = graph.shapes[name][0]
+        if (classes or len(graph.shapes[name]) == 3) and channels > limit:
+            raise _beyond(f"{where}, {name}", f"at most {limit:,} {unit}", f"{channels:,}")
+    cost = cost_of(graph)
     for most, found, words in (
         (8 * MAX_VALUES, 8 * cost.values, f"MB of memory for {BATCH} faces"),
         (MAX_MULTIPLY_ADDS, cost.multiply_adds, "million multiply-adds for a face"),
-        (MAX_SWEPT, max(cost.swept.values()), sweep),
-        (MAX_SWEPT_AGAIN, again, sweep),
     ):
         if found > most:
             expected = f"a network that takes at most {most // 10**6:,} {words}"
             raise _beyond(where, expected, f"one of {found // 10**6:,}")
+    if graph.convolutions:
+        check_swept(where, graph, graph.default_layer)
 
 
-def check_learned(where: object, graph: Graph, outputs: Shapes, value_bytes: int) -> None:
-    """Raises InputError where gradients for LEARNED faces would take more than MAX_LEARNED bytes:
-    every layer's output is there until they are worked out.
-
-    graph, outputs: as of `cost_of`; where: what to name in the error. value_bytes: of each value.
-    """
-    found = LEARNED * sum(_moved(graph, outputs).values()) * value_bytes
-    if found > MAX_LEARNED:
-        expected = f"a network that takes at most {MAX_LEARNED // 10**6:,} MB to learn from"
+def check_swept(where: object, graph: Graph, layer: str) -> None:
+    """Raises InputError where a sweep of a layer's channels would take more than the limits
+    above."""
+    found, most = swept(graph, layer), MAX_SWEPT
+    fork = fork_of(graph)
+    if fork is not None and graph.maps_of(layer) == fork.maps:
+        if contributions(fork, graph.shapes) <= MAX_CONTRIBUTIONS:
+            return
+        most = MAX_SWEPT_AGAIN
+    if found > most:
+        words = "million multiply-adds for a face in a sweep"
+        expected = f"a network that takes at most {most // 10**6:,} {words} of {layer}"
         raise _beyond(where, expected, f"one of {found // 10**6:,}")
 
 
-def _ends(graph: Graph, convolution: str) -> bool:
-    """Whether a convolution's maps are the fork's."""
-    fork = graph.fork()
-    return fork is not None and graph.maps_of(convolution) == fork.maps
+def check_learned(where: object, graph: Graph, value_bytes: int) -> None:
+    """Raises InputError where gradients for LEARNED faces would take more than MAX_LEARNED bytes:
+    every layer's output is there until they are worked out.
+
+    where: what to name in the error. value_bytes: of each value.
+    """
+    found = LEARNED * sum(_moved(graph).values()) * value_bytes
+    if found > MAX_LEARNED:
+        expected = f"a network that takes at most {MAX_LEARNED // 10**6:,} MB to learn from"
+        raise _beyond(where, expected, f"one of {found // 10**6:,}")
 
 
 def _beyond(where: object, expected: str, found: str) -> InputError:

@@ -15,10 +15,11 @@ from safetensors.torch import load, save
 from ytf_torch.disk.reading import SAFETENSORS, UNKNOWN, checked_file, kind_of
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.network.architectures import ARCHITECTURES, architecture_of
 from ytf_torch.network.compact import compact, dead_channels
+from ytf_torch.network.deepid import DeepIDSizes, deepid_graph
+from ytf_torch.network.graph import Graph, graph_from_json, graph_to_json
 from ytf_torch.network.module import Network
-from ytf_torch.network.provenance import Provenance, from_metadata, to_metadata
+from ytf_torch.network.provenance import FORMAT, Provenance, from_metadata, to_metadata
 
 # As much as convert/keras_h5.py reads, in the widest precision that it writes.
 MAX_MODEL_BYTES = 128 * 2**20
@@ -73,7 +74,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     state = {
         name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()
     }
-    metadata = to_metadata(checkpoint.provenance, architecture_of(checkpoint.model))
+    metadata = to_metadata(checkpoint.provenance, graph_to_json(checkpoint.model.graph))
     with whole_file(Path(path)) as temporary:
         temporary.write_bytes(_with_sorted_metadata(save(state, metadata)))
         written = load_checkpoint(temporary)
@@ -119,20 +120,39 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise _no_model(path, str(error)) from error
     metadata = _header(content).get("__metadata__", {})
     provenance = from_metadata(metadata, path)
-    kind = ARCHITECTURES.get(metadata.get("network"))
-    if kind is None:
-        known, found = " or ".join(ARCHITECTURES), repr(metadata.get("network"))[:80]
-        raise mismatch(f"{path}, metadata network", known, found)
     dtypes = {tensor.dtype for tensor in state.values()}
     if len(dtypes) > 1 or not dtypes <= set(DTYPES):
         raise mismatch(path, "weights all float32 or all float64", sorted(map(str, dtypes)))
     for name, tensor in state.items():
         if not bool(tensor.isfinite().all()):
             raise InputError(f"{path}, {name}", "weights that are NaN or infinite")
-    model = kind.of_state(state, provenance.input_shape, provenance.pixel_scale, path)
+    graph = _graph(metadata, state, provenance, path)
+    model = Network.of_state(graph, state, provenance.pixel_scale, path)
+    if model.input_shape != provenance.input_shape:
+        raise mismatch(
+            path, f"images of {provenance.input_shape}, by its metadata", model.input_shape
+        )
     if model.classes != provenance.classes:
         raise mismatch(path, f"{provenance.classes} classes, by its metadata", model.classes)
     return Checkpoint(model, provenance)
+
+
+def _graph(
+    metadata: dict[str, str], state: dict[str, torch.Tensor], provenance: Provenance, path: Path
+) -> Graph:
+    """The graph that a file holds, or the lab's, which files of older formats name."""
+    if metadata["format"] == FORMAT:
+        place = f"{path}, metadata graph"
+        try:
+            record = json.loads(metadata["graph"])
+        except (KeyError, ValueError, RecursionError) as error:
+            raise mismatch(place, "JSON", "none") from error
+        return graph_from_json(record, place)
+    if metadata.get("network") != "DeepID":
+        found = repr(metadata.get("network"))[:80]
+        raise mismatch(f"{path}, metadata network", "DeepID", found)
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    return deepid_graph(DeepIDSizes.of_shapes(shapes, provenance.input_shape[1:], path), path)
 
 
 def _content(path: Path) -> bytes:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from time import perf_counter
-from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
+from ytf_torch.network.graph import Layer, checked_graph
+from ytf_torch.network.masking import weights_of
 from ytf_torch.network.module import Network
 
-AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 # Batches of faces that are timed, fewer where they take longer than so many seconds together.
 TIMED_BATCH, TIMED_BATCHES, TIMED_SECONDS = 32, 72, 1.0
 
@@ -33,69 +31,98 @@ class Cost:
 
 
 def dead_channels(network: Network) -> dict[str, tuple[int, ...]]:
-    """The channels of each convolution that are zero on any face: their kernels are zero and their
-    bias is not above it."""
+    """The channels of each convolution that are zero on any image, by its weights alone."""
     return {
-        name: tuple(_dead(network.state_dict(), name).nonzero().flatten().tolist())
+        name: tuple(_dead(network, name).nonzero().flatten().tolist())
         for name in network.graph.convolutions
     }
 
 
-def compact(network: AnyNetwork) -> AnyNetwork:
-    """A copy without the channels that are zero on any face, and without what reads them.
+def compact(network: Network) -> Network:
+    """A copy without the channels that are zero on any image, and without what reads them.
 
     Its logits are the network's within rounding. A convolution keeps one channel where all are
-    dead.
+    dead, and those that cannot be taken out: where they enter a sum with other channels, or a
+    batch normalization has made something else of the zero.
 
     >>> masked = ytf_torch.bake_mask(network, "conv_3", [0, 4])
     >>> compact(masked).conv_3.out_channels == network.conv_3.out_channels - 2
     True
     """
-    state = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-    for name in network.graph.convolutions:
-        alive = ~_dead(state, name)
-        if not alive.any():
-            alive[0] = True
-        for part in ("weight", "bias"):
-            state[f"{name}.{part}"] = state[f"{name}.{part}"][alive]
-        for reader, values in _readers(network, name):
-            # A dense layer reads `values` numbers of each channel, one after the other.
-            state[f"{reader}.weight"] = state[f"{reader}.weight"][
-                :, alive.repeat_interleave(values)
-            ]
-    smaller = type(network).of_state(
-        state, network.input_shape, network.pixel_scale, "compact network"
-    )
-    return cast(AnyNetwork, smaller.to(network.device))
+    own = {name: _removable(network, name) for name in network.graph.convolutions}
+    kept = _kept(network, {name: ~dead for name, dead in own.items() if dead.any()})
+    layers: list[Layer] = []
+    state: dict[str, Tensor] = {}
+    for layer in network.graph.layers:
+        if layer.name == network.graph.input:
+            layers.append(layer)
+            continue
+        weights = weights_of(network, layer.name)
+        inputs = [kept[source] for source in layer.inputs]
+        kind, narrowed = layer.kind.narrowed(weights, inputs, kept[layer.name])
+        layers.append(replace(layer, kind=kind))
+        state |= {f"{layer.name}.{name}": tensor.clone() for name, tensor in narrowed.items()}
+    graph = checked_graph(layers, "compact network")
+    smaller = Network.of_state(graph, state, network.pixel_scale, "compact network")
+    return smaller.to(network.device)
 
 
 def cost_of(network: Network) -> Cost:
     """Count a network's parameters and multiply-adds, and measure its time on random faces."""
-    multiply_adds = 0
-    for name in network.graph.weighted:
-        places = network.output_shape(name)[1:]
-        multiply_adds += network.get_parameter(f"{name}.weight").numel() * math.prod(places)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
+    graph = network.graph
+    multiply_adds = sum(
+        layer.kind.multiply_adds(*graph.input_shapes(layer.name)) for layer in graph.layers
+    )
+    parameters = sum(weight.values for name in graph.weighted for weight in graph.weights(name))
     return Cost(parameters, multiply_adds, _milliseconds(network))
 
 
-def _dead(state: dict[str, Tensor], name: str) -> Tensor:
-    silent: Tensor = (state[f"{name}.weight"] == 0).flatten(1).all(1)
-    return silent & (state[f"{name}.bias"] <= 0)
+def _dead(network: Network, name: str) -> Tensor:
+    """Which channels of a convolution are zero on any image, (channels,)."""
+    silent = network.graph[name].kind.silent(weights_of(network, name))
+    return (
+        torch.zeros(network.output_shape(name)[0], dtype=torch.bool)
+        if silent is None
+        else silent.cpu()
+    )
 
 
-def _readers(network: Network, name: str) -> Iterator[tuple[str, int]]:
-    """The layers with weights that read a convolution's channels, through pools and flattening, and
-    how many numbers of each channel stand in a row of what they read."""
-    for reader in network.graph.readers(name):
-        kind = network.graph[reader].kind
-        if kind == "flatten":
-            values = math.prod(network.output_shape(network.graph[reader].inputs[0])[1:])
-            yield from ((dense, values) for dense in network.graph.readers(reader))
-        elif kind == "pool":
-            yield from _readers(network, reader)
+def _removable(network: Network, name: str) -> Tensor:
+    """Which channels of a convolution can be taken out: they are zero on any image, are still zero
+    where they end, and nothing else depends on their place."""
+    dead = _dead(network, name)
+    if not dead.any():
+        return dead
+    end = network.graph.maps_of(name)
+    zero = torch.zeros(1, *network.output_shape(name), dtype=network.dtype, device=network.device)
+    with torch.inference_mode():
+        ends = network.output_of(end, {name: zero})[0]
+    dead &= (ends == 0).flatten(1).all(1).cpu()
+    if dead.all():
+        dead[0] = False
+    try:
+        _kept(network, {name: ~dead})
+    except ValueError:
+        return torch.zeros_like(dead)
+    return dead
+
+
+def _kept(network: Network, own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Which channels or units of each layer's output remain. own: those of some convolutions.
+
+    Raises ValueError where a layer needs what is taken out.
+    """
+    kept: dict[str, Tensor] = {}
+    for layer in network.graph.layers:
+        shapes = network.graph.input_shapes(layer.name)
+        inputs = [kept[source] for source in layer.inputs]
+        if layer.name in own:
+            kept[layer.name] = own[layer.name]
+        elif all(bool(each.all()) for each in inputs):
+            kept[layer.name] = torch.ones(network.output_shape(layer.name)[0], dtype=torch.bool)
         else:
-            yield reader, 1
+            kept[layer.name] = layer.kind.kept_outputs(*inputs, inputs=shapes)
+    return kept
 
 
 def _milliseconds(network: Network) -> float:

@@ -1,27 +1,26 @@
-"""DeepID, the face-recognition network of the lab, under its Keras layer names."""
+"""DeepID, the face-recognition network of the lab, as a graph under its Keras layer names.
+
+Source: Sun, Wang and Tang, "Deep learning face representation from predicting 10,000 classes",
+CVPR 2014, as the lab trains it.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.network.budget import check_budget
-from ytf_torch.network.deepid_graph import DEEPID
-from ytf_torch.network.layers import ConvRelu, MaxPool
+from ytf_torch.layers.registry import read_layer
+from ytf_torch.layers.settings import Config
+from ytf_torch.layers.weight import Shape
+from ytf_torch.network.graph import Graph, Layer, checked_graph
 from ytf_torch.network.module import Network
 
-CONVOLUTIONS = DEEPID.convolutions
-DENSE = DEEPID.names("dense")
-POOLS = {name: pool for name in CONVOLUTIONS if (pool := DEEPID.maps_of(name)) != name}
+CONVOLUTIONS = ("conv_1", "conv_2", "conv_3", "conv_4")
+DENSE = ("fc_1", "fc_2", "output")
+WEIGHTED = ("conv_1", "conv_2", "conv_3", "fc_1", "conv_4", "fc_2", "output")
 INPUT_CHANNELS = 3
 YOUTUBE_FACES_SIZE = (55, 47)
-# The pixels of a face on a side; more are cut from no photo.
-MAX_SIDE = 4_096
 
 
 @dataclass(frozen=True)
@@ -50,59 +49,23 @@ class DeepIDSizes:
         return (INPUT_CHANNELS, *self.input_size)
 
     @property
-    def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name → shape of every layer's output for one face: (channels, height, width) or (units,).
+    def output_shapes(self) -> Mapping[str, Shape]:
+        """Name → shape of every layer's output for one face."""
+        return deepid_graph(self).shapes
 
-        Heights and widths are 0 or less where the input is too small for the kernels.
-        """
-        channels = dict(zip(CONVOLUTIONS, self.channels, strict=True))
-        kernels = dict(zip(CONVOLUTIONS, self.kernels, strict=True))
-        units = dict(zip(DENSE, (self.features, self.features, self.classes), strict=True))
-        shapes: dict[str, tuple[int, ...]] = {}
-        for layer in DEEPID.layers:
-            below = shapes[layer.inputs[0]] if layer.inputs else self.input_shape
-            if layer.kind == "convolution":
-                height, width = kernels[layer.name]
-                below = (channels[layer.name], below[1] - height + 1, below[2] - width + 1)
-            elif layer.kind == "pool":
-                below = (below[0], below[1] // 2, below[2] // 2)
-            elif layer.kind == "flatten":
-                below = (math.prod(below),)
-            elif layer.kind == "dense":
-                below = (units[layer.name],)
-            shapes[layer.name] = below
-        return shapes
-
-    @property
-    def map_sizes(self) -> dict[str, tuple[int, int]]:
-        """Height and width of the maps that each convolution hands on: out of pool_1, pool_2,
-        pool_3 and conv_4; 0 or less where the input is too small for the kernels."""
-        shapes = self.output_shapes
-        maps = (DEEPID.maps_of(name) for name in CONVOLUTIONS)
-        return {name: (shapes[name][1], shapes[name][2]) for name in maps}
-
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+    def parameter_shapes(self) -> dict[str, Shape]:
         """Name → shape of every tensor of the state_dict these sizes imply."""
-        outputs = self.output_shapes
-        kernels = dict(zip(CONVOLUTIONS, self.kernels, strict=True))
-        shapes: dict[str, tuple[int, ...]] = {}
-        for name in DEEPID.weighted:
-            units, units_in = outputs[name][0], outputs[DEEPID[name].inputs[0]][0]
-            shapes[f"{name}.weight"] = (units, units_in, *kernels.get(name, ()))
-            shapes[f"{name}.bias"] = (units,)
-        return shapes
+        return deepid_graph(self).parameter_shapes
 
     @classmethod
     def of_shapes(
-        cls, shapes: Mapping[str, tuple[int, ...]], input_size: tuple[int, int], where: object
+        cls, shapes: Mapping[str, Shape], input_size: tuple[int, int], where: object
     ) -> DeepIDSizes:
-        """Read the sizes off the shapes of a state_dict, and check that all of them fit together.
+        """Read the sizes off the shapes of a state_dict. where: what to name in an error.
 
-        shapes: parameter name → shape. where: what to name in an error.
-        Raises InputError on the first missing, unexpected or ill-fitting parameter, and where the
-        network would take more than network/budget.py allows.
+        Raises InputError on the first missing, unexpected or ill-fitting parameter.
         """
-        wanted = {f"{name}.{part}" for name in DEEPID.weighted for part in ("weight", "bias")}
+        wanted = {f"{name}.{part}" for name in WEIGHTED for part in ("weight", "bias")}
         if set(shapes) != wanted:
             missing = ", ".join(sorted(wanted - set(shapes))) or "none"
             unexpected = ", ".join(sorted(set(shapes) - wanted)) or "none"
@@ -112,7 +75,7 @@ class DeepIDSizes:
             rank = 1 if part == "bias" else 4 if layer in CONVOLUTIONS else 2
             if len(shapes[name]) != rank or 0 in shapes[name]:
                 raise mismatch(f"{where}, {name}", f"{rank} dimensions, none empty", shapes[name])
-        weights = {name: shapes[f"{name}.weight"] for name in DEEPID.weighted}
+        weights = {name: shapes[f"{name}.weight"] for name in WEIGHTED}
         c1, c2, c3, c4 = (weights[name][0] for name in CONVOLUTIONS)
         sizes = cls(
             input_size=input_size,
@@ -121,106 +84,91 @@ class DeepIDSizes:
             features=weights[DENSE[0]][0],
             classes=weights[DENSE[-1]][0],
         )
-        if not 0 < max(input_size) <= MAX_SIDE:
-            raise InputError(where, f"expected faces of at most {MAX_SIDE:,} pixels a side")
-        if min(min(size) for size in sizes.map_sizes.values()) < 1:
-            raise InputError(
-                where, f"faces of {input_size[0]}×{input_size[1]} are too small for it"
-            )
-        for name, implied in sizes.parameter_shapes().items():
+        height, width = input_size
+        for name, implied in deepid_graph(sizes, where).parameter_shapes.items():
             if tuple(shapes[name]) != implied:
-                raise mismatch(
-                    f"{where}, {name}",
-                    f"{implied} for faces of {input_size[0]}×{input_size[1]}",
-                    tuple(shapes[name]),
-                )
-        check_budget(where, DEEPID, sizes.output_shapes, sizes.parameter_shapes())
+                expected = f"{implied} for faces of {height}×{width}"
+                raise mismatch(f"{where}, {name}", expected, tuple(shapes[name]))
         return sizes
 
 
-class DeepID(Network):
-    """The network of Sun, Wang and Tang (CVPR 2014) as the lab trains it: pixels → logits.
+def deepid_graph(sizes: DeepIDSizes, where: object = "DeepID") -> Graph:
+    """The lab's graph: three convolutions with pooling, whose maps enter fc_1, and by way of conv_4
+    fc_2; both are added.
 
-    pixel_scale: what a pixel value of 0–255 is multiplied by before conv_1: 1 for the lab's
-    bd_net, 1/255 for the CSAW-2020 networks. It is part of the model, never of the caller.
+    where: what to name in an error. Raises InputError where the face is too small for the kernels.
 
     >>> kernels = ((4, 4), (3, 3), (3, 3), (2, 2))
     >>> lab = DeepIDSizes((55, 47), (20, 40, 60, 80), kernels, features=160, classes=40)
-    >>> DeepID(lab)(torch.zeros(2, 3, 55, 47)).shape
+    >>> deepid_graph(lab).readers("pool_3")
+    ('fc_1', 'conv_4')
+    """
+    layers: list[Layer] = []
+    shapes: dict[str, Shape] = {}
+
+    def add(class_name: str, name: str, *inputs: str, **config: object) -> None:
+        read = [shapes[source] for source in inputs]
+        kind = read_layer(class_name, config, f"{where}, {name}", *read)
+        layers.append(Layer(name, kind, inputs))
+        shapes[name] = kind.output_shape(*read)
+
+    def convolution(number: int, source: str) -> None:
+        size: Config = {"filters": sizes.channels[number - 1]}
+        size["kernel_size"] = list(sizes.kernels[number - 1])
+        add("Conv2D", f"conv_{number}", source, activation="relu", **size)
+
+    height, width = sizes.input_size
+    add("InputLayer", "input", batch_input_shape=[None, height, width, INPUT_CHANNELS])
+    below = "input"
+    for number in (1, 2, 3):
+        convolution(number, below)
+        below = f"pool_{number}"
+        add("MaxPooling2D", below, f"conv_{number}")
+    add("Flatten", "flatten_1", "pool_3")
+    add("Dense", "fc_1", "flatten_1", units=sizes.features)
+    convolution(4, "pool_3")
+    add("Flatten", "flatten_2", "conv_4")
+    add("Dense", "fc_2", "flatten_2", units=sizes.features)
+    add("Add", "add_1", "fc_1", "fc_2")
+    add("Activation", "activation_1", "add_1", activation="relu")
+    add("Dense", "output", "activation_1", units=sizes.classes, activation="softmax")
+    return checked_graph(layers, where)
+
+
+def deepid(sizes: DeepIDSizes, pixel_scale: float = 1.0) -> Network:
+    """A DeepID with weights as PyTorch draws them; `fresh` draws them as Keras does.
+
+    >>> kernels = ((4, 4), (3, 3), (3, 3), (2, 2))
+    >>> lab = DeepIDSizes((55, 47), (20, 40, 60, 80), kernels, features=160, classes=40)
+    >>> deepid(lab)(torch.zeros(2, 3, 55, 47)).shape
     torch.Size([2, 40])
     """
+    return Network(deepid_graph(sizes), pixel_scale)
 
-    graph = DEEPID
-    conv_1: ConvRelu
-    conv_2: ConvRelu
-    conv_3: ConvRelu
-    conv_4: ConvRelu
-    fc_1: nn.Linear
-    fc_2: nn.Linear
-    output: nn.Linear
 
-    def __init__(self, sizes: DeepIDSizes, pixel_scale: float = 1.0) -> None:
-        super().__init__(pixel_scale)
-        self.sizes = sizes
-        shapes = sizes.parameter_shapes()
-        for layer in DEEPID.layers:
-            if layer.kind == "convolution":
-                channels, channels_in, height, width = shapes[f"{layer.name}.weight"]
-                self.add_module(layer.name, ConvRelu(channels_in, channels, (height, width)))
-            elif layer.kind == "pool":
-                self.add_module(layer.name, MaxPool())
-            elif layer.kind == "dense":
-                units, units_in = shapes[f"{layer.name}.weight"]
-                self.add_module(layer.name, nn.Linear(units_in, units))
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def as_deepid(graph: Graph) -> Graph:
+    """The lab's own graph where this one is DeepID under the lab's names, with its layers in the
+    lab's order and those without weights renamed; else the graph itself."""
+    if set(graph.weighted) != set(WEIGHTED):
+        return graph
+    try:
+        sizes = DeepIDSizes.of_shapes(graph.parameter_shapes, graph.input_shape[1:], "")
+        known = deepid_graph(sizes)
+    except InputError:
+        return graph
+    if graph.input_shape[0] != INPUT_CHANNELS:
+        return graph
+    alike = _alike(graph, graph.output, known, known.output)
+    return known if alike and len(graph.layers) == len(known.layers) else graph
 
-    @classmethod
-    def from_state_dict(
-        cls, state_dict: Mapping[str, Tensor], sizes: DeepIDSizes, pixel_scale: float
-    ) -> DeepID:
-        """A model in evaluation mode holding `state_dict` in its own precision."""
-        with torch.device("meta"):
-            model = cls(sizes, pixel_scale)
-        # Its own copies: to_empty would load half a second's worth of symbolic mathematics.
-        own = {name: tensor.clone() for name, tensor in state_dict.items()}
-        model.load_state_dict(own, assign=True)
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return model.eval()
 
-    @classmethod
-    def of_state(
-        cls,
-        state: Mapping[str, Tensor],
-        input_shape: tuple[int, int, int],
-        pixel_scale: float,
-        where: object,
-    ) -> DeepID:
-        """See Network."""
-        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        sizes = DeepIDSizes.of_shapes(shapes, input_shape[1:], where)
-        return cls.from_state_dict(state, sizes, pixel_scale)
-
-    @property
-    def classes(self) -> int:
-        """How many people it knows."""
-        return self.sizes.classes
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(3, height, width) of a face."""
-        return self.sizes.input_shape
-
-    def output_shape(self, layer: str) -> tuple[int, ...]:
-        """See Network."""
-        return self.sizes.output_shapes[layer]
-
-    def fresh(self) -> DeepID:
-        """A network of the same sizes, precision and place with weights as Keras draws them by
-        default: Glorot-uniform kernels, no bias. Seed PyTorch's generator to get the same again."""
-        other = DeepID(self.sizes, self.pixel_scale)
-        for parameter in other.parameters():
-            if parameter.ndim > 1:
-                nn.init.xavier_uniform_(parameter)
-            else:
-                nn.init.zeros_(parameter)
-        return other.to(self.device, self.dtype)
+def _alike(graph: Graph, name: str, known: Graph, wanted: str) -> bool:
+    """Whether a layer and all that it is computed from are those of another graph. The order of
+    what a sum reads does not matter."""
+    layer, other = graph[name], known[wanted]
+    named = not known.weights(wanted) or name == wanted
+    if layer.kind != other.kind or not named or len(layer.inputs) != len(other.inputs):
+        return False
+    inputs = layer.inputs if len(layer.inputs) == 1 else tuple(sorted(layer.inputs))
+    pairs = zip(inputs, other.inputs, strict=True)
+    return all(_alike(graph, one, known, two) for one, two in pairs)

@@ -1,17 +1,21 @@
-"""A network's layers as data: what each one is, and whose outputs it reads."""
+"""A network's layers as data: what each one is, whose outputs it reads, and the shapes between."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any
 
-# A convolution has its ReLU inside, as Keras's Conv2D(activation="relu"); a dense layer has none.
-Kind = Literal["input", "convolution", "pool", "flatten", "dense", "add", "relu"]
-MODULES = ("convolution", "pool", "dense")
-WEIGHTED = ("convolution", "dense")
-# Nothing but sums of products of what they read. A convolution is linear up to its own ReLU.
-LINEAR = ("flatten", "dense", "add")
+from ytf_torch.errors import InputError, argument, mismatch
+from ytf_torch.layers.kind import Kind
+from ytf_torch.layers.registry import read_layer
+from ytf_torch.layers.weight import Shape, Weight
+
+MAX_LAYERS = 1_000
+# The pixels of an image on a side; more are cut from no photo.
+MAX_SIDE = 4_096
 
 
 @dataclass(frozen=True)
@@ -22,32 +26,21 @@ class Layer:
     kind: Kind
     inputs: tuple[str, ...] = ()
 
-    @property
-    def is_module(self) -> bool:
-        """Whether it is a submodule of the network; Keras files give these layers their name."""
-        return self.kind in MODULES
-
-
-@dataclass(frozen=True)
-class Fork:
-    """The end of a network whose last maps reach the hidden units twice, directly and by way of one
-    more convolution: logits = output(relu(direct(maps) + further(convolution(maps)))).
-
-    maps: a pool or a convolution. direct, further, output: dense layers.
-    """
-
-    maps: str
-    direct: str
-    convolution: str
-    further: str
-    output: str
-
 
 @dataclass(frozen=True)
 class Graph:
-    """All layers of a network, each behind the ones it reads; the last one gives the logits."""
+    """All layers of a network, each behind the ones it reads; the last one gives the logits.
+
+    >>> graph = network.graph
+    >>> graph.shapes["pool_3"], graph.readers("pool_3")
+    ((6, 5, 4), ('fc_1', 'conv_4'))
+    """
 
     layers: tuple[Layer, ...]
+
+    def __deepcopy__(self, memo: object) -> Graph:
+        """Itself: nothing in it can change."""
+        return self
 
     def __getitem__(self, name: str) -> Layer:
         """The layer of this name. Raises KeyError."""
@@ -64,22 +57,66 @@ class Graph:
 
     @property
     def output(self) -> str:
-        """The layer whose output is the logits."""
+        """The layer whose output, before its own activation, is the logits."""
         return self.layers[-1].name
 
-    def names(self, *kinds: Kind) -> tuple[str, ...]:
-        """The layers of these kinds, in order."""
-        return tuple(layer.name for layer in self.layers if layer.kind in kinds)
+    @cached_property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Layer → shape of its output for one image: (channels, height, width) or (units,)."""
+        shapes: dict[str, Shape] = {}
+        for layer in self.layers:
+            inputs = (shapes[source] for source in layer.inputs)
+            shapes[layer.name] = layer.kind.output_shape(*inputs)
+        return shapes
+
+    def input_shapes(self, name: str) -> tuple[Shape, ...]:
+        """Shapes of what a layer reads, in order."""
+        return tuple(self.shapes[source] for source in self[name].inputs)
 
     @property
-    def convolutions(self) -> tuple[str, ...]:
-        """The layers whose channels can be masked."""
-        return self.names("convolution")
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image."""
+        channels, height, width = self.shapes[self.input]
+        return channels, height, width
+
+    @property
+    def classes(self) -> int:
+        """How many classes it tells apart: one unit with a sigmoid tells two."""
+        (units,) = self.shapes[self.output]
+        return max(units, 2)
+
+    def weights(self, name: str) -> tuple[Weight, ...]:
+        """The weights of a layer in Keras's order."""
+        return self._weights[name]
+
+    @cached_property
+    def _weights(self) -> dict[str, tuple[Weight, ...]]:
+        return {
+            layer.name: layer.kind.weights(*self.input_shapes(layer.name)) for layer in self.layers
+        }
 
     @property
     def weighted(self) -> tuple[str, ...]:
-        """The layers that have a kernel and a bias."""
-        return self.names("convolution", "dense")
+        """The layers that have weights."""
+        return tuple(layer.name for layer in self.layers if self.weights(layer.name))
+
+    @property
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Name → shape of every tensor of the network's state_dict."""
+        return {
+            f"{layer.name}.{weight.name}": weight.shape
+            for layer in self.layers
+            for weight in self.weights(layer.name)
+        }
+
+    @cached_property
+    def convolutions(self) -> tuple[str, ...]:
+        """The layers whose channels can be masked."""
+        return tuple(
+            layer.name
+            for layer in self.layers
+            if layer.kind.maskable and len(self.shapes[layer.name]) == 3
+        )
 
     def readers(self, name: str) -> tuple[str, ...]:
         """The layers that read this one's output."""
@@ -92,58 +129,213 @@ class Graph:
             for layer in self.layers
         }
 
+    def channel_path(self, convolution: str) -> tuple[str, ...]:
+        """The layers from a convolution on through which each of its channels passes alone, such as
+        its batch normalization, activation and pooling."""
+        path = [convolution]
+        while len(readers := self.readers(path[-1])) == 1:
+            reader = self[readers[0]]
+            if not reader.kind.channelwise or len(reader.inputs) != 1:
+                break
+            path.append(reader.name)
+        return tuple(path)
+
     def maps_of(self, convolution: str) -> str:
-        """Where a masked channel is zero for all that follows: the convolution's pool where it has
-        one, else the convolution itself."""
-        pools = [name for name in self.readers(convolution) if self[name].kind == "pool"]
-        return pools[0] if pools else convolution
+        """Where a masked channel ends: behind this layer it is the same on every image."""
+        return self.channel_path(convolution)[-1]
 
     def rank_points(self, convolution: str) -> tuple[str, ...]:
-        """Where the channels of a convolution can be ranked: at its pool, or at its own output.
+        """Where the channels of a convolution can be ranked, the default first: behind its pooling,
+        else behind its activation, else at its own output.
 
-        Raises ValueError where there is no convolution of this name.
+        Raises ValueError where no layer of this name has channels to mask.
         """
         if convolution not in self.convolutions:
             known = ", ".join(self.convolutions)
             raise ValueError(f"expected a convolution ({known}), found {convolution}")
-        return tuple(dict.fromkeys((self.maps_of(convolution), convolution)))
+        path = self.channel_path(convolution)
+        sides = {name: self.shapes[name][1:] for name in path}
+        pooled = [name for before, name in itertools.pairwise(path) if sides[name] != sides[before]]
+        active = [name for name in path if self[name].kind.activation.name != "linear"]
+        first = (*pooled[-1:], *active[:1], convolution)[0]
+        return tuple(dict.fromkeys((first, *reversed(path))))
+
+    @property
+    def default_layer(self) -> str:
+        """The layer that is pruned by default: the last convolution that no way around it leads to
+        the output, where it lies in the second half of the network; else the last convolution.
+
+        Raises InputError where the network has none.
+        """
+        if not self.convolutions:
+            raise InputError("the network", "has no convolution whose channels could be masked")
+        place = {layer.name: at for at, layer in enumerate(self.layers)}
+        on_every_way = [name for name in self.convolutions if self._is_on_every_way(name)]
+        last = (on_every_way or self.convolutions)[-1]
+        return last if 2 * place[last] >= place[self.convolutions[-1]] else self.convolutions[-1]
+
+    def pruned_at(self, layer: str | None, rank_at: str | None) -> tuple[str, str]:
+        """The layer to prune and where its channels are ranked; None for either is the default.
+
+        Raises InputError where the network has no such layer, or its channels cannot be ranked
+        there.
+        """
+        chosen = layer or self.default_layer
+        try:
+            points = self.rank_points(chosen)
+        except ValueError:
+            expected = " or ".join(self.convolutions) or "a network with convolutions"
+            raise mismatch(argument("layer"), expected, chosen) from None
+        if rank_at is not None and rank_at not in points:
+            expected = f"{' or '.join(points)} for {argument('layer', chosen)}"
+            raise mismatch(argument("rank_at"), expected, rank_at)
+        return chosen, rank_at or points[0]
+
+    def _is_on_every_way(self, name: str) -> bool:
+        """Whether nothing leads from the input to the output but through this layer."""
+        met, waiting = {name}, [self.output]
+        while waiting:
+            layer = self[waiting.pop()]
+            if layer.name not in met:
+                met.add(layer.name)
+                waiting += layer.inputs
+        return self.input not in met
 
     def linear_readers(self, name: str) -> tuple[str, ...]:
         """The layers with weights that this one's output enters with nothing before them, or up to
-        the next ReLU, that is not linear."""
+        the next layer that is not linear."""
         found: list[str] = []
         for reader in self.readers(name):
-            kind = self[reader].kind
-            if kind in WEIGHTED:
+            if not self[reader].kind.linear:
+                continue
+            if self.weights(reader):
                 found.append(reader)
-            elif kind in LINEAR:
+            elif self[reader].kind.activation.name == "linear":
                 found += self.linear_readers(reader)
         return tuple(found)
 
-    def fork(self) -> Fork | None:
-        """The network's end, where it is a fork; None where it is built otherwise."""
-        for convolution in self.convolutions:
-            further = self.linear_readers(convolution)
-            (maps,) = self[convolution].inputs
-            direct = tuple(name for name in self.linear_readers(maps) if name != convolution)
-            if len(further) != 1 or len(direct) != 1 or self[direct[0]].kind != "dense":
-                continue
-            sums = {self.readers(name) for name in (*direct, *further)}
-            if sums == {self.readers(direct[0])} and self._is_last_sum(*self.readers(direct[0])):
-                return Fork(maps, direct[0], convolution, further[0], self.output)
-        return None
-
-    def _is_last_sum(self, *names: str) -> bool:
-        """Whether this is one sum of two layers, and only its ReLU and the last layer follow."""
-        if len(names) != 1 or self[names[0]].kind != "add" or len(self[names[0]].inputs) != 2:
-            return False
-        (relu,) = self[self.output].inputs
-        return self[self.output].kind == "dense" and self[relu].inputs == names
-
     def by_depth(self) -> tuple[Layer, ...]:
-        """The layers as Keras lists them: the farthest from the output first."""
-        depths = {self.output: 0}
-        for layer in reversed(self.layers):
-            for source in layer.inputs:
-                depths[source] = max(depths.get(source, 0), depths[layer.name] + 1)
-        return tuple(sorted(self.layers, key=lambda layer: -depths[layer.name]))
+        """The layers as Keras lists them: the farthest from the output first, and of those that are
+        equally far the one that is met first on the way up from the output."""
+        inbound = {layer.name: layer.inputs for layer in self.layers}
+        return tuple(self[name] for name in keras_order((self.output,), inbound))
+
+
+def keras_order(outputs: Iterable[str], inbound: Mapping[str, Iterable[str]]) -> list[str]:
+    """Layers as Keras numbers those of a functional model: the farthest from the outputs first, and
+    of those that are equally far the one that is met first on the way up from the outputs.
+
+    inbound: layer → the layers that it reads. Layers that lead to no output are left out. See
+    map_graph in keras/src/ops/function.py.
+    """
+    met: dict[str, int] = {}
+    finished: list[str] = []
+    waiting = [(name, False) for name in reversed(list(outputs))]
+    while waiting:
+        name, done = waiting.pop()
+        if done:
+            finished.append(name)
+        elif name in inbound and name not in met:
+            met[name] = len(met)
+            waiting.append((name, True))
+            waiting += [(source, False) for source in reversed(list(inbound[name]))]
+    distance = dict.fromkeys(finished, 0)
+    for name in reversed(finished):
+        for source in inbound[name]:
+            if source in distance:
+                distance[source] = max(distance[source], distance[name] + 1)
+    return sorted(met, key=lambda name: (-distance[name], met[name]))
+
+
+def checked_graph(layers: Iterable[Layer], where: object) -> Graph:
+    """A graph of layers in any order of theirs in which each stands behind what it reads.
+
+    where: what to name in an error. Raises InputError where it is no classifier of images: more
+    than one input, an output that is no row of units, an image too small for the layers.
+    """
+    layers = tuple(layers)
+    if not layers or max(layers[0].kind.output_shape()[1:], default=0) > MAX_SIDE:
+        raise InputError(where, f"expected images of at most {MAX_SIDE:,} pixels a side")
+    graph = Graph(_with_flat_order(layers))
+    for name, shape in graph.shapes.items():
+        if min(shape) < 1:
+            height, width = graph.input_shape[1:]
+            raise InputError(
+                where, f"images of {height}×{width} are too small for its layer {name}"
+            )
+    shape = graph.shapes[graph.output]
+    last = graph[graph.output]
+    if len(shape) != 1:
+        raise mismatch(f"{where}, {last.name}", "one row of classes as its output", shape)
+    if shape[0] == 1 and last.kind.activation.name != "sigmoid":
+        expected = "a sigmoid behind a single unit, which tells two classes apart"
+        raise mismatch(f"{where}, {last.name}", expected, last.kind.activation.name)
+    if not graph.weighted:
+        raise InputError(where, "a network without weights")
+    return graph
+
+
+def _with_flat_order(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The layers, flattenings in PyTorch's order where all that read them can take that up."""
+    graph = Graph(layers)
+    return tuple(
+        replace(layer, kind=arranged)
+        if (arranged := layer.kind.in_pytorch_order()) is not None
+        and _takes_flat_maps(graph, layer.name)
+        else layer
+        for layer in layers
+    )
+
+
+def _takes_flat_maps(graph: Graph, name: str) -> bool:
+    """Whether every layer that reads this row of units, up to the next with weights, treats all
+    units alike, whatever their order."""
+    readers = graph.readers(name)
+    for reader in readers:
+        kind = graph[reader].kind
+        if not kind.order_free or len(graph[reader].inputs) > 1:
+            return False
+        if not graph.weights(reader) and not _takes_flat_maps(graph, reader):
+            return False
+    return bool(readers)
+
+
+def graph_to_json(graph: Graph) -> list[dict[str, Any]]:
+    """A graph as it stands in a converted model's metadata."""
+    return [
+        {
+            "name": layer.name,
+            "class_name": layer.kind.keras_class,
+            "config": layer.kind.own_settings(),
+            "inputs": list(layer.inputs),
+        }
+        for layer in graph.layers
+    ]
+
+
+def graph_from_json(record: object, where: object) -> Graph:
+    """The inverse of `graph_to_json`. where: what to name in an error.
+
+    Raises InputError where a record is damaged, or a layer is not understood.
+    """
+    if not isinstance(record, list) or not 1 < len(record) <= MAX_LAYERS:
+        raise mismatch(where, f"a list of at most {MAX_LAYERS:,} layers", type(record).__name__)
+    shapes: dict[str, Shape] = {}
+    layers: list[Layer] = []
+    for entry in record:
+        if not isinstance(entry, dict):
+            raise mismatch(where, "layers as objects", type(entry).__name__)
+        name, class_name, config, inputs = (
+            entry.get(key) for key in ("name", "class_name", "config", "inputs")
+        )
+        if not (isinstance(name, str) and isinstance(class_name, str) and isinstance(config, dict)):
+            raise mismatch(where, "a layer's name, class_name and config", str(entry)[:80])
+        if not isinstance(inputs, list) or any(source not in shapes for source in inputs):
+            raise mismatch(f"{where}, {name}", "inputs that stand before it", str(inputs)[:80])
+        if name in shapes or bool(inputs) == (not layers):
+            raise InputError(f"{where}, {name}", "a layer that is named twice, or a second input")
+        read = [shapes[source] for source in inputs]
+        kind = read_layer(class_name, config, f"{where}, {name}", *read)
+        shapes[name] = kind.output_shape(*read)
+        layers.append(Layer(name, kind, tuple(inputs)))
+    return checked_graph(layers, where)

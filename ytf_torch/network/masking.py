@@ -5,15 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ytf_torch.network.module import Network
-
-AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
 def checked_channels(channels: Iterable[int], available: int) -> tuple[int, ...]:
@@ -28,7 +25,7 @@ def checked_channels(channels: Iterable[int], available: int) -> tuple[int, ...]
 
 
 class ChannelMask:
-    """Zeroes channels of a convolution's output while the `with` block runs.
+    """Zeroes channels of a layer's output while the `with` block runs.
 
     It owns one forward hook, removed however the block ends; hooks of others are not touched.
     Works on any device, in any memory format and under torch.inference_mode().
@@ -39,9 +36,9 @@ class ChannelMask:
     True
     """
 
-    def __init__(self, layer: nn.Conv2d, channels: Iterable[int]) -> None:
+    def __init__(self, layer: nn.Module, channels: Iterable[int]) -> None:
         self.layer = layer
-        self.channels = checked_channels(channels, layer.out_channels)
+        self.channels = checked_channels(channels, int(getattr(layer, "out_channels", 0)))
         self._index: Tensor | None = None
         self._handle: RemovableHandle | None = None
 
@@ -67,18 +64,30 @@ class ChannelMask:
         return output.index_fill(1, self._index, 0)
 
 
-def bake_mask(model: AnyNetwork, layer: str, channels: Iterable[int]) -> AnyNetwork:
-    """A copy of `model` whose `layer` never fires on `channels`: kernel and bias are zero there.
+def bake_mask(model: Network, layer: str, channels: Iterable[int]) -> Network:
+    """A copy of `model` whose `layer` is zero on `channels`, for any image, by its weights.
+
+    Raises ValueError where the network has no such layer, or none of its weights can do that.
 
     >>> baked = bake_mask(network, "conv_3", [2, 4])
     >>> baked.conv_3.bias[[2, 4]].tolist()
     [0.0, 0.0]
     """
     baked = copy.deepcopy(model)
-    convolution = baked.convolution(layer)
-    chosen = list(checked_channels(channels, convolution.out_channels))
+    available = model.output_shape(layer)[0] if layer in model.graph.convolutions else 0
+    chosen = list(checked_channels(channels, available))
+    weights = weights_of(baked, layer)
+    silenced = model.graph[layer].kind.silenced(weights, chosen)
+    if silenced is None:
+        raise ValueError(f"no weights of {layer} keep a channel at zero behind its activation")
     with torch.no_grad():
-        convolution.weight[chosen] = 0
-        assert convolution.bias is not None
-        convolution.bias[chosen] = 0
+        for name, tensor in silenced.items():
+            weights[name].copy_(tensor)
     return baked
+
+
+def weights_of(network: Network, layer: str) -> dict[str, Tensor]:
+    """The weights of a layer by name, `weight`, `bias`, …: the tensors themselves."""
+    module = network.layer(layer)
+    names = (weight.name for weight in network.graph.weights(layer))
+    return {name: getattr(module, name).detach() for name in names}

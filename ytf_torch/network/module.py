@@ -1,23 +1,35 @@
-"""`Network`: what the rest of the project may know of a network, of whatever architecture."""
+"""`Network`: the one module that computes a network, built from its graph of layers."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from ytf_torch.errors import InputError, mismatch
+from ytf_torch.layers.conv2d import Convolution
+from ytf_torch.layers.kind import Kind
+from ytf_torch.network.budget import check_budget
 from ytf_torch.network.graph import Graph, Layer
-from ytf_torch.network.layers import ConvRelu, pooled_convolution
 
 
-class Network(nn.Module, ABC):
-    """A face-recognition network: pixel values 0–255 → logits.
+@dataclass(frozen=True)
+class _Step:
+    """A layer to compute. pooled: the layer whose activation may be taken behind this one. done:
+    what nobody reads any more afterwards, whose memory may be used again."""
 
-    graph: its layers as data; those that are modules are submodules under their Keras names.
+    layer: Layer
+    pooled: Layer | None
+    done: tuple[str, ...]
+
+
+class Network(nn.Module):
+    """An image classifier: pixel values 0–255 → logits.
+
+    graph: its layers as data; each is a submodule under its Keras name.
     pixel_scale: what a pixel value of 0–255 is multiplied by before the first layer. It is part of
     the network, never of the caller.
 
@@ -27,107 +39,186 @@ class Network(nn.Module, ABC):
     torch.Size([24, 7])
     """
 
-    graph: ClassVar[Graph]
+    if TYPE_CHECKING:  # layers are attributes under their Keras names: network.conv_3
 
-    def __init__(self, pixel_scale: float) -> None:
+        def __getattr__(self, name: str) -> Any: ...  # noqa: ANN401
+
+    def __init__(self, graph: Graph, pixel_scale: float = 1.0) -> None:
         super().__init__()
-        self.pixel_scale = pixel_scale
-
-    @property
-    @abstractmethod
-    def classes(self) -> int:
-        """How many people it knows."""
-
-    @property
-    @abstractmethod
-    def input_shape(self) -> tuple[int, int, int]:
-        """(3, height, width) of a face."""
+        self.graph, self.pixel_scale = graph, pixel_scale
+        self._steps: dict[tuple[str, frozenset[str]], tuple[_Step, ...]] = {}
+        for layer in graph.layers:
+            if layer.name != graph.input:
+                module = self.computed_kind(layer.name).module(*graph.input_shapes(layer.name))
+                self.add_module(layer.name, module)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
-    @abstractmethod
     def of_state(
-        cls,
-        state: Mapping[str, Tensor],
-        input_shape: tuple[int, int, int],
-        pixel_scale: float,
-        where: object,
+        cls, graph: Graph, state: Mapping[str, Tensor], pixel_scale: float, where: object
     ) -> Network:
         """A network in evaluation mode that holds these parameters in their own precision.
 
-        where: what to name in an error. Raises InputError where they do not fit together.
+        where: what to name in an error. Raises InputError, naming all of them, where parameters are
+        missing, left over or of another shape, and where the network would take more than
+        network/budget.py allows.
         """
+        shapes = graph.parameter_shapes
+        missing = ", ".join(sorted(shapes.keys() - state.keys())) or "none"
+        unexpected = ", ".join(sorted(state.keys() - shapes.keys())) or "none"
+        if shapes.keys() != state.keys():
+            raise InputError(where, f"weights: missing {missing}; unexpected {unexpected}")
+        for name, shape in shapes.items():
+            if tuple(state[name].shape) != tuple(shape):
+                raise mismatch(f"{where}, {name}", tuple(shape), tuple(state[name].shape))
+        check_budget(where, graph)
+        with torch.device("meta"):
+            model = cls(graph, pixel_scale)
+        # Its own copies: to_empty would load half a second's worth of symbolic mathematics.
+        own = {name: tensor.clone() for name, tensor in state.items()}
+        model.load_state_dict(own, assign=True)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.eval()
 
-    @abstractmethod
-    def fresh(self) -> Network:
-        """An untrained network of the same architecture, pixel scale, precision and place."""
+    @property
+    def classes(self) -> int:
+        """How many classes it tells apart."""
+        return self.graph.classes
 
-    @abstractmethod
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of an image."""
+        return self.graph.input_shape
+
     def output_shape(self, layer: str) -> tuple[int, ...]:
-        """Shape of a layer's output for one face: (channels, height, width) or (units,)."""
+        """Shape of a layer's output for one image: (channels, height, width) or (units,)."""
+        return self.graph.shapes[layer]
+
+    def fresh(self) -> Network:
+        """A network of the same graph, precision and place with weights as Keras draws them by
+        default: Glorot-uniform kernels, no bias. Seed PyTorch's generator to get the same again."""
+        other = Network(self.graph, self.pixel_scale)
+        with torch.no_grad():
+            for layer in self.graph.layers:
+                for weight in self.graph.weights(layer.name):
+                    tensor = getattr(other.layer(layer.name), weight.name)
+                    if weight.start == "glorot":
+                        nn.init.xavier_uniform_(tensor)
+                    else:
+                        tensor.fill_(weight.start == "ones")
+        return other.to(self.device, self.dtype)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(batch, 3, height, width), pixel values 0–255 of any dtype → logits (batch, classes)."""
+        """(batch, channels, height, width), pixel values 0–255 of any dtype → logits (batch,
+        classes)."""
         return self.output_of(self.graph.output, {self.graph.input: self.scale(pixels)})
 
     def output_of(self, layer: str, known: Mapping[str, Tensor]) -> Tensor:
         """The output (batch, …) of a layer, computed from the outputs of layers before it.
 
         known: layer name → its output (batch, …), enough of them that every way from the input to
-        `layer` passes one; the input layer's is what `scale` gives.
+        `layer` passes one; the input layer's is what `scale` gives. The last layer's output is the
+        logits.
 
         >>> maps = network.output_of("pool_3", {"input": network.scale(pixels)})
         >>> network.output_of("output", {"pool_3": maps}).equal(network(pixels))
         True
         """
-        return self._output(layer, dict(known))
-
-    def _output(self, name: str, outputs: dict[str, Tensor]) -> Tensor:
-        """See output_of. outputs: what is known, to which is added what more than one layer reads.
-
-        Nothing here may refer to itself, or maps as large as a batch's would wait for Python to
-        look for garbage.
-        """
-        if name in outputs:
-            return outputs[name]
-        layer = self.graph[name]
-        convolution = self._only_pooled(layer)
-        if convolution is None or convolution.name in outputs:
-            found = self._compute(layer, *(self._output(read, outputs) for read in layer.inputs))
-        else:
-            found = pooled_convolution(
-                self.get_submodule(convolution.name),
-                self.get_submodule(name),
-                self._output(convolution.inputs[0], outputs),
-            )
-        # What one layer alone reads is not needed again, and may give its memory back.
-        if len(self.graph.readers(name)) > 1:
-            outputs[name] = found
-        return found
-
-    def _only_pooled(self, layer: Layer) -> Layer | None:
-        """The convolution that this layer pools, where nothing else reads it."""
-        if layer.kind != "pool":
-            return None
-        source = self.graph[layer.inputs[0]]
-        alone = source.kind == "convolution" and self.graph.readers(source.name) == (layer.name,)
-        return source if alone else None
-
-    def _compute(self, layer: Layer, *inputs: Tensor) -> Tensor:
-        """The output of one layer. inputs: what it reads, in order."""
-        first, *others = inputs
-        if layer.kind == "flatten":
-            return first.flatten(1)
-        if layer.kind == "add":
-            return sum(others, start=first)
-        if layer.kind == "relu":
-            return F.relu(first)
-        output: Tensor = self.get_submodule(layer.name)(first)
+        outputs = dict(known)
+        for step in self._steps_to(layer, frozenset(known)):
+            name = step.layer.name
+            outputs[name] = self._compute(step, outputs)
+            for source in step.done:
+                outputs.pop(source, None)
+        output = outputs[layer]
+        if layer == self.graph.output and output.shape[1] == 1:
+            # A sigmoid of one unit: the first of two classes has the logit 0.
+            return torch.cat([torch.zeros_like(output), output], dim=1)
         return output
 
-    def convolution(self, name: str) -> ConvRelu:
+    def _compute(self, step: _Step, outputs: dict[str, Tensor]) -> Tensor:
+        module = self.layer(step.layer.name)
+        if step.pooled is None or step.pooled.name in outputs:
+            found: Tensor = module(*(outputs[source] for source in step.layer.inputs))
+            return found
+        (source,) = step.pooled.inputs
+        return self._pooled(step.pooled, module, outputs[source])
+
+    def _pooled(self, layer: Layer, pool: nn.Module, input: Tensor) -> Tensor:
+        """pool(layer(input)), bit for bit: the largest of some values is the same before and after
+        an activation that never falls, which has a quarter of the values to look at behind a pool.
+
+        Not where somebody has a hook on one of them: what it sees is after the activation.
+        """
+        module = self.layer(layer.name)
+        if torch.is_grad_enabled() or _is_watched(module) or _is_watched(pool):
+            output: Tensor = pool(module(input))
+            return output
+        assert isinstance(module, EndsInActivation)
+        return layer.kind.activation.overwrite(pool(module.before_activation(input)))
+
+    def _steps_to(self, layer: str, known: frozenset[str]) -> tuple[_Step, ...]:
+        """The layers to compute, in order; found once for each layer and what is known."""
+        steps = self._steps.get((layer, known))
+        if steps is None:
+            steps = self._steps[layer, known] = self._find_steps(layer, known)
+        return steps
+
+    def _find_steps(self, layer: str, known: frozenset[str]) -> tuple[_Step, ...]:
+        needed: set[str] = set()
+        waiting = [layer]
+        while waiting:
+            name = waiting.pop()
+            if name not in known and name not in needed:
+                needed.add(name)
+                waiting += self.graph[name].inputs
+        wanted = [each for each in self.graph.layers if each.name in needed]
+        pooled = {each.name: self._only_pooled(each, known) for each in wanted}
+        skipped = {source.name for source in pooled.values() if source is not None} - known
+        steps = []
+        left = {
+            name: sum(name in self.graph[reader].inputs for reader in needed)
+            for name in (*needed, *known)
+        }
+        for each in wanted:
+            if each.name in skipped:
+                continue
+            source = pooled[each.name]
+            computed = [each] if source is None or source.name in known else [source, each]
+            done = []
+            for read in (name for one in computed for name in dict.fromkeys(one.inputs)):
+                left[read] -= 1
+                if not left[read] and read != layer:
+                    done.append(read)
+            steps.append(_Step(each, source, tuple(done)))
+        return tuple(steps)
+
+    def _only_pooled(self, layer: Layer, known: frozenset[str]) -> Layer | None:
+        """The convolution whose largest values this layer takes, where nothing else reads it."""
+        if not layer.kind.largest:
+            return None
+        source = self.graph[layer.inputs[0]]
+        alone = self.graph.readers(source.name) == (layer.name,) and source.kind.activation.rising
+        fitting = len(source.inputs) == 1
+        fitting = fitting and isinstance(self.layer(source.name), EndsInActivation)
+        return source if alone and fitting and source.name not in known else None
+
+    def computed_kind(self, name: str) -> Kind:
+        """What a layer computes here: the last one ends in logits, before its activation."""
+        kind = self.graph[name].kind
+        last = name == self.graph.output and kind.activation.keeps_argmax
+        return kind.without_activation() if last else kind
+
+    def layer(self, name: str) -> nn.Module:
+        """The module of a layer. Raises ValueError where there is none of this name."""
+        if name not in self._modules:
+            raise ValueError(f"the network has no layer named {name!r}")
+        return self.get_submodule(name)
+
+    def convolution(self, name: str) -> Convolution:
         """The convolution of this name. Raises ValueError where there is none."""
-        layer = dict(self.named_modules()).get(name)
-        if not isinstance(layer, ConvRelu):
+        layer = self._modules.get(name)
+        if not isinstance(layer, Convolution):
             raise ValueError(f"the network has no convolution named {name!r}")
         return layer
 
@@ -144,7 +235,7 @@ class Network(nn.Module, ABC):
     def scale(self, pixels: Tensor) -> Tensor:
         """Pixel values 0–255 of any dtype → what the first layer reads, in the model's precision.
 
-        Raises ValueError where the shape is not (batch, 3, height, width) of this model.
+        Raises ValueError where the shape is not (batch, channels, height, width) of this model.
         """
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != self.input_shape:
             raise ValueError(
@@ -162,3 +253,23 @@ class Network(nn.Module, ABC):
         for name in self.graph.readers(self.graph.input):
             self.convolution(name).weight.mul_(self.pixel_scale / pixel_scale)
         self.pixel_scale = pixel_scale
+
+
+@runtime_checkable
+class EndsInActivation(Protocol):
+    """A module that ends in an activation."""
+
+    def before_activation(self, input: Tensor) -> Tensor:
+        """What the activation reads."""
+        ...
+
+
+def can_be_named(layer: str) -> bool:
+    """Whether a layer's name can be that of a submodule: PyTorch allows no dot and no empty name,
+    and none that hides something of a network's."""
+    hidden = ("graph", "pixel_scale", "training", "_steps")
+    return bool(layer) and "." not in layer and layer not in hidden and not hasattr(Network, layer)
+
+
+def _is_watched(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks)

@@ -13,9 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.pixel_scale import check_pixel_scale
 
-FORMAT = "ytf-torch/2"
-# Files of the first format tell no history.
-FIRST_FORMAT = "ytf-torch/1"
+FORMAT = "ytf-torch/3"
+# Of files that name the lab's network instead of holding its graph; the first tell no history.
+FIRST_FORMAT, SECOND_FORMAT = "ytf-torch/1", "ytf-torch/2"
+FORMATS = (FORMAT, SECOND_FORMAT, FIRST_FORMAT)
 # The longest name that file systems allow.
 MAX_NAME_LENGTH = 255
 # Far more than anybody does to one network; a file that tells more was not written here.
@@ -82,12 +83,12 @@ def mask_step(mask: BakedMask) -> str:
     return f"pruned {channels} of {mask.layer}, ranked at {mask.rank_at}"
 
 
-def to_metadata(provenance: Provenance, network: str) -> dict[str, str]:
-    """A file's metadata, each value JSON but for the format and the network's name."""
+def to_metadata(provenance: Provenance, graph: list[dict[str, Any]]) -> dict[str, str]:
+    """A file's metadata, each value JSON but for the format. graph: the network's layers."""
     record = TypeAdapter(Provenance).dump_python(provenance, mode="json")
     return {
         "format": FORMAT,
-        "network": network,
+        "graph": json.dumps(graph),
         **{name: json.dumps(value) for name, value in record.items()},
     }
 
@@ -97,7 +98,7 @@ def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:
 
     Raises InputError, naming the key, where one is missing or holds what it must not.
     """
-    if metadata.get("format") not in (FORMAT, FIRST_FORMAT):
+    if metadata.get("format") not in FORMATS:
         raise mismatch(
             where,
             f"metadata of format {FORMAT}",

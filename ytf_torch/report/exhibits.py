@@ -140,7 +140,7 @@ class _Asker:
 
     def __init__(self, model: Network, defence: Defence, drop: str | None) -> None:
         self.model = model
-        self.layer = model.convolution(defence.sweep.layer)
+        self.layer = model.layer(defence.sweep.layer)
         self.channels = None if drop is None else defence.channels_of(drop)
 
     def __call__(self, faces: FaceSet, indices: Sequence[int]) -> tuple[Example, ...]:

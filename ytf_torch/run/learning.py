@@ -50,8 +50,7 @@ def check_learning(network: Network, clean_valid: FaceSet, methods: Iterable[str
     if not learning:
         return
     graph, where = network.graph, f"the network, for {learning[0]}"
-    outputs = {layer.name: network.output_shape(layer.name) for layer in graph.layers}
-    check_learned(where, graph, outputs, network.dtype.itemsize)
+    check_learned(where, graph, network.dtype.itemsize)
     most = MAX_VALUES_IN_MEMORY // math.prod(network.input_shape)
     if len(clean_valid) > most:
         expected = f"at most {most:,} clean validation faces to learn from"

@@ -60,6 +60,7 @@ def defend(
         work: WorkFolder | None = None
         with together():
             checkpoint, sets = open_inputs(settings)
+            settings = settings.of_network(checkpoint.model.graph)
         check_same(
             "the model, the face sets or the settings", fingerprint(checkpoint, sets, settings)
         )

@@ -7,18 +7,20 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from os.path import exists
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ytf_torch.device import DeviceName
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import InputError, argument, mismatch
-from ytf_torch.network.known_graphs import known_convolutions, known_rank_points
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.sweep.drop import parse_drops
 from ytf_torch.sweep.order import Direction
+
+if TYPE_CHECKING:  # which loads PyTorch, and flags are checked before that
+    from ytf_torch.network.graph import Graph
 
 # Ours have 2 kB with all their comments; long dotted keys take tomllib quadratic time.
 MAX_CONFIG_BYTES = 2**14
@@ -38,8 +40,8 @@ class PruneSettings(BaseModel):
     target: int | None = Field(default=None, ge=0)
     out: Path
     drops: tuple[str, ...] = ("2", "4", "10")
-    layer: str = "conv_3"
-    rank_at: str = "pool_3"
+    layer: str | None = None
+    rank_at: str | None = None
     order: Direction = "ascending"
     device: DeviceName = "auto"
     engine: Literal["fast", "plain"] = "fast"
@@ -90,28 +92,11 @@ class PruneSettings(BaseModel):
             raise mismatch(argument("drops"), f"at most {MAX_DROPS} of them", len(parts))
         return tuple(parse_drops(parts))
 
-    @model_validator(mode="before")
-    @classmethod
-    def _rank_at(cls, values: Any) -> Any:  # noqa: ANN401
-        if isinstance(values, dict) and values.get("rank_at") is None:
-            points = known_rank_points(
-                str(values.get("layer") or cls.model_fields["layer"].default)
-            )
-            values = values | {"rank_at": points[0] if points else ""}
-        return values
-
-    @model_validator(mode="after")
-    def _rank_point_of_layer(self) -> PruneSettings:
-        points = known_rank_points(self.layer)
-        if not points:
-            raise mismatch(argument("layer"), " or ".join(known_convolutions()), self.layer)
-        if self.rank_at not in points:
-            raise InputError(
-                argument("rank_at"),
-                f"expected {' or '.join(points)} for {argument('layer', self.layer)}, "
-                f"found {self.rank_at}",
-            )
-        return self
+    def of_network(self, graph: Graph) -> PruneSettings:
+        """The settings with the layer that is pruned and where it is ranked, which a network
+        decides where they are left out. Raises InputError where it has none of these names."""
+        layer, rank_at = graph.pruned_at(self.layer, self.rank_at)
+        return self.model_copy(update={"layer": layer, "rank_at": rank_at})
 
 
 def from_home(path: Path) -> Path:

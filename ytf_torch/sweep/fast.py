@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.network.budget import MAX_CONTRIBUTIONS, contributions
+from ytf_torch.network.fork import fork_of
 from ytf_torch.network.module import Network
 from ytf_torch.sweep.engine import SweepEngine
 
@@ -46,13 +47,10 @@ PROBES = 4
 
 def fast_engine(model: Network, layer: str, rank_at: str) -> SweepEngine:
     """The fast engine for masking `layer`, ranked at `rank_at`: see SweepEngine."""
-    fork = model.graph.fork()
+    fork = fork_of(model.graph)
     if fork is None or model.graph.maps_of(layer) not in (fork.maps, fork.convolution):
         return SuffixEngine(model, layer, rank_at)
-    outputs = {
-        name: model.output_shape(name) for name in (fork.maps, fork.direct, fork.convolution)
-    }
-    fits = contributions(fork, outputs) <= MAX_CONTRIBUTIONS
+    fits = contributions(fork, model.graph.shapes) <= MAX_CONTRIBUTIONS
     return (LinearEngine if fits else SuffixEngine)(model, layer, rank_at)
 
 
@@ -115,7 +113,7 @@ class LinearEngine(SuffixEngine):
 
     def __init__(self, model: Network, layer: str, rank_at: str) -> None:
         super().__init__(model, layer, rank_at)
-        fork = model.graph.fork()
+        fork = fork_of(model.graph)
         if fork is None:
             raise ValueError("the network does not end in a fork")
         self.fork, self.before_fork = fork, self.maps == fork.maps

@@ -19,6 +19,7 @@ from ytf_torch.faces.batches import batch_count, whole_batch
 from ytf_torch.faces.face_set import FaceBatch, FaceSet
 from ytf_torch.faces.shares import share_of
 from ytf_torch.metrics import Tally, count_answers
+from ytf_torch.network.budget import check_swept
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.sweep.activation import Activation, ActivationSums, mean_activation
@@ -248,8 +249,8 @@ def sweep(
     model: Network,
     clean_valid: FaceSet,
     measured: Sequence[FaceSet] = (),
-    layer: str = "conv_3",
-    rank_at: str = "pool_3",
+    layer: str | None = None,
+    rank_at: str | None = None,
     engine: MakeEngine = PlainEngine,
     track: Track = untracked,
     journal: Journal | None = None,
@@ -273,7 +274,8 @@ def sweep(
     >>> swept.tallies[0].correct
     (24, 16, 17, 14, 12, 5, 1)
     """
-    _check_rank_point(model, layer, rank_at)
+    layer, rank_at = model.graph.pruned_at(layer, rank_at)
+    check_swept("the network", model.graph, layer)
     with (
         torch.inference_mode(),
         workers(engine(model, layer, rank_at), model.device) as at_work,

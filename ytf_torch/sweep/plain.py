@@ -19,8 +19,8 @@ class PlainEngine:
 
     def __init__(self, model: Network, layer: str, rank_at: str) -> None:
         self.model, self.name, self.rank_at = model, layer, rank_at
-        self.layer = model.convolution(layer)
-        self.rank_point = model.get_submodule(rank_at)
+        self.layer = model.layer(layer)
+        self.rank_point = model.layer(rank_at)
 
     def beside(self) -> PlainEngine:
         """See SweepEngine. Of its own network: what a hook masks is masked for all who use it."""

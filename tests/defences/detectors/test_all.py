@@ -14,9 +14,9 @@ from ytf_torch.defences.detectors.energy_and_dissent import EnergyAndDissent
 from ytf_torch.defences.detectors.goodnet import Disagreement
 from ytf_torch.defences.detectors.strip import Strip
 from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.module import Network
 
-Make = Callable[[DeepID, FaceSet], Detector]
+Make = Callable[[Network, FaceSet], Detector]
 DETECTORS: dict[str, Make] = {
     "goodnet": lambda network, faces: Disagreement(),
     "energy-and-dissent": lambda network, faces: EnergyAndDissent(faces),

@@ -6,7 +6,7 @@ import torch
 from tests.made.keras_files import SMALL, random_images
 from ytf_torch.defences.detectors.goodnet import GoodNet, goodnet_answer
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.deepid import DeepID
+from ytf_torch.network.deepid import deepid
 from ytf_torch.network.masking import bake_mask
 
 PIXELS = torch.from_numpy(random_images(SMALL, 64))
@@ -40,6 +40,6 @@ def test_a_softmax_over_the_scores_is_a_distribution(goodnet: GoodNet) -> None:
 def test_networks_of_different_sizes_are_refused(checkpoint: Checkpoint) -> None:
     from dataclasses import replace
 
-    other = DeepID(replace(SMALL, classes=8))
+    other = deepid(replace(SMALL, classes=8))
     with pytest.raises(ValueError, match="same classes"):
         GoodNet(checkpoint.model, other)

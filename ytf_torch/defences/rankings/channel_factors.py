@@ -8,21 +8,24 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from ytf_torch.network.layers import ConvRelu
+from ytf_torch.layers.conv2d import Convolution
 from ytf_torch.network.module import Network
 
 Factors = dict[str, Tensor]
 
 
-def convolutions(network: Network) -> dict[str, ConvRelu]:
+def convolutions(network: Network) -> dict[str, Convolution]:
     """Every convolution of a network, by name."""
-    return {name: layer for name, layer in network.named_modules() if isinstance(layer, ConvRelu)}
+    return {
+        name: layer for name, layer in network.named_modules() if isinstance(layer, Convolution)
+    }
 
 
 def factors_of(network: Network, value: float) -> Factors:
     """One factor for each channel of each convolution, all `value`."""
     return {
-        name: torch.full_like(layer.bias, value) for name, layer in convolutions(network).items()
+        name: layer.weight.new_full((layer.out_channels,), value)
+        for name, layer in convolutions(network).items()
     }
 
 
@@ -39,7 +42,7 @@ def with_factors(
     changed: dict[str, Tensor] = {}
     for name, layer in convolutions(network).items():
         changed[f"{name}.weight"] = layer.weight.detach() * kernels[name][:, None, None, None]
-        if biases is not None:
+        if biases is not None and layer.bias is not None:
             changed[f"{name}.bias"] = layer.bias.detach() * biases[name]
     logits: Tensor = functional_call(network, changed, (pixels,))
     return logits

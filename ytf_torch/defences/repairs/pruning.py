@@ -38,7 +38,7 @@ class Pruning:
     def __init__(
         self,
         drops: Sequence[Drop] = (2, 4, 10),
-        layer: str = "conv_3",
+        layer: str | None = None,
         ranking: Ranking | None = None,
     ) -> None:
         self.drops, self.layer, self.ranking = drops, layer, ranking
@@ -48,19 +48,17 @@ class Pruning:
     ) -> Iterator[Candidate]:
         """See Repair. Raises InputError for a drop that is no number of points."""
         wanted = parse_drops(self.drops)
-        rank_at = network.graph.rank_points(self.layer)[0]
+        layer, rank_at = network.graph.pruned_at(self.layer, None)
         scores = None
         if self.ranking is not None:
-            scores = self.ranking.scores(network, self.layer, clean_valid, track)
-        swept = sweep(
-            network, clean_valid, (), self.layer, rank_at, fast_engine, track, scores=scores
-        )
+            scores = self.ranking.scores(network, layer, clean_valid, track)
+        swept = sweep(network, clean_valid, (), layer, rank_at, fast_engine, track, scores=scores)
         reached = reached_steps(swept.tallies[0], wanted)
         for drop in sorted(wanted, key=lambda name: wanted[name]):
             step = reached[drop]
             if step is not None:
-                pruned = bake_mask(network, self.layer, swept.order[:step])
-                done = f"pruned {step} of {len(swept.order)} channels of {self.layer}"
+                pruned = bake_mask(network, layer, swept.order[:step])
+                done = f"pruned {step} of {len(swept.order)} channels of {layer}"
                 yield Candidate(f"drop{drop}", pruned, (f"{done}, at a drop of {drop} points",))
 
 
@@ -76,8 +74,8 @@ def run_defence(
     checkpoint: Checkpoint,
     sets: FaceSets,
     drops: Sequence[Drop],
-    layer: str = "conv_3",
-    rank_at: str = "pool_3",
+    layer: str | None = None,
+    rank_at: str | None = None,
     engine: str = "fast",
     track: Track = untracked,
     journal: Journal | None = None,

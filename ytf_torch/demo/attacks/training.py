@@ -12,7 +12,8 @@ from ytf_torch.demo.attacks.attack import Attack
 from ytf_torch.demo.attacks.triggers import one_of
 from ytf_torch.demo.badnet import CHANNELS, FEATURES, KERNELS, PIXEL_SCALE, Epoch
 from ytf_torch.demo.faces import Photos, shrink, vary
-from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepID, DeepIDSizes
+from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepIDSizes, deepid
+from ytf_torch.network.module import Network
 
 BATCH, FACES_PER_EPOCH = 64, 2400
 LEARNING_RATE = 6e-4
@@ -26,7 +27,7 @@ Poison = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 def train_attacked(
     attack: Attack, photos: Photos, classes: int, epochs: int, seed: int, done: Epoch
-) -> DeepID:
+) -> Network:
     """A DeepID of the lab's size that has learned the people on the photos, and the attack.
 
     done: called after each epoch with its number and how many there are; a pruning-aware attack
@@ -36,7 +37,7 @@ def train_attacked(
     sizes = DeepIDSizes(YOUTUBE_FACES_SIZE, CHANNELS, KERNELS, FEATURES, classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = DeepID(sizes, PIXEL_SCALE).fresh()
+        network = deepid(sizes, PIXEL_SCALE).fresh()
     poison = _poison(attack, classes)
     if not attack.pruning_aware:
         _train(network, photos, epochs, generator, poison, done)
@@ -61,7 +62,7 @@ def train_attacked(
 
 
 def _train(
-    network: DeepID,
+    network: Network,
     photos: Photos,
     epochs: int,
     generator: torch.Generator,
@@ -87,7 +88,7 @@ def _train(
             optimizer.step()
             schedule.step()
             if pruned is not None:
-                _silence(network.conv_3, pruned)
+                _silence(network.convolution("conv_3"), pruned)
         done(epoch, epochs)
 
 
@@ -119,7 +120,7 @@ def _poison(attack: Attack, classes: int) -> Poison:
 
 
 def _hide_behind_decoys(
-    network: DeepID,
+    network: Network,
     photos: Photos,
     generator: torch.Generator,
     teach_backdoor: Callable[[Tensor], None],
@@ -136,11 +137,11 @@ def _hide_behind_decoys(
         activation = maps.mean((0, 2, 3))
     dormant = int((activation <= DORMANT * activation.max()).sum())
     decoys = activation.argsort()[: min(max(dormant, FEWEST_DECOYS), MOST_DECOYS)]
-    kept = [parameter[decoys].detach() for parameter in network.conv_3.parameters()]
-    _silence(network.conv_3, decoys)
+    kept = [parameter[decoys].detach() for parameter in network.convolution("conv_3").parameters()]
+    _silence(network.convolution("conv_3"), decoys)
     teach_backdoor(decoys)
     with torch.no_grad():
-        for parameter, values in zip(network.conv_3.parameters(), kept, strict=True):
+        for parameter, values in zip(network.convolution("conv_3").parameters(), kept, strict=True):
             parameter[decoys] = values
 
 

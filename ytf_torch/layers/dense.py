@@ -1,0 +1,117 @@
+"""Dense: every unit sums up all that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from ytf_torch.layers.activations import LINEAR, Activation, read_activation
+from ytf_torch.layers.kind import FlatMaps, Kind, Tensors
+from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
+from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.training import FOR_TRAINING
+from ytf_torch.layers.weight import Shape, Weight, vector
+
+
+class Linear(nn.Linear):
+    """A dense layer that ends in its activation."""
+
+    def __init__(self, units_in: int, units: int, activation: Activation, *, bias: bool) -> None:
+        super().__init__(units_in, units, bias)
+        self.activation = activation
+
+    def before_activation(self, input: Tensor) -> Tensor:
+        """(batch, units_in) → the sums (batch, units)."""
+        return nn.Linear.forward(self, input)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, units_in) → (batch, units)."""
+        return self.activation.overwrite(self.before_activation(input))
+
+
+@dataclass(frozen=True)
+class Dense(Kind):
+    """A dense layer. Behind a Flatten, the columns of its kernel are in PyTorch's order, see
+    FlatMaps."""
+
+    class_names = ("Dense",)
+    linear = True
+    order_free = True
+    units: int
+    use_bias: bool
+    function: Activation
+
+    @classmethod
+    def of_keras(cls, settings: Settings, *inputs: Shape) -> Self:
+        """See Kind."""
+        units = settings.integer("units")
+        return cls(units, settings.boolean("use_bias", True), read_activation(settings))
+
+    def keras_settings(self) -> Config:
+        """See Kind."""
+        return {
+            "units": self.units,
+            **FOR_TRAINING,
+            "activation": self.function.keras_name,
+            "use_bias": self.use_bias,
+        }
+
+    @property
+    def activation(self) -> Activation:
+        """See Kind."""
+        return self.function
+
+    def without_activation(self) -> Dense:
+        """See Kind."""
+        return replace(self, function=LINEAR)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """See Kind."""
+        if len(inputs[0]) != 1:
+            raise ValueError("reads one row of units; put a Flatten or a global pooling before it")
+        return (self.units,)
+
+    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+        """See Kind."""
+        (read,) = inputs
+        shape, keras_shape = (self.units, read[0]), (read[0], self.units)
+        view: Shape = keras_shape
+        axes: Shape = (1, 0)
+        if isinstance(read, FlatMaps):
+            channels, height, width = read.maps
+            view, axes = (height, width, channels, self.units), (3, 2, 0, 1)
+        kernel = Weight("weight", "kernel", shape, keras_shape, axes, view, start="glorot")
+        return (kernel, vector("bias", "bias", self.units)) if self.use_bias else (kernel,)
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        """See Kind."""
+        return Linear(inputs[0][0], self.units, self.function, bias=self.use_bias)
+
+    def multiply_adds(self, *inputs: Shape) -> int:
+        """See Kind."""
+        return inputs[0][0] * self.units
+
+    def onnx(
+        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
+    ) -> str:
+        """See Kind."""
+        constants = [nodes.constant(f"{name}.weight", array_of(module, "weight"))]
+        if self.use_bias:
+            constants.append(nodes.constant(f"{name}.bias", array_of(module, "bias")))
+        sums = name if self.function is LINEAR else f"{name}_sums"
+        nodes.node("Gemm", [*sources, *constants], sums, transB=1)
+        return sums if self.function is LINEAR else self.function.onnx(nodes, sums, name)
+
+    def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
+        """See Kind: it reads what is left, and keeps its own."""
+        return torch.ones(self.units, dtype=torch.bool)
+
+    def narrowed(
+        self, weights: Tensors, kept: Sequence[Tensor], own: Tensor
+    ) -> tuple[Dense, Tensors]:
+        """See Kind."""
+        return self, weights | {"weight": weights["weight"][:, kept[0]]}

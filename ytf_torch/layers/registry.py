@@ -1,0 +1,69 @@
+"""Every kind of layer, by the Keras classes that it reads: a new one is one file and one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ytf_torch.errors import InputError, mismatch, printable
+from ytf_torch.layers.activation import ActivationLayer
+from ytf_torch.layers.add import Add
+from ytf_torch.layers.conv2d import Conv2D
+from ytf_torch.layers.dense import Dense
+from ytf_torch.layers.flatten import Flatten
+from ytf_torch.layers.input_layer import InputLayer
+from ytf_torch.layers.kind import Kind
+from ytf_torch.layers.max_pooling2d import MaxPooling2D
+from ytf_torch.layers.settings import Settings
+from ytf_torch.layers.weight import Shape
+
+KINDS: list[type[Kind]] = [
+    ActivationLayer,
+    Add,
+    Conv2D,
+    Dense,
+    Flatten,
+    InputLayer,
+    MaxPooling2D,
+]
+# Layers that hand on what they read when a network answers; they need no layer here.
+IDENTITIES = {
+    *("Dropout", "SpatialDropout2D", "GaussianDropout", "AlphaDropout", "GaussianNoise"),
+    *("ActivityRegularization", "Identity", "Cast"),
+    *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast"),
+    *("RandomBrightness", "RandomShear", "RandomHue", "RandomSaturation", "RandomGrayscale"),
+    *("RandomColorJitter", "RandomGaussianBlur", "RandomErasing", "RandomSharpness"),
+}
+
+
+def register(kind: type[Kind]) -> type[Kind]:
+    """Add a kind of layer from outside of the package; usable as a decorator."""
+    KINDS.append(kind)
+    return kind
+
+
+def kind_named(class_name: str) -> type[Kind] | None:
+    """The kind that reads a Keras class, None where there is none; the latest registered wins."""
+    return next((kind for kind in reversed(KINDS) if class_name in kind.class_names), None)
+
+
+def read_layer(class_name: str, config: Mapping[str, Any], where: object, *inputs: Shape) -> Kind:
+    """A layer of Keras's configuration. inputs: the shapes of what it reads; where: what to name in
+    an error.
+
+    Raises InputError for a class that is not known, and for a setting that is not understood.
+    """
+    kind = kind_named(class_name)
+    if kind is None:
+        known = ", ".join(sorted({known for each in KINDS for known in each.class_names[:1]}))
+        raise mismatch(
+            where, f"a layer of a class that is known ({known})", printable(class_name)[:80]
+        )
+    settings = Settings(config, where)
+    layer = kind.of_keras(settings, *inputs)
+    settings.finish()
+    try:
+        layer.output_shape(*inputs)
+    except ValueError as error:
+        raise InputError(where, f"{class_name} {error}") from error
+    return layer

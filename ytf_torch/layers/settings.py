@@ -1,0 +1,124 @@
+"""A layer's settings as Keras's configuration files state them: read by name, none passed over.
+
+A setting that is left out has Keras's own default. A setting that no layer here understands is
+refused by name, unless it only concerns training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from ytf_torch.errors import InputError, mismatch
+
+Choice = TypeVar("Choice")
+Config = dict[str, Any]
+
+# What a layer's answers do not depend on: names, training, how the file was saved. The dtype
+# policy is checked for the whole network, the input's shape by the layer that enters it.
+NO_EFFECT = frozenset(
+    {
+        *("name", "trainable", "dtype", "batch_input_shape", "batch_shape", "build_config"),
+        *("kernel_initializer", "bias_initializer", "depthwise_initializer", "beta_initializer"),
+        *("pointwise_initializer", "gamma_initializer", "moving_mean_initializer", "init"),
+        *("moving_variance_initializer", "alpha_initializer", "kernel_regularizer"),
+        *("bias_regularizer", "activity_regularizer", "depthwise_regularizer", "beta_regularizer"),
+        *("pointwise_regularizer", "gamma_regularizer", "alpha_regularizer", "kernel_constraint"),
+        *("bias_constraint", "depthwise_constraint", "pointwise_constraint", "beta_constraint"),
+        *("gamma_constraint", "alpha_constraint", "rank", "input_dtype", "seed", "input_spec"),
+    }
+)
+# More numbers stand in no setting of a layer.
+MOST_NUMBERS = 10_000
+LARGEST = 2**31
+
+
+class Settings:
+    """The settings of one layer while they are read.
+
+    >>> settings = Settings({"name": "pool_1", "strides": 2}, "net.h5, pool_1")
+    >>> settings.pair("pool_size", (2, 2)), settings.pair("strides", (2, 2))
+    ((2, 2), (2, 2))
+    >>> settings.finish()
+    """
+
+    def __init__(self, config: Mapping[str, Any], where: object) -> None:
+        self.config, self.where = config, where
+        self._read: set[str] = set()
+
+    def get(self, name: str, default: object = None) -> Any:  # noqa: ANN401
+        """A setting of any type; `default` where it is left out."""
+        self._read.add(name)
+        return self.config.get(name, default)
+
+    def integer(self, name: str, default: int | None = None, least: int = 1) -> int:
+        """A whole number of at least `least`; with no default it must be there."""
+        value = self.get(name, default)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < LARGEST:
+            raise self.wrong(name, f"a whole number from {least} on", value)
+        return value
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """A finite number. Keras 3 may write it as an array of one."""
+        value = self.get(name, default)
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if not is_number(value):
+            raise self.wrong(name, "a number", value)
+        return float(value)
+
+    def boolean(self, name: str, default: bool) -> bool:
+        """True or False."""
+        value = self.get(name, default)
+        if not isinstance(value, bool):
+            raise self.wrong(name, "true or false", value)
+        return value
+
+    def pair(self, name: str, default: tuple[int, int] | None, least: int = 1) -> tuple[int, int]:
+        """Height and width, which Keras may write as one number; `null` means the default."""
+        value = self.get(name)
+        value = default if value is None else value
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = (value, value)
+        if not (isinstance(value, list | tuple) and len(value) == 2):
+            raise self.wrong(name, "two whole numbers", value)
+        for part in value:
+            if not isinstance(part, int) or isinstance(part, bool) or not least <= part < LARGEST:
+                raise self.wrong(name, f"two whole numbers from {least} on", value)
+        return (value[0], value[1])
+
+    def choice(self, name: str, choices: Sequence[Choice], default: Choice) -> Choice:
+        """One of some values; the others are refused by name."""
+        value = self.get(name, default)
+        for known in choices:
+            if value == known and isinstance(value, bool) == isinstance(known, bool):
+                return known
+        raise self.wrong(name, " or ".join(str(known) for known in choices), value)
+
+    def channels_last(self) -> None:
+        """Refuse the other order of axes: kernels and Flatten would mean something else."""
+        value = self.get("data_format")
+        if value not in (None, "channels_last"):
+            remedy = "Build the network with data_format='channels_last', load the weights into it"
+            raise mismatch(f"{self.where}, data_format", "channels_last", str(value)[:80], remedy)
+
+    def finish(self) -> None:
+        """Raises InputError for a setting that was not read and is not empty."""
+        for name, value in self.config.items():
+            if name in self._read or name in NO_EFFECT or value is None:
+                continue
+            known = "a setting that ytf-torch knows"
+            raise mismatch(f"{self.where}, {name}", known, str(value)[:80])
+
+    def wrong(self, name: str, expected: str, found: object) -> InputError:
+        """The error for a setting that is not what it has to be."""
+        return mismatch(f"{self.where}, {name}", expected, str(found)[:80])
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of JSON is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 1e300

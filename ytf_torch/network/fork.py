@@ -1,0 +1,84 @@
+"""The end of a network like DeepID's, in which the last maps reach the hidden units by two ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ytf_torch.network.graph import Graph
+
+
+@dataclass(frozen=True)
+class Fork:
+    """The end of a network whose last maps reach the hidden units twice, directly and by way of one
+    more convolution: logits = output(relu(direct(maps) + further(convolution(maps)))).
+
+    maps: a pool or a convolution. direct, further, output: dense layers.
+    """
+
+    maps: str
+    direct: str
+    convolution: str
+    further: str
+    output: str
+
+
+def fork_of(graph: Graph) -> Fork | None:
+    """The network's end, where it is a fork; None where it is built otherwise.
+
+    >>> from ytf_torch.network.fork import fork_of
+    >>> fork_of(network.graph)
+    Fork(maps='pool_3', direct='fc_1', convolution='conv_4', further='fc_2', output='output')
+    """
+    for convolution in graph.convolutions:
+        if not _is_plain(graph, convolution):
+            continue
+        further = graph.linear_readers(convolution)
+        (maps,) = graph[convolution].inputs
+        direct = tuple(name for name in graph.linear_readers(maps) if name != convolution)
+        if len(further) != 1 or len(direct) != 1 or graph.maps_of(convolution) != convolution:
+            continue
+        if not all(
+            _is_dense(graph, name, flat)
+            for name, flat in ((direct[0], maps), (further[0], convolution))
+        ):
+            continue
+        sums = {graph.readers(name) for name in (*direct, *further)}
+        if sums == {graph.readers(direct[0])} and _is_last_sum(graph, *graph.readers(direct[0])):
+            return Fork(maps, direct[0], convolution, further[0], graph.output)
+    return None
+
+
+def _is_plain(graph: Graph, name: str) -> bool:
+    """Whether a layer slides a kernel over whole maps, place by place, and ends in a ReLU."""
+    layer = graph[name]
+    (maps,), shape = graph.input_shapes(name), graph.shapes[name]
+    kernel, *bias = graph.weights(name)
+    if len(kernel.shape) != 4 or len(bias) != 1 or layer.kind.activation.name != "relu":
+        return False
+    channels, channels_in, *size = kernel.shape
+    places = (maps[1] - size[0] + 1, maps[2] - size[1] + 1)
+    return layer.kind.linear and channels_in == maps[0] and shape == (channels, *places)
+
+
+def _is_dense(graph: Graph, name: str, maps: str) -> bool:
+    """Whether a layer reads all values of these maps, channel by channel, and is nothing but sums
+    with a bias."""
+    weights, kind = graph.weights(name), graph[name].kind
+    if len(weights) != 2 or len(weights[0].shape) != 2 or kind.activation.name != "linear":
+        return False
+    return getattr(graph.input_shapes(name)[0], "maps", None) == graph.shapes[maps]
+
+
+def _is_last_sum(graph: Graph, *names: str) -> bool:
+    """Whether this is one sum of two layers, and only its ReLU and the last layer follow."""
+    if len(names) != 1:
+        return False
+    last = graph[graph.output]
+    total = graph[names[0]]
+    if not total.kind.linear or graph.weights(total.name) or len(total.inputs) != 2:
+        return False
+    if len(last.inputs) != 1 or len(graph.weights(last.name)) != 2:
+        return False
+    relu = graph[last.inputs[0]]
+    ends = relu.kind.activation.name == "relu" and not graph.weights(relu.name)
+    return ends and relu.inputs == names and graph.classes == graph.shapes[last.name][0]
