@@ -48,6 +48,7 @@ from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
 from ytf_torch.faces.in_memory import FacesInMemory
 from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.deepid import DeepIDSizes
 from ytf_torch.network.module import Network
 from ytf_torch.report.exhibits import gather_exhibits
 from ytf_torch.report.record import FaceFiles, Run
@@ -139,7 +140,13 @@ def benchmark(
         check_ratios(found, files, model.to(placed), rounds)
         return
     sets = (files.clean_valid, files.clean_test, files.poisoned_test)
-    keras = KerasLab(files.keras_model, model.sizes, sets)
+    keras = KerasLab(
+        files.keras_model,
+        DeepIDSizes.of_shapes(
+            model.graph.parameter_shapes, model.input_shape[1:], files.keras_model
+        ),
+        sets,
+    )
     if keras.unavailable:
         found.say("", f"Keras is skipped: {keras.unavailable}.")
     faces = in_memory(files.clean_valid, model)

@@ -53,14 +53,6 @@ def made(**options: Any) -> Maker:
     )
 
 
-def rescaled(config: Config) -> None:
-    layers = config["config"]["layers"]
-    settings = {"name": "rescaling", "scale": 1 / 255}
-    entry = {"class_name": "Rescaling", "name": "rescaling", "config": settings}
-    layers.insert(1, entry | {"inbound_nodes": [[["input", 0, 0, {}]]]})
-    layers[2]["inbound_nodes"] = [[["rescaling", 0, 0, {}]]]
-
-
 def in_lambda(config: Config) -> None:
     config["config"]["layers"][1]["class_name"] = "Lambda"
 
@@ -104,7 +96,6 @@ REFUSED: dict[str, tuple[Maker, str]] = {
         made(edit=lambda config: edit_layer(config, "fc_1", dtype="mixed_float16")),
         "dtype policy.*mixed_float16",
     ),
-    "Keras, Rescaling layer": (made(edit=rescaled), "Rescaling rescaling.*pixel_scale"),
     "Keras, Lambda or other code": (made(edit=in_lambda), "refused: Lambda"),
     "SavedModel folder": (saved_model, "SavedModel"),
 }

@@ -198,19 +198,6 @@ def test_a_network_in_a_new_input_is_the_network() -> None:
     assert model.outputs == ("output",)
 
 
-def test_a_rescaling_layer_is_refused_with_what_to_give_instead(tmp_path: Path) -> None:
-    def edit(config: Config) -> None:
-        layers = config["config"]["layers"]
-        rescaling = {"name": "rescaling", "scale": 1 / 255, "offset": 0.0}
-        entry = {"class_name": "Rescaling", "name": "rescaling", "config": rescaling}
-        layers.insert(1, entry | {"inbound_nodes": [[["input", 0, 0, {}]]]})
-        layers[2]["inbound_nodes"] = [[["rescaling", 0, 0, {}]]]
-
-    path = write_keras_file(tmp_path / "net.h5", SMALL, random_weights(SMALL), edit=edit)
-    with pytest.raises(InputError, match=r"found Rescaling rescaling.*0\.0039215.*`pixel_scale`"):
-        read_keras_model(path, 1.0)
-
-
 @pytest.mark.parametrize("depth", [250, 900, 975, 100_000])
 def test_a_configuration_nested_too_deeply_is_refused_with_the_name_of_its_file(
     depth: int,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,12 @@ from tests.made.keras_files import (
     random_weights,
     write_keras_file,
 )
+from ytf_torch.convert.keras_config import read_config
 from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import keras_checkpoint, parameter_rows
+from ytf_torch.convert.keras_graph import graph_of, keras_checkpoint, parameter_rows
+from ytf_torch.convert.keras_writer import functional_config
 from ytf_torch.errors import InputError
-from ytf_torch.network.deepid import DeepIDSizes
+from ytf_torch.network.deepid import DeepIDSizes, deepid, deepid_graph
 
 
 def converted(path: Path, sizes: DeepIDSizes, pixel_scale: float = 1.0, **options):
@@ -27,10 +30,10 @@ def converted(path: Path, sizes: DeepIDSizes, pixel_scale: float = 1.0, **option
     return keras_checkpoint(read_keras_file(path), pixel_scale)
 
 
-@pytest.mark.parametrize("sizes", [SMALL, WIDE, replace(SMALL, classes=1)])
+@pytest.mark.parametrize("sizes", [SMALL, WIDE, replace(SMALL, classes=2)])
 def test_all_sizes_come_from_the_file(tmp_path: Path, sizes: DeepIDSizes) -> None:
     checkpoint = converted(tmp_path / "net.h5", sizes, pixel_scale=1 / 255)
-    assert checkpoint.model.sizes == sizes
+    assert checkpoint.model.graph == deepid_graph(sizes)
     assert checkpoint.provenance.input_shape == sizes.input_shape
     assert checkpoint.provenance.classes == sizes.classes
     assert checkpoint.provenance.pixel_scale == checkpoint.model.pixel_scale == 1 / 255
@@ -72,7 +75,7 @@ def insert(layer: Config, before: str) -> Callable[[Config], None]:
 def test_dropout_does_nothing_at_inference_and_is_accepted(tmp_path: Path) -> None:
     dropout = {"class_name": "Dropout", "config": {"name": "dropout_1", "rate": 0.5}}
     edit = insert(dropout, "output")
-    assert converted(tmp_path / "net.h5", SMALL, edit=edit).model.sizes == SMALL
+    assert converted(tmp_path / "net.h5", SMALL, edit=edit).model.graph == deepid_graph(SMALL)
 
 
 def rewire(name: str, *sources: str) -> Callable[[Config], None]:
@@ -97,48 +100,89 @@ def recast(name: str, class_name: str) -> Callable[[Config], None]:
     return edit
 
 
+def move_output(config: Config) -> None:
+    config["config"]["output_layers"] = [["output", 0, 0], ["fc_1", 0, 0]]
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (change("conv_2", activation="tanh"), "conv_2, activation: expected relu, found tanh"),
-        (change("conv_3", padding="same"), "conv_3, padding: expected valid, found same"),
-        (change("conv_1", strides=[2, 2]), r"conv_1, strides: expected \[1, 1\]"),
-        (change("conv_1", dilation_rate=[2, 2]), "conv_1, dilation_rate"),
-        (change("conv_4", use_bias=False), "conv_4, use_bias"),
-        (change("conv_2", data_format="channels_first"), "conv_2, data_format"),
-        (change("pool_1", pool_size=[3, 3]), "pool_1, pool_size"),
-        (change("pool_3", strides=[1, 1]), "pool_3, strides"),
-        (change("fc_1", activation="relu"), "fc_1, activation: expected linear"),
-        (change("output", activation="sigmoid"), "output, activation: expected softmax"),
-        (change("activation_1", activation="elu"), "activation_1, activation: expected relu"),
-        (change("output", units=9), "output, units: expected 7, by its weights, found 9"),
-        (change("conv_3", kernel_size=[5, 5]), "conv_3, kernel_size"),
-        (change("input", batch_input_shape=[None, 55, 47, 1]), "input of"),
-        (rewire("fc_2", "flatten_1"), "Conv2D conv_4.*found MaxPooling2D pool_3"),
-        (rewire("add_1", "fc_1", "fc_1"), "Dense fc_2"),
-        (rewire("output", "add_1"), "Activation, as DeepID has there, found Add"),
-        (rewire("conv_4", "pool_2"), "conv_4|pool_3"),
-        (recast("pool_2", "AveragePooling2D"), "found AveragePooling2D pool_2"),
+        (change("conv_2", data_format="channels_first"), "conv_2, data_format: .*channels_last"),
+        (change("conv_2", activation="mystery"), "conv_2, activation: expected one of .*relu"),
+        (change("conv_2", turbo=3), "conv_2, turbo: expected a setting that ytf-torch knows"),
+        (change("conv_3", padding="causal"), "conv_3, padding: expected valid or same"),
+        (change("conv_1", strides=[2, 0]), "conv_1, strides: expected two whole numbers"),
+        (change("conv_1", filters=-3), "conv_1, filters: expected a whole number from 1 on"),
+        (change("conv_4", use_bias="no"), "conv_4, use_bias: expected true or false"),
+        (change("input", batch_input_shape=[None, None, 47, 3]), "input: expected an input of"),
+        (change("input", batch_input_shape=[None, 5, 4, 3]), "images of 5×4 are too small"),
+        (change("output", units=9), r"output/kernel: expected shape \(9, 9\), found \(9, 7\)"),
+        (change("conv_3", kernel_size=[5, 5]), "conv_3/kernel: expected shape"),
+        (rewire("output", "fc_1"), "a layer that leads to no output: conv_4"),
+        (rewire("flatten_1", "flatten_2"), "fc_1/kernel: expected shape"),
+        (rewire("fc_2", "conv_4"), "a layer that leads to no output: flatten_2"),
+        (change("fc_2", units=8), "add_1: Add reads two or more outputs of one shape"),
+        (rewire("conv_2", "conv_2"), "conv_2 reads itself"),
+        (rewire("conv_2", "nothing"), "a layer 'nothing' is used but not there"),
+        (rewire("conv_4", "pool_1"), "conv_4/kernel: expected shape"),
+        (recast("pool_2", "Pooling3000"), "pool_2: expected a layer of a class that is known"),
         (recast("add_1", "Lambda"), "refused: Lambda"),
-        (recast("add_1", "Concatenate"), "found Concatenate add_1"),
-        (
-            insert({"class_name": "BatchNormalization", "config": {"name": "bn"}}, "conv_3"),
-            "MaxPooling2D pool_2.*found BatchNormalization bn",
-        ),
+        (move_output, "expected one output layer, found output, fc_1"),
     ],
 )
-def test_anything_but_deepid_is_refused_by_its_first_difference(
+def test_what_is_not_understood_is_refused_by_the_layers_name(
     tmp_path: Path, edit: Callable[[Config], None], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         converted(tmp_path / "net.h5", SMALL, edit=edit)
 
 
+@pytest.mark.parametrize(
+    ("edit", "layer", "setting", "value"),
+    [
+        (change("conv_2", activation="tanh"), "conv_2", "activation", "tanh"),
+        (change("fc_1", activation="relu"), "fc_1", "activation", "relu"),
+        (change("output", activation="linear"), "output", "activation", "linear"),
+        (change("activation_1", activation="elu"), "activation_1", "activation", "elu"),
+        (
+            change("pool_3", pool_size=[3, 3], strides=[2, 2], padding="same"),
+            "pool_3",
+            "pool_size",
+            [3, 3],
+        ),
+        (change("conv_4", padding="same", dilation_rate=[1, 1]), "conv_4", "padding", "same"),
+    ],
+)
+def test_another_network_than_the_labs_is_read_as_it_is(
+    edit: Callable[[Config], None], layer: str, setting: str, value: object
+) -> None:
+    config = functional_config(deepid(SMALL))
+    model = {"class_name": "Functional", "config": config}
+    edit(model)
+    graph = graph_of(read_config(json.dumps(model), "net.h5"), "net.h5")
+    assert graph != deepid_graph(SMALL)
+    assert graph[layer].kind.keras_settings()[setting] == value
+
+
+@pytest.mark.parametrize("setting", ["activation", "padding", "strides", "use_bias"])
+def test_a_setting_that_is_left_out_has_kerass_default(setting: str) -> None:
+    config = functional_config(deepid(SMALL))
+    for layer in config["layers"]:
+        layer["config"].pop(setting, None)
+    model = {"class_name": "Functional", "config": config}
+    graph = graph_of(read_config(json.dumps(model), "net.h5"), "net.h5")
+    settings = graph["conv_2"].kind.keras_settings()
+    defaults = {"activation": "linear", "padding": "valid", "strides": [1, 1], "use_bias": True}
+    assert settings[setting] == defaults[setting]
+    assert graph["pool_2"].kind.keras_settings()["strides"] == [2, 2]
+
+
 def test_missing_and_left_over_weights_are_reported_together(tmp_path: Path) -> None:
     weights = random_weights(SMALL)
     weights["pool_1"] = weights.pop("conv_4")
-    path = write_keras_file(tmp_path / "net.h5", SMALL, weights, full_model=False)
-    with pytest.raises(InputError, match=r"missing conv_4 \(kernel\).*left over pool_1"):
+    path = write_keras_file(tmp_path / "net.h5", SMALL, weights)
+    missing = r"missing conv_4 \(kernel\), conv_4 \(bias\); left over pool_1 \(kernel, bias\)"
+    with pytest.raises(InputError, match=missing):
         keras_checkpoint(read_keras_file(path), 1.0)
 
 

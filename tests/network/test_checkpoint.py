@@ -39,7 +39,9 @@ def test_metadata_is_readable_by_anyone(tmp_path: Path, checkpoint: Checkpoint) 
     path = tmp_path / "net.safetensors"
     save_checkpoint(checkpoint, path)
     metadata = header(path)["__metadata__"]
-    assert metadata["format"] == "ytf-torch/2"
+    assert metadata["format"] == "ytf-torch/3"
+    names = [layer["name"] for layer in json.loads(metadata["graph"])]
+    assert names == [layer.name for layer in checkpoint.model.graph.layers]
     assert json.loads(metadata["pixel_scale"]) == 1.0
     assert json.loads(metadata["input_shape"]) == [3, 55, 47]
     assert json.loads(metadata["classes"]) == 7
@@ -81,7 +83,7 @@ def test_a_history_tells_what_was_done_step_by_step(tmp_path: Path, checkpoint: 
     )
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_files_of_every_version_load_for_ever(version: int) -> None:
     found = load_checkpoint(GOLDEN / f"checkpoint_{version}.safetensors")
     expected = random_weights(SMALL)["conv_1"][0].transpose(3, 2, 0, 1)
@@ -110,14 +112,20 @@ def saved(tmp_path: Path, checkpoint: Checkpoint) -> tuple[Path, dict, dict]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "pt"}, "metadata of format ytf-torch/2"),
+        ({"format": "pt"}, "metadata of format ytf-torch/3"),
         ({"pixel_scale": "0"}, "pixel_scale"),
         ({"pixel_scale": "{"}, "pixel_scale"),
         ({"classes": "8"}, "expected 8 classes"),
-        ({"input_shape": "[3, 71, 47]"}, "expected .* for faces of 71×47"),
+        ({"input_shape": "[3, 71, 47]"}, "expected images of .*71, 47"),
         ({"input_shape": "[3]"}, "input_shape"),
         ({"mask": '{"layer": 3}'}, "mask"),
-        ({"network": "VGGFace"}, "metadata network: expected DeepID, found 'VGGFace'"),
+        (
+            {"format": "ytf-torch/2", "network": "VGGFace"},
+            "metadata network: expected DeepID, found 'VGGFace'",
+        ),
+        ({"graph": "{"}, "metadata graph: expected JSON"),
+        ({"graph": "[]"}, "metadata graph: expected a list of at most 1,000 layers"),
+        ({"graph": '[{"name": "a"}, {}]'}, "metadata graph: expected a layer's name"),
         ({"history": '"once"'}, "history"),
         ({"history": '["pruned", "\\u001b[31m"]'}, r"history\[1\]: expected .* printable"),
         ({"history": json.dumps(["again"] * 101)}, "at most 100 steps, found 101"),

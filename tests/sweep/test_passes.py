@@ -79,7 +79,7 @@ def test_the_order_ignores_every_set_but_the_clean_validation_set(
 def test_a_layer_cannot_be_ranked_at_anothers_output(
     checkpoint: Checkpoint, sets: FaceSets
 ) -> None:
-    with pytest.raises(ValueError, match="conv_3 can be ranked at"):
+    with pytest.raises(InputError, match=r"expected pool_3 or conv_3 for .*found pool_2"):
         sweep(checkpoint.model, sets.clean_valid, rank_at="pool_2")
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ytf_torch.convert.keras_config import MODELS, KerasLayer, KerasModel
+from ytf_torch.convert.keras_config import MODELS, STRIP, KerasLayer, KerasModel
 from ytf_torch.convert.keras_h5 import MAX_LAYERS, Arrays, Budget, without_mask
 from ytf_torch.disk.hdf5 import (
     Group,
@@ -26,7 +26,8 @@ from ytf_torch.disk.hdf5 import (
     subgroup,
     text_attribute,
 )
-from ytf_torch.errors import mismatch
+from ytf_torch.errors import InputError, mismatch
+from ytf_torch.layers.registry import IDENTITIES
 
 STORE = "layers"
 OLD_STORE = "_layer_checkpoint_dependencies"
@@ -59,6 +60,9 @@ def variable_paths(layers: Iterable[tuple[str, str]]) -> dict[str, str]:
 def find_store(group: Group) -> Group | None:
     """The group in which a model's layers lie, None where the file has another layout."""
     return find_group(group, STORE) or find_group(group, OLD_STORE)
+
+
+WITHOUT_WEIGHTS = {snake_case(class_name) for class_name in IDENTITIES}
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ def stored_layers(store: Group) -> dict[str, list[StoredLayer]]:
         if sorted(paths) != expected:
             listed = ", ".join(paths[number] for number in sorted(paths)[:10])
             raise mismatch(store, f"{kind}, {kind}_1 and so on, none left out", listed)
+        if kind in WITHOUT_WEIGHTS:  # what such layers store is the state of a random generator
+            continue
         read = _wrapped_layer if kind == WRAPPER else _stored_layer
         stored = [read(store, paths[number], budget) for number in expected]
         if any(layer.arrays for layer in stored):
@@ -172,6 +178,8 @@ def _wrapped_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
     The wrapper's own variables are the layer's kernel once more, its mask, and two numbers.
     """
     wrapper = subgroup(store, path)
+    if find_group(wrapper, "layer") is None:
+        raise InputError(wrapper, "a PruneLowMagnitude wrapper around no layer", STRIP)
     if not member_names(subgroup(subgroup(wrapper, "layer"), "vars")):
         return StoredLayer(path, None, {})
     inner, own = _stored_layer(wrapper, "layer", budget), subgroup(wrapper, "vars")

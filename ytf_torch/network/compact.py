@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from time import perf_counter
@@ -33,8 +34,11 @@ class Cost:
 def dead_channels(network: Network) -> dict[str, tuple[int, ...]]:
     """The channels of each convolution that are zero on any image, by its weights alone."""
     return {
-        name: tuple(_dead(network, name).nonzero().flatten().tolist())
-        for name in network.graph.convolutions
+        layer.name: tuple(
+            _dead(network, layer, _every(network, layer)).nonzero().flatten().tolist()
+        )
+        for layer in network.graph.layers
+        if layer.name in network.graph.convolutions
     }
 
 
@@ -49,16 +53,18 @@ def compact(network: Network) -> Network:
     >>> compact(masked).conv_3.out_channels == network.conv_3.out_channels - 2
     True
     """
-    own = {name: _removable(network, name) for name in network.graph.convolutions}
-    kept = _kept(network, {name: ~dead for name, dead in own.items() if dead.any()})
+    kept: dict[str, Tensor] = {}
     layers: list[Layer] = []
     state: dict[str, Tensor] = {}
     for layer in network.graph.layers:
-        if layer.name == network.graph.input:
+        inputs = [kept[source] for source in layer.inputs]
+        kept[layer.name] = _kept(network, layer, inputs)
+        if not layer.inputs:
             layers.append(layer)
             continue
+        if layer.name in network.graph.convolutions:
+            kept[layer.name] = ~_removable(network, layer, inputs)
         weights = weights_of(network, layer.name)
-        inputs = [kept[source] for source in layer.inputs]
         kind, narrowed = layer.kind.narrowed(weights, inputs, kept[layer.name])
         layers.append(replace(layer, kind=kind))
         state |= {f"{layer.name}.{name}": tensor.clone() for name, tensor in narrowed.items()}
@@ -77,52 +83,57 @@ def cost_of(network: Network) -> Cost:
     return Cost(parameters, multiply_adds, _milliseconds(network))
 
 
-def _dead(network: Network, name: str) -> Tensor:
-    """Which channels of a convolution are zero on any image, (channels,)."""
-    silent = network.graph[name].kind.silent(weights_of(network, name))
-    return (
-        torch.zeros(network.output_shape(name)[0], dtype=torch.bool)
-        if silent is None
-        else silent.cpu()
-    )
+def _every(network: Network, layer: Layer) -> list[Tensor]:
+    shapes = network.graph.input_shapes(layer.name)
+    return [torch.ones(shape[0], dtype=torch.bool) for shape in shapes]
 
 
-def _removable(network: Network, name: str) -> Tensor:
+def _dead(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
+    """Which channels of a convolution are zero on any image, (channels,), where only `inputs` of
+    what it reads remain."""
+    every = torch.ones(network.output_shape(layer.name)[0], dtype=torch.bool)
+    kind, weights = layer.kind.narrowed(weights_of(network, layer.name), inputs, every)
+    silent = kind.silent(weights)
+    return ~every if silent is None else silent.cpu()
+
+
+def _removable(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     """Which channels of a convolution can be taken out: they are zero on any image, are still zero
     where they end, and nothing else depends on their place."""
-    dead = _dead(network, name)
+    dead = _dead(network, layer, inputs)
     if not dead.any():
         return dead
-    end = network.graph.maps_of(name)
-    zero = torch.zeros(1, *network.output_shape(name), dtype=network.dtype, device=network.device)
+    end = network.graph.maps_of(layer.name)
+    shape = network.output_shape(layer.name)
+    zero = torch.zeros(1, *shape, dtype=network.dtype, device=network.device)
     with torch.inference_mode():
-        ends = network.output_of(end, {name: zero})[0]
+        ends = network.output_of(end, {layer.name: zero})[0]
     dead &= (ends == 0).flatten(1).all(1).cpu()
     if dead.all():
         dead[0] = False
-    try:
-        _kept(network, {name: ~dead})
-    except ValueError:
-        return torch.zeros_like(dead)
-    return dead
+    return dead if _can_be_taken_out(network, layer.name, ~dead) else torch.zeros_like(dead)
 
 
-def _kept(network: Network, own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Which channels or units of each layer's output remain. own: those of some convolutions.
-
-    Raises ValueError where a layer needs what is taken out.
-    """
+def _can_be_taken_out(network: Network, convolution: str, own: Tensor) -> bool:
+    """Whether all that follows a convolution can do with `own` of its channels alone."""
     kept: dict[str, Tensor] = {}
-    for layer in network.graph.layers:
-        shapes = network.graph.input_shapes(layer.name)
-        inputs = [kept[source] for source in layer.inputs]
-        if layer.name in own:
-            kept[layer.name] = own[layer.name]
-        elif all(bool(each.all()) for each in inputs):
-            kept[layer.name] = torch.ones(network.output_shape(layer.name)[0], dtype=torch.bool)
-        else:
-            kept[layer.name] = layer.kind.kept_outputs(*inputs, inputs=shapes)
-    return kept
+    try:
+        for layer in network.graph.layers:
+            inputs = [kept[source] for source in layer.inputs]
+            kept[layer.name] = own if layer.name == convolution else _kept(network, layer, inputs)
+    except ValueError:
+        return False
+    return True
+
+
+def _kept(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
+    """Which channels or units of a layer's output remain where only `inputs` of what it reads do.
+
+    Raises ValueError where the layer needs what is taken out.
+    """
+    if all(bool(each.all()) for each in inputs):
+        return torch.ones(network.output_shape(layer.name)[0], dtype=torch.bool)
+    return layer.kind.kept_outputs(*inputs, inputs=network.graph.input_shapes(layer.name))
 
 
 def _milliseconds(network: Network) -> float:
