@@ -23,8 +23,9 @@ from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import deepid, deepid_graph
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
-from ytf_torch.sweep.fast import SuffixEngine, fast_engine
+from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.plain import PlainEngine
+from ytf_torch.sweep.suffix import SuffixEngine
 
 DEEPID = deepid_graph(SMALL)
 

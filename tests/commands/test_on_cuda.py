@@ -22,8 +22,9 @@ from ytf_torch.commands.repair import app as repair_app
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.network.deepid import deepid
-from ytf_torch.sweep.fast import LinearEngine, SuffixEngine
+from ytf_torch.sweep.fast import LinearEngine
 from ytf_torch.sweep.plain import PlainEngine
+from ytf_torch.sweep.suffix import SuffixEngine
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ytf_torch.convert.endings import ending_of
 from ytf_torch.convert.keras_goodnet import goodnet_reads_back, write_keras_goodnet
 from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet, run_keras_goodnet
-from ytf_torch.convert.keras_loader import run_keras
+from ytf_torch.convert.keras_oracle import run_keras
 from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
@@ -179,10 +179,10 @@ def _checked(
         by, outputs = run_keras_goodnet(stored, subject.network.pixel_scale, batches)
         checks.append(_check(subject.module, by, outputs, batches, logits=False))
     if against_keras and ending in KERAS:
-        for by, outputs in run_keras(written, subject.networks, batches):
-            checks.append(
-                _check(subject.module, by, outputs, batches, logits=subject.repaired is None)
-            )
+        alone = subject.repaired is None
+        for keras in run_keras(written, subject.network, batches):
+            outputs = keras.logits if alone else keras.outputs
+            checks.append(_check(subject.module, keras.by, outputs, batches, logits=alone))
     elif against_keras:
         raise InputError(argument("against_keras"), f"Keras reads no {ending} file")
     return Export(path, equal, tuple(checks))

@@ -48,11 +48,12 @@ class KerasFile:
     called (`kernel`, `bias`); layers without weights are left out.
     model: the network's graph, None in a file of weights only. place: where the graph is, for
     errors.
-    precision: float32 or float64, in which Keras computes it, None where the file does not tell.
+    precision: float32 or float64, in which Keras computes it, None in a file of weights only.
     holder: the layer that is the network, where the file has a model around it.
     archive: whether it is a .keras.
     numbered: the weights of a .weights.h5 by class, in Keras's order; `weights` is empty then, for
     such a file need not tell names.
+    objects: module and class of all that the configuration names.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class KerasFile:
     holder: str | None = None
     archive: bool = False
     numbered: Mapping[str, list[StoredLayer]] | None = None
+    objects: frozenset[tuple[str | None, str]] = frozenset()
 
     @property
     def format(self) -> str:
@@ -101,14 +103,18 @@ def read_keras_file(path: Path) -> KerasFile:
 def _listed(path: Path, root: Group, group: Group, names: list[str]) -> KerasFile:
     """An HDF5 file of Keras 2, which lists its layers by name."""
     config, place = text_attribute(root, "model_config"), f"{path}@model_config"
-    model, holder, precision = None, None, None
-    if config is not None:
-        model, holder, precision = _network_of(read_config(config, place), place, path)
+    outer = None if config is None else read_config(config, place)
+    model, holder, precision = (
+        (None, None, None) if outer is None else _network_of(outer, place, path)
+    )
+    objects = frozenset() if outer is None else outer.objects
     version = text_attribute(group, "keras_version") or text_attribute(root, "keras_version")
     nested = None if holder is None else holder.name
-    weights = h5_weights(group, names, nested)
+    weights = h5_weights(group, names, nested, model)
     sha256, written_by = _sha256(path), version or "unknown"
-    return KerasFile(path, sha256, written_by, weights, model, place, precision, nested)
+    return KerasFile(
+        path, sha256, written_by, weights, model, place, precision, nested, objects=objects
+    )
 
 
 def _stored(path: Path, root: Group, config: str | None, version: str) -> KerasFile:
@@ -121,7 +127,18 @@ def _stored(path: Path, root: Group, config: str | None, version: str) -> KerasF
     model, holder, precision = _network_of(outer, place, path)
     weights = stored_weights(store_inside(root, outer, holder), model)
     nested = None if holder is None else holder.name
-    return KerasFile(path, sha256, version, weights, model, place, precision, nested, archive=True)
+    return KerasFile(
+        path,
+        sha256,
+        version,
+        weights,
+        model,
+        place,
+        precision,
+        nested,
+        archive=True,
+        objects=outer.objects,
+    )
 
 
 def _network_of(

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ytf_torch.convert.keras_config import MODELS, STRIP, KerasLayer, KerasModel
-from ytf_torch.convert.keras_h5 import MAX_LAYERS, Arrays, Budget, without_mask
+from ytf_torch.convert.keras_config import MODELS, QUANTISED, STRIP, KerasLayer, KerasModel
+from ytf_torch.convert.keras_h5 import MAX_LAYERS, STORES, Arrays, Budget, without_mask
 from ytf_torch.disk.hdf5 import (
     Group,
     dataset,
@@ -29,8 +29,8 @@ from ytf_torch.disk.hdf5 import (
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.layers.registry import IDENTITIES
 
-STORE = "layers"
-OLD_STORE = "_layer_checkpoint_dependencies"
+STORE, OLD_STORE = STORES
+VARIABLES = "vars"
 WRAPPER = "prune_low_magnitude"
 ORDINAL = re.compile(r"(?P<kind>.*?)(?:_(?P<ordinal>\d+))?")
 
@@ -58,8 +58,18 @@ def variable_paths(layers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def find_store(group: Group) -> Group | None:
-    """The group in which a model's layers lie, None where the file has another layout."""
-    return find_group(group, STORE) or find_group(group, OLD_STORE)
+    """The group in which a model's layers lie, None where the file has another layout.
+
+    Raises InputError for weights of the model itself, of which a functional one has none, and for
+    two such groups: Keras looks for each layer in the one and then in the other.
+    """
+    stores = [found for name in STORES if (found := find_group(group, name)) is not None]
+    if len(stores) > 1:
+        raise mismatch(group, f"one of the groups {' and '.join(STORES)}", "both")
+    own = find_group(group, VARIABLES)
+    if stores and own is not None and member_names(own):
+        raise mismatch(own, "no weights of the model itself", ", ".join(member_names(own))[:80])
+    return stores[0] if stores else None
 
 
 WITHOUT_WEIGHTS = {snake_case(class_name) for class_name in IDENTITIES}
@@ -160,15 +170,22 @@ def _class(layer: KerasLayer) -> str:
 
 
 def _stored_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
-    variables = find_group(subgroup(store, path), "vars")
+    variables = find_group(subgroup(store, path), VARIABLES)
     if variables is None:
         return StoredLayer(path, None, {})
     numbers = sorted(member_names(variables), key=lambda number: (len(number), number))
+    arrays = {number: dataset(variables, number) for number in numbers}
+    if "0" in arrays and arrays["0"].dtype.kind in "iu":
+        raise InputError(arrays["0"], f"quantised weights, of {arrays['0'].dtype}", QUANTISED)
     if numbers != [str(place) for place in range(len(numbers))]:
         listed = ", ".join(numbers[:10]) or "none"
         raise mismatch(variables, "`0`, `1` and so on, none left out", listed)
-    arrays = {number: budget.read(dataset(variables, number)) for number in numbers}
-    return StoredLayer(path, text_attribute(variables, "name"), arrays)
+    for array in arrays.values():
+        if (stated := text_attribute(array, "dtype")) is not None:
+            found = f"{stated[:80]}, to which Keras rounds what is stored"
+            raise mismatch(f"{array}@dtype", "no dtype beside the array's own", found)
+    read = {number: budget.read(array) for number, array in arrays.items()}
+    return StoredLayer(path, text_attribute(variables, "name"), read)
 
 
 def _wrapped_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
@@ -180,9 +197,9 @@ def _wrapped_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
     wrapper = subgroup(store, path)
     if find_group(wrapper, "layer") is None:
         raise InputError(wrapper, "a PruneLowMagnitude wrapper around no layer", STRIP)
-    if not member_names(subgroup(subgroup(wrapper, "layer"), "vars")):
+    if not member_names(subgroup(subgroup(wrapper, "layer"), VARIABLES)):
         return StoredLayer(path, None, {})
-    inner, own = _stored_layer(wrapper, "layer", budget), subgroup(wrapper, "vars")
+    inner, own = _stored_layer(wrapper, "layer", budget), subgroup(wrapper, VARIABLES)
     again, mask = (budget.read(dataset(own, number)) for number in ("0", "1"))
     if not np.array_equal(again, inner.arrays["0"]):
         raise mismatch(f"{own}/0", "the kernel of the layer inside once more", "another array")

@@ -170,7 +170,7 @@ class Graph:
         if not self.convolutions:
             raise InputError("the network", "has no convolution whose channels could be masked")
         place = {layer.name: at for at, layer in enumerate(self.layers)}
-        on_every_way = [name for name in self.convolutions if self._is_on_every_way(name)]
+        on_every_way = [name for name in self.convolutions if self.is_on_every_way(name)]
         last = (on_every_way or self.convolutions)[-1]
         return last if 2 * place[last] >= place[self.convolutions[-1]] else self.convolutions[-1]
 
@@ -191,7 +191,7 @@ class Graph:
             raise mismatch(argument("rank_at"), expected, rank_at)
         return chosen, rank_at or points[0]
 
-    def _is_on_every_way(self, name: str) -> bool:
+    def is_on_every_way(self, name: str) -> bool:
         """Whether nothing leads from the input to the output but through this layer."""
         met, waiting = {name}, [self.output]
         while waiting:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -46,7 +46,7 @@ class Network(nn.Module):
     def __init__(self, graph: Graph, pixel_scale: float = 1.0) -> None:
         super().__init__()
         self.graph, self.pixel_scale = graph, pixel_scale
-        self._steps: dict[tuple[str, frozenset[str]], tuple[_Step, ...]] = {}
+        self._steps: dict[tuple[tuple[str, ...], frozenset[str]], tuple[_Step, ...]] = {}
         for layer in graph.layers:
             if layer.name != graph.input:
                 module = self.computed_kind(layer.name).module(*graph.input_shapes(layer.name))
@@ -124,21 +124,27 @@ class Network(nn.Module):
         >>> network.output_of("output", {"pool_3": maps}).equal(network(pixels))
         True
         """
+        return self.outputs_of((layer,), known)[layer]
+
+    def outputs_of(self, layers: Sequence[str], known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs (batch, …) of several layers in one pass. known: see `output_of`."""
         outputs = dict(known)
-        for step in self._steps_to(layer, frozenset(known)):
-            name = step.layer.name
-            outputs[name] = self._compute(step, outputs)
+        for step in self._steps_to(tuple(layers), frozenset(known)):
+            outputs[step.layer.name] = self._compute(step, outputs)
             for source in step.done:
                 outputs.pop(source, None)
-        output = outputs[layer]
-        if layer == self.graph.output and output.shape[1] == 1:
-            # A sigmoid of one unit: the first of two classes has the logit 0.
-            return torch.cat([torch.zeros_like(output), output], dim=1)
-        return output
+        return {name: self._classes(name, outputs[name]) for name in layers}
+
+    def _classes(self, layer: str, output: Tensor) -> Tensor:
+        """A layer's output; of a last layer with one unit and a sigmoid the logits of two classes,
+        of which the first is 0."""
+        if layer != self.graph.output or output.shape[1] > 1:
+            return output
+        return torch.cat([torch.zeros_like(output), output], dim=1)
 
     def _compute(self, step: _Step, outputs: dict[str, Tensor]) -> Tensor:
         module = self.layer(step.layer.name)
-        if step.pooled is None or step.pooled.name in outputs:
+        if step.pooled is None:
             found: Tensor = module(*(outputs[source] for source in step.layer.inputs))
             return found
         (source,) = step.pooled.inputs
@@ -157,43 +163,48 @@ class Network(nn.Module):
         assert isinstance(module, EndsInActivation)
         return layer.kind.activation.overwrite(pool(module.before_activation(input)))
 
-    def _steps_to(self, layer: str, known: frozenset[str]) -> tuple[_Step, ...]:
-        """The layers to compute, in order; found once for each layer and what is known."""
-        steps = self._steps.get((layer, known))
+    def _steps_to(self, layers: tuple[str, ...], known: frozenset[str]) -> tuple[_Step, ...]:
+        """The layers to compute, in order; found once for what is wanted and what is known."""
+        steps = self._steps.get((layers, known))
         if steps is None:
-            steps = self._steps[layer, known] = self._find_steps(layer, known)
+            steps = self._steps[layers, known] = self._find_steps(layers, known)
         return steps
 
-    def _find_steps(self, layer: str, known: frozenset[str]) -> tuple[_Step, ...]:
+    def _find_steps(self, layers: tuple[str, ...], known: frozenset[str]) -> tuple[_Step, ...]:
         needed: set[str] = set()
-        waiting = [layer]
+        waiting = list(layers)
         while waiting:
             name = waiting.pop()
             if name not in known and name not in needed:
                 needed.add(name)
                 waiting += self.graph[name].inputs
-        wanted = [each for each in self.graph.layers if each.name in needed]
-        pooled = {each.name: self._only_pooled(each, known) for each in wanted}
-        skipped = {source.name for source in pooled.values() if source is not None} - known
-        steps = []
         left = {
             name: sum(name in self.graph[reader].inputs for reader in needed)
             for name in (*needed, *known)
         }
-        for each in wanted:
-            if each.name in skipped:
+        steps: list[_Step] = []
+        for layer in self.graph.layers:
+            if layer.name not in needed or self._is_left_to_its_pool(layer, layers, needed):
                 continue
-            source = pooled[each.name]
-            computed = [each] if source is None or source.name in known else [source, each]
+            source = self._only_pooled(layer)
+            fused = source is not None and source.name in needed and source.name not in layers
+            computed = [source, layer] if fused and source is not None else [layer]
             done = []
             for read in (name for one in computed for name in dict.fromkeys(one.inputs)):
                 left[read] -= 1
-                if not left[read] and read != layer:
+                if not left[read] and read not in layers:
                     done.append(read)
-            steps.append(_Step(each, source, tuple(done)))
+            steps.append(_Step(layer, source if fused else None, tuple(done)))
         return tuple(steps)
 
-    def _only_pooled(self, layer: Layer, known: frozenset[str]) -> Layer | None:
+    def _is_left_to_its_pool(self, layer: Layer, wanted: tuple[str, ...], needed: set[str]) -> bool:
+        """Whether a layer is computed together with the pool that alone reads it."""
+        readers = self.graph.readers(layer.name)
+        if layer.name in wanted or len(readers) != 1 or readers[0] not in needed:
+            return False
+        return self._only_pooled(self.graph[readers[0]]) == layer
+
+    def _only_pooled(self, layer: Layer) -> Layer | None:
         """The convolution whose largest values this layer takes, where nothing else reads it."""
         if not layer.kind.largest:
             return None
@@ -201,7 +212,7 @@ class Network(nn.Module):
         alone = self.graph.readers(source.name) == (layer.name,) and source.kind.activation.rising
         fitting = len(source.inputs) == 1
         fitting = fitting and isinstance(self.layer(source.name), EndsInActivation)
-        return source if alone and fitting and source.name not in known else None
+        return source if alone and fitting else None
 
     def computed_kind(self, name: str) -> Kind:
         """What a layer computes here: the last one ends in logits, before its activation."""

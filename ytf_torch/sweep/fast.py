@@ -26,6 +26,7 @@ from ytf_torch.network.budget import MAX_CONTRIBUTIONS, contributions
 from ytf_torch.network.fork import fork_of
 from ytf_torch.network.module import Network
 from ytf_torch.sweep.engine import SweepEngine
+from ytf_torch.sweep.suffix import SuffixEngine, pruning_steps
 
 # What the linear engine may have in memory of one group of images; the larger the group, the less
 # the steps of a sweep cost each, until it leaves a core's own memory. 1056 images for the lab's
@@ -52,54 +53,6 @@ def fast_engine(model: Network, layer: str, rank_at: str) -> SweepEngine:
         return SuffixEngine(model, layer, rank_at)
     fits = contributions(fork, model.graph.shapes) <= MAX_CONTRIBUTIONS
     return (LinearEngine if fits else SuffixEngine)(model, layer, rank_at)
-
-
-class SuffixEngine:
-    """Runs what follows the masked maps again at every step, for any layer.
-
-    What it prepares is the masked maps, the output of the layer's pool; for a layer without a pool,
-    what the layer reads.
-    """
-
-    group = BATCH_SIZE
-
-    def __init__(self, model: Network, layer: str, rank_at: str) -> None:
-        self.model, self.layer, self.rank_at = model, layer, rank_at
-        self.maps = model.graph.maps_of(layer)
-        self.prepares = self.maps if self.maps != layer else model.graph[layer].inputs[0]
-
-    def beside(self) -> SweepEngine:
-        """See SweepEngine. It changes nothing of itself or of the network."""
-        return self
-
-    def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """See SweepEngine."""
-        scaled = {self.model.graph.input: self.model.scale(pixels)}
-        if self.maps == self.layer:  # then it is ranked at the layer, which reads what is prepared
-            prepared = self.model.output_of(self.prepares, scaled)
-            return self.model.output_of(self.rank_at, {self.prepares: prepared}), prepared
-        output = self.model.output_of(self.rank_at, scaled)
-        return output, self.model.output_of(self.prepares, {self.rank_at: output})
-
-    def masked_maps(self, prepared: Tensor) -> Tensor:
-        """The maps (batch, channels, H, W) in which a masked channel is zero."""
-        return self.model.output_of(self.maps, {self.prepares: prepared})
-
-    def logits(self, prepared: Tensor, masked: Tensor) -> Tensor:
-        """Logits (batch, classes) where `masked` (batch or 1, channels) is True at what is off."""
-        maps = self.masked_maps(prepared).masked_fill(masked[:, :, None, None], 0)
-        known = {self.prepares: prepared, self.maps: maps}
-        return self.model.output_of(self.model.graph.output, known)
-
-    def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
-        """See SweepEngine."""
-        rank = _rank(order, prepared.device)
-        alive = _alive(self.masked_maps(prepared))
-        rows = [self.logits(prepared, rank[None] < 0).argmax(1)]
-        for step, channel in enumerate(order, start=1):
-            changed = alive[channel]
-            rows.append(self.logits(prepared, rank[None] < step).argmax(1) if changed else rows[-1])
-        return torch.stack(rows)
 
 
 class LinearEngine(SuffixEngine):
@@ -255,7 +208,7 @@ class LinearEngine(SuffixEngine):
         Each pair is run at the row its image has in the plain sweep's batches, which may count,
         see whole_batch; the rows between are filled with the images they have there.
         """
-        rank = _rank(order, prepared.device)
+        rank = pruning_steps(order, prepared.device)
         rows = images % BATCH_SIZE
         pairs_at_row = _count(rows)
         by_row = rows.argsort(stable=True)
@@ -358,16 +311,3 @@ def _flat(maps: Tensor) -> Tensor:
 def _by_place(kernel: Tensor, places: int) -> Tensor:
     """A dense kernel (units, channels × places) → (places, channels, units)."""
     return kernel.view(len(kernel), -1, places).permute(2, 1, 0).contiguous()
-
-
-def _rank(order: Sequence[int], device: torch.device) -> Tensor:
-    """(channels,): how many channels go before this one."""
-    rank = torch.empty(len(order), dtype=torch.int64)
-    rank[list(order)] = torch.arange(len(order))
-    return rank.to(device)
-
-
-def _alive(maps: Tensor) -> list[bool]:
-    """For each channel of (batch, channels, H, W) whether it is anything but zero on any image."""
-    alive: list[bool] = (maps != 0).any(dim=3).any(dim=2).any(dim=0).tolist()
-    return alive
