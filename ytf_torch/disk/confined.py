@@ -10,17 +10,19 @@ import json
 import mmap
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
+from ytf_torch.disk.protections import Protections
 from ytf_torch.errors import InputError
 
 PROGRAM = Path(__file__).with_name("confinement.py")
@@ -31,10 +33,13 @@ KINDS = {
     "photo_reader": "photo",
     "zip_reader": "zip archive",
 }
-# HDF5 loads no filters from elsewhere, and a reader takes no more than one core.
-ENVIRONMENT = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
+# HDF5 loads no filters from elsewhere, a reader takes no more than one core, and Python makes no
+# machine code, which a reader may not run.
+ENVIRONMENT = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1", "PYTHON_JIT": "0"}
 # Of memory that a process shares with its reader; face_set.py asks for some 16 MiB at once.
 SHARED_BYTES = 16 * 2**20
+# Of processor time: afterwards another process reads, long before LIFETIME_SECONDS are over.
+MAX_SECONDS_REUSED = 3600
 
 
 class _Process:
@@ -46,9 +51,11 @@ class _Process:
 
     def __init__(self, reader: str) -> None:
         self.reader = reader
-        descriptors = _sealed_memory()
-        maps = [mmap.mmap(descriptor, SHARED_BYTES) for descriptor in descriptors]
+        memory = _sealed_memory()
+        maps = [mmap.mmap(descriptor, SHARED_BYTES) for descriptor in memory]
         self.shared = memoryview(maps[0] if maps else b"")
+        self.channel, channel = _channel()
+        descriptors = (*channel, *memory)
         with _signals_wait():
             self.process = subprocess.Popen(
                 [sys.executable, "-P", str(PROGRAM), reader, *map(str, descriptors)],
@@ -100,6 +107,21 @@ class _Process:
         self.sound = True
         return answer["value"]
 
+    def open(self, path: Path) -> None:
+        """Open a file here and have it read there. Raises InputError."""
+        try:
+            file = path.open("rb", buffering=0)
+        except OSError as error:
+            raise InputError(path, f"cannot be read ({error.strerror})") from error
+        with file:
+            self._hand_over(file)
+            self.ask(path, "open", (str(path.absolute()),), None)
+
+    def _hand_over(self, file: BinaryIO) -> None:
+        if self.channel is not None:
+            with suppress(BrokenPipeError, ConnectionError):  # the next request finds that out
+                socket.send_fds(self.channel, [b"."], [file.fileno()])
+
     def _broke_off(self, file: Path) -> InputError:
         self.end()
         status, kind = self.process.returncode, KINDS[self.reader]
@@ -111,6 +133,8 @@ class _Process:
         """End the process."""
         self.process.kill()
         self.process.communicate()
+        if self.channel is not None:
+            self.channel.close()
 
 
 @contextmanager
@@ -142,6 +166,15 @@ def _sealed_memory() -> tuple[int, ...]:
     seals = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     return (descriptor,)
+
+
+def _channel() -> tuple[socket.socket | None, tuple[int, ...]]:
+    """A socket through which a process is given open files, and the descriptor of its end; none
+    on Windows."""
+    if sys.platform == "win32":
+        return None, ()
+    here, there = socket.socketpair()
+    return here, (there.detach(),)
 
 
 _idle: dict[str, list[_Process]] = {reader: [] for reader in KINDS}
@@ -184,22 +217,34 @@ class OpenFile:
 
 
 @contextmanager
-def open_confined(reader: str, path: Path, *arguments: object) -> Iterator[OpenFile]:
-    """A file opened by one of KINDS in a process of its own, closed when the block ends.
+def open_confined(reader: str, path: Path) -> Iterator[OpenFile]:
+    """A file parsed by one of KINDS in a process of its own, closed when the block ends.
 
-    arguments: what else the reader wants to know to open it. Raises InputError where it is
-    damaged or refused.
+    Raises InputError where it cannot be opened, is damaged or refused.
     """
     try:
         process = _idle[reader].pop()
     except IndexError:
         process = _Process(reader)
     try:
-        process.ask(path, "open", (str(path.absolute()), *arguments), None)
+        process.open(path)
         yield OpenFile(process, path)
     finally:
-        if process.sound:
-            process.ask(path, "close", (), None)
+        if process.sound and process.ask(path, "close", (), None) < MAX_SECONDS_REUSED:
             _idle[reader].append(process)
         else:
             process.end()
+
+
+def protections() -> Protections:
+    """What the kernel of this machine holds the processes to in which strangers' files are parsed.
+
+    >>> protections().limits[:2]
+    ('RLIMIT_CORE', 'RLIMIT_FSIZE')
+    """
+    process = _Process("zip_reader")
+    try:
+        found = process.ask(PROGRAM, "protections", (), None)
+    finally:
+        process.end()
+    return Protections(tuple(found["limits"]), found["landlock"], found["seccomp"])
