@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -13,7 +14,13 @@ import h5py
 import numpy as np
 import pytest
 
-from ytf_torch.disk.confined import KINDS, PROGRAM, open_confined, protections
+from ytf_torch.disk.confined import (
+    KINDS,
+    PROGRAM,
+    SHARED_BYTES,
+    open_confined,
+    protections,
+)
 from ytf_torch.disk.protections import Protections
 from ytf_torch.disk.seccomp import ALLOW, ARCHITECTURES, CALLS, DENY, conditions, program
 
@@ -267,6 +274,69 @@ def test_a_refused_file_does_not_stay_open(tmp_path: Path) -> None:
     with open_confined("hdf5_reader", path) as file:
         assert file.ask("kind", "data") == "a dataset"
         assert opened_files(file.process.process.pid) == [str(path)]
+
+
+@LINUX
+def test_memory_that_both_see_keeps_its_size(tmp_path: Path) -> None:
+    """A process that uses memory which another has cut short is killed."""
+    with open_confined("hdf5_reader", face_set(tmp_path)) as file:
+        entries = list(Path(f"/proc/{file.process.process.pid}/fd").iterdir())
+        (memory,) = (entry for entry in entries if "memfd" in str(entry.readlink()))
+        assert memory.stat().st_size == SHARED_BYTES
+        for size in (0, 2 * SHARED_BYTES):
+            with pytest.raises(PermissionError):
+                os.truncate(memory, size)
+
+
+ELSEWHERE = """
+import fcntl, h5py, resource, runpy, socket, sys, zipfile
+sys.platform = sys.argv.pop(1)
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@LINUX
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_without_what_linux_has_files_are_read_and_it_is_said(tmp_path: Path, system: str) -> None:
+    """No memory that both see; on Windows no descriptors that could be handed over either."""
+    path = face_set(tmp_path)
+    here, there = socket.socketpair()
+    passed = (there.fileno(),) if system == "darwin" else ()
+    with (
+        here,
+        there,
+        path.open("rb") as file,
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                ELSEWHERE,
+                system,
+                str(PROGRAM),
+                "hdf5_reader",
+                *map(str, passed),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=passed,
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        answers: list[object] = []
+        for request in (["protections", []], ["open", [str(path)]], ["read", ["data", [2, 5]]]):
+            if request[0] == "open" and passed:
+                socket.send_fds(here, [b"."], [file.fileno()])
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+            answers.append(json.loads(process.stdout.readline()))
+        data = process.stdout.read(24)
+        process.kill()
+    limits = [f"RLIMIT_{name}" for name in ("CORE", "FSIZE", "NPROC", "CPU", "NOFILE")]
+    said = {"limits": limits if passed else [], "landlock": 0, "seccomp": False}
+    assert answers == [{"value": said}, {"value": None}, {"value": 24}]
+    assert np.frombuffer(data, np.int64).tolist() == [2, 3, 4]
 
 
 # What the policy of a container or a service may do to both system calls.

@@ -38,6 +38,8 @@ KINDS = {
 ENVIRONMENT = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1", "PYTHON_JIT": "0"}
 # Of memory that a process shares with its reader; face_set.py asks for some 16 MiB at once.
 SHARED_BYTES = 16 * 2**20
+# Of one answer, beside an array's bytes: a text of 4 MiB whose signs are all written as escapes.
+MAX_ANSWER_BYTES = 64 * 2**20
 # Of processor time: afterwards another process reads, long before LIFETIME_SECONDS are over.
 MAX_SECONDS_REUSED = 3600
 
@@ -80,7 +82,7 @@ class _Process:
         try:
             self.requests.write(json.dumps([method, arguments]).encode() + b"\n")
             self.requests.flush()
-            line = self.answers.readline()
+            line = self.answers.readline(MAX_ANSWER_BYTES)
         except BrokenPipeError:
             line = b""
         if not line.endswith(b"\n"):
@@ -119,7 +121,7 @@ class _Process:
 
     def _hand_over(self, file: BinaryIO) -> None:
         if self.channel is not None:
-            with suppress(BrokenPipeError, ConnectionError):  # the next request finds that out
+            with suppress(ConnectionError):  # the next request finds that out
                 socket.send_fds(self.channel, [b"."], [file.fileno()])
 
     def _broke_off(self, file: Path) -> InputError:
@@ -230,7 +232,8 @@ def open_confined(reader: str, path: Path) -> Iterator[OpenFile]:
         process.open(path)
         yield OpenFile(process, path)
     finally:
-        if process.sound and process.ask(path, "close", (), None) < MAX_SECONDS_REUSED:
+        seconds = process.ask(path, "close", (), None) if process.sound else None
+        if isinstance(seconds, float) and seconds < MAX_SECONDS_REUSED:
             _idle[reader].append(process)
         else:
             process.end()

@@ -92,7 +92,8 @@ def conditions(process: int) -> dict[str, Condition]:
     return {
         "mmap": Condition((9, 222), 2, PROT_EXEC, 0),
         "mprotect": Condition((10, 226), 2, PROT_EXEC, 0),
-        # How libraries of C ask for the size of an open file; no path may be given with it.
+        # How libraries of C ask for the size of an open file. A filter cannot see whether a path
+        # is given too, so whether a file is there, and its size, can still be asked.
         "newfstatat": Condition((262, 79), 3, every_bit, AT_EMPTY_PATH),
         "setitimer": Condition((38, 103), 0, every_bit, ITIMER_PROF),
         "tgkill": Condition((234, 131), 0, every_bit, process),  # abort()
