@@ -104,6 +104,8 @@ def compare_command(
         rows = method_rows(records, {})
         say(headline(rows))
         print_rows(rows)
+        for line in (line for row in rows for line in row.failed):
+            say(f"Not made: {line}")
         say(f"Report: {out_folder / 'report.html'}")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-from ytf_torch.errors import InputError, ProcessLostError, printable
+from ytf_torch.errors import InputError, ProcessLostError, is_out_of_memory, printable
 
 PROCESS_LOST = 1
 USER_ERROR = 2
@@ -136,7 +136,7 @@ def _line_and_status(error: BaseException) -> tuple[str, int]:
         return error.line(as_flag), PROCESS_LOST
     if isinstance(error, BrokenPipeError):
         return "", BROKEN_PIPE
-    if isinstance(error, MemoryError) or _tells_of_memory(error):
+    if is_out_of_memory(error):
         return "there is not enough memory for this", USER_ERROR
     if isinstance(error, RecursionError):
         return "something that was given is nested too deeply to be read", USER_ERROR
@@ -150,12 +150,6 @@ def _line_and_status(error: BaseException) -> tuple[str, int]:
     found = printable(f"{type(error).__name__}: {error}")[:500]
     place = _place(error.__traceback__)
     return f"a fault of ytf-torch, please report it: {found} ({place})", OUR_FAULT
-
-
-def _tells_of_memory(error: BaseException) -> bool:
-    """PyTorch has no class of its own for this, NumPy's and CUDA's have these words too."""
-    words = ("out of memory", "not enough memory", "can't allocate memory")
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 def _place(trace: TracebackType | None) -> str:
