@@ -68,6 +68,7 @@ def test_a_comparison_has_a_row_for_each_method_and_the_clean_control(
     assert [row["seed"] for row in rows] == ["0", "1", "0", "1"]
     page = (out / "report.html").read_text()
     assert all(method in page for method in METHODS)
+    assert done.stdout.startswith("6 repairs: a")
     assert "points lost on the clean control" in page
 
 
