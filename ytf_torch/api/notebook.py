@@ -1,4 +1,4 @@
-"""What a notebook shows while it waits: one progress bar for each pass over faces."""
+"""What a notebook shows while it waits: one progress bar for each phase of the work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from html import escape
 
 
-def notebook_bars(phase: str, images: int) -> Callable[[int], None]:
+def notebook_bars(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
     """A Track for notebooks: `defend(…, track=notebook_bars)` shows how far it is.
 
     Raises ImportError where IPython is not installed, as it is wherever notebooks run.
@@ -18,8 +18,8 @@ def notebook_bars(phase: str, images: int) -> Callable[[int], None]:
 
     def bar(done: int) -> HTML:
         return HTML(
-            f"<progress value='{done}' max='{images}'></progress> "
-            f"{escape(phase)}: {done:,} of {images:,}"
+            f"<progress value='{done}' max='{total}'></progress> "
+            f"{escape(phase)}: {done:,} of {total:,} {escape(unit)}"
         )
 
     handle = display(bar(0), display_id=True)
@@ -29,7 +29,7 @@ def notebook_bars(phase: str, images: int) -> Callable[[int], None]:
         nonlocal seen
         before, seen = seen, seen + done
         # A hundred steps are enough for the eye, and for the notebook's file.
-        if seen == images or 100 * seen // images > 100 * before // images:
+        if seen == total or 100 * seen // total > 100 * before // total:
             handle.update(bar(seen))
 
     return advance

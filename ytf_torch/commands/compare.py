@@ -77,6 +77,7 @@ def compare_command(
             clean_control=clean_control,
         )
         check_comparison(settings)
+        from ytf_torch.defences.duration import duration, expected_seconds
         from ytf_torch.report.comparison import method_rows
         from ytf_torch.report.comparison_page import headline
         from ytf_torch.run.compare import compare, open_control
@@ -87,6 +88,11 @@ def compare_command(
         if control is not None:
             opened = opened.doubted(control.doubts)
         introduce(opened)
+        times = settings.seeds + (control is not None)
+        repairs = settings.methods * times
+        seconds = expected_seconds(opened.badnet.model, repairs, len(sets.clean_valid))
+        many = "1 repair" if len(repairs) == 1 else f"{len(repairs)} repairs"
+        say(f"{many}: {duration(seconds)} on this machine, if none is done yet")
         with progress_bars() as track:
             records = compare(
                 settings,
@@ -104,6 +110,8 @@ def compare_command(
         rows = method_rows(records, {})
         say(headline(rows))
         print_rows(rows)
+        for line in (line for row in rows for line in row.failed):
+            say(f"Not made: {line}")
         say(f"Report: {out_folder / 'report.html'}")
 
 

@@ -14,9 +14,10 @@ from ytf_torch.commands.terminal import App, progress_bars, say
 from ytf_torch.defences.names import SCANS
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.reading import checked_file
-from ytf_torch.disk.writing import check_outside, check_run_folder_is_free
 from ytf_torch.errors import mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.run.lock import check_out
+from ytf_torch.run.places import check_inputs_are_elsewhere
 
 app = App()
 
@@ -42,8 +43,8 @@ def scan_command(
         if name not in SCANS:
             raise mismatch("--methods", f"all, or some of {', '.join(SCANS)}", name)
     files = (checked_file(model), checked_file(clean_valid))
-    check_run_folder_is_free(out_folder)
-    check_outside(out_folder, files)
+    check_out(out_folder)
+    check_inputs_are_elsewhere(out_folder, files)
     from ytf_torch.report.scan_page import CAUTION, headline
     from ytf_torch.run.learning import open_learned
     from ytf_torch.run.pair import open_network

@@ -16,6 +16,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -136,7 +137,8 @@ def answer(line: str) -> None:
 
 @contextmanager
 def progress_bars() -> Iterator[Track]:
-    """A Track that draws one bar for each phase on standard error, with the time left.
+    """A Track that draws one bar for each phase on standard error, with the time left. Bars of
+    phases that were part of another one go when that one advances.
 
     Of several processes the first draws, and what it draws is its own share.
     """
@@ -144,7 +146,7 @@ def progress_bars() -> Iterator[Track]:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("faces"),
+        TextColumn("{task.fields[unit]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -153,7 +155,15 @@ def progress_bars() -> Iterator[Track]:
     hidden = not (is_first() and console.is_terminal)
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
 
-        def track(phase: str, images: int) -> Callable[[int], None]:
-            return partial(progress.advance, progress.add_task(phase, total=images))
+        def track(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
+            return partial(_advance, progress, progress.add_task(phase, total=total, unit=unit))
 
         yield track
+
+
+def _advance(progress: Progress, bar: TaskID, done: int) -> None:
+    if bar in progress.task_ids:
+        progress.advance(bar, done)
+        for later in progress.task_ids:
+            if later > bar:
+                progress.remove_task(later)

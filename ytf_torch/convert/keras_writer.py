@@ -66,7 +66,8 @@ def write_h5_model(path: Path, config: Config, arrays: Arrays) -> None:
     """Write any functional model as .h5. config: its `config`, with layers in Keras's order;
     arrays: layer → weight → values, each in the order in which Keras's layer has them."""
     names = [layer["name"] for layer in config["layers"]]
-    with h5py.File(path, "w") as file:
+    # In memory: where the disk is full, HDF5's library ends the process with a fault.
+    with h5py.File(path, "w", driver="core", backing_store=False) as file:
         group = file.create_group("model_weights")
         for node in (file, group):
             node.attrs["keras_version"] = np.bytes_(LAYOUT_OF)
@@ -82,6 +83,9 @@ def write_h5_model(path: Path, config: Config, arrays: Arrays) -> None:
             for part, array in weights.items():
                 holder[f"{name}/{part}:0"] = array
         group.create_group("top_level_model_weights").attrs["weight_names"] = []
+        file.flush()
+        content = file.id.get_file_image()
+    path.write_bytes(content)
 
 
 def write_keras_weights(path: Path, network: Network) -> None:

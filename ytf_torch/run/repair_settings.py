@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ytf_torch.defences.names import DETECTORS, QUICK_DETECTORS, RECOMMENDED_REPAIR, REPAIRS
 from ytf_torch.disk.reading import checked_file
-from ytf_torch.disk.writing import check_run_folder_is_free
 from ytf_torch.errors import InputError, argument, mismatch
+from ytf_torch.run.lock import check_out
 from ytf_torch.run.places import check_inputs_are_elsewhere
 
 MODEL_FILE = "repaired.safetensors"
@@ -92,7 +92,7 @@ def check_settings(settings: RepairSettings) -> None:
     _check_methods("method", [settings.method])
     for file in settings.files:
         checked_file(file)
-    check_run_folder_is_free(settings.out)
+    check_out(settings.out)
     check_inputs_are_elsewhere(settings.out, settings.files)
 
 

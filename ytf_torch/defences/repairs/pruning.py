@@ -8,6 +8,7 @@ from fractions import Fraction
 from ytf_torch.defences.base import Candidate, Ranking
 from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.outcome import Defence
+from ytf_torch.errors import CannotRepairError
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.metrics import Tally
 from ytf_torch.network.checkpoint import Checkpoint
@@ -46,8 +47,13 @@ class Pruning:
     def candidates(
         self, network: Network, clean_valid: FaceSet, track: Track
     ) -> Iterator[Candidate]:
-        """See Repair. Raises InputError for a drop that is no number of points."""
+        """See Repair. Raises InputError for a drop that is no number of points, and
+        CannotRepairError where the network has no such layer."""
         wanted = parse_drops(self.drops)
+        if self.layer not in network.graph.convolutions:
+            known = ", ".join(network.graph.convolutions) or "none"
+            problem = f"expected a convolution {self.layer} to prune, found {known}"
+            raise CannotRepairError("the network", problem, "Choose a method that does not prune")
         rank_at = network.graph.rank_points(self.layer)[0]
         scores = None
         if self.ranking is not None:

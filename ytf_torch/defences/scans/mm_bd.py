@@ -45,7 +45,7 @@ class MaximumMargin:
     def suspicions(self, network: Network, clean_valid: FaceSet, track: Track) -> Suspicions:
         """See Scan."""
         generator = seeded(self.seed)
-        done = track("maximising margins (MM-BD)", network.classes)
+        done = track("maximising margins (MM-BD)", network.classes, "classes")
         margins = []
         for label in range(network.classes):
             margins.append(self._largest_margin(network, label, generator))

@@ -66,7 +66,7 @@ class NeuralCleanse:
     def suspicions(self, network: Network, clean_valid: FaceSet, track: Track) -> Suspicions:
         """See Scan."""
         faces = TrainingFaces.of(clean_valid, network.device)
-        done = track("looking for triggers (Neural Cleanse)", network.classes)
+        done = track("looking for triggers (Neural Cleanse)", network.classes, "classes")
         triggers: dict[int, ReversedTrigger] = {}
         sizes: list[float] = []
         for labels in torch.split(torch.arange(network.classes), self.classes_at_once):
