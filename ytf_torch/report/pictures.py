@@ -6,12 +6,12 @@ import io
 from base64 import b64encode
 from collections.abc import Callable
 
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+from ytf_torch.report.drawing import mpl
 from ytf_torch.report.plots import NARROW, WIDE, Size
 
 

@@ -7,14 +7,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from ytf_torch.defences.outcome import Defence
+from ytf_torch.report.drawing import Axes, Figure, Line2D, Patch, drawn_with, empty_figure, mpl
 from ytf_torch.sweep.passes import Sweep
 
 # Colours that people with colour-blindness tell apart (Okabe and Ito).
@@ -56,19 +52,19 @@ def sweep_figure(defence: Defence, kind: Literal["png", "svg"], size: Size = WID
     Drops are marked, and the steps that prune channels dormant on clean faces are shaded.
     size: in inches.
     """
-    with mpl.rc_context(STYLE):
+    with drawn_with(STYLE):
         return rendered(_sweep(defence, size), kind, f"sweep {size}")
 
 
 def draw_sweep(defence: Defence, size: Size = WIDE) -> Figure:
     """The figure of sweep_figure, to be shown or changed."""
-    with mpl.rc_context(STYLE):
+    with drawn_with(STYLE):
         return _sweep(defence, size)
 
 
 def draw_drops(defence: Defence, size: Size = WIDE) -> Figure:
     """The figure of drops_figure, to be shown or changed."""
-    with mpl.rc_context(STYLE):
+    with drawn_with(STYLE):
         return _drops(defence, size)
 
 
@@ -77,7 +73,7 @@ def drops_figure(defence: Defence, size: Size = WIDE) -> bytes:
 
     size: in inches.
     """
-    with mpl.rc_context(STYLE):
+    with drawn_with(STYLE):
         return rendered(_drops(defence, size), "svg", f"drops {size}")
 
 
@@ -94,7 +90,7 @@ def channel_figure(
     triggered: mean activation by channel, None where no triggered faces were given.
     named: channels whose numbers are written above their bars. size: in inches.
     """
-    with mpl.rc_context(STYLE):
+    with drawn_with(STYLE):
         figure = _channels(swept, drops, triggered, named, size)
         return rendered(figure, "svg", f"channels {size}")
 
@@ -203,7 +199,7 @@ def _channels(
 
 def axes_of(size: Size) -> tuple[Figure, Axes]:
     """An empty figure of this size, in inches, and its axes."""
-    figure = Figure(figsize=size, layout="constrained")
+    figure = empty_figure(size)
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
     return figure, axes
