@@ -21,6 +21,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ytf_torch.disk.interpreter import python_command
 from ytf_torch.errors import InputError
 
 PROGRAM = Path(__file__).with_name("confinement.py")
@@ -46,17 +47,18 @@ class _Process:
 
     def __init__(self, reader: str) -> None:
         self.reader = reader
+        python, surroundings = python_command()
         descriptors = _sealed_memory()
         maps = [mmap.mmap(descriptor, SHARED_BYTES) for descriptor in descriptors]
         self.shared = memoryview(maps[0] if maps else b"")
         with _signals_wait():
             self.process = subprocess.Popen(
-                [sys.executable, "-P", str(PROGRAM), reader, *map(str, descriptors)],
+                [python, "-P", str(PROGRAM), reader, *map(str, descriptors)],
                 pass_fds=descriptors,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | ENVIRONMENT,
+                env=os.environ | surroundings | ENVIRONMENT,
                 # So that it does not end before its parent where a whole group is killed.
                 process_group=None if sys.platform == "win32" else 0,
             )
