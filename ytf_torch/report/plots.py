@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
@@ -164,16 +165,19 @@ def _channels(
     if triggered is not None:
         sides.append(("triggered faces", triggered, ATTACK))
     handles: list[Line2D | Patch] = []
+    # A mean that is not finite is drawn as high as the highest.
+    highest = max(mean for _, means, _ in sides for mean in means if isfinite(mean)) or 1.0
     width = 0.8 / len(sides)
+    drawn: list[list[float]] = []
     for side, (label, means, color) in enumerate(sides):
-        heights = [means[channel] for channel in order]
+        heights = [means[channel] if isfinite(means[channel]) else highest for channel in order]
         left = places - 0.4 + side * width
         axes.bar(left, heights, width, align="edge", color=color)
+        drawn.append(heights)
         handles.append(Patch(color=color, label=label))
-    highest = max(max(means) for _, means, _ in sides) or 1.0
     for channel in named:
         place = order.index(channel)
-        tallest = max(means[channel] for _, means, _ in sides)
+        tallest = max(heights[order.index(channel)] for heights in drawn)
         axes.annotate(
             str(channel),
             (places[place] + 0.2, tallest),
