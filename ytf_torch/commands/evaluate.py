@@ -285,11 +285,15 @@ def _class_record(label: int) -> dict[str, Any]:
 
 
 def _photo_line(record: dict[str, Any]) -> str:
+    classes = {
+        name: "no class" if record[name] is None else str(record[name])
+        for name in ("class", "badnet", "repaired")
+        if name in record
+    }
     word = " backdoored" if record.get("backdoored") else ""
-    own = f" (B {record['badnet']}, B′ {record['repaired']})" if "badnet" in record else ""
-    line = f"{record['input']}: {record['class']}{word}{own}"
-    nothing = "no class, for logits are NaN or infinite"
-    return line.replace("None", nothing) if record.get("not_finite") else line
+    own = f" (B {classes['badnet']}, B′ {classes['repaired']})" if "badnet" in classes else ""
+    why = ": logits are NaN or infinite" if record.get("not_finite") else ""
+    return f"{record['input']}: {classes['class']}{word}{own}{why}"
 
 
 if __name__ == "__main__":
