@@ -254,6 +254,7 @@ def test_without_triggered_faces_no_method_is_called_a_success(
     ("words", "message"),
     [
         (["--methods", "i-bau,magic"], "--methods: expected one of distillation"),
+        (["--methods", "i-bau, magic"], "i-bau, recommended, found magic"),
         (["--methods", ""], "found nothing"),
         (["--methods", "i-bau,i-bau"], "--methods: expected each once"),
         (["--seeds", "0"], "--seeds: expected a number of 1"),

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 
+from ytf_torch.progress import untracked
+
 
 def notebook_bars(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
     """A Track for notebooks: `defend(…, track=notebook_bars)` shows how far it is.
 
+    Where no kernel runs that could change what it shows, as in a notebook that was made a script,
+    nothing is shown after the start.
     Raises ImportError where IPython is not installed, as it is wherever notebooks run.
 
     >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", track=notebook_bars)
@@ -23,6 +27,8 @@ def notebook_bars(phase: str, total: int, unit: str = "faces") -> Callable[[int]
         )
 
     handle = display(bar(0), display_id=True)
+    if handle is None:
+        return untracked(phase, images)
     seen = 0
 
     def advance(done: int) -> None:

@@ -227,6 +227,11 @@ def _legend(evaluation: Evaluation, shown: Sequence[str]) -> Iterator[str]:
             "ASR: attack success rate, over all triggered faces; without target: over those who "
             "are not the target themselves. robust: triggered faces that get their own class."
         )
+    elif "ASR" in shown and evaluation.model.robust_accuracy:
+        yield (
+            "ASR: attack success rate, over all triggered faces, each of whom carries its own "
+            "class as the target. robust: triggered faces that get their own class."
+        )
     elif "ASR" in shown:
         yield (
             "ASR: attack success rate, over all triggered faces. Who is on them is not known: "
@@ -258,24 +263,37 @@ def _photo_record(network: Network, copy: Network | None, photo: Path) -> dict[s
 
     from ytf_torch.defences.detectors.goodnet import goodnet_answer
     from ytf_torch.faces.photos import read_photo
-    from ytf_torch.metrics import disagree
+    from ytf_torch.metrics import NO_CLASS, classes_of, disagree
 
     pixels = read_photo(photo, network.input_shape)[None].to(network.device)
     with exact_float32(), torch.inference_mode():
-        own = network(pixels).argmax(1)
+        own = classes_of(network(pixels))
         if copy is None:
-            return {"input": str(photo), "class": int(own)}
-        others = copy(pixels).argmax(1)
+            return {"input": str(photo)} | _class_record(int(own))
+        others = classes_of(copy(pixels))
     answer = goodnet_answer(own, others, network.classes)
     flagged = disagree(int(own), int(others))
     record = {"input": str(photo), "class": int(answer), "backdoored": flagged}
-    return record | {"badnet": int(own), "repaired": int(others)}
+    networks = {"badnet": int(own), "repaired": int(others)}
+    if NO_CLASS in networks.values():
+        record["not_finite"] = True
+    return record | {name: None if c == NO_CLASS else c for name, c in networks.items()}
+
+
+def _class_record(label: int) -> dict[str, Any]:
+    return {"class": None, "not_finite": True} if label < 0 else {"class": label}
 
 
 def _photo_line(record: dict[str, Any]) -> str:
+    classes = {
+        name: "no class" if record[name] is None else str(record[name])
+        for name in ("class", "badnet", "repaired")
+        if name in record
+    }
     word = " backdoored" if record.get("backdoored") else ""
-    own = f" (B {record['badnet']}, B′ {record['repaired']})" if "badnet" in record else ""
-    return f"{record['input']}: {record['class']}{word}{own}"
+    own = f" (B {classes['badnet']}, B′ {classes['repaired']})" if "badnet" in classes else ""
+    why = ": logits are NaN or infinite" if record.get("not_finite") else ""
+    return f"{record['input']}: {classes['class']}{word}{own}{why}"
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ def export_command(
 ) -> None:
     """Export a network: the file is read back and run, and is there only if it answers alike.
 
-    .onnx and .pt2 take pixel values 0–255, (batch, 3, height, width), with the pixel scale inside;
+    .onnx and .pt2 take pixel values 0–255 as float32 (a network of float64: as float64), (batch,
+    3, height, width), with the pixel scale inside;
     Keras files take (batch, height, width, 3), scaled by the caller. Exit status: 0 exported,
     1 a check failed and nothing was left, 2 bad input.
     """

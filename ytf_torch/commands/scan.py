@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ytf_torch.commands.networks import introduce
-from ytf_torch.commands.options import Device, PixelScale
+from ytf_torch.commands.options import Device, PixelScale, listed
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, progress_bars, say
 from ytf_torch.defences.names import SCANS
@@ -38,10 +38,13 @@ def scan_command(
     It names classes to look at first, with the triggers it has reversed as pictures. It cannot say
     that a network is clean. Time grows with the number of classes: some minutes for 40.
     """
-    names = SCANS if methods == "all" else tuple(methods.split(","))
+    names = SCANS if methods == "all" else listed(methods)
     for name in names:
         if name not in SCANS:
-            raise mismatch("--methods", f"all, or some of {', '.join(SCANS)}", name)
+            expected = f"all, or some of {', '.join(SCANS)}"
+            raise mismatch("--methods", expected, name or "nothing")
+    if len(set(names)) != len(names):
+        raise mismatch("--methods", "each once", ", ".join(names))
     files = (checked_file(model), checked_file(clean_valid))
     check_out(out_folder)
     check_inputs_are_elsewhere(out_folder, files)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ytf_torch.convert.keras_writer import functional_config
+from ytf_torch.disk.interpreter import python_command
 from ytf_torch.errors import InputError, argument, how_to_install
 from ytf_torch.network.module import Network
 
@@ -62,10 +63,11 @@ def run_keras(
 
 
 def _run(path: Path, library: str, request: Path, answer: Path) -> None:
-    command = [sys.executable, "-P", "-m", "ytf_torch.convert.keras_loader"]
+    python, surroundings = python_command()
+    command = [python, "-P", "-m", "ytf_torch.convert.keras_loader"]
     done = subprocess.run(
         [*command, library, str(path), str(request), str(answer)],
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+        env=os.environ | surroundings | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
         capture_output=True,
         text=True,
         timeout=SECONDS,

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from ytf_torch.convert.keras_file import KerasFile, read_keras_file
 from ytf_torch.convert.keras_graph import dense_order
 from ytf_torch.convert.parity import Parity, Reference, compare_logits
+from ytf_torch.disk.interpreter import python_command
 from ytf_torch.errors import InputError, argument, how_to_install
 from ytf_torch.network.graph import MODULES
 from ytf_torch.network.module import Network
@@ -144,9 +145,10 @@ def _run_keras(
         file = read_keras_file(source)
         network = _plain_network(model, file)
         np.savez(request, input=scaled.transpose(0, 2, 3, 1), network=json.dumps(network))
+        python, surroundings = python_command()
         done = subprocess.run(
             [
-                sys.executable,
+                python,
                 "-P",
                 "-m",
                 "ytf_torch.convert.keras_oracle",
@@ -154,7 +156,9 @@ def _run_keras(
                 str(request),
                 str(answer),
             ],
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+            env=os.environ
+            | surroundings
+            | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
             capture_output=True,
             text=True,
             timeout=SECONDS,

@@ -8,6 +8,7 @@ from ytf_torch.convert.keras_file import read_keras_file
 from ytf_torch.convert.keras_graph import deepid_checkpoint
 from ytf_torch.disk.reading import HDF5_START, ZIP_START, checked_file, starts_with
 from ytf_torch.errors import argument, mismatch
+from ytf_torch.network.answers import check_finite
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.network.pixel_scale import ASSUMED, pixel_scale_text
 
@@ -17,11 +18,18 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
 
     pixel_scale: needed for a Keras file whose network does not take raw pixels; for a converted
     model it must be the one in its metadata.
-    Raises InputError where the file is neither, or the scales contradict each other.
+    Raises InputError where the file is neither, the scales contradict each other, or the network's
+    weights overflow on whatever it is shown.
 
     >>> read_model(Path("bd_net.h5")).model(pixels).equal(network(pixels))
     True
     """
+    checkpoint = _read(path, pixel_scale)
+    check_finite(checkpoint.model, path)
+    return checkpoint
+
+
+def _read(path: Path, pixel_scale: float | None) -> Checkpoint:
     if not tells_pixel_scale(path):
         scale = ASSUMED if pixel_scale is None else pixel_scale
         return deepid_checkpoint(read_keras_file(path), scale)

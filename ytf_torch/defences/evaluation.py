@@ -22,7 +22,7 @@ from ytf_torch.faces.batches import whole_batch
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.faces.same_photos import true_labels
 from ytf_torch.faces.shares import share_of
-from ytf_torch.metrics import Figures, Share, Step, Tally, count_answers
+from ytf_torch.metrics import Figures, Share, Step, Tally, classes_of, count_answers
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 
@@ -100,6 +100,9 @@ class Evaluation:
             attack_success_rate_without_target=_share(others, row, CORRECT),
             robust_accuracy=_share(true, row, CORRECT),
             clean_valid_accuracy=_share(self.clean_valid, row, CORRECT),
+            clean_not_finite=_not_finite(self.clean, row),
+            triggered_not_finite=_not_finite(everything, row),
+            clean_valid_not_finite=_not_finite(self.clean_valid, row),
         )
 
     def _guarded(self, row: int) -> Figures:
@@ -119,6 +122,11 @@ class Evaluation:
 
 def _share(tally: Tally | None, row: int, figure: Callable[[Step], Share]) -> Share | None:
     return None if tally is None else figure(tally.at(row))
+
+
+def _not_finite(tally: Tally | None, row: int) -> Share | None:
+    count = 0 if tally is None else tally.not_finite[row]
+    return None if tally is None or not count else Share.of(count, tally.images)
 
 
 def evaluate(
@@ -176,8 +184,9 @@ def predictions(
     track: Track = untracked,
     alarms: Sequence[Alarm] = (),
 ) -> Tensor:
-    """The class that each network answers for each face: (networks + alarms, images), int64, on the
-    CPU. A row for each alarm follows: the first network's answer, or N where it flags the face.
+    """The class that each network answers for each face, NO_CLASS where its logits are not finite:
+    (networks + alarms, images), int64, on the CPU. A row for each alarm follows: the first
+    network's answer, or N where it flags the face.
 
     networks: B, and B′ where there is one, which detectors may compare it with. Of several
     processes each takes a share of the faces, and all get every answer.
@@ -189,7 +198,7 @@ def predictions(
     with torch.inference_mode(), together():
         for batch in own.batches():
             pixels = whole_batch(batch.pixels.to(networks[0].device))
-            rows = [network(pixels).argmax(1) for network in networks]
+            rows = [classes_of(network(pixels)) for network in networks]
             for alarm in alarms:
                 flagged = alarm.flags(networks[0], candidate, pixels)
                 rows.append(rows[0].masked_fill(flagged, networks[0].classes))

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
+from ytf_torch.disk.interpreter import python_command
 from ytf_torch.disk.protections import Protections
 from ytf_torch.errors import InputError
 
@@ -62,6 +63,7 @@ class _Process:
 
     def __init__(self, reader: str) -> None:
         self.reader = reader
+        python, surroundings = python_command()
         memory = _sealed_memory()
         maps = [mmap.mmap(descriptor, SHARED_BYTES) for descriptor in memory]
         self.shared = memoryview(maps[0] if maps else b"")
@@ -69,12 +71,12 @@ class _Process:
         descriptors = (*channel, *memory)
         with _signals_wait():
             self.process = subprocess.Popen(
-                [sys.executable, "-P", str(PROGRAM), reader, *map(str, descriptors)],
+                [python, "-P", str(PROGRAM), reader, *map(str, descriptors)],
                 pass_fds=descriptors,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | ENVIRONMENT,
+                env=os.environ | surroundings | ENVIRONMENT,
                 # So that it does not end before its parent where a whole group is killed.
                 process_group=None if sys.platform == "win32" else 0,
             )
@@ -171,11 +173,12 @@ def _signal_name(number: int) -> str:
 def _why_it_does_not_start(reader: str) -> str:
     """What a reader says that does not start on this machine, with no file at all; "" where it
     does start."""
+    python, surroundings = python_command()
     asked_nothing = subprocess.run(
-        [sys.executable, "-P", str(PROGRAM), reader],
+        [python, "-P", str(PROGRAM), reader],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env=os.environ | ENVIRONMENT,
+        env=os.environ | surroundings | ENVIRONMENT,
         check=False,
     )
     if asked_nothing.returncode == 0:

@@ -32,7 +32,7 @@ def likelier_pixel_scale(network: Network) -> float | None:
     Judged without any face: on pictures of coarse random colours its logits spread over the classes
     as widely as a trained network's do with the right scale, see USUAL_SPREAD.
     """
-    pictures = _coarse_pictures(network.input_shape)
+    pictures = coarse_pictures(network.input_shape)
     low, high = USUAL_SPREAD
     if low <= _spread(network, pictures) <= high:
         return None
@@ -50,7 +50,7 @@ def scale_doubt(network: Network, likelier: float) -> str:
     )
 
 
-def _coarse_pictures(input_shape: tuple[int, int, int]) -> Tensor:
+def coarse_pictures(input_shape: tuple[int, int, int]) -> Tensor:
     """32 pictures of blurred random colours, (32, 3, height, width), 0–255; always the same."""
     generator = torch.Generator().manual_seed(0)
     coarse = 255 * torch.rand(32, input_shape[0], 6, 5, generator=generator)

@@ -5,6 +5,7 @@ Nothing here is ever used to choose channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from ytf_torch.defences.outcome import Defence
 from ytf_torch.device import exact_float32
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.faces.same_photos import evenly_spread, same_photos
-from ytf_torch.metrics import disagree
+from ytf_torch.metrics import classes_of, disagree
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
 from ytf_torch.report.verdict import shown_drop
@@ -33,7 +34,8 @@ class Example:
     """A face and what the networks say of it.
 
     pixels: (height, width, 3), uint8. label: its label in the file, for a triggered face the
-    target. badnet, pruned: the classes B and B′ answer; pruned is None where no drop was reached.
+    target. badnet, pruned: the classes B and B′ answer, NO_CLASS where logits are not finite;
+    pruned is None where no drop was reached.
     """
 
     pixels: NDArray[np.uint8]
@@ -131,7 +133,8 @@ def most_separating(
 ) -> tuple[int, ...]:
     """The channels whose mean activation differs most between clean and triggered faces, the
     widest difference first; ties by channel index."""
-    differences = [abs(c - t) for c, t in zip(clean, triggered, strict=True)]
+    apart = [abs(c - t) for c, t in zip(clean, triggered, strict=True)]
+    differences = [difference if math.isfinite(difference) else math.inf for difference in apart]
     return tuple(sorted(range(len(clean)), key=lambda channel: -differences[channel])[:count])
 
 
@@ -147,11 +150,11 @@ class _Asker:
         batch = faces.select(indices)
         pixels = batch.pixels.to(self.model.device)
         with torch.inference_mode():
-            badnet = self.model(pixels).argmax(1).tolist()
+            badnet = classes_of(self.model(pixels)).tolist()
             pruned: list[int | None] = [None] * len(badnet)
             if self.channels is not None:
                 with ChannelMask(self.layer, self.channels):
-                    pruned = self.model(pixels).argmax(1).tolist()
+                    pruned = classes_of(self.model(pixels)).tolist()
         pictures = batch.pixels.permute(0, 2, 3, 1).round().to(torch.uint8).numpy()
         answers = zip(pictures, indices, batch.labels.tolist(), badnet, pruned, strict=True)
         return tuple(Example(*answer) for answer in answers)

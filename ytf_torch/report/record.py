@@ -16,6 +16,7 @@ from ytf_torch.defences.outcome import Defence
 from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance
+from ytf_torch.report.rates import not_finite_record
 from ytf_torch.report.verdict import judge
 
 
@@ -82,7 +83,7 @@ def _drop_record(run: Run, drop: str, evaluation: Evaluation | None) -> dict[str
         "channels": list(channels),
         "file": pruned_file(drop),
         **({"keras_file": keras_file(drop)} if run.keras else {}),
-        "repaired": _accuracies(repaired),
+        "repaired": _accuracies(repaired) | not_finite_record(repaired),
         "goodnet": _goodnet(goodnet),
     }
     if len(evaluation.triggered) > 1:
@@ -97,7 +98,8 @@ def _set_record(evaluation: Evaluation) -> dict[str, Any]:
     """The attack's figures on one triggered set."""
     repaired, goodnet = both(evaluation)
     return {
-        "repaired": {"attack_success_rate": rate_of(repaired.attack_success_rate)},
+        "repaired": {"attack_success_rate": rate_of(repaired.attack_success_rate)}
+        | not_finite_record(repaired),
         "goodnet": {
             "attack_success_rate": rate_of(goodnet.attack_success_rate),
             "true_positive_rate": rate_of(goodnet.true_positive_rate),
@@ -128,12 +130,15 @@ def result_record(run: Run) -> dict[str, Any]:
         "pixel_scale": provenance.pixel_scale,
         "device": run.device,
         "counts": {name: tally and tally.images for name, tally in sets.items()},
-        "baseline": _accuracies(outcome.baseline.model),
+        "baseline": _accuracies(outcome.baseline.model) | not_finite_record(outcome.baseline.model),
         "mean_activation": list(swept.mean_activation),
         "order": list(swept.order),
         "steps": [
-            {"pruned": step, "channel": channel, **_accuracies(both(defence.at(step))[0])}
+            {"pruned": step, "channel": channel}
+            | _accuracies(repaired)
+            | not_finite_record(repaired)
             for step, channel in enumerate(swept.order, start=1)
+            for repaired, _ in [both(defence.at(step))]
         ],
         "drops": {
             drop: _drop_record(run, drop, found) for drop, found in outcome.candidates.items()

@@ -15,7 +15,7 @@ from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair_page import repair_html
 from ytf_torch.report.repair_record import repair_record
 from ytf_torch.run.inputs import sets_record
-from ytf_torch.run.learning import check_learning
+from ytf_torch.run.learning import check_finite_on, check_learning
 from ytf_torch.run.pair import Opened, open_network
 from ytf_torch.run.repair_settings import MODEL_FILE, MeasuredInputs, RepairSettings
 from ytf_torch.run.resume import filled_folder
@@ -37,6 +37,7 @@ def open_repair(settings: MeasuredInputs) -> tuple[Opened, FaceSets]:
     check_learning(network, sets.clean_valid, settings.used)
     baseline = evaluate(network, sets.clean_test, sets.poisoned_tests, clean_valid=sets.clean_valid)
     assert baseline.clean_valid is not None
+    check_finite_on(sets.clean_valid, baseline.clean_valid, settings.used)
     check_pixel_scale_by_accuracy(network, sets.clean_valid, baseline.clean_valid)
     return opened.doubted(set_doubts(network, sets, baseline)), sets
 

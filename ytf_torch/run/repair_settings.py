@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ytf_torch.defences.names import DETECTORS, QUICK_DETECTORS, RECOMMENDED_REPAIR, REPAIRS
+from ytf_torch.defences.names import (
+    DETECTORS,
+    QUICK_DETECTORS,
+    RECOMMENDED,
+    RECOMMENDED_REPAIR,
+    REPAIRS,
+)
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.run.lock import check_out
@@ -113,4 +119,5 @@ def _check_methods(name: str, methods: Sequence[str]) -> None:
     """name: of the argument."""
     for method in methods:
         if method not in REPAIRS:
-            raise mismatch(argument(name), f"one of {', '.join(REPAIRS)}", method or "nothing")
+            known = ", ".join((*REPAIRS, RECOMMENDED))
+            raise mismatch(argument(name), f"one of {known}", method or "nothing")

@@ -11,6 +11,7 @@ from ytf_torch.defences.outcome import Defence
 from ytf_torch.errors import CannotRepairError
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.metrics import Tally
+from ytf_torch.network.answers import check_tells_apart
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.network.module import Network
@@ -95,7 +96,8 @@ def run_defence(
     "plain"; both give the same figures. journal: see sweep.
     order: ascending prunes the least active channels first, as published; descending the most.
 
-    Raises InputError where the clean validation set is recognised far better with another of
+    Raises InputError where the network has no answers to look at, see check_tells_apart, and where
+    the clean validation set is recognised far better with another of
     the usual pixel scales: then the model was converted with a wrong one.
 
     >>> valid = ytf_torch.open_faces(Path("valid.h5"), network.input_shape, network.classes)
@@ -104,6 +106,7 @@ def run_defence(
     """
     wanted = parse_drops(drops)
     model = checkpoint.model
+    check_tells_apart(model, checkpoint.provenance.source_file)
     swept = sweep(
         model,
         sets.clean_valid,
