@@ -216,11 +216,11 @@ def _print_tables(evaluation: Evaluation, files: Sequence[Path]) -> None:
         for file, tallies in zip(files, evaluation.triggered, strict=True):
             say(f"Of {file} alone:")
             out.print(_table(evaluation.of_set(tallies), shown))
-    if evaluation.pairing is not None:
-        few = "" if evaluation.pairing.is_enough else ", too few to say who is on them"
-        say(f"{evaluation.pairing}{few}.")
     for line in _legend(evaluation, shown):
         say(line)
+    if evaluation.pairing is not None:
+        few = "" if evaluation.pairing.is_enough else ", too few to say who is on them"
+        say(f"Pairs: {evaluation.pairing}{few}.")
 
 
 def _known(evaluation: Evaluation, field: str) -> bool:
