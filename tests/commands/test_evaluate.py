@@ -57,7 +57,9 @@ def test_a_model_alone(tmp_path: Path, keras_file: Path, checkpoint: Checkpoint)
     assert result.exit_code == 0, result.output
     assert "100.00 %" in result.output
     record = json.loads((tmp_path / "found.json").read_text())
-    assert list(record) == ["model", "pixel_scale", *KEYS, "intervals"]
+    assert list(record) == ["model", "pixel_scale", *KEYS, "intervals", "pairs"]
+    assert record["pairs"] == {"paired": 24, "triggered": 24}
+    assert "24 of 24 triggered images paired with a clean one" in result.output
     assert record["clean_accuracy"] == 100
     interval = record["intervals"]["clean_accuracy"]
     assert interval["count"] == interval["images"] == 24

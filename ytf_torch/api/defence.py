@@ -263,7 +263,7 @@ def defend(
     )
     doubts = find_doubts(computing.model, sets, found)
     command = "run from Python, by ytf_torch.defend"
-    run = Run(computing, found, placed.type, files, command, doubts)
+    run = Run(computing, found, placed.type, files, command, doubts, pairings=sets.pairings)
     return PruningDefence(run, sets, settings)
 
 

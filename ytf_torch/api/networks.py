@@ -30,8 +30,9 @@ IMAGES_AT_ONCE = 256
 def read_model(model: Model, pixel_scale: float | str | None = None) -> Checkpoint:
     """A network with its provenance, from a file of ytf-convert or a Keras file of any kind.
 
-    pixel_scale: what pixel values 0–255 are multiplied by, 1 or 1/255; no Keras file tells it, and
-    1 is taken where nothing is said. A Checkpoint is handed back as it is.
+    pixel_scale: what pixel values 0–255 are multiplied by, 1 or 1/255; Keras files that ytf-torch
+    did not write do not tell it, and 1 is taken where nothing is said. A Checkpoint is handed
+    back as it is.
     Raises InputError where the file is no network, or contradicts the pixel scale.
 
     >>> read_model("bd_net.h5", pixel_scale="1").provenance.source_file

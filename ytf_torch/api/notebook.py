@@ -28,7 +28,7 @@ def notebook_bars(phase: str, total: int, unit: str = "faces") -> Callable[[int]
 
     handle = display(bar(0), display_id=True)
     if handle is None:
-        return untracked(phase, images)
+        return untracked(phase, total, unit)
     seen = 0
 
     def advance(done: int) -> None:

@@ -69,8 +69,8 @@ def evaluate_command(
     true_labels: Annotated[
         Path | None,
         typer.Option(
-            help="Face set whose labels say who is really on the triggered faces, one by one.",
-            show_default="the clean test set, where its photos are the same",
+            help="Clean face set that says who is on the triggered faces, paired by their photos.",
+            show_default="the clean test set",
         ),
     ] = None,
     pixel_scale: PixelScale = None,
@@ -159,6 +159,7 @@ def _evaluate(
     from ytf_torch.defences.doubts import (
         check_distinct,
         clean_doubts,
+        known_label_doubts,
         overlap_doubts,
         triggered_doubts,
     )
@@ -179,6 +180,8 @@ def _evaluate(
         doubts += clean_doubts(network, clean, found.clean, "test")
     for tested, tallies in zip(triggered, found.triggered, strict=True):
         doubts += triggered_doubts(network, tested, tallies.all)
+        if known is not None and tallies.pairing is not None:
+            doubts += known_label_doubts(known, tested, tallies.pairing)
     doubts += overlap_doubts(None, clean, triggered)
     return found, doubts
 
@@ -195,6 +198,8 @@ def evaluation_record(evaluation: Evaluation, files: Sequence[Path] = ()) -> dic
     if evaluation.repaired and evaluation.goodnet:
         record["repaired"] = rates_record(evaluation.repaired, RATES)
         record["goodnet"] = rates_record(evaluation.goodnet, (*RATES, *FLAGGED))
+    if evaluation.pairing is not None:
+        record["pairs"] = evaluation.pairing.record
     if len(evaluation.triggered) > 1:
         record["poisoned_tests"] = [
             {"file": str(file)} | evaluation_record(evaluation.of_set(tallies))
@@ -213,6 +218,9 @@ def _print_tables(evaluation: Evaluation, files: Sequence[Path]) -> None:
             out.print(_table(evaluation.of_set(tallies), shown))
     for line in _legend(evaluation, shown):
         say(line)
+    if evaluation.pairing is not None:
+        few = "" if evaluation.pairing.is_enough else ", too few to say who is on them"
+        say(f"Pairs: {evaluation.pairing}{few}.")
 
 
 def _known(evaluation: Evaluation, field: str) -> bool:
@@ -235,7 +243,7 @@ def _legend(evaluation: Evaluation, shown: Sequence[str]) -> Iterator[str]:
     elif "ASR" in shown:
         yield (
             "ASR: attack success rate, over all triggered faces. Who is on them is not known: "
-            "--true-labels can tell, or a clean test set of the same photos in the same order."
+            "--true-labels can tell, or a clean test set of the same photos."
         )
     if "FPR" in shown or "TPR" in shown:
         yield "FPR, TPR: clean and triggered faces that GoodNet flags."

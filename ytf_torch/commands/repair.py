@@ -127,6 +127,8 @@ def print_repair(outcome: RepairOutcome) -> None:
         if figures is not None:
             table.add_row(name, *map(_cell, _shares(figures)))
     out.print(table)
+    if evaluation.pairing is not None:
+        say(f"Pairs: {evaluation.pairing}.")
     for name, found in outcome.detectors.items():
         for at in found.at:
             if at.false_positive_rate and at.true_positive_rate:

@@ -23,4 +23,5 @@ def read_keras_model(path: str | Path, pixel_scale: float) -> Checkpoint:
     from ytf_torch.convert.keras_file import read_keras_file
     from ytf_torch.convert.keras_graph import deepid_checkpoint
 
-    return deepid_checkpoint(read_keras_file(Path(path)), pixel_scale)
+    file = read_keras_file(Path(path))
+    return deepid_checkpoint(file, file.scale_to_read_with(pixel_scale))

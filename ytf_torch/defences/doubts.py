@@ -20,6 +20,7 @@ from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.faces.batches import BATCH_SIZE, batch_count
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.faces.overlap import shared_faces
+from ytf_torch.faces.pairing import Pairing
 from ytf_torch.faces.same_photos import evenly_spread, find_repeated
 from ytf_torch.metrics import NO_CLASS, Tally, percentage
 from ytf_torch.network.module import Network
@@ -254,6 +255,22 @@ def _target_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Doubt
             f"the attacker's target too. The file is {faces.path}.",
         )
     ]
+
+
+def known_label_doubts(known: FaceSet, triggered: FaceSet, pairing: Pairing) -> list[Doubt]:
+    """What looks wrong about a set that was given to say who is on the triggered faces."""
+    if not pairing.is_enough:
+        return [
+            Doubt(
+                f"{pairing}: too few to say who is on the triggered faces.",
+                f"So there is no robust accuracy and no ASR without the target. Give the clean set "
+                f"that {triggered.path} was made from instead of {known.path}.",
+            )
+        ]
+    if pairing.in_order:
+        return []
+    headline = f"The faces of {known.path} stand in another order than those of {triggered.path}."
+    return [Doubt(headline, f"They were paired by their pictures: {pairing}.", grave=False)]
 
 
 def _few_faces(clean_valid: FaceSet, drops: Sequence[str]) -> list[Doubt]:

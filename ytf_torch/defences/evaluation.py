@@ -4,7 +4,7 @@ detectors."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from types import MappingProxyType
 
@@ -19,8 +19,8 @@ from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.errors import mismatch
 from ytf_torch.faces.batches import whole_batch
-from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.faces.same_photos import true_labels
+from ytf_torch.faces.face_set import UNLABELLED, FaceSet
+from ytf_torch.faces.pairing import Pairing
 from ytf_torch.faces.shares import share_of
 from ytf_torch.metrics import Figures, Share, Step, Tally, classes_of, count_answers
 from ytf_torch.network.module import Network
@@ -34,11 +34,13 @@ NO_ALARMS: Mapping[str, Alarm] = MappingProxyType({})
 @dataclass(frozen=True)
 class TriggeredTallies:
     """Counts on one triggered set, by the attacker's target: of all its faces, and of those whose
-    true class is another; and by the true class. The last two where true labels are known."""
+    true class is another; and by the true class. The last two over the faces that are paired with
+    a clean one, where these are enough. pairing: None where there was no set to pair with."""
 
     all: Tally
     without_target: Tally | None = None
     by_true_class: Tally | None = None
+    pairing: Pairing | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,15 @@ class Evaluation:
     def of_set(self, triggered: TriggeredTallies) -> Evaluation:
         """The same of one triggered set alone, without the clean sets."""
         return replace(self, clean=None, clean_valid=None, triggered=(triggered,))
+
+    @property
+    def pairing(self) -> Pairing | None:
+        """Which triggered faces, of all sets, are paired with a clean one; None where there were no
+        clean ones to pair with."""
+        found = [part.pairing for part in self.triggered if part.pairing is not None]
+        if not found or len(found) < len(self.triggered):
+            return None
+        return Pairing(np.concatenate([pairing.places for pairing in found]))
 
     @property
     def _triggered(self) -> tuple[Tally | None, Tally | None, Tally | None]:
@@ -137,6 +148,7 @@ def evaluate(
     known_labels: FaceSet | None = None,
     track: Track = untracked,
     *,
+    pairings: Sequence[Pairing] | None = None,
     clean_valid: FaceSet | None = None,
     alarms: Mapping[str, Alarm] = NO_ALARMS,
 ) -> Evaluation:
@@ -144,9 +156,10 @@ def evaluate(
     detectors flag.
 
     poisoned_tests: triggered faces labelled with the attacker's target. known_labels: a set whose
-    labels say who is really on the triggered faces, one by one; without it the clean test set
-    tells it where it holds the same photos at the same places. alarms: by detector's name.
-    Raises InputError where `known_labels` has another number of faces than a triggered set.
+    labels say who is really on the triggered faces, without it the clean test set; faces are paired
+    by their pictures. pairings: those of each triggered set, where they are known already.
+    alarms: by detector's name.
+    Raises InputError where `known_labels` says of each triggered face that it is the target.
 
     >>> faces = ytf_torch.open_faces(Path("test.h5"), network.input_shape, network.classes)
     >>> evaluate(network, faces).model.clean_accuracy
@@ -161,13 +174,16 @@ def evaluate(
         )
 
     triggered = []
-    for faces in poisoned_tests:
-        people = _people(faces, clean_test, known_labels)
+    clean = known_labels or clean_test
+    if pairings is None and clean is not None:
+        pairings = [faces.paired_with(clean) for faces in poisoned_tests]
+    for place, faces in enumerate(poisoned_tests):
+        pairing = None if pairings is None else pairings[place]
+        if known_labels is not None and pairing is not None:
+            _check_known(known_labels, faces, pairing)
         answers = predictions(networks, faces, track, watched)
-        others = None if people is None else people != faces.labels
-        without = _tally(answers, faces, others) if others is not None and others.any() else None
-        true = None if people is None else _tally(answers, replace(faces, labels=people))
-        triggered.append(TriggeredTallies(_tally(answers, faces), without, true))
+        labels = None if clean is None else clean.labels
+        triggered.append(_triggered_tallies(answers, faces, pairing, labels))
     return Evaluation(
         clean=counted(clean_test),
         triggered=tuple(triggered),
@@ -207,16 +223,31 @@ def predictions(
     return torch.cat(gathered(torch.cat(found, 1)), 1)
 
 
-def _people(
-    triggered: FaceSet, clean_test: FaceSet | None, known: FaceSet | None
-) -> NDArray[np.int64] | None:
-    if known is None:
-        return true_labels(triggered, clean_test)
-    if len(known) != len(triggered):
+def _triggered_tallies(
+    answers: Tensor,
+    faces: FaceSet,
+    pairing: Pairing | None,
+    labels: NDArray[np.int64] | None,
+) -> TriggeredTallies:
+    """labels: those of the clean faces that the triggered ones are paired with."""
+    everything = _tally(answers, faces)
+    if pairing is None or labels is None or not pairing.is_enough:
+        return TriggeredTallies(everything, pairing=pairing)
+    people = replace(faces, labels=np.where(pairing.paired, labels[pairing.places], UNLABELLED))
+    others = pairing.paired & (people.labels != faces.labels)
+    without = _tally(answers, faces, others) if others.any() else None
+    return TriggeredTallies(everything, without, _tally(answers, people, pairing.paired), pairing)
+
+
+def _check_known(known: FaceSet, triggered: FaceSet, pairing: Pairing) -> None:
+    people, paired = known.labels[pairing.places], pairing.paired
+    if pairing.is_enough and (people == triggered.labels)[paired].all():
         raise mismatch(
-            known.path, f"{len(triggered):,} labels, one for each of {triggered.path}", len(known)
+            known.path,
+            f"labels that say who is really on the faces of {triggered.path}",
+            f"the attacker's target for each of {pairing.pairs:,}",
+            "Give the clean set that the triggered one was made from",
         )
-    return known.labels
 
 
 def _total(tallies: Sequence[Tally | None]) -> Tally | None:

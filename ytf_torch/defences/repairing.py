@@ -91,6 +91,7 @@ def repair_and_measure(
             candidate.network,
             track=track,
             clean_valid=sets.clean_valid,
+            pairings=sets.pairings,
         ),
         figures,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.defences.outcome import Defence
+from ytf_torch.faces.pairing import Pairing
 from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance
@@ -34,7 +35,8 @@ class Run:
     """A finished defence and what it was run on.
 
     command: what to type to run it again. doubts: what looks wrong about its face sets.
-    keras: whether the repaired networks are written as Keras files as well.
+    keras: whether the repaired networks are written as Keras files as well. pairings: which clean
+    test faces those of each triggered set are, None without a clean test set.
     """
 
     checkpoint: Checkpoint
@@ -44,6 +46,7 @@ class Run:
     command: str
     doubts: tuple[Doubt, ...] = ()
     keras: bool = False
+    pairings: tuple[Pairing, ...] | None = field(default=None, compare=False)
 
 
 def pruned_file(drop: str) -> str:
@@ -146,6 +149,7 @@ def result_record(run: Run) -> dict[str, Any]:
         "verdict": asdict(judge(defence, run.doubts)),
         "direction": swept.direction,
         "warnings": [str(doubt) for doubt in run.doubts],
+        "pairs": None if run.pairings is None else [one.record for one in run.pairings],
     }
 
 

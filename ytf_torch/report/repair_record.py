@@ -43,6 +43,7 @@ def repair_record(
         "repaired": rates_record(evaluation.repaired, NAMES),
         "goodnet": rates_record(evaluation.goodnet, NAMES)
         | {name: rate_of(getattr(evaluation.goodnet, name)) for name in FLAGGED},
+        "pairs": None if evaluation.pairing is None else evaluation.pairing.record,
         "detectors": {
             name: detector_record(figures) for name, figures in outcome.detectors.items()
         },

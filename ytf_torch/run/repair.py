@@ -35,7 +35,13 @@ def open_repair(settings: MeasuredInputs) -> tuple[Opened, FaceSets]:
         settings.target,
     )
     check_learning(network, sets.clean_valid, settings.used)
-    baseline = evaluate(network, sets.clean_test, sets.poisoned_tests, clean_valid=sets.clean_valid)
+    baseline = evaluate(
+        network,
+        sets.clean_test,
+        sets.poisoned_tests,
+        clean_valid=sets.clean_valid,
+        pairings=sets.pairings,
+    )
     assert baseline.clean_valid is not None
     check_finite_on(sets.clean_valid, baseline.clean_valid, settings.used)
     check_pixel_scale_by_accuracy(network, sets.clean_valid, baseline.clean_valid)
