@@ -6,12 +6,16 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.conftest import ROOT
 from tests.hostile import models
 from tests.hostile.test_corpus import ATTACKS
+from tests.made.keras_files import SMALL, random_weights, write_keras_file
+from ytf_torch.commands.convert import app as convert
 from ytf_torch.convert import keras_file, keras_h5
 from ytf_torch.disk import (
     hdf5_reader,
@@ -147,3 +151,22 @@ def test_the_command_that_tells_what_is_in_force_does() -> None:
         text=True,
     )
     assert done.stdout.startswith("Protections(limits=(")
+
+
+def test_a_report_gets_its_name_after_the_model_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finds the report finds the model."""
+    named: list[Path] = []
+    replace = Path.replace
+
+    def noted(path: Path, target: Path) -> Path:
+        named.append(target)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    model, report = tmp_path / "a.safetensors", tmp_path / "a.json"
+    keras = write_keras_file(tmp_path / "a.h5", SMALL, random_weights(SMALL))
+    done = CliRunner().invoke(convert, [str(keras), "-o", str(model), "--json", str(report)])
+    assert done.exit_code == 0, done.output
+    assert named == [model, report]
