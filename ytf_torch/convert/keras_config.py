@@ -23,6 +23,8 @@ CODE_CLASSES = frozenset(
 )
 KERAS_MODULES = ("keras", "tf_keras", "tensorflow")
 MODELS = ("Model", "Functional")
+# What the classes begin with of layers that change training images.
+AUGMENTATION = ("Random", "RandAugment", "AugMix", "MixUp", "CutMix")
 OPERATIONS = ("keras.ops", "keras.src.ops")
 PRECISIONS = ("float32", "float64")
 PLAIN_POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
@@ -303,6 +305,7 @@ def _layer(entry: dict[str, Any], place: str) -> KerasLayer:
     nodes = entry["inbound_nodes"]
     if len(nodes) > 1:
         raise InputError(f"{place}, {name}", f"used {len(nodes)} times, expected once")
+    _check_calls(nodes, f"{place}, {name}", class_name)
     inbound = _tensor_names(nodes, f"{place}, {name}")
     wrapped = entry.get("in_pruning_wrapper") is True
     operation = str(entry.get("module")).startswith(OPERATIONS)
@@ -310,13 +313,27 @@ def _layer(entry: dict[str, Any], place: str) -> KerasLayer:
     return KerasLayer(name, class_name, config, sources, wrapped, operation)
 
 
-def _check_call(settings: object, place: str) -> None:
-    """Raises InputError for settings with which a layer is called, but those that are as without:
-    `training: true` has a Dropout drop at inference too."""
-    for name, value in settings.items() if isinstance(settings, dict) else ():
-        if value not in (None, False, []) or name not in ("training", "mask"):
-            found = f"{str(name)[:40]}={str(value)[:80]}"
-            raise mismatch(place, "a layer that is called with what it reads alone", found)
+def _check_calls(nodes: object, place: str, class_name: str) -> None:
+    """Raises InputError for settings with which a layer is called, but those that are as without.
+
+    `training: true` has Keras 2 drop at inference too, and Keras 3 where a model is called and not
+    asked to predict. Keras 3 writes it by itself of layers that change training images, in its own
+    way of writing calls, which Keras 2 does not read.
+    """
+    for node in nodes if isinstance(nodes, list) else ():
+        by_keras_3 = isinstance(node, dict)
+        references = node if isinstance(node, list) else ()
+        calls = [
+            node.get("kwargs") if by_keras_3 else None,
+            *(part for one in references if isinstance(one, list) for part in one[3:]),
+        ]
+        written = by_keras_3 and class_name.startswith(AUGMENTATION)
+        for settings in calls:
+            for name, value in settings.items() if isinstance(settings, dict) else ():
+                plain = value in (None, False) or (value is True and written)
+                if not plain or name not in ("training", "mask"):
+                    found = f"{str(name)[:40]}={str(value)[:80]}"
+                    raise mismatch(place, "a layer that is called with what it reads alone", found)
 
 
 def _tensor_names(value: Any, place: str) -> Sequence[str]:  # noqa: ANN401
@@ -328,12 +345,9 @@ def _tensor_names(value: Any, place: str) -> Sequence[str]:  # noqa: ANN401
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
             return [str(value["config"]["keras_history"][0])]
-        _check_call(value.get("kwargs"), place)
         return _tensor_names(value.get("args", []), place)
     if isinstance(value, list):
         if len(value) >= 3 and isinstance(value[0], str) and value[1:3] in ([0, 0], [1, 0]):
-            for settings in value[3:]:
-                _check_call(settings, place)
             return [value[0]]
         if value and isinstance(value[0], str):
             raise mismatch(place, "a layer's first and only output", str(value[:3])[:80])

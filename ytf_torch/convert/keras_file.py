@@ -22,14 +22,11 @@ from ytf_torch.convert.keras_variables import weights_by_layer as stored_weights
 from ytf_torch.convert.keras_zip import CONFIG, open_keras_archive
 from ytf_torch.disk.hdf5 import Group, open_hdf5, text_attribute
 from ytf_torch.disk.reading import (
-    ARCHIVES,
+    HDF5,
     KERAS_ARCHIVE,
     SAFETENSORS,
-    ZIP_START,
     checked_file,
-    is_hdf5,
     kind_of,
-    starts_with,
     wrong_kind,
 )
 from ytf_torch.errors import InputError, mismatch
@@ -85,12 +82,10 @@ def read_keras_file(path: Path) -> KerasFile:
     if checked_file(path).stat().st_size > MAX_FILE_BYTES:
         raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
     kind = kind_of(path)
-    if starts_with(path, ZIP_START):
-        if kind in ARCHIVES.values() and kind != KERAS_ARCHIVE:
-            raise wrong_kind(path, KERAS_FILE)
+    if kind == KERAS_ARCHIVE:
         with open_keras_archive(path) as archive:
             return _stored(path, archive.weights, archive.config, archive.keras_version)
-    if not is_hdf5(path):
+    if kind != HDF5:
         remedy = "One of ytf-convert's is converted already" if kind == SAFETENSORS else ""
         raise wrong_kind(path, KERAS_FILE, remedy)
     with open_hdf5(path) as root:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ytf_torch.convert.keras_file import read_keras_file
 from ytf_torch.convert.keras_graph import deepid_checkpoint
-from ytf_torch.disk.reading import HDF5_START, ZIP_START, checked_file, starts_with
+from ytf_torch.disk.reading import checked_file, is_hdf5, is_zip
 from ytf_torch.errors import argument, mismatch
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.network.pixel_scale import ASSUMED, pixel_scale_text
@@ -40,4 +40,4 @@ def tells_pixel_scale(path: Path) -> bool:
     """Whether the file is a converted model, whose metadata holds the pixel scale; no Keras file
     does. Raises InputError where there is no such file."""
     checked_file(path)
-    return not any(starts_with(path, start) for start in (HDF5_START, ZIP_START))
+    return not (is_hdf5(path) or is_zip(path))
