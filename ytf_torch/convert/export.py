@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ytf_torch.convert.endings import ending_of
+from ytf_torch.convert.endings import as_keras_reads, ending_of
 from ytf_torch.convert.keras_goodnet import goodnet_reads_back, write_keras_goodnet
 from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet, run_keras_goodnet
 from ytf_torch.convert.keras_oracle import run_keras
@@ -128,12 +128,14 @@ def export(subject: Subject, path: Path, *, against_keras: bool = False) -> Expo
     """Write a network to `path`, in the format of its ending, and check what was written.
 
     It is written elsewhere and becomes `path` in one step when every check holds; where one fails,
-    `path` is as it was. against_keras: run Keras files in every real Keras that is installed.
+    `path` is as it was. An ending in capitals becomes small letters, as Keras reads no others.
+    against_keras: run Keras files in every real Keras that is installed.
     Raises InputError where the ending names no format, or what the format needs is missing.
 
     >>> export(Subject(network, checkpoint), Path("repaired.h5"))
     repaired.h5: all weights read back bit for bit, 64 of 64 images answered alike by ytf-torch ...
     """
+    path = as_keras_reads(path)
     ending = ending_of(path, goodnet=subject.repaired is not None)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / f"network{ending}"

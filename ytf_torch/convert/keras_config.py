@@ -22,6 +22,9 @@ CODE_CLASSES = frozenset(
     }
 )
 KERAS_MODULES = ("keras", "tf_keras", "tensorflow")
+# Its weights lie as Keras 3's do, its configuration names modules that no other Keras has.
+PREVIEW = "keras_core"
+SAVE_WEIGHTS = "Load it in Keras Core, and give what model.save_weights('….weights.h5') writes"
 MODELS = ("Model", "Functional")
 # What the classes begin with of layers that change training images.
 AUGMENTATION = ("Random", "RandAugment", "AugMix", "MixUp", "CutMix")
@@ -246,6 +249,10 @@ def _check_no_code(model: object, place: str) -> frozenset[tuple[str | None, str
             registered = part.get("registered_name")
             if isinstance(class_name, str) and class_name in CODE_CLASSES:
                 raise InputError(place, f"refused: {class_name}, which can run code of its own")
+            if str(module).split(".")[0] == PREVIEW:
+                raise InputError(
+                    place, "a model of Keras Core, the preview of Keras 3", SAVE_WEIGHTS
+                )
             if module is not None and str(module)[:80].split(".")[0] not in KERAS_MODULES:
                 raise InputError(place, f"refused: {class_name} of module {module}, not Keras's")
             if registered is not None and registered != class_name:

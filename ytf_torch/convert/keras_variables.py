@@ -26,6 +26,7 @@ from ytf_torch.disk.hdf5 import (
     subgroup,
     text_attribute,
 )
+from ytf_torch.disk.hdf5 import kind as kind_at
 from ytf_torch.errors import InputError, mismatch
 
 STORE, OLD_STORE = STORES
@@ -33,6 +34,9 @@ VARIABLES = "vars"
 # Classes that have weights in DeepID, and what Keras calls these: `vars/0` is the kernel.
 WEIGHTED = ("conv2d", "dense")
 PARTS = ("kernel", "bias")
+# A part of weights that Keras saved in several files, each of so many bytes at most.
+SHARD = re.compile(r"_\d{5}\.weights\.h5$")
+ONE_FILE = "It is one of several files: load them in Keras, and save one with model.save('….keras')"
 WRAPPER = "prune_low_magnitude"
 ORDINAL = re.compile(r"(?P<kind>.*?)(?:_(?P<ordinal>\d+))?")
 
@@ -130,7 +134,8 @@ def stored_layers(store: Group, kinds: Iterable[str] = WEIGHTED) -> dict[str, li
         expected = [number * (2 if doubled else 1) for number in range(len(paths))]
         if sorted(paths) != expected:
             listed = ", ".join(paths[number] for number in sorted(paths)[:10])
-            raise mismatch(store, f"{kind}, {kind}_1 and so on, none left out", listed)
+            remedy = ONE_FILE if SHARD.search(store.file.path.name) else ""
+            raise mismatch(store, f"{kind}, {kind}_1 and so on, none left out", listed, remedy)
         if len(paths) > MAX_LAYERS:
             raise mismatch(store, f"at most {MAX_LAYERS} layers", f"{len(paths):,} {kind}")
         read = _wrapped_layer if kind == WRAPPER else _stored_layer
@@ -170,10 +175,18 @@ def _check_weightless(group: Group, kind: str) -> None:
     """Raises InputError for a layer with weights, of a class that DeepID has none of."""
     if kind == WRAPPER:
         raise InputError(group, "a PruneLowMagnitude wrapper around a layer", STRIP)
-    members = set(member_names(group)) - {VARIABLES}
-    variables = find_group(group, VARIABLES)
-    if members or (variables is not None and member_names(variables)):
+    if _holds_arrays(group):
         raise InputError(group, f"not a DeepID: weights of a layer of class {kind}")
+
+
+def _holds_arrays(group: Group, levels: int = 4) -> bool:
+    """Whether arrays lie in a group, or so deep in it that nobody looks."""
+    if levels == 0:
+        return True
+    return any(
+        kind_at(group, name) != "a group" or _holds_arrays(subgroup(group, name), levels - 1)
+        for name in member_names(group)
+    )
 
 
 def _stored_layer(store: Group, path: str, budget: Budget) -> StoredLayer:

@@ -16,8 +16,10 @@ from ytf_torch.disk.file_kind import EXPORTED, SAVE_IN_KERAS, SAVED_MODEL, FileK
 ZIP_START = b"PK\x03\x04"
 END, END_LENGTH = b"PK\x05\x06", 22
 ENTRY, ENTRY_LENGTH = b"PK\x01\x02", 46
-# What stands before the end where an archive has more than 65,535 members or 4 GiB.
-LARGE, LARGE_LENGTH = b"PK\x06\x07", 20
+# What stands before the end where an archive may have more than 65,535 members or 4 GiB, as all of
+# PyTorch's: the end once more in wider numbers, and where that stands.
+WIDE, WIDE_LENGTH = b"PK\x06\x06", 56
+LOCATOR, LOCATOR_LENGTH = b"PK\x06\x07", 20
 # The end with the longest comment, and before it the names of some hundred members.
 TAIL_BYTES = 2 * 2**16
 MOST_NAMES = 1000
@@ -30,7 +32,9 @@ PACKED_FOLDER = FileKind(
 )
 NUMPY = FileKind("a NumPy archive (.npz)")
 PICKLES = FileKind("a PyTorch file, whose pickles could run code and are never opened")
-TORCHSCRIPT = FileKind("a TorchScript program of PyTorch, which holds code and is never opened")
+TORCHSCRIPT = FileKind(
+    "a TorchScript program of PyTorch, which holds code and is never opened", EXPORTED
+)
 PT2 = FileKind("an exported PyTorch program (.pt2)", EXPORTED)
 ZIPPED_SAVED_MODEL = FileKind("a zip archive of TensorFlow's SavedModel", SAVED_MODEL)
 TENSORFLOW_JS = FileKind("a zip archive of a TensorFlow.js model", SAVE_IN_KERAS)
@@ -95,10 +99,13 @@ def _list_of_members(file: BinaryIO) -> bytes | None:
     if end < 0 or end + END_LENGTH > len(tail):
         return None
     length = int.from_bytes(tail[end + 12 : end + 16], "little")
-    if tail[:end][-LARGE_LENGTH:].startswith(LARGE):
-        return b""
-    if length == 0 and tail[end + 10 : end + 12] == bytes(2):
-        return b""
+    if tail.startswith(LOCATOR, end - LOCATOR_LENGTH):
+        end -= LOCATOR_LENGTH + WIDE_LENGTH
+        if end < 0 or not tail.startswith(WIDE, end):
+            return b""
+        length = int.from_bytes(tail[end + 40 : end + 48], "little")
+    if length == 0:
+        return b"" if tail[end + 10 : end + 12] == bytes(2) else None
     start = size - len(tail) + end - length
     if start < 0:
         return None
