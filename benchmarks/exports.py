@@ -20,7 +20,7 @@ from benchmarks.lab_files import shared_folder
 from ytf_torch.convert.endings import ENDINGS, GOODNET_ENDINGS, KERAS
 from ytf_torch.convert.export import Subject, export
 from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet, run_keras_goodnet
-from ytf_torch.convert.keras_loader import run_keras
+from ytf_torch.convert.keras_oracle import run_keras
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.onnx_writer import run_onnx
 from ytf_torch.convert.torch_export import run_pt2
@@ -63,8 +63,8 @@ def answers_of_file(path: Path, subject: Subject, batches: Batches) -> Iterator[
 def answers_of_keras(path: Path, subject: Subject, batches: Batches) -> Iterator[Answers]:
     """The same of every Keras that is installed, where the file is one of its own."""
     if path.name.endswith(KERAS):
-        for by, outputs in run_keras(path, subject.networks, batches):
-            yield by, outputs.argmax(1)
+        for keras in run_keras(path, subject.network, batches):
+            yield keras.by, keras.outputs.argmax(1)
 
 
 def answers_of(module: torch.nn.Module, batches: Batches) -> NDArray[np.int64]:

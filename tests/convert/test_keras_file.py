@@ -143,7 +143,7 @@ def replace_kernel(group: h5py.Group, **dataset) -> None:
         ),
         pytest.param(
             lambda g: replace_kernel(g, data=np.zeros((3, 3, 4, 6), np.int32)),
-            "float16, float32 or float64",
+            "quantised weights, of int32",
             id="integers",
         ),
         pytest.param(

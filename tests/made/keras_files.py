@@ -146,6 +146,13 @@ def edit_layer(config: Config, name: str, **changes: Any) -> None:
             layer["config"].update(changes)
 
 
+def computed_in(config: Config, weights: Weights) -> None:
+    """Layers state the precision of wide weights; told none, Keras takes float32."""
+    if any(array.dtype == np.float64 for arrays in weights.values() for array in arrays):
+        for layer in config["config"]["layers"]:
+            layer["config"]["dtype"] = "float64"
+
+
 def write_keras_file(
     path: Path,
     sizes: DeepIDSizes,
@@ -171,11 +178,15 @@ def write_keras_file(
         return np.array([text(value) for value in values], dtype=None if as_bytes else object)
 
     config = model_config(sizes, class_name)
+    computed_in(config, weights)
+    in_order = [layer["name"] for layer in config["config"]["layers"]]
     if edit:
         edit(config)
     with h5py.File(path, "w") as file:
         group = file.create_group("model_weights") if full_model else file
         layers = [layer["name"] for layer in config["config"]["layers"]]
+        # Keras lists them in the order in which it counts them, however they stand.
+        layers.sort(key=lambda name: in_order.index(name) if name in in_order else len(in_order))
         if split_names:
             for place, start in enumerate(range(0, len(layers), 4)):
                 group.attrs[f"layer_names{place}"] = names(layers[start : start + 4])

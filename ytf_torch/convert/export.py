@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ytf_torch.convert.endings import ending_of
+from ytf_torch.convert.endings import as_keras_reads, ending_of
 from ytf_torch.convert.keras_goodnet import goodnet_reads_back, write_keras_goodnet
 from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet, run_keras_goodnet
-from ytf_torch.convert.keras_loader import run_keras
+from ytf_torch.convert.keras_oracle import run_keras
 from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
@@ -128,13 +128,15 @@ def export(subject: Subject, path: Path, *, against_keras: bool = False) -> Expo
     """Write a network to `path`, in the format of its ending, and check what was written.
 
     It is written elsewhere and becomes `path` in one step when every check holds; where one fails,
-    `path` is as it was. against_keras: run Keras files in every real Keras that is installed.
+    `path` is as it was. An ending in capitals becomes small letters, as Keras reads no others.
+    against_keras: run Keras files in every real Keras that is installed.
     Raises InputError where the ending names no format, or what the format needs is missing;
     OutputError where the file, or one in the folder for temporary files, cannot be written.
 
     >>> export(Subject(network, checkpoint), Path("repaired.h5"))
     repaired.h5: all weights read back bit for bit, 64 of 64 images answered alike by ytf-torch ...
     """
+    path = as_keras_reads(path)
     ending = ending_of(path, goodnet=subject.repaired is not None)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / f"network{ending}"
@@ -183,10 +185,10 @@ def _checked(
         by, outputs = run_keras_goodnet(stored, subject.network.pixel_scale, batches)
         checks.append(_check(subject.module, by, outputs, batches, logits=False))
     if against_keras and ending in KERAS:
-        for by, outputs in run_keras(written, subject.networks, batches):
-            checks.append(
-                _check(subject.module, by, outputs, batches, logits=subject.repaired is None)
-            )
+        alone = subject.repaired is None
+        for keras in run_keras(written, subject.network, batches):
+            outputs = keras.logits if alone else keras.outputs
+            checks.append(_check(subject.module, keras.by, outputs, batches, logits=alone))
     elif against_keras:
         raise InputError(argument("against_keras"), f"Keras reads no {ending} file")
     return Export(path, equal, tuple(checks))

@@ -7,8 +7,9 @@ details from version to version and mean the same.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ytf_torch.errors import InputError, mismatch
@@ -21,14 +22,22 @@ CODE_CLASSES = frozenset(
     }
 )
 KERAS_MODULES = ("keras", "tf_keras", "tensorflow")
+# Its weights lie as Keras 3's do, its configuration names modules that no other Keras has.
+PREVIEW = "keras_core"
+SAVE_WEIGHTS = "Load it in Keras Core, and give what model.save_weights('….weights.h5') writes"
 MODELS = ("Model", "Functional")
+# What the classes begin with of layers that change training images.
+AUGMENTATION = ("Random", "RandAugment", "AugMix", "MixUp", "CutMix")
+OPERATIONS = ("keras.ops", "keras.src.ops")
 PRECISIONS = ("float32", "float64")
+PLAIN_POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
 # Keras's own nest some twenty; code that walks through a thousand would end in a RecursionError.
 MOST_LEVELS = 200
 # The wrapper of tensorflow_model_optimization, whose name is this before its layer's.
 PRUNING_WRAPPER = "PruneLowMagnitude"
 PRUNING_PREFIX = "prune_low_magnitude_"
 STRIP = "Take the wrappers off with tensorflow_model_optimization's strip_pruning(model), then save"
+QUANTISED = "Give the model as it was saved before quantize(), which cannot be undone"
 # Before the names of B′ in GoodNet's files; see keras_goodnet.py.
 REPAIRED = "repaired_"
 
@@ -39,6 +48,7 @@ class KerasLayer:
 
     inbound: names of the layers whose outputs it reads, in order.
     in_pruning_wrapper: whether it stood in a wrapper of tensorflow_model_optimization.
+    is_operation: whether it is one of keras.ops, which computes in the precision of what it reads.
     """
 
     name: str
@@ -46,14 +56,19 @@ class KerasLayer:
     config: Mapping[str, Any]
     inbound: tuple[str, ...]
     in_pruning_wrapper: bool = False
+    is_operation: bool = False
 
 
 @dataclass(frozen=True)
 class KerasModel:
-    """A functional model: its layers, and the names of those whose outputs are its own."""
+    """A functional model: its layers, and the names of those whose outputs are its own.
+
+    objects: module and class of all that the configuration names; only the outermost model's.
+    """
 
     layers: tuple[KerasLayer, ...]
     outputs: tuple[str, ...]
+    objects: frozenset[tuple[str | None, str]] = frozenset()
 
     def in_keras_order(self) -> list[KerasLayer]:
         """The layers as Keras numbers them: the farthest from the outputs first, and of those
@@ -97,11 +112,12 @@ def read_config(text: str, place: str) -> KerasModel:
         # How the model was trained, which nothing here needs: losses may be functions of people's.
         model.pop("compile_config", None)
         without_wrappers = _without_pruning_wrappers(model)
-        _check_no_code(without_wrappers, place)
+        objects = _check_no_code(without_wrappers, place)
+        _check_not_shared(without_wrappers, place)
         if model["class_name"] not in MODELS:
             found = str(model["class_name"])[:80]
             raise mismatch(place, "a model of class Model or Functional", found)
-        return _model(without_wrappers["config"], place)
+        return replace(_model(without_wrappers["config"], place), objects=objects)
     except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise mismatch(place, "Keras's model configuration", "something else") from error
 
@@ -151,41 +167,52 @@ def unwrapped_name(layer: str) -> str:
     return layer.removeprefix(PRUNING_PREFIX)
 
 
-def precision_of(model: KerasModel, place: str) -> str | None:
-    """float32 or float64, the dtype policy of all layers; None where the file tells none.
+def precision_of(model: KerasModel, place: str) -> str:
+    """float32 or float64, the dtype policy of all layers; Keras's own default is float32.
 
     Raises InputError for a policy under which Keras computes otherwise than in one precision.
     """
     stated: str | None = None
     for layer in model.layers:
-        policy = _dtype_policy(layer)
-        if policy is None:
+        if layer.is_operation and "dtype" not in layer.config:
             continue
+        policy = _dtype_policy(layer)
         if policy not in PRECISIONS:
-            raise mismatch(
-                f"{place}, {layer.name}",
-                "the dtype policy float32 or float64",
-                f"{policy}, in which Keras computes and answers otherwise",
-                "Build the network again under the policy float32, load_weights this file into it, "
-                "and save that",
-            )
+            raise _other_policy(f"{place}, {layer.name}", policy)
         if layer.class_name == "InputLayer":  # what is fed to it, not what is computed
             continue
         if stated not in (None, policy):
             found = f"{stated} and {policy}"
             raise mismatch(f"{place}, {layer.name}", "one dtype policy for all layers", found)
         stated = policy
-    return stated
+    return stated or PRECISIONS[0]
 
 
-def _dtype_policy(layer: KerasLayer) -> str | None:
-    """The name of a layer's dtype policy, such as float32 or mixed_float16; None without one."""
+def _other_policy(place: str, policy: str) -> InputError:
+    """The error for a dtype policy other than one precision, with what Keras 3.15 and tf_keras 2.21
+    were seen to take."""
+    if any(word in policy.lower() for word in ("quant", "int8", "int4", "float8", "gptq", "awq")):
+        found = f"{policy}: its weights are quantised, and Keras computes and answers otherwise"
+        remedy = QUANTISED
+    else:
+        found = f"{policy}, in which Keras computes and answers otherwise"
+        remedy = (
+            "Build the network again under the policy float32, load_weights this file into it, "
+            "and save that"
+        )
+    return mismatch(place, "the dtype policy float32 or float64", found, remedy)
+
+
+def _dtype_policy(layer: KerasLayer) -> str:
+    """The name of a layer's dtype policy, such as float32 or mixed_float16: of Keras's own default
+    where it tells none, and of the policy's class where it has one that says more than its name."""
     policy = layer.config.get("dtype")
     if isinstance(policy, dict):
         settings = policy.get("config")
         name = settings.get("name") if isinstance(settings, dict) else None
-        policy = name if isinstance(name, str) else policy.get("class_name")
-    return None if policy is None else str(policy)[:80]
+        plain = policy.get("class_name") in PLAIN_POLICIES and isinstance(name, str)
+        policy = name if plain else f"{policy.get('class_name')} {name or ''}".strip()
+    return PRECISIONS[0] if policy is None else str(policy)[:80]
 
 
 def _without_pruning_wrappers(model: dict[str, Any]) -> dict[str, Any]:
@@ -207,10 +234,13 @@ def _without_wrapper(entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_no_code(model: object, place: str) -> None:
+def _check_no_code(model: object, place: str) -> frozenset[tuple[str | None, str]]:
     """Nothing in a configuration is ever imported or called; what asks for it is refused by name
     all the same: Lambda and other carriers of code, custom objects, modules that are not Keras's.
+
+    Module and class of everything else that it names.
     """
+    found = set()
     waiting = [model]
     while waiting:
         part = waiting.pop()
@@ -219,33 +249,98 @@ def _check_no_code(model: object, place: str) -> None:
             registered = part.get("registered_name")
             if isinstance(class_name, str) and class_name in CODE_CLASSES:
                 raise InputError(place, f"refused: {class_name}, which can run code of its own")
+            if str(module).split(".")[0] == PREVIEW:
+                raise InputError(
+                    place, "a model of Keras Core, the preview of Keras 3", SAVE_WEIGHTS
+                )
             if module is not None and str(module)[:80].split(".")[0] not in KERAS_MODULES:
                 raise InputError(place, f"refused: {class_name} of module {module}, not Keras's")
             if registered is not None and registered != class_name:
                 raise InputError(place, f"refused: custom object {registered}")
+            if class_name is not None:
+                found.add((None if module is None else str(module)[:80], str(class_name)[:80]))
         if isinstance(part, dict | list):
             waiting += part.values() if isinstance(part, dict) else part
+    return frozenset(found)
+
+
+def _check_not_shared(model: object, place: str) -> None:
+    """Raises InputError where a layer has the number of another object: Keras takes the one that
+    it made first in place of both, whatever the configuration of the second says."""
+    numbers: Counter[str] = Counter()
+    of_layers: list[str] = []
+    waiting = [model]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict) and part.get("shared_object_id") is not None:
+            number = str(part["shared_object_id"])[:80]
+            numbers[number] += 1
+            of_layers += [number] if "inbound_nodes" in part else []
+        if isinstance(part, dict | list):
+            waiting += part.values() if isinstance(part, dict) else part
+    for number in of_layers:
+        if numbers[number] > 1:
+            found = f"{numbers[number]} objects of shared_object_id {number}"
+            raise mismatch(place, "a number of its own for each layer", found)
 
 
 def _model(config: dict[str, Any], place: str) -> KerasModel:
     layers = tuple(_layer(entry, place) for entry in config["layers"])
     outputs = tuple(unwrapped_name(name) for name in _tensor_names(config["output_layers"], place))
+    _check_inputs(layers, _tensor_names(config["input_layers"], place), place)
     if len({layer.name for layer in layers}) != len(layers):
         raise InputError(place, "a layer is named twice")
     return KerasModel(layers, outputs)
 
 
+def _check_inputs(layers: Sequence[KerasLayer], inputs: Sequence[str], place: str) -> None:
+    """Raises InputError where a model is fed anywhere but at its input layers."""
+    entries = [layer.name for layer in layers if layer.class_name == "InputLayer"]
+    if sorted(inputs) != sorted(entries):
+        expected = f"input_layers that are the model's InputLayer, {', '.join(entries) or 'none'}"
+        raise mismatch(place, expected[:160], ", ".join(inputs)[:80] or "none")
+
+
 def _layer(entry: dict[str, Any], place: str) -> KerasLayer:
     class_name, config = entry["class_name"], entry["config"]
     name = config["name"] if "name" in config else entry["name"]  # Keras 3's operations have none
+    if entry.get("name") not in (None, name):
+        called = str(entry["name"])[:80]
+        raise mismatch(f"{place}, {name}", "one name for a layer", f"{called} too")
     if not (isinstance(name, str) and isinstance(class_name, str) and isinstance(config, dict)):
         raise TypeError
     nodes = entry["inbound_nodes"]
     if len(nodes) > 1:
         raise InputError(f"{place}, {name}", f"used {len(nodes)} times, expected once")
+    _check_calls(nodes, f"{place}, {name}", class_name)
     inbound = _tensor_names(nodes, f"{place}, {name}")
     wrapped = entry.get("in_pruning_wrapper") is True
-    return KerasLayer(name, class_name, config, tuple(map(unwrapped_name, inbound)), wrapped)
+    operation = str(entry.get("module")).startswith(OPERATIONS)
+    sources = tuple(map(unwrapped_name, inbound))
+    return KerasLayer(name, class_name, config, sources, wrapped, operation)
+
+
+def _check_calls(nodes: object, place: str, class_name: str) -> None:
+    """Raises InputError for settings with which a layer is called, but those that are as without.
+
+    `training: true` has Keras 2 drop at inference too, and Keras 3 where a model is called and not
+    asked to predict. Keras 3 writes it by itself of layers that change training images, in its own
+    way of writing calls, which Keras 2 does not read.
+    """
+    for node in nodes if isinstance(nodes, list) else ():
+        by_keras_3 = isinstance(node, dict)
+        references = node if isinstance(node, list) else ()
+        calls = [
+            node.get("kwargs") if by_keras_3 else None,
+            *(part for one in references if isinstance(one, list) for part in one[3:]),
+        ]
+        written = by_keras_3 and class_name.startswith(AUGMENTATION)
+        for settings in calls:
+            for name, value in settings.items() if isinstance(settings, dict) else ():
+                plain = value in (None, False) or (value is True and written)
+                if not plain or name not in ("training", "mask"):
+                    found = f"{str(name)[:40]}={str(value)[:80]}"
+                    raise mismatch(place, "a layer that is called with what it reads alone", found)
 
 
 def _tensor_names(value: Any, place: str) -> Sequence[str]:  # noqa: ANN401

@@ -22,14 +22,12 @@ from ytf_torch.convert.keras_variables import weights_by_layer as stored_weights
 from ytf_torch.convert.keras_zip import CONFIG, METADATA, KerasArchive, open_keras_archive
 from ytf_torch.disk.hdf5 import Group, open_hdf5, text_attribute
 from ytf_torch.disk.reading import (
-    ARCHIVES,
+    HDF5,
     KERAS_ARCHIVE,
     SAFETENSORS,
-    ZIP_START,
     checked_file,
-    is_hdf5,
+    is_zip,
     kind_of,
-    starts_with,
     wrong_kind,
 )
 from ytf_torch.errors import InputError, argument, mismatch
@@ -54,11 +52,12 @@ class KerasFile:
     called (`kernel`, `bias`); layers without weights are left out.
     model: the network's graph, None in a file of weights only. place: where the graph is, for
     errors.
-    precision: float32 or float64, in which Keras computes it, None where the file does not tell.
+    precision: float32 or float64, in which Keras computes it, None in a file of weights only.
     holder: the layer that is the network, where the file has a model around it.
     archive: whether it is a .keras.
     numbered: the weights of a .weights.h5 by class, in Keras's order; `weights` is empty then, for
     such a file need not tell names.
+    objects: module and class of all that the configuration names.
     pixel_scale: what ytf-torch recorded when it wrote the file; None in files of Keras's own.
     """
 
@@ -72,6 +71,7 @@ class KerasFile:
     holder: str | None = None
     archive: bool = False
     numbered: Mapping[str, list[StoredLayer]] | None = None
+    objects: frozenset[tuple[str | None, str]] = frozenset()
     pixel_scale: float | None = None
 
     def scale_to_read_with(self, asked: float | None) -> float:
@@ -105,13 +105,11 @@ def read_keras_file(path: Path) -> KerasFile:
     if checked_file(path).stat().st_size > MAX_FILE_BYTES:
         raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
     kind = kind_of(path)
-    if starts_with(path, ZIP_START):
-        if kind in ARCHIVES.values() and kind != KERAS_ARCHIVE:
-            raise wrong_kind(path, KERAS_FILE)
+    if kind == KERAS_ARCHIVE:
         with open_keras_archive(path) as archive:
             found = _stored(path, archive.weights, archive.config, archive.keras_version)
             return replace(found, pixel_scale=_archive_scale(archive, path))
-    if not is_hdf5(path):
+    if kind != HDF5:
         remedy = "One of ytf-convert's is converted already" if kind == SAFETENSORS else ""
         raise wrong_kind(path, KERAS_FILE, remedy)
     with open_hdf5(path) as root:
@@ -130,7 +128,7 @@ def recorded_scale(path: Path) -> float | None:
     whole says why.
     """
     try:
-        if starts_with(path, ZIP_START):
+        if is_zip(path):
             with open_keras_archive(path) as archive:
                 return _archive_scale(archive, path)
         with open_hdf5(path) as root:
@@ -150,14 +148,18 @@ def _root_scale(root: Group, path: Path) -> float | None:
 def _listed(path: Path, root: Group, group: Group, names: list[str]) -> KerasFile:
     """An HDF5 file of Keras 2, which lists its layers by name."""
     config, place = text_attribute(root, "model_config"), f"{path}@model_config"
-    model, holder, precision = None, None, None
-    if config is not None:
-        model, holder, precision = _network_of(read_config(config, place), place, path)
+    outer = None if config is None else read_config(config, place)
+    model, holder, precision = (
+        (None, None, None) if outer is None else _network_of(outer, place, path)
+    )
+    objects = frozenset() if outer is None else outer.objects
     version = text_attribute(group, "keras_version") or text_attribute(root, "keras_version")
     nested = None if holder is None else holder.name
-    weights = h5_weights(group, names, nested)
+    weights = h5_weights(group, names, nested, model)
     sha256, written_by = _sha256(path), version or "unknown"
-    return KerasFile(path, sha256, written_by, weights, model, place, precision, nested)
+    return KerasFile(
+        path, sha256, written_by, weights, model, place, precision, nested, objects=objects
+    )
 
 
 def _stored(path: Path, root: Group, config: str | None, version: str) -> KerasFile:
@@ -170,7 +172,18 @@ def _stored(path: Path, root: Group, config: str | None, version: str) -> KerasF
     model, holder, precision = _network_of(outer, place, path)
     weights = stored_weights(store_inside(root, outer, holder), model)
     nested = None if holder is None else holder.name
-    return KerasFile(path, sha256, version, weights, model, place, precision, nested, archive=True)
+    return KerasFile(
+        path,
+        sha256,
+        version,
+        weights,
+        model,
+        place,
+        precision,
+        nested,
+        archive=True,
+        objects=outer.objects,
+    )
 
 
 def _network_of(

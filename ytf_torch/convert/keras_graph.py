@@ -14,7 +14,7 @@ from torch import Tensor
 from ytf_torch.convert.keras_config import KerasLayer, KerasModel
 from ytf_torch.convert.keras_file import KerasFile
 from ytf_torch.convert.keras_h5 import Arrays
-from ytf_torch.convert.keras_layers import CLASS_NAMES, fixed_settings
+from ytf_torch.convert.keras_layers import CLASS_NAMES, WITHOUT_EFFECT, fixed_settings, setting
 from ytf_torch.convert.keras_variables import StoredLayer
 from ytf_torch.convert.layout import (
     convolution_from_keras,
@@ -36,8 +36,18 @@ from ytf_torch.network.pixel_scale import check_pixel_scale
 from ytf_torch.network.provenance import MAX_NAME_LENGTH, Provenance, conversion_step, tool_version
 
 DENSE = DEEPID.names("dense")
+# Layers that hand on what they read unless they are being trained; tests ask real Keras of each.
 # Keras 3 casts what is fed to a network to the precision of its layers, and says so from 3.3 on.
-IDENTITY_AT_INFERENCE = ("Dropout", "Cast")
+IDENTITY_AT_INFERENCE = frozenset(
+    {
+        *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
+        *("AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization", "Cast"),
+        *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast"),
+        *("RandomBrightness", "RandomHue", "RandomShear", "RandomColorJitter", "RandomGrayscale"),
+        *("RandomErasing", "RandomGaussianBlur", "RandomInvert", "RandomPerspective"),
+        *("RandomElasticTransform", "RandAugment", "AugMix", "MixUp", "CutMix"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ def _check_graph(file: KerasFile, model: KerasModel) -> tuple[int, int]:
             used.add(name)
             passed.add(name)
             layer = layers[name]
-            if layer.class_name not in IDENTITY_AT_INFERENCE or len(layer.inbound) != 1:
+            if not _does_nothing(layer) or len(layer.inbound) != 1:
                 return layer
             name = layer.inbound[0]
 
@@ -100,10 +110,16 @@ def _check_graph(file: KerasFile, model: KerasModel) -> tuple[int, int]:
 
     compare(model.outputs[0], _expected(DEEPID, DEEPID.output))
     for layer in model.layers:
-        if layer.name not in used and layer.class_name not in IDENTITY_AT_INFERENCE:
+        if layer.name not in used and not _does_nothing(layer):
             raise InputError(place, f"DeepID has no {layer.class_name} {layer.name}")
     _check_sizes(file, found)
     return _input_size(found["InputLayer"], f"{place}, {found['InputLayer'].name}")
+
+
+def _does_nothing(layer: KerasLayer) -> bool:
+    """Whether a layer hands on what it reads, at inference."""
+    linear = layer.class_name == "Activation" and _same(layer.config.get("activation"), "linear")
+    return linear or layer.class_name in IDENTITY_AT_INFERENCE
 
 
 def _check_layer(layer: KerasLayer, expected: Expected, place: str) -> None:
@@ -117,8 +133,13 @@ def _check_layer(layer: KerasLayer, expected: Expected, place: str) -> None:
         found = f"{layer.class_name} {layer.name}"
         raise mismatch(place, f"{wanted}, as DeepID has there", found, remedy)
     for key, value in expected.settings.items():
-        if key in layer.config and not _same(layer.config[key], value):
-            raise mismatch(f"{place}, {key}", value, str(layer.config[key])[:80])
+        given = setting(layer.class_name, layer.config, key)
+        if not _same(given, value):
+            told = "" if key in layer.config else ", Keras's own where the file tells none"
+            raise mismatch(f"{place}, {key}", value, str(given)[:80] + told)
+    for key, given in layer.config.items():
+        if given is not None and key not in WITHOUT_EFFECT | expected.settings.keys():
+            raise InputError(place, f"a setting that is not understood: {key[:40]}={given!s:.80}")
     if len(layer.inbound) != len(expected.inputs):
         raise mismatch(place, f"{len(expected.inputs)} inputs", len(layer.inbound))
 
@@ -140,20 +161,22 @@ def _check_sizes(file: KerasFile, found: Mapping[str, KerasLayer]) -> None:
         if kernel is None:
             continue
         config = found[name].config
-        stated: dict[str, Any] = {"filters": kernel.shape[-1], "units": kernel.shape[-1]}
-        stated["kernel_size"] = list(kernel.shape[:2])
+        stated: dict[str, Any] = {"units": kernel.shape[-1]}
+        if kernel.ndim == 4:
+            stated = {"filters": kernel.shape[-1], "kernel_size": list(kernel.shape[:2])}
         for key, value in stated.items():
-            if key in config and not _same(config[key], value):
+            if not _same(config.get(key), value):
                 raise mismatch(
                     f"{file.path}@model_config, {name}, {key}",
                     f"{value}, by its weights",
-                    str(config[key])[:80],
+                    str(config.get(key))[:80],
                 )
 
 
 def _same(found: object, expected: object) -> bool:
-    if isinstance(found, dict):  # an activation as an object, {"class_name": "relu", …}
-        found = found.get("config", found.get("class_name"))
+    if isinstance(found, dict):  # an activation as an object, of which Keras asks the class
+        told = [found.get(key) or expected for key in ("config", "registered_name")]
+        found = found.get("class_name") if told == [expected, expected] else None
     return found == expected and isinstance(found, bool) == isinstance(expected, bool)
 
 

@@ -1,21 +1,17 @@
-"""What real Keras computes from a file, layer by layer. Runs in a process of its own.
+"""What real Keras computes from a file, layer by layer, beside what we do.
 
-Keras builds the network itself from a plain list of its layers and loads the weights itself, by its
-own rules for that very file; the configuration in the file, which could carry code (CVE-2025-9905),
-never reaches it. Files that read_keras_file refuses are refused here too: a network that computes
-in less than float32 is not compared as if it did not.
+Keras gets the *file*, so that a mistake in our reading of it shows. A model's file goes to its own
+`load_model`, where the file holds nothing but stock layers, as read_keras_file has found them; a
+file of weights is loaded by its own `load_weights` into a network of our configuration. Files
+that read_keras_file refuses are refused here too, and never reach Keras.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
+import hashlib
 import tempfile
-from dataclasses import asdict, dataclass
-from importlib import import_module
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +20,56 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ytf_torch.convert.keras_config import STRIP
 from ytf_torch.convert.keras_file import KerasFile, read_keras_file
 from ytf_torch.convert.keras_graph import dense_order
+from ytf_torch.convert.keras_process import KerasAnswer, ask_keras, installed_libraries
+from ytf_torch.convert.keras_writer import functional_config
 from ytf_torch.convert.parity import Parity, Reference, compare_logits
-from ytf_torch.disk.interpreter import python_command
-from ytf_torch.errors import InputError, argument, how_to_install
-from ytf_torch.network.graph import MODULES
+from ytf_torch.errors import InputError, argument
 from ytf_torch.network.module import Network
 
 # Wider than the logits' tolerance: what rounding leaves of a hidden layer is measured against an
 # output in which large terms have cancelled. A wrong layout differs by orders of magnitude more.
 LAYER_TOLERANCE = 1e-5
-NO_KERAS = 3
-# Keras 2 matches the layers of its own HDF5 files by name, Keras 3 knows all of its own format.
-LIBRARIES = {"h5": ("tf_keras", "keras"), "weights.h5": ("keras", "tf_keras")}
-LIBRARIES["keras"] = LIBRARIES["weights.h5"]
-SECONDS = 600
+# Keras 2 loads all of its own HDF5 files, Keras 3 all of its own format.
+PREFERRED = {"h5": ("tf_keras", "keras"), "weights.h5": ("keras", "tf_keras")}
+PREFERRED["keras"] = PREFERRED["weights.h5"]
+# The model's answer, after its last activation, among the outputs that are compared.
+ANSWER = "answer"
+# All that a configuration may name where Keras is to build it: nothing of this opens a file or
+# calls a function of the configuration's choice.
+STOCK_LAYERS = frozenset(
+    {
+        *("InputLayer", "Model", "Functional", "Sequential"),
+        *("Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "Dense"),
+        *("MaxPooling1D", "MaxPooling2D", "AveragePooling1D", "AveragePooling2D"),
+        *("GlobalMaxPooling1D", "GlobalMaxPooling2D"),
+        *("GlobalAveragePooling1D", "GlobalAveragePooling2D"),
+        *("Flatten", "Reshape", "Permute", "ZeroPadding2D", "Cropping2D", "UpSampling2D"),
+        *("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"),
+        *("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "ThresholdedReLU"),
+        *("BatchNormalization", "LayerNormalization", "GroupNormalization"),
+        *("Rescaling", "Normalization", "Cast"),
+        *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
+        *("AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization"),
+        *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast"),
+        *("RandomBrightness", "RandomHue", "RandomShear", "RandomColorJitter", "RandomGrayscale"),
+        *("RandomErasing", "RandomGaussianBlur", "RandomInvert", "RandomPerspective"),
+        *("RandomElasticTransform", "RandAugment", "AugMix", "MixUp", "CutMix"),
+    }
+)
+STOCK_OBJECTS = frozenset(
+    {
+        *("Zeros", "Ones", "Constant", "Identity", "Orthogonal", "OrthogonalInitializer"),
+        *("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling"),
+        *("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal"),
+        *("LecunUniform", "LecunNormal"),
+        *("L1", "L2", "L1L2", "OrthogonalRegularizer"),
+        *("MaxNorm", "NonNeg", "UnitNorm", "MinMaxNorm"),
+        *("DTypePolicy", "FloatDTypePolicy", "Policy", "__keras_tensor__", "__tuple__"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +88,7 @@ class LayerParity:
 
 @dataclass(frozen=True)
 class KerasParity:
-    """A converted model beside live Keras: every layer in order, and the logits."""
+    """A converted model beside live Keras: every layer in order, the model's answer, the logits."""
 
     keras_version: str
     layers: tuple[LayerParity, ...]
@@ -118,160 +148,106 @@ def layer_outputs(model: Network, pixels: Tensor) -> dict[str, Tensor]:
 def compare_with_keras(
     model: Network, source: Path, images: NDArray[np.generic] | None = None
 ) -> KerasParity:
-    """Run Keras and the model on the same images and compare every layer.
+    """Run Keras and the model on the same images and compare every layer, and the answer.
 
     images: (images, 3, H, W), pixel values 0–255; random ones by default.
-    Raises InputError where Keras is not installed or cannot read the file.
+    Raises InputError where Keras is not installed, cannot read the file, or may not be given it.
     """
     pixels = noise_images(model) if images is None else images
-    version, keras = _run_keras(model, source, pixels)
+    keras = _ask(model, source, pixels)
     ours = layer_outputs(model, torch.from_numpy(pixels))
-    layers = []
-    for name in compared_layers(model):
-        theirs = torch.from_numpy(keras[name]).double()
-        difference = (ours[name].double() - theirs).abs().max()
-        layers.append(LayerParity(name, float(theirs.abs().max()), float(difference)))
-    logits = compare_logits(model, Reference(pixels, keras["output"], model.pixel_scale))
-    return KerasParity(version, tuple(layers), logits)
+    named = compared_layers(model)
+    layers = [_layer_parity(name, ours[name], keras.layers[name]) for name in named]
+    # Of Keras's own logits: a softmax turns what rounding leaves of large ones into much more.
+    answer = torch.from_numpy(keras.logits).double().softmax(1)
+    layers.append(_layer_parity(ANSWER, answer, keras.outputs))
+    logits = compare_logits(model, Reference(pixels, keras.logits, model.pixel_scale))
+    return KerasParity(keras.by.split()[1], tuple(layers), logits)
 
 
-def _run_keras(
-    model: Network, source: Path, pixels: NDArray[np.generic]
-) -> tuple[str, dict[str, NDArray[Any]]]:
-    """Keras's version and its outputs, channels first, computed in a process of its own."""
-    scaled = pixels.astype(np.float64) * model.pixel_scale
+def _layer_parity(name: str, ours: Tensor, theirs: NDArray[Any]) -> LayerParity:
+    keras = torch.from_numpy(theirs).double()
+    difference = float((ours.double() - keras).abs().max()) if ours.shape == keras.shape else np.inf
+    return LayerParity(name, float(keras.abs().max()), difference)
+
+
+def _ask(model: Network, source: Path, pixels: NDArray[np.generic]) -> KerasAnswer:
+    """What Keras makes of a file and computes from the pixels."""
+    here = installed_libraries()
     with tempfile.TemporaryDirectory() as folder:
-        request, answer = Path(folder, "request.npz"), Path(folder, "answer.npz")
-        file = read_keras_file(source)
-        network = _plain_network(model, file)
-        np.savez(request, input=scaled.transpose(0, 2, 3, 1), network=json.dumps(network))
-        python, surroundings = python_command()
-        done = subprocess.run(
-            [
-                python,
-                "-P",
-                "-m",
-                "ytf_torch.convert.keras_oracle",
-                str(source),
-                str(request),
-                str(answer),
-            ],
-            env=os.environ
-            | surroundings
-            | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
+        file, named = _own_copy(source, Path(folder))
+        _check_stock(file)
+        # Keras goes by the ending of a name, people do not.
+        known = named.rename(named.with_name(f"network.{file.format}"))
+        scaled = pixels.astype(np.float64) * model.pixel_scale
+        if model.dtype != torch.float64:
+            scaled = scaled.astype(np.float32)
+        library = next(name for name in PREFERRED[file.format] if name in here)
+        return ask_keras(
+            library,
+            known,
+            [scaled.transpose(0, 2, 3, 1)],
+            architecture=_architecture(model, file) if file.model is None else None,
+            holder=file.holder,
+            layers=compared_layers(model),
+            called=source,
         )
-        if done.returncode == NO_KERAS:
-            raise InputError(
-                argument("against_keras"),
-                "real Keras is not installed",
-                how_to_install("keras"),
-            )
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise InputError(source, f"real Keras cannot run it ({reason[:200]})")
-        with np.load(answer) as archive:
-            outputs = {name: archive[name] for name in compared_layers(model)}
-            return str(archive["keras_version"]), outputs
 
 
-def _plain_network(model: Network, file: KerasFile) -> dict[str, Any]:
-    """The network as JSON: each layer with its sizes, and all that decides how Keras loads it."""
-    plain, order = [], dense_order(file)
-    for layer in model.graph.layers:
-        sizes: dict[str, Any] = {"units": model.output_shape(layer.name)[0]}
-        if layer.kind == "convolution":
-            sizes["kernel"] = model.convolution(layer.name).kernel_size
-        if layer.kind == "add":
-            sizes["inputs"] = sorted(layer.inputs, key=order.index)
-        plain.append(asdict(layer) | sizes)
-    return {
-        "dtype": str(model.dtype).split(".")[1],
-        "layers": plain,
-        "holder": file.holder,
-        "format": file.format,
-    }
+def _own_copy(source: Path, folder: Path) -> tuple[KerasFile, Path]:
+    """A copy of a file, and what read_keras_file finds in it: what Keras loads is what was read,
+    whatever happens to the file meanwhile."""
+    content = source.read_bytes()
+    copy = folder / "network"
+    copy.write_bytes(content)
+    file = read_keras_file(source)
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise InputError(source, "changed while it was read", "Start again")
+    return file, copy
 
 
-def _answer(source: Path, request: Path, answer: Path) -> None:
-    with np.load(request) as archive:
-        inputs, network = archive["input"], json.loads(str(archive["network"]))
-    keras = _library(LIBRARIES[network["format"]])
-    keras.backend.set_floatx(network["dtype"])
-    entry = keras.Input(inputs.shape[1:], name="input")
-    values: dict[str, Any] = {}
-    for layer in network["layers"]:
-        found = [values[name] for name in layer["inputs"]]
-        make = _keras_layer(keras, layer)
-        values[layer["name"]] = (
-            entry if make is None else make(*found) if len(found) == 1 else make(found)
-        )
-    _load_weights(keras, network, entry, values[network["layers"][-1]["name"]], source)
-    outputs = {
-        layer["name"]: values[layer["name"]]
-        for layer in network["layers"]
-        if layer["kind"] in MODULES
-    }
-    model = keras.Model(entry, outputs)
-    found = model.predict(inputs.astype(network["dtype"]), batch_size=32, verbose=0)
-    channels_first = {
-        name: array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
-        for name, array in found.items()
-    }
-    np.savez(answer, keras_version=keras.__version__, **channels_first)
+def _architecture(model: Network, file: KerasFile) -> dict[str, Any]:
+    """The configuration of a file of weights alone: ours, and what Keras counts first in its order
+    of counting."""
+    config, order = functional_config(model), dense_order(file)
+    for layer in config["layers"]:
+        if layer["class_name"] == "Add":
+            (sources,) = layer["inbound_nodes"]
+            sources.sort(key=lambda source: order.index(source[0]))
+    return config
 
 
-def _library(names: tuple[str, ...]) -> Any:  # noqa: ANN401
-    for name in names:
-        try:
-            return import_module(name)
-        except ImportError:
-            continue
-    sys.exit(NO_KERAS)
+def _check_stock(file: KerasFile) -> None:
+    """Raises InputError where the configuration names anything that real Keras may not build."""
+    if file.model is None:
+        return
+    place = argument("against_keras")
+    if any(layer.in_pruning_wrapper for layer in file.model.layers):
+        raise InputError(place, "real Keras does not load a PruneLowMagnitude wrapper", STRIP)
+    for module, class_name in sorted(file.objects, key=str):
+        known = class_name in STOCK_LAYERS | STOCK_OBJECTS
+        if not (known and _is_keras_module(module)):
+            found = class_name if module is None else f"{class_name} of {module}"
+            raise InputError(place, f"real Keras is not given a configuration that has {found}")
 
 
-def _load_weights(
-    keras: Any,  # noqa: ANN401
-    network: dict[str, Any],
-    entry: Any,  # noqa: ANN401
-    logits: Any,  # noqa: ANN401
-    source: Path,
-) -> None:
-    """Have Keras load a file into all layers between two tensors."""
-    model = keras.Model(entry, logits, name=network["holder"])
-    if network["holder"] is not None:
-        outer = keras.Input(entry.shape[1:])
-        model = keras.Model(outer, model(outer))
-    # Keras goes by the ending of a name, people do not.
-    with tempfile.TemporaryDirectory() as folder:
-        named = Path(folder, f"network.{network['format']}")
-        shutil.copyfile(source, named)
-        # By name, Keras passes over what it does not find in silence.
-        by_name = {"by_name": True} if network["format"] == "h5" else {}
-        model.set_weights([np.full(array.shape, np.nan) for array in model.get_weights()])
-        model.load_weights(str(named), **by_name)
-    if any(np.isnan(array).any() for array in model.get_weights()):
-        sys.exit("it does not find the weights of every layer by name")
+def _is_keras_module(module: str | None) -> bool:
+    return module is None or module.split(".")[0] in ("keras", "tf_keras")
 
 
-def _keras_layer(keras: Any, layer: dict[str, Any]) -> Any:  # noqa: ANN401
-    """Keras's layer for one of ours; None for the input."""
-    layers, kind, name = keras.layers, layer["kind"], layer["name"]
-    if kind == "convolution":
-        return layers.Conv2D(layer["units"], layer["kernel"], activation="relu", name=name)
-    if kind == "pool":
-        return layers.MaxPooling2D((2, 2), name=name)
-    if kind == "dense":
-        return layers.Dense(layer["units"], name=name)
-    if kind == "flatten":
-        return layers.Flatten()
-    if kind == "add":
-        return layers.Add()
-    return layers.Activation("relu") if kind == "relu" else None
+def run_keras(
+    path: Path, network: Network, batches: list[NDArray[np.floating[Any]]]
+) -> Iterator[KerasAnswer]:
+    """Run a file that this package has just written in every Keras that is installed.
 
-
-if __name__ == "__main__":
-    _answer(*map(Path, sys.argv[1:4]))
+    network: one that it holds. batches: (batch, 3, height, width), pixel values 0–255.
+    Raises InputError where no Keras is installed, or one cannot run the file.
+    """
+    images = [
+        np.multiply(batch, network.pixel_scale, dtype=batch.dtype).transpose(0, 2, 3, 1)
+        for batch in batches
+    ]
+    weights_alone = path.name.endswith(".weights.h5")
+    architecture = functional_config(network) if weights_alone else None
+    for library in installed_libraries():
+        yield ask_keras(library, path, images, architecture=architecture)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ytf_torch.convert.keras_config import MODELS, STRIP, KerasLayer, KerasModel
-from ytf_torch.convert.keras_h5 import MAX_LAYERS, Arrays, Budget, without_mask
+from ytf_torch.convert.keras_config import MODELS, QUANTISED, STRIP, KerasLayer, KerasModel
+from ytf_torch.convert.keras_h5 import MAX_LAYERS, STORES, Arrays, Budget, without_mask
 from ytf_torch.disk.hdf5 import (
     Group,
     dataset,
@@ -26,13 +26,17 @@ from ytf_torch.disk.hdf5 import (
     subgroup,
     text_attribute,
 )
+from ytf_torch.disk.hdf5 import kind as kind_at
 from ytf_torch.errors import InputError, mismatch
 
-STORE = "layers"
-OLD_STORE = "_layer_checkpoint_dependencies"
+STORE, OLD_STORE = STORES
+VARIABLES = "vars"
 # Classes that have weights in DeepID, and what Keras calls these: `vars/0` is the kernel.
 WEIGHTED = ("conv2d", "dense")
 PARTS = ("kernel", "bias")
+# A part of weights that Keras saved in several files, each of so many bytes at most.
+SHARD = re.compile(r"_\d{5}\.weights\.h5$")
+ONE_FILE = "It is one of several files: load them in Keras, and save one with model.save('….keras')"
 WRAPPER = "prune_low_magnitude"
 ORDINAL = re.compile(r"(?P<kind>.*?)(?:_(?P<ordinal>\d+))?")
 
@@ -60,8 +64,18 @@ def variable_paths(layers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def find_store(group: Group) -> Group | None:
-    """The group in which a model's layers lie, None where the file has another layout."""
-    return find_group(group, STORE) or find_group(group, OLD_STORE)
+    """The group in which a model's layers lie, None where the file has another layout.
+
+    Raises InputError for weights of the model itself, of which a functional one has none, and for
+    two such groups: Keras looks for each layer in the one and then in the other.
+    """
+    stores = [found for name in STORES if (found := find_group(group, name)) is not None]
+    if len(stores) > 1:
+        raise mismatch(group, f"one of the groups {' and '.join(STORES)}", "both")
+    own = find_group(group, VARIABLES)
+    if stores and own is not None and member_names(own):
+        raise mismatch(own, "no weights of the model itself", ", ".join(member_names(own))[:80])
+    return stores[0] if stores else None
 
 
 @dataclass(frozen=True)
@@ -120,7 +134,8 @@ def stored_layers(store: Group, kinds: Iterable[str] = WEIGHTED) -> dict[str, li
         expected = [number * (2 if doubled else 1) for number in range(len(paths))]
         if sorted(paths) != expected:
             listed = ", ".join(paths[number] for number in sorted(paths)[:10])
-            raise mismatch(store, f"{kind}, {kind}_1 and so on, none left out", listed)
+            remedy = ONE_FILE if SHARD.search(store.file.path.name) else ""
+            raise mismatch(store, f"{kind}, {kind}_1 and so on, none left out", listed, remedy)
         if len(paths) > MAX_LAYERS:
             raise mismatch(store, f"at most {MAX_LAYERS} layers", f"{len(paths):,} {kind}")
         read = _wrapped_layer if kind == WRAPPER else _stored_layer
@@ -160,24 +175,36 @@ def _check_weightless(group: Group, kind: str) -> None:
     """Raises InputError for a layer with weights, of a class that DeepID has none of."""
     if kind == WRAPPER:
         raise InputError(group, "a PruneLowMagnitude wrapper around a layer", STRIP)
-    members = set(member_names(group)) - {"vars"}
-    variables = find_group(group, "vars")
-    if members or (variables is not None and member_names(variables)):
+    if _holds_arrays(group):
         raise InputError(group, f"not a DeepID: weights of a layer of class {kind}")
 
 
+def _holds_arrays(group: Group, levels: int = 4) -> bool:
+    """Whether arrays lie in a group, or so deep in it that nobody looks."""
+    if levels == 0:
+        return True
+    return any(
+        kind_at(group, name) != "a group" or _holds_arrays(subgroup(group, name), levels - 1)
+        for name in member_names(group)
+    )
+
+
 def _stored_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
-    variables = subgroup(subgroup(store, path), "vars")
+    variables = subgroup(subgroup(store, path), VARIABLES)
     numbers = sorted(member_names(variables))
+    arrays = {number: dataset(variables, number) for number in numbers}
+    if "0" in arrays and arrays["0"].dtype.kind in "iu":
+        raise InputError(arrays["0"], f"quantised weights, of {arrays['0'].dtype}", QUANTISED)
     if numbers != ["0", "1"]:
         raise mismatch(
             variables, "`0`, the kernel, and `1`, the bias", ", ".join(numbers) or "none"
         )
-    arrays = {
-        part: budget.read(dataset(variables, number))
-        for part, number in zip(PARTS, numbers, strict=True)
-    }
-    return StoredLayer(path, text_attribute(variables, "name"), arrays)
+    for array in arrays.values():
+        if (stated := text_attribute(array, "dtype")) is not None:
+            found = f"{stated[:80]}, to which Keras rounds what is stored"
+            raise mismatch(f"{array}@dtype", "no dtype beside the array's own", found)
+    read = {part: budget.read(arrays[number]) for part, number in zip(PARTS, numbers, strict=True)}
+    return StoredLayer(path, text_attribute(variables, "name"), read)
 
 
 def _wrapped_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
@@ -187,9 +214,9 @@ def _wrapped_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
     The wrapper's own variables are the layer's kernel once more, its mask, and two numbers.
     """
     wrapper = subgroup(store, path)
-    if not member_names(subgroup(subgroup(wrapper, "layer"), "vars")):
+    if not member_names(subgroup(subgroup(wrapper, "layer"), VARIABLES)):
         return StoredLayer(path, None, {})
-    inner, own = _stored_layer(wrapper, "layer", budget), subgroup(wrapper, "vars")
+    inner, own = _stored_layer(wrapper, "layer", budget), subgroup(wrapper, VARIABLES)
     again, mask = (budget.read(dataset(own, number)) for number in ("0", "1"))
     if not np.array_equal(again, inner.arrays["kernel"]):
         raise mismatch(f"{own}/0", "the kernel of the layer inside once more", "another array")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ytf_torch.convert.keras_file import read_keras_file, recorded_scale
 from ytf_torch.convert.keras_graph import deepid_checkpoint
-from ytf_torch.disk.reading import HDF5_START, ZIP_START, checked_file, starts_with
+from ytf_torch.disk.reading import checked_file, is_hdf5, is_zip
 from ytf_torch.errors import argument, mismatch
 from ytf_torch.network.answers import check_finite
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
@@ -52,4 +52,4 @@ def tells_pixel_scale(path: Path) -> bool:
 
 def _is_keras(path: Path) -> bool:
     checked_file(path)
-    return any(starts_with(path, start) for start in (HDF5_START, ZIP_START))
+    return is_hdf5(path) or is_zip(path)

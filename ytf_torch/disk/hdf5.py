@@ -164,11 +164,11 @@ def read_array(data: Dataset, max_bytes: int) -> NDArray[Any]:
     return data._read(None)
 
 
-def text_attribute(group: Group, name: str) -> str | None:
+def text_attribute(node: Group | Dataset, name: str) -> str | None:
     """A text attribute, whether stored as bytes or str; None where there is none."""
-    value = group.file.ask("text", group.path, name)
+    value = node.file.ask("text", node.path, name)
     if isinstance(value, list):
-        raise mismatch(f"{group}@{name}", "one text", f"a list of {len(value)}")
+        raise mismatch(f"{node}@{name}", "one text", f"a list of {len(value)}")
     return None if value is None else str(value)
 
 
