@@ -65,10 +65,10 @@ class PhaseTimes:
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-    def __call__(self, phase: str, images: int) -> Callable[[int], None]:
+    def __call__(self, phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
         start = time.perf_counter()
 
-        def done(images: int) -> None:
+        def done(more: int) -> None:
             self.seconds[phase] = time.perf_counter() - start
 
         return done

@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ytf_torch.metrics import Share, Tally, count_answers, wilson_interval
+from ytf_torch.metrics import (
+    NO_CLASS,
+    Share,
+    Tally,
+    are_finite,
+    classes_of,
+    count_answers,
+    wilson_interval,
+)
 
 PREDICTIONS = torch.tensor(
     [
@@ -16,12 +24,22 @@ LABELS = torch.tensor([0, 1, 1, 3])
 
 
 def test_counts_of_correct_goodnet_correct_and_flagged() -> None:
-    assert count_answers(PREDICTIONS, LABELS).tolist() == [[3, 2, 2], [3, 2, 2], [0, 1, 2]]
+    assert count_answers(PREDICTIONS, LABELS).tolist() == [
+        [3, 2, 2],
+        [3, 2, 2],
+        [0, 1, 2],
+        [0, 0, 0],
+    ]
 
 
 def test_goodnet_is_right_only_where_both_networks_are() -> None:
     predictions = torch.tensor([[0, 1], [1, 1]])
-    assert count_answers(predictions, torch.tensor([1, 1])).tolist() == [[1, 2], [1, 1], [0, 1]]
+    assert count_answers(predictions, torch.tensor([1, 1])).tolist() == [
+        [1, 2],
+        [1, 1],
+        [0, 1],
+        [0, 0],
+    ]
 
 
 def test_tallies_of_two_halves_add_up_to_the_whole() -> None:
@@ -47,7 +65,7 @@ def test_some_steps_alone() -> None:
 
 def test_counting_stays_on_the_device_of_the_predictions() -> None:
     on_meta = count_answers(PREDICTIONS.to("meta"), LABELS.to("meta"))
-    assert (on_meta.device.type, tuple(on_meta.shape)) == ("meta", (3, 3))
+    assert (on_meta.device.type, tuple(on_meta.shape)) == ("meta", (4, 3))
 
 
 @pytest.mark.parametrize(
@@ -68,3 +86,18 @@ def test_wilson_interval_is_mirrored_and_stays_within_0_and_100(images: int) -> 
     assert low == 0
     assert 0 < high < 100
     assert wilson_interval(images, images) == pytest.approx((100 - high, 100))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_logits_that_are_not_all_finite_are_of_no_class(value: float) -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0], [4.0, value, 2.0], [3e38, -3e38, 0.0]])
+    assert are_finite(logits).tolist() == [True, False, True]
+    assert classes_of(logits).tolist() == [1, NO_CLASS, 0]
+
+
+def test_no_class_is_never_right_and_always_flagged() -> None:
+    predictions = torch.tensor([[0, NO_CLASS, 2, NO_CLASS], [0, 1, NO_CLASS, NO_CLASS]])
+    tally = Tally.of_counts(4, count_answers(predictions, torch.tensor([0, 1, 2, 3])))
+    assert tally == Tally(4, (2, 2), (2, 1), (2, 3), (2, 2))
+    assert (tally + tally).not_finite == (4, 4)
+    assert tally.select(1).not_finite == (2,)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+import ytf_torch
 from tests.conftest import ROOT
 
 NOTEBOOK = ROOT / "notebooks" / "lab.ipynb"
@@ -57,3 +60,18 @@ def test_it_runs_from_top_to_bottom(executed: tuple[Any, Path]) -> None:
         assert (folder / name).exists(), name
     errors = [cell for cell in notebook.cells if "error" in str(cell.get("outputs", ""))[:200]]
     assert not errors
+
+
+def test_bars_are_no_matter_where_no_kernel_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython hands out no handle to a shown thing there."""
+    display = ModuleType("IPython.display")
+    shown: list[object] = []
+    monkeypatch.setattr(display, "HTML", str, raising=False)
+    monkeypatch.setattr(
+        display, "display", lambda thing, display_id: shown.append(thing), raising=False
+    )
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    advance = ytf_torch.notebook_bars("sweeping", 200)
+    advance(200)
+    assert len(shown) == 1

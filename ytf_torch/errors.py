@@ -74,6 +74,10 @@ class ProcessLostError(_OneLineError):
     """Another process of this run ended before the run did. Its text is one printable line."""
 
 
+class CannotRepairError(InputError):
+    """A repair that has nothing to offer for this network; another one may."""
+
+
 class OutputError(InputError):
     """Something that cannot be written: a full disk, a folder without permission."""
 
@@ -90,6 +94,14 @@ def mismatch(where: object, expected: object, found: object, remedy: str = "") -
 def unwritable(where: object, error: Exception) -> OutputError:
     """The error for what the operating system refuses to write."""
     return OutputError(where, f"cannot be written ({getattr(error, 'strerror', None) or error})")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was not enough memory. PyTorch has no class of its own for this, NumPy's and
+    CUDA's have these words too."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return told or isinstance(error, MemoryError)
 
 
 def how_to_install(extra: str) -> str:

@@ -33,6 +33,25 @@ def wilson_interval(count: int, images: int, confidence: float = 0.95) -> tuple[
     return low, high
 
 
+NO_CLASS = -1
+"""What stands for a class where a network's logits are not finite: it answers nothing then."""
+
+
+def are_finite(logits: Tensor) -> Tensor:
+    """Logits (…, classes) → (…), False where any is NaN or infinite."""
+    lowest, highest = logits.aminmax(dim=-1)  # both are NaN where any is
+    return lowest.isfinite() & highest.isfinite()
+
+
+def classes_of(logits: Tensor) -> Tensor:
+    """Logits (…, classes) → the class of each row (…), NO_CLASS where they are not all finite.
+
+    >>> classes_of(torch.tensor([[1.0, 3.0], [1.0, torch.nan], [torch.inf, 0.0]])).tolist()
+    [1, -1, -1]
+    """
+    return logits.argmax(-1).masked_fill(~are_finite(logits), NO_CLASS)
+
+
 @dataclass(frozen=True)
 class Share:
     """A rate with its 95 % Wilson interval, all in percent; count of images stand behind it.
@@ -76,7 +95,8 @@ class Figures:
     another, as BackdoorBench counts; known only where the true labels are.
     robust_accuracy: share of triggered faces that get the class of who is really on them.
     false_positive_rate, true_positive_rate: shares of clean and of triggered faces that GoodNet
-    flags.
+    flags. clean_not_finite, triggered_not_finite, clean_valid_not_finite: shares of faces on which
+    the network's own logits are NaN or infinite, so that it answers no class; None where on none.
 
     >>> ytf_torch.evaluate("bd_net.h5", "test.h5", "bd_test.h5").model
     clean accuracy: 100.00 % (86.20–100.00), 24 of 24
@@ -93,6 +113,9 @@ class Figures:
     true_positive_rate: Share | None = None
     clean_valid_accuracy: Share | None = None
     clean_valid_flagged: Share | None = None
+    clean_not_finite: Share | None = None
+    triggered_not_finite: Share | None = None
+    clean_valid_not_finite: Share | None = None
 
     def __repr__(self) -> str:
         measured = {name: share for name, share in vars(self).items() if share is not None}
@@ -104,23 +127,26 @@ def disagree(badnet: int, repaired: int) -> bool: ...
 @overload
 def disagree(badnet: Tensor, repaired: Tensor) -> Tensor: ...
 def disagree(badnet: int | Tensor, repaired: int | Tensor) -> bool | Tensor:
-    """GoodNet's rule: it flags a face where B and B′ answer different classes.
+    """GoodNet's rule: it flags a face where B and B′ answer different classes, or one of them none.
 
     badnet, repaired: classes, of one face or as tensors of shapes that go together.
     """
-    return badnet != repaired
+    return (badnet != repaired) | (badnet == NO_CLASS)
 
 
 def count_answers(predictions: Tensor, labels: Tensor) -> Tensor:
     """What a sweep needs to know of some images, as counts.
 
     predictions: (steps + 1, batch), classes after 0, 1, 2, … channels pruned. labels: (batch,).
-    Returns (3, steps + 1), int64: images whose prediction is the label; images on which GoodNet
-    (row 0 and this row) answers the label; images that GoodNet flags.
+    Returns (4, steps + 1), int64: images whose prediction is the label; images on which GoodNet
+    (row 0 and this row) answers the label; images that GoodNet flags; images without a class.
     """
     correct = predictions == labels
     flagged = disagree(predictions, predictions[0])
-    return torch.stack([correct.sum(1), (correct & ~flagged).sum(1), flagged.sum(1)])
+    without = predictions == NO_CLASS
+    return torch.stack(
+        [correct.sum(1), (correct & ~flagged).sum(1), flagged.sum(1), without.sum(1)]
+    )
 
 
 @dataclass(frozen=True)
@@ -139,23 +165,30 @@ class Step:
 
 @dataclass(frozen=True)
 class Tally:
-    """How one image set fared through a sweep, as counts; index 0 is the unpruned network."""
+    """How one image set fared through a sweep, as counts; index 0 is the unpruned network.
+
+    not_finite: images on which the network's logits are not finite; none where it is left out.
+    """
 
     images: int
     correct: tuple[int, ...]
     goodnet_correct: tuple[int, ...]
     flagged: tuple[int, ...]
+    not_finite: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.not_finite:
+            object.__setattr__(self, "not_finite", (0,) * len(self.correct))
 
     @classmethod
     def of_counts(cls, images: int, counts: Tensor) -> Tally:
         """From the sum of `count_answers` over all batches."""
-        correct, goodnet_correct, flagged = (tuple(row) for row in counts.tolist())
-        return cls(images, correct, goodnet_correct, flagged)
+        return cls(images, *(tuple(row) for row in counts.tolist()))
 
     @classmethod
     def empty(cls, steps: int) -> Tally:
         """Of no image at all, over a sweep of `steps` channels."""
-        return cls.of_counts(0, torch.zeros(3, steps + 1, dtype=torch.int64))
+        return cls.of_counts(0, torch.zeros(4, steps + 1, dtype=torch.int64))
 
     def __add__(self, other: Tally) -> Tally:
         def total(mine: tuple[int, ...], others: tuple[int, ...]) -> tuple[int, ...]:
@@ -166,6 +199,7 @@ class Tally:
             total(self.correct, other.correct),
             total(self.goodnet_correct, other.goodnet_correct),
             total(self.flagged, other.flagged),
+            total(self.not_finite, other.not_finite),
         )
 
     def at(self, step: int) -> Step:
@@ -180,5 +214,9 @@ class Tally:
             return tuple(counts[step] for step in steps)
 
         return Tally(
-            self.images, chosen(self.correct), chosen(self.goodnet_correct), chosen(self.flagged)
+            self.images,
+            chosen(self.correct),
+            chosen(self.goodnet_correct),
+            chosen(self.flagged),
+            chosen(self.not_finite),
         )

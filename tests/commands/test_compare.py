@@ -4,6 +4,7 @@ import copy
 import csv
 import html
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from typer.testing import CliRunner, Result
 from tests.made.badnet import made_badnet
 from ytf_torch.commands.compare import app
 from ytf_torch.convert.keras_writer import write_keras_h5
+from ytf_torch.defences.names import DETECTORS
 from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
+from ytf_torch.disk.confined import ReaderKilledError
+from ytf_torch.errors import CannotRepairError, InputError, OutputError
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.run import compare as run
@@ -64,6 +68,7 @@ def test_a_comparison_has_a_row_for_each_method_and_the_clean_control(
     assert [row["seed"] for row in rows] == ["0", "1", "0", "1"]
     page = (out / "report.html").read_text()
     assert all(method in page for method in METHODS)
+    assert done.stdout.startswith("6 repairs: a")
     assert "points lost on the clean control" in page
 
 
@@ -121,6 +126,105 @@ def test_what_was_kept_is_not_taken_for_another_target(
     assert "had another labels" in other.stderr
 
 
+NO_ROOM = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
+
+
+def failing(method: str, error: Exception) -> Callable[..., RepairOutcome]:
+    def fails(*arguments: Any) -> RepairOutcome:
+        if arguments[2] == method:
+            raise error
+        return repair_and_measure(*arguments)
+
+    return fails
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "reason"),
+    [
+        ("i-bau", CannotRepairError("valid.h5", "nothing to offer"), "nothing to offer"),
+        ("kernel-norm", InputError("the network, for x", "too large"), "for x: too large"),
+        ("i-bau", MemoryError(), "there is not enough memory for this"),
+        ("kernel-norm", RuntimeError(NO_ROOM), "there is not enough memory for this"),
+    ],
+)
+@pytest.mark.slow
+def test_a_repair_that_cannot_be_made_is_a_row_that_says_why(
+    files: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    error: Exception,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(run, "repair_and_measure", failing(method, error))
+    out = tmp_path / "out"
+    control = save_control(made_badnet().sound, files["--model"])
+    done = compare(files, out, "--clean-control", str(control))
+    assert done.exit_code == 0, done.output
+    (other,) = set(METHODS) - {method}
+    lines = [f"{method}, seed 0: ", f"{method}, on the clean control: "]
+    record = json.loads((out / "comparison.json").read_text())
+    failed = record["methods"][method]
+    assert failed["seeds"] == 0
+    assert [line.startswith(lines[i]) for i, line in enumerate(failed["failed"])] == [True, True]
+    assert all(line.endswith(reason) for line in failed["failed"])
+    assert failed["points_lost"] is None
+    assert "failed" not in record["methods"][other]
+    assert record["methods"][other]["seeds"] == 1
+    (made,) = (found for found in record["repairs"] if "failed" not in found)
+    assert made["method"] == other
+    assert set(made["detectors"]) == set(DETECTORS)
+    rows = {
+        row["method"]: row
+        for row in csv.DictReader((out / "comparison.csv").read_text().splitlines())
+    }
+    assert rows[method]["failed"].endswith(reason)
+    assert (rows[method]["robust_accuracy"], rows[other]["failed"]) == ("", "")
+    page = html.unescape((out / "report.html").read_text())
+    assert all(f"{line}" in page for line in failed["failed"])
+    assert f"Not made: {lines[0]}" in done.output
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_where_every_repair_is_made_the_table_has_no_column_for_failures(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    assert compare(files, tmp_path / "out", "--methods", "clp").exit_code == 0
+    header = (tmp_path / "out" / "comparison.csv").read_text().splitlines()[0]
+    assert header.split(",")[-1] == "seconds"
+
+
+def test_where_no_repair_can_be_made_one_line_says_why_of_each(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        error = CannotRepairError("valid.h5", "nothing to offer")
+        patch.setattr(run, "repair_and_measure", failing("clp", error))
+        done = compare(files, tmp_path / "out", "--methods", "clp")
+    assert done.exit_code == 2
+    assert "none of the methods can repair it (clp: valid.h5: nothing to offer)" in done.stderr
+    assert sorted(tmp_path.glob("out*")) == []
+
+
+@pytest.mark.parametrize("kind", [InputError, OutputError, ReaderKilledError])
+def test_a_file_that_cannot_be_read_ends_it_and_what_is_done_stays(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[InputError]
+) -> None:
+    error = kind(f"{files['--clean-test']}:/data[3]", "cannot be reached")
+    monkeypatch.setattr(run, "repair_and_measure", failing("kernel-norm", error))
+    out = tmp_path / "out"
+    done = compare(files, out)
+    assert done.exit_code == 2
+    assert "cannot be reached" in done.stderr
+    assert "--resume goes on with it" in done.stderr
+    assert (tmp_path / "out.partial" / "i-bau-0.json").exists()
+    monkeypatch.setattr(run, "repair_and_measure", failing("i-bau", AssertionError("made anew")))
+    again = compare(files, out, "--resume")
+    assert again.exit_code == 0, again.output
+    methods = json.loads((out / "comparison.json").read_text())["methods"]
+    assert [row["seeds"] for row in methods.values()] == [1, 1]
+
+
 def test_what_looks_wrong_stands_first_in_terminal_and_page(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -150,6 +254,7 @@ def test_without_triggered_faces_no_method_is_called_a_success(
     ("words", "message"),
     [
         (["--methods", "i-bau,magic"], "--methods: expected one of distillation"),
+        (["--methods", "i-bau, magic"], "i-bau, recommended, found magic"),
         (["--methods", ""], "found nothing"),
         (["--methods", "i-bau,i-bau"], "--methods: expected each once"),
         (["--seeds", "0"], "--seeds: expected a number of 1"),

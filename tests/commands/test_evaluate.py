@@ -10,7 +10,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from tests.made.keras_files import SMALL, WIDE, random_images, random_weights, write_keras_file
+from tests.made.keras_files import (
+    SMALL,
+    WIDE,
+    random_images,
+    random_weights,
+    write_faces,
+    write_keras_file,
+)
+from tests.made.overflowing import overflowing
 from tests.made.small_run import small_sets
 from ytf_torch.commands.evaluate import app
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
@@ -49,7 +57,9 @@ def test_a_model_alone(tmp_path: Path, keras_file: Path, checkpoint: Checkpoint)
     assert result.exit_code == 0, result.output
     assert "100.00 %" in result.output
     record = json.loads((tmp_path / "found.json").read_text())
-    assert list(record) == ["model", "pixel_scale", *KEYS, "intervals"]
+    assert list(record) == ["model", "pixel_scale", *KEYS, "intervals", "pairs"]
+    assert record["pairs"] == {"paired": 24, "triggered": 24}
+    assert "24 of 24 triggered images paired with a clean one" in result.output
     assert record["clean_accuracy"] == 100
     interval = record["intervals"]["clean_accuracy"]
     assert interval["count"] == interval["images"] == 24
@@ -213,3 +223,30 @@ def test_a_stated_target_is_the_label_of_all_triggered_faces(
     refused = evaluate(keras_file, *given, "--target", SMALL.classes)
     assert refused.exit_code == 2
     assert "a class of 0…6" in refused.stderr
+
+
+def test_triggered_faces_with_their_true_labels_are_not_said_to_be_unknown(
+    tmp_path: Path, keras_file: Path, checkpoint: Checkpoint
+) -> None:
+    """Then `robust` is known, and there is no other target to count without."""
+    test = small_sets(tmp_path, checkpoint).clean_test
+    assert test is not None
+    pixels = test.select(range(len(test))).pixels.numpy().copy()
+    pixels[:, :, 40:50, 20:30] = 255
+    triggered = write_faces(tmp_path / "worn.h5", pixels, test.labels)
+    shown = evaluate(keras_file, "--clean-test", test.path, "--poisoned-test", triggered).stdout
+    assert "robust: triggered faces that get their own class" in shown
+    assert "not known" not in shown
+
+
+def test_a_photo_on_which_a_network_overflows_has_no_class(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    save_checkpoint(overflowing(checkpoint), tmp_path / "b.safetensors")
+    photo, report = tmp_path / "None.png", tmp_path / "report.json"
+    Image.new("RGB", (47, 55), "white").save(photo)
+    shown = evaluate(tmp_path / "b.safetensors", photo, "--json", report)
+    assert shown.exit_code == 0, shown.output
+    assert f"{photo}: no class: logits are NaN or infinite" in shown.stdout
+    (record,) = json.loads(report.read_text())["photos"]
+    assert record == {"input": str(photo), "class": None, "not_finite": True}

@@ -35,6 +35,8 @@ def test_a_repair_writes_the_network_its_figures_and_a_page(
     out = tmp_path / "out"
     done = repair(files, out)
     assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("Repair by i-bau: a")
+    assert done.stdout.splitlines()[0].endswith(" on this machine")
     assert sorted(path.name for path in out.iterdir()) == [
         "repaired.safetensors",
         "report.html",

@@ -43,3 +43,15 @@ def test_an_unknown_scan_is_named(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "last-layer, mm-bd, neural-cleanse" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_names_are_separated_by_commas_with_or_without_spaces(tmp_path: Path) -> None:
+    done = scan(tmp_path, methods="last-layer, magic ")
+    assert done.exit_code == 2
+    assert done.stderr.endswith("found magic\n")
+
+
+def test_a_scan_is_named_once(tmp_path: Path) -> None:
+    done = scan(tmp_path, methods="last-layer, last-layer")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "expected each once" in done.stderr

@@ -212,7 +212,6 @@ class TestPermissions:
             ["prune", "--config", "locked/settings.toml"],
             ["demo", "--out", "locked/run"],
         ],
-        ids=" ".join,
     )
     def test_a_folder_that_may_not_be_entered_is_named(
         self, words: list[str], keras_file: Path, faces: Path
@@ -277,3 +276,24 @@ class TestAModuleOfTheUsersInTheWorkingFolder:
     def test_a_clone_has_a_door_of_that_name(self) -> None:
         code = "from convert import read_keras_model as r; print(r.__module__)"
         assert shell('exec "$@"', sys.executable, "-c", code).stdout == "ytf_torch.convert\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (["detect", "--model", "b", "--pruned", "p", ""], "command line"),
+        (["detect", "--model", "", "--pruned", "p", "photo.png"], "--model"),
+        (["prune", "--model=", "--out", "run"], "--model"),
+        (["convert", "b.h5", "-o", ""], "-o"),
+    ],
+)
+def test_an_empty_argument_is_no_path(
+    words: list[str], where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *arguments = words
+    app = import_module(f"ytf_torch.commands.{command}").app
+    with pytest.raises(SystemExit) as ended:
+        app(arguments)
+    assert ended.value.code == 2
+    expected = f"error: {where}: found an empty argument. Is a variable empty?\n"
+    assert capsys.readouterr().err == expected

@@ -113,15 +113,39 @@ def test_the_second_convention_needs_true_labels_of_every_set(
     assert found.model.attack_success_rate_without_target is None
     assert [part.without_target is None for part in found.triggered] == [False, True]
     named = evaluate(checkpoint.model, None, [same, other], known_labels=clean)
-    assert named.model.attack_success_rate_without_target is not None
+    assert named.model.attack_success_rate_without_target is None
 
 
-def test_named_labels_must_be_as_many_as_the_triggered_faces(
-    tmp_path: Path, checkpoint: Checkpoint, clean
+@pytest.mark.parametrize(
+    ("order", "share"),
+    [(np.arange(FACES)[::-1], 1.0), (np.arange(10, FACES), 60 / 70), (np.arange(5, 30), 25 / 70)],
+    ids=["another order", "a part", "too few"],
+)
+def test_named_labels_are_found_by_the_pictures(
+    tmp_path: Path, checkpoint: Checkpoint, clean, order: np.ndarray, share: float
 ) -> None:
+    pixels, triggered = triggered_set(tmp_path / "bd.h5")
+    faces = clean.select(range(FACES)).pixels.numpy()
+    known = write_faces(tmp_path / "known.h5", faces[order], clean.labels[order])
+    found = evaluate(checkpoint.model, None, [triggered], known_labels=known)
+    assert found.pairing is not None
+    assert found.pairing.record == {"paired": round(share * FACES), "triggered": FACES}
+    answers, paired = answers_of(checkpoint.model, pixels), np.isin(np.arange(FACES), order)
+    right = Share.of(int((answers == clean.labels)[paired].sum()), int(paired.sum()))
+    fooled = (answers == TARGET)[paired & (clean.labels != TARGET)]
+    if share < 0.5:
+        assert found.model.robust_accuracy is None
+        assert found.model.attack_success_rate_without_target is None
+    else:
+        assert found.model.robust_accuracy == right
+        without = found.model.attack_success_rate_without_target
+        assert without == Share.of(int(fooled.sum()), len(fooled))
+
+
+def test_labels_that_are_the_target_s_say_nothing(tmp_path: Path, checkpoint: Checkpoint) -> None:
     _, triggered = triggered_set(tmp_path / "bd.h5")
-    with pytest.raises(InputError, match=r"70 labels.*found 69"):
-        evaluate(checkpoint.model, None, [triggered], known_labels=clean.part(0, FACES - 1))
+    with pytest.raises(InputError, match=r"really on the faces.*the attacker's target for each"):
+        evaluate(checkpoint.model, None, [triggered], known_labels=triggered)
 
 
 def test_answers_do_not_depend_on_what_comes_with_a_face(checkpoint: Checkpoint, clean) -> None:

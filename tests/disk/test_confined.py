@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-from ytf_torch.disk.confined import open_confined
+from ytf_torch.disk import confined
+from ytf_torch.disk.confined import OpenFile, open_confined
 from ytf_torch.errors import InputError
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -54,6 +55,66 @@ def test_how_a_reader_ended_is_said(face_set: Path, number: str, line: str) -> N
         file.process.process.send_signal(getattr(signal, number))
         file.process.process.wait()
         file.ask("kind", "data")
+
+
+def kill(file: OpenFile, number: str = "SIGKILL") -> None:
+    file.process.process.send_signal(getattr(signal, number))
+    file.process.process.wait()
+
+
+@POSIX
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGHUP", "SIGQUIT"])
+def test_a_killed_reader_is_started_once_more(face_set: Path, number: str) -> None:
+    with open_confined("hdf5_reader", face_set) as file:
+        kill(file, number)
+        assert file.ask("kind", "data") == "a dataset"
+        kill(file, number)
+        assert file.ask("kind", "label") == "nothing"
+
+
+@POSIX
+def test_a_reader_killed_between_two_requests_that_belong_together(face_set: Path) -> None:
+    rows = np.zeros((2, 3), np.uint8)
+    with open_confined("hdf5_reader", face_set) as file:
+        assert file.ask("narrowed", "data", 1, 3) == "uint8"
+        kill(file)
+        file.ask("values", into=rows)
+        kill(file)
+    assert rows.tolist() == [[3, 4, 5], [6, 7, 8]]
+
+
+@POSIX
+def test_a_reader_killed_while_it_waited_for_work(face_set: Path) -> None:
+    with open_confined("hdf5_reader", face_set) as file:
+        waiting = file
+    kill(waiting)
+    with open_confined("hdf5_reader", face_set) as file:
+        assert file.ask("kind", "data") == "a dataset"
+
+
+@POSIX
+def test_a_reader_that_is_killed_each_time_is_not_called_a_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face_set: Path
+) -> None:
+    program = tmp_path / "killed.py"
+    program.write_text("import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 9)")
+    monkeypatch.setattr(confined, "PROGRAM", program)
+    monkeypatch.setitem(confined.KINDS, "killed_reader", "zip archive")
+    line = r"valid\.h5: its reader, a process of its own, was killed \(SIGKILL\)\. .*try again"
+    with pytest.raises(InputError, match=line), open_confined("killed_reader", face_set):
+        pass
+
+
+def test_what_a_machine_lacks_is_not_called_a_damaged_file(
+    monkeypatch: pytest.MonkeyPatch, face_set: Path
+) -> None:
+    monkeypatch.setitem(confined.KINDS, "lacking_reader", "zip archive")
+    line = (
+        r"valid\.h5: cannot be read here: the process that reads a zip archive does not start "
+        r"\(ModuleNotFoundError: .*lacking_reader"
+    )
+    with pytest.raises(InputError, match=line), open_confined("lacking_reader", face_set):
+        pass
 
 
 def test_readers_are_used_again_and_each_reads_its_kind(face_set: Path) -> None:

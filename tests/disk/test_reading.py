@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ytf_torch.disk.reading import kind_of, wrong_kind
+from ytf_torch.disk.hdf5 import dataset, open_hdf5
+from ytf_torch.disk.reading import is_hdf5, kind_of, wrong_kind
 from ytf_torch.errors import InputError
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:abab\nsize 12345\n"
@@ -43,6 +44,17 @@ def picture(kind: str) -> bytes:
         (archive("network/data/weights/weight_0"), "an exported PyTorch program (.pt2)"),
         (b"\x08\x08\x12\x09ytf-torch:", "an ONNX file"),
         (archive("photo.png"), "a zip archive"),
+        (archive("net/config.json", "net/model.weights.h5"), "packed again as a folder"),
+        (archive("serialized_exported_program.json", "version"), "an exported PyTorch program"),
+        (archive("net/data/0", "net/data.pkl", "net/constants.pkl"), "a TorchScript program"),
+        (archive("net/saved_model.pb"), "TensorFlow's SavedModel"),
+        (archive("model.json", "group1-shard1of1.bin"), "a TensorFlow.js model"),
+        (b"\x08\x01\x12\x8a\x01\n\x05keras", "a TensorFlow SavedModel"),
+        (b"\x1c\0\0\0TFL3", "a TensorFlow Lite model"),
+        (b'{"format": "layers-model", "modelTopology": {}}', "a TensorFlow.js model"),
+        (b'{\n "metadata": {}, "weight_map": {}}', "saved in several files"),
+        (b'{"class_name": "Functional", "config": {}}', "configuration without weights"),
+        (b'model_checkpoint_path: "weights"', "TensorFlow's checkpoints"),
         (b"\x80\x04\x95\x10", "a pickle"),
         (b"%PDF-1.7", "a PDF document"),
         (b"<?xml version='1.0'?><svg/>", "an SVG drawing"),
@@ -109,3 +121,63 @@ def test_a_folder_that_keras_wrote_is_named(
         (tmp_path / "net" / name).touch()
     with pytest.raises(InputError, match=line):
         kind_of(tmp_path / "net")
+
+
+@pytest.mark.parametrize("size", [512, 1024, 65536])
+@pytest.mark.parametrize(
+    "block", [b"", b"MATLAB 7.3 MAT-file, Platform: GLNXA64", b"#!/usr/bin/env h5"]
+)
+def test_hdf5_is_found_behind_a_user_block(tmp_path: Path, size: int, block: bytes) -> None:
+    path = tmp_path / "faces.mat"
+    with h5py.File(path, "w", userblock_size=size) as file:
+        file["data"] = np.arange(3)
+    with path.open("r+b") as stream:
+        stream.write(block)
+    assert is_hdf5(path)
+    assert kind_of(path).words == "an HDF5 file"
+    with open_hdf5(path) as root:
+        assert dataset(root, "data")[:].tolist() == [0, 1, 2]
+
+
+def test_a_signature_where_hdf5_does_not_look_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(600) + b"\x89HDF\r\n\x1a\n" + bytes(600))
+    assert not is_hdf5(tmp_path / "a")
+
+
+def hdf5(userblock: int = 0) -> bytes:
+    content = io.BytesIO()
+    with h5py.File(content, "w", userblock_size=userblock) as file:
+        file["data"] = np.zeros(3)
+    return content.getvalue()
+
+
+def over(content: bytes, start: bytes) -> bytes:
+    return start + content[len(start) :]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(hdf5() + archive("config.json"), id="a zip behind HDF5"),
+        pytest.param(over(hdf5(512), archive("config.json")), id="a zip before HDF5"),
+        pytest.param(over(hdf5(512), b"\x02\0\0\0\0\0\0\0{}"), id="safetensors before HDF5"),
+        pytest.param(b"\x02\0\0\0\0\0\0\0{}" + archive("config.json"), id="safetensors, a zip"),
+    ],
+)
+def test_a_file_of_two_formats_is_neither(tmp_path: Path, content: bytes) -> None:
+    for name in ("a.h5", "a.keras", "a.safetensors"):
+        (tmp_path / name).write_bytes(content)
+        assert "several formats at once" in kind_of(tmp_path / name).words
+
+
+@pytest.mark.parametrize(("name", "words"), [("a.keras", "a Keras 3"), ("a.h5", "several formats")])
+def test_weights_that_begin_where_hdf5_looks_are_a_part_of_a_keras_archive(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    member = "model.weights.h5"
+    path = tmp_path / name
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("config.json", bytes(512 - 2 * 30 - len("config.json") - len(member)))
+        file.writestr(member, hdf5())
+    assert path.read_bytes()[512:].startswith(b"\x89HDF")
+    assert words in kind_of(path).words

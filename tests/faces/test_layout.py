@@ -50,6 +50,15 @@ def test_a_missing_dataset_is_answered_by_what_is_there(
     [
         (np.zeros((4, 3, 32, 32)), "expected N×3×55×47, found 4×3×32×32. Resize the faces"),
         (IMAGES.transpose(0, 2, 3, 1), r"channels last\)\. Save data.transpose\(0, 3, 1, 2\)"),
+        (
+            IMAGES.transpose(3, 2, 1, 0),
+            r"47×55×3×\d+ \(axes reversed\)\. Save data.transpose\(3, 2, 1, 0\), in MATLAB permute",
+        ),
+        (
+            IMAGES.transpose(1, 3, 2, 0),
+            r"reversed, channels last\)\. Save data.transpose\(3, 0, 2, 1\), in MATLAB permute",
+        ),
+        (IMAGES.transpose(2, 3, 1, 0), r"faces last\)\. Save data.transpose\(3, 2, 0, 1\)"),
         (IMAGES.transpose(0, 1, 3, 2), r"on its side\)\. Save data.transpose\(0, 1, 3, 2\)"),
         (IMAGES[:, 0], r"10×55×47 \(grey\)\. Save np.repeat"),
         (IMAGES[:, :1], r"10×1×55×47 \(grey\)\. Save np.repeat"),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.made.keras_files import SMALL, random_images
 from tests.made.small_run import write_faces
-from ytf_torch.faces.same_photos import evenly_spread, find_repeated, same_photos, true_labels
+from ytf_torch.faces.same_photos import evenly_spread, find_repeated
 
 PEOPLE = np.arange(40) % 7
 
@@ -23,46 +23,6 @@ def with_bar(pixels: np.ndarray, height: int) -> np.ndarray:
     pixels = pixels.copy()
     pixels[:, :, 5 : 5 + height] = 255
     return pixels
-
-
-def with_pattern(pixels: np.ndarray) -> np.ndarray:
-    pattern = np.random.default_rng(5).uniform(0, 255, pixels.shape[1:])
-    return (0.8 * pixels + 0.2 * pattern).round().astype(pixels.dtype)
-
-
-@pytest.mark.parametrize(
-    ("change", "same"),
-    [
-        (lambda pixels: with_bar(pixels, 12), True),
-        (lambda pixels: with_pattern(pixels), True),
-        (lambda pixels: with_pattern(pixels)[::-1], False),
-        (lambda pixels: with_bar(pixels, 40), False),
-        (lambda pixels: random_images(SMALL, 40, seed=8), False),
-        (lambda pixels: with_bar(pixels, 12)[::-1], False),
-        (lambda pixels: with_bar(pixels, 12)[:39], False),
-    ],
-    ids=[
-        "trigger",
-        "pattern over all",
-        "pattern, other places",
-        "half of the face covered",
-        "other photos",
-        "other places",
-        "one missing",
-    ],
-)
-def test_the_clean_set_tells_who_is_on_triggered_faces_where_photos_are_the_same(
-    tmp_path: Path, change, same: bool
-) -> None:
-    pixels = random_images(SMALL, 40, seed=3)
-    clean = write_faces(tmp_path / "clean.h5", pixels, PEOPLE)
-    changed = change(pixels)
-    triggered = write_faces(tmp_path / "bd.h5", changed, np.zeros(len(changed), dtype=int))
-    assert same_photos(clean, triggered) == same
-    people = true_labels(triggered, clean)
-    assert people is None or (people == PEOPLE).all()
-    assert (people is not None) == same
-    assert true_labels(triggered, None) is None
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,22 @@ def many_names(folder: Path) -> Path:
     return changed(change)(folder)
 
 
+def spread(driver: str, part: str, **options: Any) -> Builder:
+    """A part of an HDF5 that asks for its other parts as soon as it is opened."""
+
+    def build(folder: Path) -> Path:
+        path = folder / part.replace("%d", "0")
+        with h5py.File(folder / part.removesuffix("-m.h5"), "w", driver=driver, **options) as file:
+            file["model_weights/kernel"] = np.zeros(1000)
+        return path
+
+    return build
+
+
+ATTACKS.add("a first file of a family", spread("family", "net%d.h5", memb_size=2**20), "one file")
+ATTACKS.add("a file of a split pair", spread("split", "net-m.h5"), "one file")
+
+
 # CVE-2026-1669 and its kin: bytes that lie in other files.
 ATTACKS.add(
     "CVE-2026-1669 external storage",

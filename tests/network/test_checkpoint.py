@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,33 @@ def test_files_of_every_version_load_for_ever(version: int) -> None:
     )
 
 
+LONG_MASK = {"layer": "conv_3", "rank_at": "p" * 256, "channels": [1]}
+
+
+@pytest.mark.parametrize("steps", [98, 99, 100])
+@pytest.mark.parametrize("more", [1, 2, 5])
+def test_whatever_is_done_to_a_network_reads_back(
+    tmp_path: Path, checkpoint: Checkpoint, steps: int, more: int
+) -> None:
+    first = ("converted", *(f"step {number}" for number in range(1, steps)))
+    old = Checkpoint(checkpoint.model, replace(checkpoint.provenance, history=first))
+    done = [f"repair {number} \x1b[31m{'é' * 300}" for number in range(more)]
+    save_checkpoint(Checkpoint(old.model, old.provenance.then(*done)), tmp_path / "new.safetensors")
+    history = load_checkpoint(tmp_path / "new.safetensors").provenance.history
+    assert len(history) == min(steps + more, 100)
+    assert history[0] == "converted"
+    assert [step[:12] for step in history[-more:]] == [f"repair {n} \\x1" for n in range(more)]
+    assert (history[1] == "(earlier steps are left out here)") == (steps + more > 100)
+
+
+def test_the_longest_name_that_a_mask_can_have_reads_back(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    provenance = checkpoint.provenance.masked("c" * 255, "p" * 255, (1,))
+    save_checkpoint(Checkpoint(checkpoint.model, provenance), tmp_path / "net.safetensors")
+    assert load_checkpoint(tmp_path / "net.safetensors").provenance == provenance
+
+
 @pytest.fixture
 def saved(tmp_path: Path, checkpoint: Checkpoint) -> tuple[Path, dict, dict]:
     """A file, and the tensors and metadata it holds."""
@@ -126,6 +154,14 @@ def saved(tmp_path: Path, checkpoint: Checkpoint) -> tuple[Path, dict, dict]:
         ({"graph": "{"}, "metadata graph: expected JSON"),
         ({"graph": "[]"}, "metadata graph: expected a list of at most 1,000 layers"),
         ({"graph": '[{"name": "a"}, {}]'}, "metadata graph: expected a layer's name"),
+        (
+            {"mask": '{"layer": "\\u001b[31m", "rank_at": "pool_3", "channels": []}'},
+            r"mask\.layer: expected .* printable",
+        ),
+        (
+            {"format": "ytf-torch/1", "mask": json.dumps(LONG_MASK)},
+            r"mask\.rank_at: expected at most 255",
+        ),
         ({"history": '"once"'}, "history"),
         ({"history": '["pruned", "\\u001b[31m"]'}, r"history\[1\]: expected .* printable"),
         ({"history": json.dumps(["again"] * 101)}, "at most 100 steps, found 101"),

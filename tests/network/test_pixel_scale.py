@@ -37,22 +37,25 @@ def test_a_divisor_is_no_factor(text: str, divisor: str) -> None:
         parse_pixel_scale(text)
 
 
-def trained_for(scale: float, weights_seed: int = 0) -> Network:
-    """Stands for a trained network: one whose logits spread over some tens at this scale."""
+def trained_for(scale: float, weights_seed: int = 0, last: float = 1) -> Network:
+    """Stands for a trained network: what reaches its last layer is as large as in those that take
+    this scale. last: what its last layer is multiplied by."""
     torch.manual_seed(weights_seed)
     network = deepid(LAB, scale).fresh().eval()
-    pixels = 255 * torch.rand(8, *network.input_shape)
     with torch.inference_mode():
-        network.output.weight *= 30 / float(network(pixels).std(1).mean())
+        network.conv_1.weight.div_(scale)
+        network.output.weight.mul_(last)
+        network.output.bias.mul_(last)
     return network
 
 
+@pytest.mark.parametrize("last", [1, 0.01, 100])
 @pytest.mark.parametrize("weights_seed", [0, 1])
 @pytest.mark.parametrize(("own", "other"), [(RAW, DIVIDED), (DIVIDED, RAW)])
-def test_a_wrong_scale_shows_in_the_spread_of_logits(
-    own: float, other: float, weights_seed: int
+def test_a_wrong_scale_shows_however_large_the_logits_are(
+    own: float, other: float, weights_seed: int, last: float
 ) -> None:
-    network = trained_for(own, weights_seed)
+    network = trained_for(own, weights_seed, last)
     assert likelier_pixel_scale(network) is None
     assert likelier_pixel_scale(rescaled(network, other)) == own
     assert network.pixel_scale == own
@@ -75,10 +78,15 @@ def test_a_network_that_fits_no_usual_scale_is_not_doubted() -> None:
         ("zoo/lab3_pruned_52_keras270.h5", RAW),
         ("zoo/sunglasses_bd_weights.h5", DIVIDED),
         ("data/orl/models/bd_net.h5", RAW),
+        ("data/lfw/models/bd_net.h5", RAW),
     ],
 )
-def test_real_networks_tell_their_scale(shared: Path, name: str, scale: float) -> None:
+@pytest.mark.parametrize("last", [1, 0.05, 20])
+def test_real_networks_tell_their_scale(shared: Path, name: str, scale: float, last: float) -> None:
     network = read_model(shared / name, scale).model
+    with torch.inference_mode():
+        for parameter in network.get_submodule("output").parameters():
+            parameter.mul_(last)
     assert likelier_pixel_scale(network) is None
     wrong = DIVIDED if scale == RAW else RAW
     assert likelier_pixel_scale(rescaled(network, wrong)) == scale

@@ -81,3 +81,39 @@ def test_a_full_disk_costs_no_more_than_time(
     assert (tmp_path / "disk.end").read_text().split() == ["run"]
     assert digests(inputs) == before
     assert contents(tmp_path / "disk.run") == contents(whole)
+
+
+SMALL_TEMPORARY_FOLDER = """
+mount -t tmpfs -o size="$1" tmpfs "$2"
+TMPDIR="$2" "${@:3}"
+status=$?
+find "$2" -type f >"$2.left"
+exit $status
+"""
+
+
+@pytest.mark.skipif(not can_mount(), reason="no disk can be mounted here")
+@pytest.mark.parametrize("kilobytes", [8, 24])
+@pytest.mark.parametrize("ending", [".h5", ".keras", ".weights.h5", ".pt2"])
+@pytest.mark.slow
+def test_a_full_folder_for_temporary_files_is_named(
+    kilobytes: int, ending: str, inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    full, out = tmp_path / "full", tmp_path / f"network{ending}"
+    full.mkdir()
+    program = [sys.executable, "-m", "ytf_torch.commands.export", str(inputs["model"])]
+    script = ["bash", "-c", SMALL_TEMPORARY_FOLDER, "-", f"{kilobytes}k", str(full)]
+    done = subprocess.run(
+        [*NAMESPACE, *script, *program, "--pixel-scale", "1", "-o", str(out)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error:"))
+    assert line.startswith(f"error: {full}")
+    assert line.endswith("for temporary files: cannot be written (No space left on device)")
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "full.left").read_text() == ""
+    assert not out.exists()

@@ -160,11 +160,11 @@ def test_different_pixel_scales_are_refused(
 
 
 def lab_files(folder: Path, divided: bool) -> tuple[Path, Path]:
-    """B and B′ whose logits spread over some tens on raw pixels, or on pixels divided by 255."""
+    """B and B′ that take raw pixels, or pixels divided by 255."""
     weights = random_weights(LAB)
     for name in weights:
         weights[name][1][:] = 0
-    weights["output"][0][:] *= 51 if divided else 0.2
+    weights["conv_1"][0][:] *= 255 if divided else 1
     b = write_keras_file(folder / "b.h5", LAB, weights)
     for array in weights["conv_3"]:
         array[..., :30] = 0

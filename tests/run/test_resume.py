@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import torch
 
 from ytf_torch.errors import InputError, OutputError
 from ytf_torch.metrics import Tally
+from ytf_torch.run.lock import check_out
 from ytf_torch.run.places import check_inputs_are_elsewhere
-from ytf_torch.run.resume import work_folder
+from ytf_torch.run.resume import filled_folder, work_folder
 from ytf_torch.sweep.activation import Activation
 from ytf_torch.sweep.journal import Swept
 
@@ -135,7 +137,10 @@ def test_damaged_figures_count_as_none(out: Path, text: str) -> None:
         assert work.find("ranked-0", Activation) is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "[" * 10**6, '{"started": 3, "inp'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "[" * 10**6, '{"started": 3, "inp', '{"inputs": []}', '{"inputs": 3}', "{}", "null"],
+)
 def test_a_run_whose_inputs_are_unreadable_is_begun_anew(out: Path, text: str) -> None:
     cut_off(out)
     (partial(out) / "inputs.json").write_text(text)
@@ -196,9 +201,17 @@ class TestCutOff:
         finish(out, resume=True)
         assert json.loads((out / "run.json").read_text())["resumed"] is False
 
-    def test_an_inputs_fault_leaves_nothing(self, out: Path) -> None:
-        with pytest.raises(InputError), work_folder(out, INPUTS) as work:
+    def test_an_inputs_fault_leaves_what_was_found_out_and_says_so(self, out: Path) -> None:
+        line = r"valid\.h5: NaN\. What is done stays in .*lab3\.partial: `resume` goes on with it"
+        with pytest.raises(InputError, match=line), work_folder(out, INPUTS) as work:
             work.keep("ranked-0", ACTIVATION)
+            raise InputError("valid.h5", "NaN")
+        assert names(out.parent) == ["lab3.partial"]
+        with work_folder(out, INPUTS, resume=True) as work:
+            assert work.find("ranked-0", Activation) == ACTIVATION
+
+    def test_an_inputs_fault_before_anything_was_found_out_leaves_nothing(self, out: Path) -> None:
+        with pytest.raises(InputError, match=r"NaN$"), work_folder(out, INPUTS):
             raise InputError("valid.h5", "NaN")
         assert names(out.parent) == []
 
@@ -363,6 +376,39 @@ class TestFoldersOfOthers:
         assert (out / "result.json").read_text() == "new"
         assert below(partial(out)) == {"thesis.json": "precious"}
 
+    @pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+    @pytest.mark.parametrize("name", ["run/thesis.tex", "run/a/b.txt", "replaced/thesis.tex"])
+    def test_a_file_of_others_in_a_folder_that_a_run_was_filling_stays(
+        self, out: Path, name: str, options: dict[str, bool]
+    ) -> None:
+        finish(out)
+        with pytest.raises(KeyboardInterrupt), work_folder(out, INPUTS, overwrite=True):
+            raise KeyboardInterrupt
+        partial(out).mkdir()
+        (partial(out) / "ytf-torch.lock").touch()
+        file = partial(out) / name
+        file.parent.mkdir(parents=True)
+        file.write_text("precious")
+        (partial(out) / "run").mkdir(exist_ok=True)
+        (partial(out) / "run" / "report.html").write_text("half")
+        finish(out, **{"overwrite": True, **options})
+        assert (out / "result.json").read_text() == "new"
+        assert below(partial(out)) == {name: "precious"}
+        assert names(out) == ["result.json", "run.json"]
+
+    def test_a_file_of_others_that_comes_in_while_a_run_fills_its_folder_is_not_the_runs(
+        self, out: Path
+    ) -> None:
+        def write_beside_another(folder: Path) -> None:
+            write(folder)
+            (folder / "thesis.tex").write_text("precious")
+
+        with work_folder(out, INPUTS) as work:
+            work.finish(write_beside_another)
+        with pytest.raises(InputError, match=r"thesis\.tex, which no run has written"):
+            finish(out, overwrite=True)
+        assert (out / "thesis.tex").read_text() == "precious"
+
     def test_a_file_in_the_place_of_the_work_folder(self, out: Path) -> None:
         out.parent.mkdir()
         partial(out).write_text("precious")
@@ -408,6 +454,101 @@ def test_two_runs_into_one_folder_at_once_are_refused(out: Path) -> None:
             work.keep("ranked-0", ACTIVATION)
             finish(out, **options)
     assert names(out.parent) == []
+
+
+class TestChanged:
+    """A face set that is replaced while a run reads it."""
+
+    @pytest.fixture
+    def faces(self, tmp_path: Path) -> Path:
+        (tmp_path / "valid.h5").write_text("faces")
+        return tmp_path / "valid.h5"
+
+    def inputs(self, faces: Path) -> dict[str, Any]:
+        status = faces.stat()
+        facts = {"path": str(faces), "bytes": status.st_size, "modified": status.st_mtime_ns}
+        return {"model": "abc", "clean_valid": [facts], "drops": ["2"]}
+
+    @pytest.mark.parametrize("act", ["keep", "keep_record", "finish"])
+    def test_nothing_that_may_be_of_the_new_one_is_kept(
+        self, out: Path, faces: Path, act: str
+    ) -> None:
+        inputs = self.inputs(faces)
+        line = r"valid\.h5: was replaced or changed while the run was reading it.*run it again"
+        with pytest.raises(InputError, match=line), work_folder(out, inputs) as work:
+            work.keep("ranked-0", ACTIVATION)
+            faces.write_text("other faces")
+            if act == "keep":
+                work.keep("swept-0-0", SWEPT)
+            elif act == "keep_record":
+                work.keep_record("clp-0", {"a": 1})
+            else:
+                work.finish(write)
+        assert not out.exists()
+        assert {path.name for path in partial(out).glob("*-0*")} == {"ranked-0.json"}
+
+    def test_nor_is_a_folder_filled_from_it(self, out: Path, faces: Path) -> None:
+        with (
+            pytest.raises(InputError, match="was replaced or changed"),
+            filled_folder(out, self.inputs(faces)) as folder,
+        ):
+            write(folder)
+            os.utime(faces, ns=(0, 0))
+        assert names(out.parent) == []
+
+    def test_one_that_is_gone_is_said(self, out: Path, faces: Path) -> None:
+        with (
+            pytest.raises(InputError, match=r"valid\.h5: cannot be read \(No such file"),
+            work_folder(out, self.inputs(faces)) as work,
+        ):
+            faces.unlink()
+            work.finish(write)
+
+
+class TestFilledFolder:
+    """Where ytf-repair and ytf-scan work, which are not gone on with."""
+
+    def test_it_becomes_out(self, out: Path) -> None:
+        with filled_folder(out, {}) as folder:
+            assert folder.parent == partial(out)
+            write(folder)
+        assert names(out.parent) == ["lab3"]
+        assert names(out) == ["result.json"]
+
+    def test_a_failure_leaves_nothing(self, out: Path) -> None:
+        with pytest.raises(InputError), filled_folder(out, {}) as folder:
+            write(folder)
+            raise InputError("valid.h5", "NaN")
+        assert names(out.parent) == []
+
+    def test_what_a_killed_one_has_left_goes_with_the_next(self, out: Path) -> None:
+        (partial(out) / "run").mkdir(parents=True)
+        (partial(out) / "ytf-torch.lock").touch()
+        for name in ("repaired.safetensors", "result.json", ".ytf-torch.x3"):
+            (partial(out) / "run" / name).touch()
+        with filled_folder(out, {}) as folder:
+            write(folder)
+        assert names(out.parent) == ["lab3"]
+
+    def test_a_second_one_is_refused_at_once(self, out: Path) -> None:
+        with filled_folder(out, {}) as folder:
+            for second in (check_out, lambda out: filled_folder(out, {}).__enter__()):
+                with pytest.raises(InputError, match="another run is writing it"):
+                    second(out)
+            write(folder)
+        assert names(out) == ["result.json"]
+        with pytest.raises(InputError, match="already holds a finished run"):
+            check_out(out)
+
+    def test_what_a_run_can_go_on_with_stays(self, out: Path) -> None:
+        cut_off(out)
+        before = below(out.parent)
+        with (
+            pytest.raises(InputError, match=r"lab3\.partial: holds what .*Choose another"),
+            filled_folder(out, {}),
+        ):
+            pass
+        assert below(out.parent) == before
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from ytf_torch.errors import InputError
-from ytf_torch.run.settings import read_settings
+from ytf_torch.run.settings import read_settings, settings_toml
 
 FLAGS = {"model": Path("m"), "clean_valid": Path("v"), "out": Path("o")}
 
@@ -124,3 +125,46 @@ def test_a_misspelt_key_comes_before_the_key_that_is_missing(tmp_path: Path) -> 
     path.write_text('modle = "m.h5"\nclean_valid = "v.h5"\nout = "o"\n')
     with pytest.raises(InputError, match=r"unknown key modle\. Did you mean model\?"):
         read_settings(path, {})
+
+
+SMALLEST = 'model = "m.h5"\nclean_valid = "v.h5"\nout = "o"\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_settings_are_read_as_windows_writes_them(
+    tmp_path: Path, encoding: str, ending: str
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(SMALLEST.replace("\n", ending).encode(encoding))
+    assert read_settings(path, {}).clean_valid == Path("v.h5")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-32", "cp1252"])
+def test_settings_in_another_encoding_are_to_be_saved_as_utf_8(
+    tmp_path: Path, encoding: str
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(SMALLEST.replace("m.h5", "gesicht-ä.h5").encode(encoding))
+    with pytest.raises(InputError, match="Save it as UTF-8"):
+        read_settings(path, {})
+
+
+@pytest.mark.parametrize("written", [r"C:\Users\me\b.h5", r"faces\valid.h5", r"D:\new\test.h5"])
+def test_a_path_with_backslashes_in_double_quotes_gets_a_hint(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(SMALLEST.replace("v.h5", written))
+    with pytest.raises(InputError, match="in single quotes"):
+        read_settings(path, {})
+
+
+@pytest.mark.parametrize("name", [b"v\xff.h5", "größe.h5".encode(), b"a b'.h5", b"100%.h5"])
+def test_settings_name_the_files_of_a_run_again_whatever_they_are_called(
+    tmp_path: Path, name: bytes
+) -> None:
+    file = tmp_path / os.fsdecode(name)
+    settings = read_settings(None, FLAGS | {"clean_valid": file, "poisoned_test": [file]})
+    path = tmp_path / "settings.toml"
+    path.write_bytes(settings_toml(settings, 1.0, "cpu").encode())
+    again = read_settings(path, {"out": Path("o")})
+    assert (again.clean_valid, again.poisoned_test) == (file, (file,))

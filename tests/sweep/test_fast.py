@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from tests.convert.test_parity import ZOO
 from tests.made.keras_files import SMALL
+from tests.made.overflowing import overflowing_on_white
 from ytf_torch.convert.keras_file import read_keras_file
 from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.faces.batches import BATCH_SIZE, whole_batch
+from ytf_torch.metrics import NO_CLASS
 from ytf_torch.network.deepid import DeepIDSizes, deepid, deepid_graph
 from ytf_torch.network.module import Network
 from ytf_torch.sweep import fast as fast_sweep
@@ -64,7 +66,9 @@ def assert_equal_predictions(
     order = torch.randperm(model.convolution(layer).out_channels, generator=generator).tolist()
     with torch.inference_mode():
         for batch in batches:
-            assert torch.equal(fast.observe(batch)[0], plain.observe(batch)[0])
+            ranked, expected = fast.observe(batch)[0], plain.observe(batch)[0]
+            assert torch.equal(ranked.isnan(), expected.isnan())
+            assert torch.equal(ranked.nan_to_num(), expected.nan_to_num())
         expected = torch.cat([plain.predictions(batch, order) for batch in batches], dim=1)
         prepared_batches = [Prepared(fast.observe(batch)[1], batch) for batch in batches]
         groups = grouped(prepared_batches, group_sizes(len(images), fast.group, at_once=1))
@@ -162,6 +166,38 @@ def test_logits_that_overflow(value: float) -> None:
     with torch.no_grad():
         model.fc_1.weight[0, :4] = value
     assert_equal_predictions(model, pixels(70))
+
+
+def white(images: int) -> torch.Tensor:
+    """Faces of which every third wears a white patch."""
+    worn = pixels(images).clamp(max=200)
+    worn[::3, :, 4:14, 4:14] = 255
+    return worn
+
+
+@pytest.mark.parametrize(("layer", "rank_at"), POINTS)
+def test_faces_on_which_a_network_overflows_have_no_class(layer: str, rank_at: str) -> None:
+    predictions = assert_equal_predictions(
+        overflowing_on_white(random_model(9)), white(140), layer, rank_at
+    )
+    unpruned = predictions[0, :140]
+    assert (unpruned[::3] == NO_CLASS).all()
+    assert not (unpruned[1::3] == NO_CLASS).any()
+
+
+@pytest.mark.parametrize("layer", ["conv_3", "conv_4"])
+@pytest.mark.parametrize("classes", [5, 32])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("where", ["fc_1", "fc_2", "output"])
+def test_overflow_behind_the_maps(layer: str, classes: int, sign: int, where: str) -> None:
+    """Of one unit alone, which one channel of the maps drives, upward or downward."""
+    model = random_model(10, classes)
+    with torch.no_grad():
+        weights = dict(model.named_parameters())[f"{where}.weight"]
+        weights[0, :4] = sign * 3e38
+    predictions = assert_equal_predictions(model, pixels(140), layer, DEEPID.rank_points(layer)[0])
+    if where == "output" and classes == 5:
+        assert (predictions[0] == NO_CLASS).any()
 
 
 def test_a_network_that_never_fires() -> None:

@@ -226,8 +226,9 @@ def test_the_size_of_pieces_changes_no_figure(
 def test_progress_is_told_of_every_image_once(checkpoint: Checkpoint, sets: FaceSets) -> None:
     told: dict[str, list[int]] = {}
 
-    def track(phase: str, images: int) -> Callable[[int], None]:
-        told[phase] = [-images]
+    def track(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
+        assert unit == "faces"
+        told[phase] = [-total]
         return told[phase].append
 
     notebook = Notebook(last=2)

@@ -11,8 +11,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from ytf_torch.api.networks import Faces, Model, open_face_set, open_face_sets, read_model
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.doubts import check_distinct, find_doubts
@@ -26,6 +24,7 @@ from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
+from ytf_torch.report.drawing import Figure
 from ytf_torch.report.exhibits import gather_exhibits
 from ytf_torch.report.headline import Row, headline_rows
 from ytf_torch.report.plots import draw_drops, draw_sweep
@@ -263,7 +262,7 @@ def defend(
     )
     doubts = find_doubts(computing.model, sets, found)
     command = "run from Python, by ytf_torch.defend"
-    run = Run(computing, found, placed.type, files, command, doubts)
+    run = Run(computing, found, placed.type, files, command, doubts, pairings=sets.pairings)
     return PruningDefence(run, sets, settings)
 
 

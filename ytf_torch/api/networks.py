@@ -16,6 +16,7 @@ from ytf_torch.defences import evaluation
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.errors import mismatch
 from ytf_torch.faces.face_set import FaceSet, open_faces
+from ytf_torch.metrics import classes_of
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import parse_pixel_scale
@@ -29,8 +30,9 @@ IMAGES_AT_ONCE = 256
 def read_model(model: Model, pixel_scale: float | str | None = None) -> Checkpoint:
     """A network with its provenance, from a file of ytf-convert or a Keras file of any kind.
 
-    pixel_scale: what pixel values 0–255 are multiplied by, 1 or 1/255; no Keras file tells it, and
-    1 is taken where nothing is said. A Checkpoint is handed back as it is.
+    pixel_scale: what pixel values 0–255 are multiplied by, 1 or 1/255; Keras files that ytf-torch
+    did not write do not tell it, and 1 is taken where nothing is said. A Checkpoint is handed
+    back as it is.
     Raises InputError where the file is no network, or contradicts the pixel scale.
 
     >>> read_model("bd_net.h5", pixel_scale="1").provenance.source_file
@@ -66,7 +68,8 @@ def predict(network: nn.Module, pixels: ArrayLike | Tensor) -> NDArray[np.int64]
     """The class that a network, or a GoodNet, answers for each face: (images,).
 
     pixels: (images, 3, height, width), values 0–255, a NumPy array or a tensor. GoodNet answers N,
-    the number of classes, where it flags a face.
+    the number of classes, where it flags a face; a network whose logits are NaN or infinite answers
+    −1.
 
     >>> ytf_torch.predict(network, pixels)[:5]
     array([0, 0, 0, 4, 0])
@@ -74,9 +77,16 @@ def predict(network: nn.Module, pixels: ArrayLike | Tensor) -> NDArray[np.int64]
     faces = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.asarray(pixels))
     device = next(network.parameters()).device
     with torch.inference_mode():
-        parts = [network(part.to(device)).argmax(1) for part in torch.split(faces, IMAGES_AT_ONCE)]
+        parts = [network(part.to(device)) for part in torch.split(faces, IMAGES_AT_ONCE)]
+        # GoodNet's scores are −inf by design for what it does not answer.
+        answer = _highest if isinstance(network, GoodNet) else classes_of
+        parts = list(map(answer, parts))
     answers: NDArray[np.int64] = torch.cat(parts).cpu().numpy()
     return answers
+
+
+def _highest(scores: Tensor) -> Tensor:
+    return scores.argmax(1)
 
 
 def evaluate(

@@ -9,11 +9,18 @@ import typer
 from rich.table import Table
 
 from ytf_torch.commands.networks import introduce
-from ytf_torch.commands.options import Device, PixelScale, Target, TriggeredSets, shell_command
+from ytf_torch.commands.options import (
+    Device,
+    PixelScale,
+    Target,
+    TriggeredSets,
+    listed,
+    shell_command,
+)
 from ytf_torch.commands.repair import shared_options
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
-from ytf_torch.defences.names import REPAIRS, repair_called
+from ytf_torch.defences.names import RECOMMENDED, REPAIRS, repair_called
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 from ytf_torch.run.repair_settings import CompareSettings, check_comparison
 
@@ -40,7 +47,10 @@ def compare_command(
     poisoned_test: TriggeredSets = None,
     target: Target = None,
     methods: Annotated[
-        str, typer.Option(help=f"all, or some of {', '.join(REPAIRS)}, separated by commas.")
+        str,
+        typer.Option(
+            help=f"all, or some of {', '.join((RECOMMENDED, *REPAIRS))}, separated by commas."
+        ),
     ] = "all",
     seeds: Annotated[int, typer.Option(help="How often each method is run, anew seeded.")] = 1,
     clean_control: Annotated[
@@ -72,11 +82,12 @@ def compare_command(
             target=target,
             device=device,
             pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
-            methods=REPAIRS if methods == "all" else tuple(map(repair_called, methods.split(","))),
+            methods=REPAIRS if methods == "all" else tuple(map(repair_called, listed(methods))),
             seeds=seeds,
             clean_control=clean_control,
         )
         check_comparison(settings)
+        from ytf_torch.defences.duration import duration, expected_seconds
         from ytf_torch.report.comparison import method_rows
         from ytf_torch.report.comparison_page import headline
         from ytf_torch.run.compare import compare, open_control
@@ -87,6 +98,11 @@ def compare_command(
         if control is not None:
             opened = opened.doubted(control.doubts)
         introduce(opened)
+        times = settings.seeds + (control is not None)
+        repairs = settings.methods * times
+        seconds = expected_seconds(opened.badnet.model, repairs, len(sets.clean_valid))
+        many = "1 repair" if len(repairs) == 1 else f"{len(repairs)} repairs"
+        say(f"{many}: {duration(seconds)} on this machine, if none is done yet")
         with progress_bars() as track:
             records = compare(
                 settings,
@@ -104,6 +120,8 @@ def compare_command(
         rows = method_rows(records, {})
         say(headline(rows))
         print_rows(rows)
+        for line in (line for row in rows for line in row.failed):
+            say(f"Not made: {line}")
         say(f"Report: {out_folder / 'report.html'}")
 
 

@@ -18,7 +18,7 @@ from ytf_torch.commands.terminal import App, out, say
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
-from ytf_torch.network.pixel_scale import ASSUMED, parse_pixel_scale, pixel_scale_text
+from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 
 if TYPE_CHECKING:
     from ytf_torch.convert.keras_file import KerasFile
@@ -46,8 +46,8 @@ def convert(
         str | None,
         typer.Option(
             help="What the network's pixel values 0–255 are multiplied by: 1 for the lab's "
-            "bd_net, 1/255 for the CSAW-2020 networks. No Keras file tells it.",
-            show_default="the reference's, else 1",
+            "bd_net, 1/255 for the CSAW-2020 networks. Only Keras files of ytf-torch tell it.",
+            show_default="the file's, the reference's, else 1",
         ),
     ] = None,
     reference: Annotated[
@@ -77,10 +77,10 @@ def convert(
     from ytf_torch.network.checkpoint import save_checkpoint
 
     golden = None if reference is None else read_reference(reference)
-    scale = _pixel_scale(pixel_scale, golden, reference)
+    asked = _pixel_scale(pixel_scale, golden, reference)
     file = read_keras_file(source)
-    checkpoint = keras_checkpoint(file, scale)
-    _print_model(file, checkpoint, chosen=pixel_scale is not None or golden is not None)
+    checkpoint = keras_checkpoint(file, file.scale_to_read_with(asked))
+    _print_model(file, checkpoint, chosen=asked is not None or file.pixel_scale is not None)
 
     verdicts: dict[str, Parity | KerasParity] = {}
     if golden is not None:
@@ -129,9 +129,11 @@ def _check_paths(source: Path, target: Path, reference: Path | None, report: Pat
         )
 
 
-def _pixel_scale(text: str | None, golden: Reference | None, reference: Path | None) -> float:
+def _pixel_scale(
+    text: str | None, golden: Reference | None, reference: Path | None
+) -> float | None:
     if text is None:
-        return ASSUMED if golden is None else golden.pixel_scale
+        return None if golden is None else golden.pixel_scale
     scale = parse_pixel_scale(text)
     if golden is not None and abs(scale - golden.pixel_scale) > 1e-12 * scale:
         raise mismatch(
@@ -165,7 +167,7 @@ def _print_model(file: KerasFile, checkpoint: Checkpoint, *, chosen: bool) -> No
     }
     for name, fact in facts.items():
         say(f"{name:<12} {fact}")
-    likelier = likelier_pixel_scale(checkpoint.model)
+    likelier = None if file.pixel_scale else likelier_pixel_scale(checkpoint.model)
     if likelier is not None:
         other = pixel_scale_text(likelier)
         say(

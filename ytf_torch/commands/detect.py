@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -178,18 +179,24 @@ def _print_answers(
 
     badnet, repaired = pair.badnet.model, pair.repaired.model
     alarm = None if rule is None else _alarm(rule, badnet, repaired)
-    answered, flagged = 0, Counter[int]()
+    answered, flagged, not_finite = 0, Counter[int](), 0
     for found in detect(badnet, repaired, inputs, alarm):
         if isinstance(found, Unreadable):
             note(f"error: {found.reason}")
         else:
             answered += 1
+            not_finite += found.not_finite
             flagged.update([found.badnet] if found.backdoored else [])
             answer(show(found))
     if not answered:
         raise typer.Exit(USER_ERROR)
     if pair.scale_from == "assumed":
         note(pixel_scale_line(pair.badnet, "assumed"))
+    if not_finite:
+        note(
+            f"warning: the logits of B or B′ are NaN or infinite on {not_finite:,} of "
+            f"{answered:,} faces, which are flagged: nothing is more suspicious"
+        )
     note(summary(answered, flagged, badnet.classes, rule.detector if rule else "GoodNet"))
     return flagged.total()
 
@@ -229,7 +236,7 @@ def summary(answered: int, flagged: Counter[int], backdoored: int, detector: str
     meant_for = MEANT_FOR.format(detector=detector)
     if not total:
         return f"{faces}, none flagged as backdoored. {meant_for}"
-    named = [f"class {label} ({count:,})" for label, count in flagged.most_common(CLASSES_NAMED)]
+    named = [f"{_class(label)} ({count:,})" for label, count in flagged.most_common(CLASSES_NAMED)]
     if rest := len(flagged) - len(named):
         named.append(f"{rest:,} other class{'' if rest == 1 else 'es'}")
     return (
@@ -238,10 +245,15 @@ def summary(answered: int, flagged: Counter[int], backdoored: int, detector: str
     )
 
 
+def _class(label: int, word: str = "class ") -> str:
+    return "no class" if label < 0 else f"{word}{label}"
+
+
 def _line(answer: Answer) -> str:
     word = " backdoored" if answer.backdoored else ""
     score = "" if answer.score is None else f", score {answer.score:.4g}"
-    own = f"(B {answer.badnet}, B′ {answer.pruned}{score})"
+    b, repaired = (_class(answer.badnet, ""), _class(answer.pruned, ""))
+    own = f"(B {b}, B′ {repaired}{score})"
     return f"{printable(answer.input)}: {answer.goodnet}{word} {own}"
 
 
@@ -253,6 +265,12 @@ def _json_line(answer: Answer) -> str:
     record = asdict(answer)
     if answer.score is None:
         del record["score"]
+    elif not math.isfinite(answer.score):
+        record["score"] = None  # JSON has no number for it
+    if answer.not_finite:
+        classes = {name: record[name] for name in ("badnet", "pruned")}
+        record |= {name: None if label < 0 else label for name, label in classes.items()}
+        record["not_finite"] = True
     return json.dumps(record)
 
 

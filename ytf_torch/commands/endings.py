@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-from ytf_torch.errors import InputError, ProcessLostError, printable
+from ytf_torch.errors import InputError, ProcessLostError, is_out_of_memory, printable
 
 PROCESS_LOST = 1
 USER_ERROR = 2
@@ -21,12 +21,13 @@ USER_ERROR = 2
 OUR_FAULT = 70
 # What a shell shows of a program that SIGPIPE ended, as it ends most.
 BROKEN_PIPE = 128 + 13
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP: the terminal is gone; Windows has none.
+STOPPING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class StoppedError(BaseException):
-    """SIGINT or SIGTERM has come; a BaseException, so that no `except Exception` takes it."""
+    """One of STOPPING has come; a BaseException, so that no `except Exception` takes it."""
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(number)
@@ -38,8 +39,9 @@ def one_line_errors(when_stopped: str = "") -> Iterator[None]:
     """Turns whatever ends this block into one line on standard error and SystemExit.
 
     Exit status: 2 what the user can mend (InputError, a full disk, too little memory), 1 the loss
-    of a process, 130 SIGINT, 143 SIGTERM, 141 a reader of the output that is gone, 70 a fault of
-    ours. Of several processes of a run one prints. Blocks may be nested: the innermost tells.
+    of a process, 130 SIGINT, 143 SIGTERM, 129 SIGHUP, 141 a reader of the output that is gone, 70 a
+    fault of ours. Of several processes of a run one prints. Blocks may be nested: the innermost
+    tells.
 
     when_stopped: what a user can do after a signal.
     """
@@ -54,7 +56,7 @@ def one_line_errors(when_stopped: str = "") -> Iterator[None]:
 
 
 class _Stopping:
-    """Has SIGINT and SIGTERM raise StoppedError in a block. number: of the one that has come."""
+    """Has STOPPING raise StoppedError in a block. number: of the one that has come."""
 
     number: signal.Signals | None = None
     lost = False
@@ -90,8 +92,8 @@ class _Stopping:
 
 
 def handle(handler: Handler) -> dict[signal.Signals, Handler]:
-    """Have SIGINT and SIGTERM handled so; the handlers before. Those that are ignored (nohup, a
-    shell's background) stay so. Only the main thread can do this, others leave all as it is."""
+    """Have STOPPING handled so; the handlers before. Those that are ignored (nohup, a shell's
+    background) stay so. Only the main thread can do this, others leave all as it is."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     before = {number: signal.getsignal(number) for number in STOPPING}
@@ -134,7 +136,7 @@ def _line_and_status(error: BaseException) -> tuple[str, int]:
         return error.line(as_flag), PROCESS_LOST
     if isinstance(error, BrokenPipeError):
         return "", BROKEN_PIPE
-    if isinstance(error, MemoryError) or _tells_of_memory(error):
+    if is_out_of_memory(error):
         return "there is not enough memory for this", USER_ERROR
     if isinstance(error, RecursionError):
         return "something that was given is nested too deeply to be read", USER_ERROR
@@ -148,12 +150,6 @@ def _line_and_status(error: BaseException) -> tuple[str, int]:
     found = printable(f"{type(error).__name__}: {error}")[:500]
     place = _place(error.__traceback__)
     return f"a fault of ytf-torch, please report it: {found} ({place})", OUR_FAULT
-
-
-def _tells_of_memory(error: BaseException) -> bool:
-    """PyTorch has no class of its own for this, NumPy's and CUDA's have these words too."""
-    words = ("out of memory", "not enough memory", "can't allocate memory")
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 def _place(trace: TracebackType | None) -> str:

@@ -69,8 +69,8 @@ def evaluate_command(
     true_labels: Annotated[
         Path | None,
         typer.Option(
-            help="Face set whose labels say who is really on the triggered faces, one by one.",
-            show_default="the clean test set, where its photos are the same",
+            help="Clean face set that says who is on the triggered faces, paired by their photos.",
+            show_default="the clean test set",
         ),
     ] = None,
     pixel_scale: PixelScale = None,
@@ -159,6 +159,7 @@ def _evaluate(
     from ytf_torch.defences.doubts import (
         check_distinct,
         clean_doubts,
+        known_label_doubts,
         overlap_doubts,
         triggered_doubts,
     )
@@ -179,6 +180,8 @@ def _evaluate(
         doubts += clean_doubts(network, clean, found.clean, "test")
     for tested, tallies in zip(triggered, found.triggered, strict=True):
         doubts += triggered_doubts(network, tested, tallies.all)
+        if known is not None and tallies.pairing is not None:
+            doubts += known_label_doubts(known, tested, tallies.pairing)
     doubts += overlap_doubts(None, clean, triggered)
     return found, doubts
 
@@ -195,6 +198,8 @@ def evaluation_record(evaluation: Evaluation, files: Sequence[Path] = ()) -> dic
     if evaluation.repaired and evaluation.goodnet:
         record["repaired"] = rates_record(evaluation.repaired, RATES)
         record["goodnet"] = rates_record(evaluation.goodnet, (*RATES, *FLAGGED))
+    if evaluation.pairing is not None:
+        record["pairs"] = evaluation.pairing.record
     if len(evaluation.triggered) > 1:
         record["poisoned_tests"] = [
             {"file": str(file)} | evaluation_record(evaluation.of_set(tallies))
@@ -213,6 +218,9 @@ def _print_tables(evaluation: Evaluation, files: Sequence[Path]) -> None:
             out.print(_table(evaluation.of_set(tallies), shown))
     for line in _legend(evaluation, shown):
         say(line)
+    if evaluation.pairing is not None:
+        few = "" if evaluation.pairing.is_enough else ", too few to say who is on them"
+        say(f"Pairs: {evaluation.pairing}{few}.")
 
 
 def _known(evaluation: Evaluation, field: str) -> bool:
@@ -227,10 +235,15 @@ def _legend(evaluation: Evaluation, shown: Sequence[str]) -> Iterator[str]:
             "ASR: attack success rate, over all triggered faces; without target: over those who "
             "are not the target themselves. robust: triggered faces that get their own class."
         )
+    elif "ASR" in shown and evaluation.model.robust_accuracy:
+        yield (
+            "ASR: attack success rate, over all triggered faces, each of whom carries its own "
+            "class as the target. robust: triggered faces that get their own class."
+        )
     elif "ASR" in shown:
         yield (
             "ASR: attack success rate, over all triggered faces. Who is on them is not known: "
-            "--true-labels can tell, or a clean test set of the same photos in the same order."
+            "--true-labels can tell, or a clean test set of the same photos."
         )
     if "FPR" in shown or "TPR" in shown:
         yield "FPR, TPR: clean and triggered faces that GoodNet flags."
@@ -258,24 +271,37 @@ def _photo_record(network: Network, copy: Network | None, photo: Path) -> dict[s
 
     from ytf_torch.defences.detectors.goodnet import goodnet_answer
     from ytf_torch.faces.photos import read_photo
-    from ytf_torch.metrics import disagree
+    from ytf_torch.metrics import NO_CLASS, classes_of, disagree
 
     pixels = read_photo(photo, network.input_shape)[None].to(network.device)
     with exact_float32(), torch.inference_mode():
-        own = network(pixels).argmax(1)
+        own = classes_of(network(pixels))
         if copy is None:
-            return {"input": str(photo), "class": int(own)}
-        others = copy(pixels).argmax(1)
+            return {"input": str(photo)} | _class_record(int(own))
+        others = classes_of(copy(pixels))
     answer = goodnet_answer(own, others, network.classes)
     flagged = disagree(int(own), int(others))
     record = {"input": str(photo), "class": int(answer), "backdoored": flagged}
-    return record | {"badnet": int(own), "repaired": int(others)}
+    networks = {"badnet": int(own), "repaired": int(others)}
+    if NO_CLASS in networks.values():
+        record["not_finite"] = True
+    return record | {name: None if c == NO_CLASS else c for name, c in networks.items()}
+
+
+def _class_record(label: int) -> dict[str, Any]:
+    return {"class": None, "not_finite": True} if label < 0 else {"class": label}
 
 
 def _photo_line(record: dict[str, Any]) -> str:
+    classes = {
+        name: "no class" if record[name] is None else str(record[name])
+        for name in ("class", "badnet", "repaired")
+        if name in record
+    }
     word = " backdoored" if record.get("backdoored") else ""
-    own = f" (B {record['badnet']}, B′ {record['repaired']})" if "badnet" in record else ""
-    return f"{record['input']}: {record['class']}{word}{own}"
+    own = f" (B {classes['badnet']}, B′ {classes['repaired']})" if "badnet" in classes else ""
+    why = ": logits are NaN or infinite" if record.get("not_finite") else ""
+    return f"{record['input']}: {classes['class']}{word}{own}{why}"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from ytf_torch.commands.options import PixelScale
 from ytf_torch.commands.paths import check_paths
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, out, say
-from ytf_torch.convert.endings import ENDINGS, ending_of
+from ytf_torch.convert.endings import ENDINGS, as_keras_reads, ending_of
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 
@@ -60,10 +60,12 @@ def export_command(
 ) -> None:
     """Export a network: the file is read back and run, and is there only if it answers alike.
 
-    .onnx and .pt2 take pixel values 0–255, (batch, 3, height, width), with the pixel scale inside;
+    .onnx and .pt2 take pixel values 0–255 as float32 (a network of float64: as float64), (batch,
+    3, height, width), with the pixel scale inside;
     Keras files take (batch, height, width, 3), scaled by the caller. Exit status: 0 exported,
     1 a check failed and nothing was left, 2 bad input.
     """
+    output = as_keras_reads(output)
     check_paths([output, json_report], [model, goodnet])
     ending_of(output, goodnet=goodnet is not None)
     scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)

@@ -26,6 +26,8 @@ def print_run(run: Run, folder: Path) -> None:
         say(f"Warning: {doubt}")
     out.print(_headline_table(run))
     say(ABBREVIATIONS)
+    for pairing in run.pairings or ():
+        say(f"Pairs: {pairing}.")
     by_set = rows_by_set(run)
     if by_set:
         out.print(_table_by_set(by_set))

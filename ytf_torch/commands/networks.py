@@ -30,7 +30,7 @@ def pixel_scale_line(checkpoint: Checkpoint, scale_from: ScaleFrom) -> str:
     told = {
         "asked": "as asked for",
         "file": "as the model's file tells",
-        "assumed": "assumed, for no Keras file tells it: CSAW-2020's networks need "
+        "assumed": "assumed, for the Keras file does not tell it: CSAW-2020's networks need "
         "--pixel-scale 1/255",
     }
     return f"Pixel scale {pixel_scale_text(checkpoint.provenance.pixel_scale)}, {told[scale_from]}."

@@ -30,6 +30,11 @@ PixelScale = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """Names separated by commas, with or without spaces around them."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 def shell_command(name: str, options: Sequence[tuple[str, object]]) -> str:
     """A command for a shell, one option a line; NEW stands for a new folder.
 

@@ -66,10 +66,13 @@ def repair_command(
         pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
     )
     check_settings(settings)
+    from ytf_torch.defences.duration import duration, expected_seconds
     from ytf_torch.run.repair import open_repair, repair
 
     opened, sets = open_repair(settings)
     introduce(opened)
+    seconds = expected_seconds(opened.badnet.model, [settings.method], len(sets.clean_valid))
+    say(f"Repair by {settings.method}: {duration(seconds)} on this machine")
     with progress_bars() as track:
         outcome = repair(settings, opened, sets, command_line(settings), track)
     print_repair(outcome)
@@ -124,6 +127,8 @@ def print_repair(outcome: RepairOutcome) -> None:
         if figures is not None:
             table.add_row(name, *map(_cell, _shares(figures)))
     out.print(table)
+    if evaluation.pairing is not None:
+        say(f"Pairs: {evaluation.pairing}.")
     for name, found in outcome.detectors.items():
         for at in found.at:
             if at.false_positive_rate and at.true_positive_rate:

@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 
 from ytf_torch.commands.networks import introduce
-from ytf_torch.commands.options import Device, PixelScale
+from ytf_torch.commands.options import Device, PixelScale, listed
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, progress_bars, say
 from ytf_torch.defences.names import SCANS
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.reading import checked_file
-from ytf_torch.disk.writing import check_outside, check_run_folder_is_free
 from ytf_torch.errors import mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.run.lock import check_out
+from ytf_torch.run.places import check_inputs_are_elsewhere
 
 app = App()
 
@@ -37,13 +38,16 @@ def scan_command(
     It names classes to look at first, with the triggers it has reversed as pictures. It cannot say
     that a network is clean. Time grows with the number of classes: some minutes for 40.
     """
-    names = SCANS if methods == "all" else tuple(methods.split(","))
+    names = SCANS if methods == "all" else listed(methods)
     for name in names:
         if name not in SCANS:
-            raise mismatch("--methods", f"all, or some of {', '.join(SCANS)}", name)
+            expected = f"all, or some of {', '.join(SCANS)}"
+            raise mismatch("--methods", expected, name or "nothing")
+    if len(set(names)) != len(names):
+        raise mismatch("--methods", "each once", ", ".join(names))
     files = (checked_file(model), checked_file(clean_valid))
-    check_run_folder_is_free(out_folder)
-    check_outside(out_folder, files)
+    check_out(out_folder)
+    check_inputs_are_elsewhere(out_folder, files)
     from ytf_torch.report.scan_page import CAUTION, headline
     from ytf_torch.run.learning import open_learned
     from ytf_torch.run.pair import open_network

@@ -25,6 +25,7 @@ from ytf_torch.commands.endings import (
     tell,
 )
 from ytf_torch.commands.streams import Stream, open_streams
+from ytf_torch.report.surroundings import Process
 
 # New objects after which Python looks for garbage; it would after 700.
 GARBAGE_AFTER = 100_000
@@ -33,6 +34,7 @@ GARBAGE_AFTER = 100_000
 def start(command: str) -> NoReturn:
     """Run the command of a module of this package on sys.argv, and exit with its status."""
     out, _ = open_streams()
+    Process.ours = True
     handle(end_at_once)
     # A run has to be able to read what it writes, whatever it lets others do with it.
     os.umask(os.umask(0o077) & 0o077)

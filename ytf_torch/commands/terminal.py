@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from functools import partial, wraps
 from importlib.metadata import version
 from inspect import Parameter, cleandoc, signature
-from typing import Annotated, Any, NoReturn, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, NoReturn, get_args, get_type_hints
 
 import typer
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -26,7 +28,7 @@ from typer.core import TyperCommand
 from ytf_torch.commands.endings import USER_ERROR as USER_ERROR
 from ytf_torch.commands.endings import one_line_errors as one_line_errors
 from ytf_torch.distributed import is_first
-from ytf_torch.errors import printable, unwritable
+from ytf_torch.errors import InputError, printable, unwritable
 from ytf_torch.progress import Track
 
 out = Console(highlight=False)
@@ -56,13 +58,34 @@ VERSION = typer.Option(
 
 class Command(TyperCommand):
     """A command whose every end, also a mistake on the command line, is one line and an exit
-    status."""
+    status.
+
+    paths: names of the parameters that are paths.
+    """
+
+    paths: ClassVar[frozenset[str]] = frozenset()
 
     def main(self, *args: Any, **settings: Any) -> NoReturn:  # noqa: ANN401
         """See Typer."""
         with one_line_errors():
             status = super().main(*args, **settings | {"standalone_mode": False})
         raise SystemExit(status)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """See Typer, which takes an empty argument for the working folder."""
+        taking = (parameter for parameter in self.params if parameter.name in self.paths)
+        paths = {flag for parameter in taking for flag in parameter.opts}
+        for before, argument in zip(["", *args], args, strict=False):
+            flag, value = argument.removesuffix("="), argument.partition("=")[2]
+            if not argument and (before in paths or not before.startswith("-")):
+                where = before if before in paths else "command line"
+            elif not value and flag != argument and flag in paths:
+                where = flag
+            else:
+                continue
+            raise InputError(where, "found an empty argument", "Is a variable empty?")
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """See Typer, which would take some errors for its own."""
@@ -93,11 +116,17 @@ class App(typer.Typer):
                     if hasattr(about, "readable"):
                         about.readable = False
             function.__annotations__ = hints
-            told: dict[str, Any] = {"cls": Command, "help": _paragraphs(function.__doc__ or "")}
+            paths = frozenset(name for name, hint in hints.items() if _takes_paths(hint))
+            kind = type("Command", (Command,), {"paths": paths})
+            told: dict[str, Any] = {"cls": kind, "help": _paragraphs(function.__doc__ or "")}
             register(name, **told | settings)(_with_version(function))
             return function
 
         return registered
+
+
+def _takes_paths(hint: object) -> bool:
+    return hint is Path or any(map(_takes_paths, get_args(hint)))
 
 
 def _paragraphs(docstring: str) -> str:
@@ -136,7 +165,8 @@ def answer(line: str) -> None:
 
 @contextmanager
 def progress_bars() -> Iterator[Track]:
-    """A Track that draws one bar for each phase on standard error, with the time left.
+    """A Track that draws one bar for each phase on standard error, with the time left. Bars of
+    phases that were part of another one go when that one advances.
 
     Of several processes the first draws, and what it draws is its own share.
     """
@@ -144,7 +174,7 @@ def progress_bars() -> Iterator[Track]:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("faces"),
+        TextColumn("{task.fields[unit]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -153,7 +183,15 @@ def progress_bars() -> Iterator[Track]:
     hidden = not (is_first() and console.is_terminal)
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
 
-        def track(phase: str, images: int) -> Callable[[int], None]:
-            return partial(progress.advance, progress.add_task(phase, total=images))
+        def track(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
+            return partial(_advance, progress, progress.add_task(phase, total=total, unit=unit))
 
         yield track
+
+
+def _advance(progress: Progress, bar: TaskID, done: int) -> None:
+    if bar in progress.task_ids:
+        progress.advance(bar, done)
+        for later in progress.task_ids:
+            if later > bar:
+                progress.remove_task(later)

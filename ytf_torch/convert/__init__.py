@@ -24,4 +24,5 @@ def read_keras_model(path: str | Path, pixel_scale: float) -> Checkpoint:
     from ytf_torch.convert.keras_file import read_keras_file
     from ytf_torch.convert.keras_graph import keras_checkpoint
 
-    return keras_checkpoint(read_keras_file(Path(path)), pixel_scale)
+    file = read_keras_file(Path(path))
+    return keras_checkpoint(file, file.scale_to_read_with(pixel_scale))

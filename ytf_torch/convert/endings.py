@@ -12,6 +12,18 @@ ENDINGS = (*KERAS, ".onnx", ".pt2", ".safetensors")
 GOODNET_ENDINGS = (".h5", ".keras", ".onnx", ".pt2")
 
 
+def as_keras_reads(path: Path) -> Path:
+    """A path with the ending that names a format in small letters: Keras goes by these alone, and
+    does not load a file that is called X.H5.
+
+    >>> as_keras_reads(Path("Repaired.Weights.H5")).name
+    'Repaired.weights.h5'
+    """
+    name = path.name
+    length = max((len(end) for end in ENDINGS if name.lower().endswith(end)), default=0)
+    return path.with_name(name[: len(name) - length] + name[len(name) - length :].lower())
+
+
 def ending_of(path: Path, *, goodnet: bool) -> str:
     """The ending that names a format. Raises InputError where none does, or it cannot hold a
     GoodNet."""

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ytf_torch.convert.endings import ending_of
+from ytf_torch.convert.endings import as_keras_reads, ending_of
 from ytf_torch.convert.keras_goodnet import goodnet_reads_back, write_keras_goodnet
 from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet, run_keras_goodnet
 from ytf_torch.convert.keras_oracle import run_keras
@@ -29,7 +29,7 @@ from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
 from ytf_torch.convert.parity import Parity
 from ytf_torch.convert.torch_export import run_pt2, write_pt2
 from ytf_torch.disk.writing import whole_file
-from ytf_torch.errors import InputError, argument
+from ytf_torch.errors import InputError, argument, unwritable
 from ytf_torch.network.checkpoint import Checkpoint, compact_checkpoint, save_checkpoint
 from ytf_torch.network.compact import Cost, cost_of
 from ytf_torch.network.module import Network
@@ -128,16 +128,22 @@ def export(subject: Subject, path: Path, *, against_keras: bool = False) -> Expo
     """Write a network to `path`, in the format of its ending, and check what was written.
 
     It is written elsewhere and becomes `path` in one step when every check holds; where one fails,
-    `path` is as it was. against_keras: run Keras files in every real Keras that is installed.
-    Raises InputError where the ending names no format, or what the format needs is missing.
+    `path` is as it was. An ending in capitals becomes small letters, as Keras reads no others.
+    against_keras: run Keras files in every real Keras that is installed.
+    Raises InputError where the ending names no format, or what the format needs is missing;
+    OutputError where the file, or one in the folder for temporary files, cannot be written.
 
     >>> export(Subject(network, checkpoint), Path("repaired.h5"))
     repaired.h5: all weights read back bit for bit, 64 of 64 images answered alike by ytf-torch ...
     """
+    path = as_keras_reads(path)
     ending = ending_of(path, goodnet=subject.repaired is not None)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / f"network{ending}"
-        _write(subject, ending, written)
+        try:
+            _write(subject, ending, written)
+        except OSError as error:
+            raise unwritable(f"{folder}, for temporary files", error) from error
         found = _checked(subject, ending, written, path, against_keras=against_keras)
         if found.held:
             with whole_file(path) as temporary:

@@ -23,7 +23,12 @@ CODE_CLASSES = frozenset(
     }
 )
 KERAS_MODULES = ("keras", "tf_keras", "tensorflow")
+# Its weights lie as Keras 3's do, its configuration names modules that no other Keras has.
+PREVIEW = "keras_core"
+SAVE_WEIGHTS = "Load it in Keras Core, and give what model.save_weights('….weights.h5') writes"
 MODELS = ("Model", "Functional")
+# What the classes begin with of layers that change training images.
+AUGMENTATION = ("Random", "RandAugment", "AugMix", "MixUp", "CutMix")
 OPERATIONS = ("keras.ops", "keras.src.ops")
 PRECISIONS = ("float32", "float64")
 PLAIN_POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
@@ -230,6 +235,10 @@ def _check_no_code(model: object, place: str) -> frozenset[tuple[str | None, str
             registered = part.get("registered_name")
             if isinstance(class_name, str) and class_name in CODE_CLASSES:
                 raise InputError(place, f"refused: {class_name}, which can run code of its own")
+            if str(module).split(".")[0] == PREVIEW:
+                raise InputError(
+                    place, "a model of Keras Core, the preview of Keras 3", SAVE_WEIGHTS
+                )
             if module is not None and str(module)[:80].split(".")[0] not in KERAS_MODULES:
                 raise InputError(place, f"refused: {class_name} of module {module}, not Keras's")
             if registered is not None and registered != class_name:
@@ -289,6 +298,7 @@ def _layer(entry: dict[str, Any], place: str) -> KerasLayer:
     nodes = entry["inbound_nodes"]
     if len(nodes) > 1:
         raise InputError(f"{place}, {name}", f"used {len(nodes)} times, expected once")
+    _check_calls(nodes, f"{place}, {name}", class_name)
     inbound = _tensor_names(nodes, f"{place}, {name}")
     wrapped = entry.get("in_pruning_wrapper") is True
     operation = str(entry.get("module")).startswith(OPERATIONS)
@@ -296,13 +306,27 @@ def _layer(entry: dict[str, Any], place: str) -> KerasLayer:
     return KerasLayer(name, class_name, config, sources, wrapped, operation)
 
 
-def _check_call(settings: object, place: str) -> None:
-    """Raises InputError for settings with which a layer is called, but those that are as without:
-    `training: true` has a Dropout drop at inference too."""
-    for name, value in settings.items() if isinstance(settings, dict) else ():
-        if value not in (None, False, []) or name not in ("training", "mask"):
-            found = f"{str(name)[:40]}={str(value)[:80]}"
-            raise mismatch(place, "a layer that is called with what it reads alone", found)
+def _check_calls(nodes: object, place: str, class_name: str) -> None:
+    """Raises InputError for settings with which a layer is called, but those that are as without.
+
+    `training: true` has Keras 2 drop at inference too, and Keras 3 where a model is called and not
+    asked to predict. Keras 3 writes it by itself of layers that change training images, in its own
+    way of writing calls, which Keras 2 does not read.
+    """
+    for node in nodes if isinstance(nodes, list) else ():
+        by_keras_3 = isinstance(node, dict)
+        references = node if isinstance(node, list) else ()
+        calls = [
+            node.get("kwargs") if by_keras_3 else None,
+            *(part for one in references if isinstance(one, list) for part in one[3:]),
+        ]
+        written = by_keras_3 and class_name.startswith(AUGMENTATION)
+        for settings in calls:
+            for name, value in settings.items() if isinstance(settings, dict) else ():
+                plain = value in (None, False) or (value is True and written)
+                if not plain or name not in ("training", "mask"):
+                    found = f"{str(name)[:40]}={str(value)[:80]}"
+                    raise mismatch(place, "a layer that is called with what it reads alone", found)
 
 
 def _tensor_names(value: Any, place: str) -> Sequence[str]:  # noqa: ANN401
@@ -314,12 +338,9 @@ def _tensor_names(value: Any, place: str) -> Sequence[str]:  # noqa: ANN401
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
             return [str(value["config"]["keras_history"][0])]
-        _check_call(value.get("kwargs"), place)
         return _tensor_names(value.get("args", []), place)
     if isinstance(value, list):
         if len(value) >= 3 and isinstance(value[0], str) and value[1:3] in ([0, 0], [1, 0]):
-            for settings in value[3:]:
-                _check_call(settings, place)
             return [value[0]]
         if value and isinstance(value[0], str):
             raise mismatch(place, "a layer's first and only output", str(value[:3])[:80])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ytf_torch.convert.keras_config import (
@@ -19,20 +19,24 @@ from ytf_torch.convert.keras_h5 import Arrays, layers_of
 from ytf_torch.convert.keras_h5 import weights_by_layer as h5_weights
 from ytf_torch.convert.keras_variables import StoredLayer, store_inside, stored_layers
 from ytf_torch.convert.keras_variables import weights_by_layer as stored_weights
-from ytf_torch.convert.keras_zip import CONFIG, open_keras_archive
+from ytf_torch.convert.keras_zip import CONFIG, METADATA, KerasArchive, open_keras_archive
 from ytf_torch.disk.hdf5 import Group, open_hdf5, text_attribute
 from ytf_torch.disk.reading import (
-    ARCHIVES,
+    HDF5,
     KERAS_ARCHIVE,
     SAFETENSORS,
-    ZIP_START,
     checked_file,
-    is_hdf5,
+    is_zip,
     kind_of,
-    starts_with,
     wrong_kind,
 )
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.errors import InputError, argument, mismatch
+from ytf_torch.network.pixel_scale import (
+    ASSUMED,
+    RECORDED_AS,
+    pixel_scale_text,
+    recorded_pixel_scale,
+)
 
 # The weights of a network as large as is read, and as much again twice for an optimizer, which is
 # not read.
@@ -54,6 +58,7 @@ class KerasFile:
     numbered: the weights of a .weights.h5 by class, in Keras's order; `weights` is empty then, for
     such a file need not tell names.
     objects: module and class of all that the configuration names.
+    pixel_scale: what ytf-torch recorded when it wrote the file; None in files of Keras's own.
     """
 
     path: Path
@@ -67,6 +72,21 @@ class KerasFile:
     archive: bool = False
     numbered: Mapping[str, list[StoredLayer]] | None = None
     objects: frozenset[tuple[str | None, str]] = frozenset()
+    pixel_scale: float | None = None
+
+    def scale_to_read_with(self, asked: float | None) -> float:
+        """The pixel scale that was asked for, else the recorded one, else ASSUMED.
+
+        Raises InputError where the first two contradict each other.
+        """
+        if asked is not None and self.pixel_scale not in (None, asked):
+            raise mismatch(
+                self.path,
+                f"pixel scale {pixel_scale_text(asked)}, as asked for",
+                f"{pixel_scale_text(self.pixel_scale or 0)}, as ytf-torch recorded in the file",
+                f"Leave {argument('pixel_scale')} out",
+            )
+        return asked or self.pixel_scale or ASSUMED
 
     @property
     def format(self) -> str:
@@ -85,19 +105,44 @@ def read_keras_file(path: Path) -> KerasFile:
     if checked_file(path).stat().st_size > MAX_FILE_BYTES:
         raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
     kind = kind_of(path)
-    if starts_with(path, ZIP_START):
-        if kind in ARCHIVES.values() and kind != KERAS_ARCHIVE:
-            raise wrong_kind(path, KERAS_FILE)
+    if kind == KERAS_ARCHIVE:
         with open_keras_archive(path) as archive:
-            return _stored(path, archive.weights, archive.config, archive.keras_version)
-    if not is_hdf5(path):
+            found = _stored(path, archive.weights, archive.config, archive.keras_version)
+            return replace(found, pixel_scale=_archive_scale(archive, path))
+    if kind != HDF5:
         remedy = "One of ytf-convert's is converted already" if kind == SAFETENSORS else ""
         raise wrong_kind(path, KERAS_FILE, remedy)
     with open_hdf5(path) as root:
         listed = layers_of(root)
         if listed is None:
-            return _stored(path, root, None, "unknown")
-        return _listed(path, root, *listed)
+            found = _stored(path, root, None, "unknown")
+        else:
+            found = _listed(path, root, *listed)
+        return replace(found, pixel_scale=_root_scale(root, path))
+
+
+def recorded_scale(path: Path) -> float | None:
+    """The pixel scale that ytf-torch recorded in a Keras file, None in files of Keras's own.
+
+    Nothing else of it is read, and none is told of a file that cannot be opened: whoever reads it
+    whole says why.
+    """
+    try:
+        if is_zip(path):
+            with open_keras_archive(path) as archive:
+                return _archive_scale(archive, path)
+        with open_hdf5(path) as root:
+            return _root_scale(root, path)
+    except InputError:
+        return None
+
+
+def _archive_scale(archive: KerasArchive, path: Path) -> float | None:
+    return recorded_pixel_scale(archive.pixel_scale, f"{path}:{METADATA}, {RECORDED_AS}")
+
+
+def _root_scale(root: Group, path: Path) -> float | None:
+    return recorded_pixel_scale(text_attribute(root, RECORDED_AS), f"{path}@{RECORDED_AS}")
 
 
 def _listed(path: Path, root: Group, group: Group, names: list[str]) -> KerasFile:

@@ -42,7 +42,7 @@ def write_keras_goodnet(path: Path, badnet: Network, repaired: Network) -> None:
     """
     config, arrays = goodnet_model(badnet, repaired)
     write = write_archive_model if path.suffix == ".keras" else write_h5_model
-    write(path, config, arrays)
+    write(path, config, arrays, badnet.pixel_scale)
 
 
 def goodnet_reads_back(stored: StoredGoodNet, badnet: Network, repaired: Network) -> bool:

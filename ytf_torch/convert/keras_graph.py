@@ -62,6 +62,9 @@ def graph_of(model: KerasModel, place: str, keras_version: str = "unknown") -> G
             raise InputError(where, "a second input; networks with one are read")
         read = [shapes[source] for source in inputs]
         kind = read_layer(layer.class_name, _config(layer, keras_version), where, *read)
+        if kind.is_identity:
+            names[name] = inputs[0]
+            continue
         names[name] = own = _free_name(name, shapes)
         layers.append(Layer(own, kind, inputs))
         shapes[own] = kind.output_shape(*read)

@@ -54,7 +54,9 @@ STOCK_LAYERS = frozenset(
         *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
         *("AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization"),
         *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast"),
-        *("RandomBrightness", "RandomHeight", "RandomWidth"),
+        *("RandomBrightness", "RandomHue", "RandomShear", "RandomColorJitter", "RandomGrayscale"),
+        *("RandomErasing", "RandomGaussianBlur", "RandomInvert", "RandomPerspective"),
+        *("RandomElasticTransform", "RandAugment", "AugMix", "MixUp", "CutMix"),
     }
 )
 STOCK_OBJECTS = frozenset(

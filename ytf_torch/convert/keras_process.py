@@ -25,10 +25,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ytf_torch.disk.interpreter import python_command
 from ytf_torch.errors import InputError, argument, how_to_install
 
 # tf_keras is Keras 2, keras is Keras 3.
 LIBRARIES = ("tf_keras", "keras")
+# Only errors in the log, and no GPU, whose results vary.
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 SECONDS = 600
 
 
@@ -82,10 +85,13 @@ def ask_keras(
         request, answer = Path(folder, "request.npz"), Path(folder, "answer.npz")
         images = {f"batch_{number}": batch for number, batch in enumerate(batches)}
         np.savez(request, wanted=json.dumps(wanted), allow_pickle=False, **images)
-        program = [sys.executable, "-P", "-m", "ytf_torch.convert.keras_process"]
+        python, surroundings = python_command()
+        program = [python, "-P", "-m", "ytf_torch.convert.keras_process"]
         done = subprocess.run(
             [*program, library, str(path), str(request), str(answer)],
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+            env=os.environ
+            | surroundings
+            | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
             capture_output=True,
             text=True,
             timeout=SECONDS,

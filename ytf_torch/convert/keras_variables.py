@@ -26,11 +26,15 @@ from ytf_torch.disk.hdf5 import (
     subgroup,
     text_attribute,
 )
+from ytf_torch.disk.hdf5 import kind as kind_at
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.layers.registry import IDENTITIES
 
 STORE, OLD_STORE = STORES
 VARIABLES = "vars"
+# A part of weights that Keras saved in several files, each of so many bytes at most.
+SHARD = re.compile(r"_\d{5}\.weights\.h5$")
+ONE_FILE = "It is one of several files: load them in Keras, and save one with model.save('….keras')"
 WRAPPER = "prune_low_magnitude"
 ORDINAL = re.compile(r"(?P<kind>.*?)(?:_(?P<ordinal>\d+))?")
 
@@ -131,7 +135,8 @@ def stored_layers(store: Group) -> dict[str, list[StoredLayer]]:
             raise mismatch(store, f"at most {MAX_LAYERS} layers", f"{len(paths):,} {kind}")
         if sorted(paths) != expected:
             listed = ", ".join(paths[number] for number in sorted(paths)[:10])
-            raise mismatch(store, f"{kind}, {kind}_1 and so on, none left out", listed)
+            remedy = ONE_FILE if SHARD.search(store.file.path.name) else ""
+            raise mismatch(store, f"{kind}, {kind}_1 and so on, none left out", listed, remedy)
         if kind in WITHOUT_WEIGHTS:  # what such layers store is the state of a random generator
             continue
         read = _wrapped_layer if kind == WRAPPER else _stored_layer
@@ -169,9 +174,21 @@ def _class(layer: KerasLayer) -> str:
     return "Functional" if layer.class_name in MODELS else layer.class_name
 
 
+def _holds_arrays(group: Group, levels: int = 4) -> bool:
+    """Whether arrays lie in a group, or so deep in it that nobody looks."""
+    if levels == 0:
+        return True
+    return any(
+        kind_at(group, name) != "a group" or _holds_arrays(subgroup(group, name), levels - 1)
+        for name in member_names(group)
+    )
+
+
 def _stored_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
     variables = find_group(subgroup(store, path), VARIABLES)
     if variables is None:
+        if _holds_arrays(subgroup(store, path)):
+            raise mismatch(f"{store}/{path}", f"its weights in `{VARIABLES}`", "arrays elsewhere")
         return StoredLayer(path, None, {})
     numbers = sorted(member_names(variables), key=lambda number: (len(number), number))
     arrays = {number: dataset(variables, number) for number in numbers}

@@ -1,8 +1,8 @@
 """Networks as Keras files: .h5, .weights.h5 and .keras, with h5py and zipfile alone.
 
 Each function writes one file at the path it is given; the caller sees to it that the file is
-whole or absent (ytf_torch/disk/writing.py). Equal networks give equal bytes. The pixel scale is
-in none of them: no Keras file has a place for it.
+whole or absent (ytf_torch/disk/writing.py). Equal networks give equal bytes. Each has the pixel
+scale where Keras does not look: as an attribute of the HDF5 file's root, or in metadata.json.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ytf_torch.convert.keras_variables import STORE, variable_paths
 from ytf_torch.network.masking import weights_of
 from ytf_torch.network.module import Network
+from ytf_torch.network.pixel_scale import RECORDED_AS, pixel_scale_text
 from ytf_torch.network.provenance import tool_version
 
 # The versions of Keras whose layout is written: any from tf.keras 2.4 on loads the .h5, any from
@@ -40,19 +41,21 @@ def write_keras_h5(path: Path, network: Network) -> None:
     names the version whose layout it follows, `writer` who wrote it. read_keras_model gives the
     same weights, bit for bit. Text is stored as bytes, for tf.keras up to 2.4 decodes it.
     """
-    write_h5_model(path, functional_config(network), keras_arrays(network))
+    write_h5_model(path, functional_config(network), keras_arrays(network), network.pixel_scale)
 
 
-def write_h5_model(path: Path, config: Config, arrays: Arrays) -> None:
+def write_h5_model(path: Path, config: Config, arrays: Arrays, pixel_scale: float) -> None:
     """Write any functional model as .h5. config: its `config`, with layers in Keras's order;
     arrays: layer → weight → values, each in the order in which Keras's layer has them."""
     names = [layer["name"] for layer in config["layers"]]
-    with h5py.File(path, "w") as file:
+    # In memory: where the disk is full, HDF5's library ends the process with a fault.
+    with h5py.File(path, "w", driver="core", backing_store=False) as file:
         group = file.create_group("model_weights")
         for node in (file, group):
             node.attrs["keras_version"] = np.bytes_(LAYOUT_OF)
             node.attrs["backend"] = np.bytes_("tensorflow")
         file.attrs["writer"] = _writer()
+        file.attrs[RECORDED_AS] = pixel_scale_text(pixel_scale)
         model = {"class_name": "Functional", "config": config}
         file.attrs["model_config"] = np.bytes_(json.dumps(model))
         group.attrs["layer_names"] = np.array(names, "S")
@@ -63,6 +66,9 @@ def write_h5_model(path: Path, config: Config, arrays: Arrays) -> None:
             for part, array in weights.items():
                 holder[f"{name}/{part}:0"] = array
         group.create_group("top_level_model_weights").attrs["weight_names"] = []
+        file.flush()
+        content = file.id.get_file_image()
+    path.write_bytes(content)
 
 
 def write_keras_weights(path: Path, network: Network) -> None:
@@ -70,7 +76,8 @@ def write_keras_weights(path: Path, network: Network) -> None:
 
     load_weights of tf.keras 2.15 and newer and of Keras 3 loads them into a network built alike.
     """
-    path.write_bytes(_variables(functional_config(network), keras_arrays(network)))
+    content = _variables(functional_config(network), keras_arrays(network), network.pixel_scale)
+    path.write_bytes(content)
 
 
 def write_keras_archive(path: Path, network: Network) -> None:
@@ -79,19 +86,21 @@ def write_keras_archive(path: Path, network: Network) -> None:
     Loaded by load_model of tf.keras 2.15 and newer and of Keras 3, which call the class of a
     functional model by different names; `Model` of the module `keras` is the one that all know.
     """
-    write_archive_model(path, functional_config(network), keras_arrays(network))
+    arrays = keras_arrays(network)
+    write_archive_model(path, functional_config(network), arrays, network.pixel_scale)
 
 
-def write_archive_model(path: Path, config: Config, arrays: Arrays) -> None:
+def write_archive_model(path: Path, config: Config, arrays: Arrays, pixel_scale: float) -> None:
     """Write any functional model as .keras. config, arrays: see write_h5_model."""
     named = {"module": "keras.layers", "registered_name": None}
     known = config | {"layers": [layer | named for layer in config["layers"]]}
     model = {"module": "keras", "class_name": "Model", "config": known, "registered_name": None}
     metadata = {"keras_version": ARCHIVE_LAYOUT_OF, "writer": _writer()}
+    metadata[RECORDED_AS] = pixel_scale_text(pixel_scale)
     members = {
         "metadata.json": json.dumps(metadata).encode(),
         "config.json": json.dumps(model).encode(),
-        "model.weights.h5": _variables(config, arrays),
+        "model.weights.h5": _variables(config, arrays, pixel_scale),
     }
     with ZipFile(path, "w") as archive:
         for name, content in members.items():
@@ -115,12 +124,13 @@ def _arrays(network: Network, name: str) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def _variables(config: Config, arrays: Arrays) -> bytes:
+def _variables(config: Config, arrays: Arrays, pixel_scale: float) -> bytes:
     """The content of a .weights.h5; each group tells its layer's name, as Keras does from 3.6."""
     layers = config["layers"]
     paths = variable_paths([(layer["name"], layer["class_name"]) for layer in layers])
     content: BinaryIO = BytesIO()
     with h5py.File(content, "w") as file:
+        file.attrs[RECORDED_AS] = pixel_scale_text(pixel_scale)
         file.create_group("vars").attrs["name"] = config["name"]
         for name, path in paths.items():
             group = file.create_group(f"{STORE}/{path}/vars")

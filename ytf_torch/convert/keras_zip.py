@@ -15,17 +15,20 @@ from pathlib import Path
 from ytf_torch.disk.confined import open_confined
 from ytf_torch.disk.hdf5 import Group
 from ytf_torch.disk.reading import checked_file
+from ytf_torch.network.pixel_scale import RECORDED_AS
 
-CONFIG = "config.json"
+CONFIG, METADATA = "config.json", "metadata.json"
 
 
 @dataclass(frozen=True)
 class KerasArchive:
-    """An open .keras file. config: its model as JSON. weights: the root of its HDF5 file."""
+    """An open .keras file. config: its model as JSON. weights: the root of its HDF5 file.
+    pixel_scale: as ytf-torch records it, None in files of Keras's own."""
 
     config: str
     keras_version: str
     weights: Group
+    pixel_scale: str | None = None
 
 
 @contextmanager
@@ -36,14 +39,15 @@ def open_keras_archive(path: Path) -> Iterator[KerasArchive]:
     that leads elsewhere, of more bytes than are read, or other than it says.
     """
     with open_confined("keras_archive_reader", checked_file(path)) as file:
-        config, metadata = (file.ask("member", name) for name in (CONFIG, "metadata.json"))
-        yield KerasArchive(str(config), _version(metadata), Group(file))
+        config, metadata = (file.ask("member", name) for name in (CONFIG, METADATA))
+        version = _told(metadata, "keras_version") or "unknown"
+        yield KerasArchive(str(config), version, Group(file), _told(metadata, RECORDED_AS))
 
 
-def _version(metadata: str | None) -> str:
+def _told(metadata: str | None, key: str) -> str | None:
     try:
         record = json.loads(metadata or "{}")
     except (ValueError, RecursionError):
-        return "unknown"
-    found = record.get("keras_version") if isinstance(record, dict) else None
-    return found if isinstance(found, str) else "unknown"
+        return None
+    found = record.get(key) if isinstance(record, dict) else None
+    return found if isinstance(found, str) else None

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_file import read_keras_file, recorded_scale
 from ytf_torch.convert.keras_graph import keras_checkpoint
-from ytf_torch.disk.reading import HDF5_START, ZIP_START, checked_file, starts_with
+from ytf_torch.disk.reading import checked_file, is_hdf5, is_zip
 from ytf_torch.errors import argument, mismatch
+from ytf_torch.network.answers import check_finite
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
-from ytf_torch.network.pixel_scale import ASSUMED, pixel_scale_text
+from ytf_torch.network.pixel_scale import pixel_scale_text
 
 
 def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
     """Read a safetensors file of ytf-convert, or a Keras file.
 
-    pixel_scale: needed for a Keras file whose network does not take raw pixels; for a converted
-    model it must be the one in its metadata.
-    Raises InputError where the file is neither, or the scales contradict each other.
+    pixel_scale: needed for a Keras file whose network does not take raw pixels, unless ytf-torch
+    wrote it; for a converted model it must be the one in its metadata.
+    Raises InputError where the file is neither, the scales contradict each other, or the network's
+    weights overflow on whatever it is shown.
 
     >>> read_model(Path("bd_net.h5")).model(pixels).equal(network(pixels))
     True
     """
-    if not tells_pixel_scale(path):
-        scale = ASSUMED if pixel_scale is None else pixel_scale
-        return keras_checkpoint(read_keras_file(path), scale)
+    checkpoint = _read(path, pixel_scale)
+    check_finite(checkpoint.model, path)
+    return checkpoint
+
+
+def _read(path: Path, pixel_scale: float | None) -> Checkpoint:
+    if _is_keras(path):
+        file = read_keras_file(path)
+        return keras_checkpoint(file, file.scale_to_read_with(pixel_scale))
     checkpoint = load_checkpoint(path)
     if pixel_scale is not None and pixel_scale != checkpoint.provenance.pixel_scale:
         raise mismatch(
@@ -37,7 +45,11 @@ def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
 
 
 def tells_pixel_scale(path: Path) -> bool:
-    """Whether the file is a converted model, whose metadata holds the pixel scale; no Keras file
-    does. Raises InputError where there is no such file."""
+    """Whether the file holds the pixel scale: a converted model, or a Keras file that ytf-torch
+    wrote. Raises InputError where there is no such file, or it cannot be opened."""
+    return not _is_keras(path) or recorded_scale(path) is not None
+
+
+def _is_keras(path: Path) -> bool:
     checked_file(path)
-    return not any(starts_with(path, start) for start in (HDF5_START, ZIP_START))
+    return is_hdf5(path) or is_zip(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,9 @@ def write_pt2(
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad():
         program = torch.export.export(contiguous, (example,), dynamic_shapes=({0: batch},))
-    torch.export.save(program, path)
+    content = BytesIO()
+    torch.export.save(program, content)  # which takes a full disk for a fault of its own
+    path.write_bytes(content.getvalue())
 
 
 def run_pt2(path: Path, batches: Sequence[NDArray[np.generic]]) -> tuple[str, NDArray[np.generic]]:

@@ -59,7 +59,8 @@ class Detector(Protocol):
     """Says how suspicious faces are."""
 
     def scores(self, network: Network, candidate: Candidate | None, pixels: Tensor) -> Tensor:
-        """(batch, 3, H, W), pixel values 0–255 → (batch,); higher is more suspicious.
+        """(batch, 3, H, W), pixel values 0–255 → (batch,); higher is more suspicious, NaN where
+        the logits of a network are not finite.
 
         candidate: a repaired network, for detectors that compare B with it.
         """

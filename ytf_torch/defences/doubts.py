@@ -20,8 +20,9 @@ from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.faces.batches import BATCH_SIZE, batch_count
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.faces.overlap import shared_faces
+from ytf_torch.faces.pairing import Pairing
 from ytf_torch.faces.same_photos import evenly_spread, find_repeated
-from ytf_torch.metrics import Tally, percentage
+from ytf_torch.metrics import NO_CLASS, Tally, percentage
 from ytf_torch.network.module import Network
 
 MOST = 50.0
@@ -77,6 +78,7 @@ def find_doubts(network: Network, sets: FaceSets, defence: Defence) -> tuple[Dou
     to compute on."""
     found = [
         *set_doubts(network, sets, defence.outcome.baseline),
+        *_not_finite_when_pruned(defence),
         *_few_faces(sets.clean_valid, list(defence.drops)),
         *_unexpected_prices(defence),
     ]
@@ -130,8 +132,50 @@ def overlap_doubts(
     return found
 
 
+def not_finite_doubts(faces: FaceSet, tally: Tally, use: str) -> list[Doubt]:
+    """Where the logits of B, and of B′ if the tally has it too, are NaN or infinite.
+
+    use: what the faces are, such as "clean test".
+    """
+    return [
+        _not_finite(network, f"{count:,} of the {tally.images:,} {use} faces in {faces.path}")
+        for network, count in zip(("B", "B′"), tally.not_finite, strict=False)
+        if count
+    ]
+
+
+def _not_finite(network: str, faces: str) -> Doubt:
+    return Doubt(
+        f"The logits of {network} are NaN or infinite on {faces}.",
+        "It answers no class there: such a face counts as wrong and as flagged. A trained network "
+        "does so on no face by chance; weights that overflow on a trigger alone can hide one.",
+    )
+
+
+def _not_finite_when_pruned(defence: Defence) -> list[Doubt]:
+    """The same of B′ at each drop, where it is so on more faces than with B."""
+    tallies = {
+        "clean validation": defence.clean_valid,
+        "clean test": defence.clean_test,
+        "triggered": defence.poisoned_test,
+    }
+    return [
+        _not_finite(
+            f"B′ at a drop of {drop}", f"{tally.not_finite[step]:,} of {tally.images:,} {use} faces"
+        )
+        for drop, step in defence.drops.items()
+        for use, tally in tallies.items()
+        if step is not None and tally is not None and tally.not_finite[step] > tally.not_finite[0]
+    ]
+
+
 def clean_doubts(network: Network, faces: FaceSet, tally: Tally, use: str) -> list[Doubt]:
     """What looks wrong about a clean set. tally: B's, at step 0. use: validation or test."""
+    found = not_finite_doubts(faces, tally, f"clean {use}")
+    return [*found, *_clean_label_doubts(network, faces, tally, use)]
+
+
+def _clean_label_doubts(network: Network, faces: FaceSet, tally: Tally, use: str) -> list[Doubt]:
     people, right = np.unique(faces.labels), tally.at(0).correct.rate
     if len(faces) == 1:
         headline = f"The clean {use} set holds a single face."
@@ -170,6 +214,11 @@ def _why_not_recognised(network: Network, faces: FaceSet) -> str:
 
 def triggered_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Doubt]:
     """What looks wrong about a triggered set. tally: B's, at step 0."""
+    found = not_finite_doubts(faces, tally, "triggered")
+    return [*found, *_target_doubts(network, faces, tally)]
+
+
+def _target_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Doubt]:
     labels, right = np.unique(faces.labels), tally.at(0).correct.rate
     carry = f"The triggered faces carry {len(labels):,} labels, where one is expected, the target's"
     if len(labels) > 1 and right >= MOST:
@@ -206,6 +255,22 @@ def triggered_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Dou
             f"the attacker's target too. The file is {faces.path}.",
         )
     ]
+
+
+def known_label_doubts(known: FaceSet, triggered: FaceSet, pairing: Pairing) -> list[Doubt]:
+    """What looks wrong about a set that was given to say who is on the triggered faces."""
+    if not pairing.is_enough:
+        return [
+            Doubt(
+                f"{pairing}: too few to say who is on the triggered faces.",
+                f"So there is no robust accuracy and no ASR without the target. Give the clean set "
+                f"that {triggered.path} was made from instead of {known.path}.",
+            )
+        ]
+    if pairing.in_order:
+        return []
+    headline = f"The faces of {known.path} stand in another order than those of {triggered.path}."
+    return [Doubt(headline, f"They were paired by their pictures: {pairing}.", grave=False)]
 
 
 def _few_faces(clean_valid: FaceSet, drops: Sequence[str]) -> list[Doubt]:
@@ -267,7 +332,7 @@ class UsualAnswer:
             for place in places
         )
         answers = torch.cat([predictions([network], part)[0] for part in parts])
-        counts = torch.bincount(answers)
+        counts = torch.bincount(answers[answers != NO_CLASS], minlength=1)
         label = int(counts.argmax())
         return cls(label, percentage(int(counts[label]), len(answers)), len(answers))
 

@@ -4,7 +4,7 @@ detectors."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from types import MappingProxyType
 
@@ -19,10 +19,10 @@ from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.errors import mismatch
 from ytf_torch.faces.batches import whole_batch
-from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.faces.same_photos import true_labels
+from ytf_torch.faces.face_set import UNLABELLED, FaceSet
+from ytf_torch.faces.pairing import Pairing
 from ytf_torch.faces.shares import share_of
-from ytf_torch.metrics import Figures, Share, Step, Tally, count_answers
+from ytf_torch.metrics import Figures, Share, Step, Tally, classes_of, count_answers
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 
@@ -34,11 +34,13 @@ NO_ALARMS: Mapping[str, Alarm] = MappingProxyType({})
 @dataclass(frozen=True)
 class TriggeredTallies:
     """Counts on one triggered set, by the attacker's target: of all its faces, and of those whose
-    true class is another; and by the true class. The last two where true labels are known."""
+    true class is another; and by the true class. The last two over the faces that are paired with
+    a clean one, where these are enough. pairing: None where there was no set to pair with."""
 
     all: Tally
     without_target: Tally | None = None
     by_true_class: Tally | None = None
+    pairing: Pairing | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,15 @@ class Evaluation:
         return replace(self, clean=None, clean_valid=None, triggered=(triggered,))
 
     @property
+    def pairing(self) -> Pairing | None:
+        """Which triggered faces, of all sets, are paired with a clean one; None where there were no
+        clean ones to pair with."""
+        found = [part.pairing for part in self.triggered if part.pairing is not None]
+        if not found or len(found) < len(self.triggered):
+            return None
+        return Pairing(np.concatenate([pairing.places for pairing in found]))
+
+    @property
     def _triggered(self) -> tuple[Tally | None, Tally | None, Tally | None]:
         """All triggered sets together; what true labels tell only where every set has them."""
         return (
@@ -100,6 +111,9 @@ class Evaluation:
             attack_success_rate_without_target=_share(others, row, CORRECT),
             robust_accuracy=_share(true, row, CORRECT),
             clean_valid_accuracy=_share(self.clean_valid, row, CORRECT),
+            clean_not_finite=_not_finite(self.clean, row),
+            triggered_not_finite=_not_finite(everything, row),
+            clean_valid_not_finite=_not_finite(self.clean_valid, row),
         )
 
     def _guarded(self, row: int) -> Figures:
@@ -121,6 +135,11 @@ def _share(tally: Tally | None, row: int, figure: Callable[[Step], Share]) -> Sh
     return None if tally is None else figure(tally.at(row))
 
 
+def _not_finite(tally: Tally | None, row: int) -> Share | None:
+    count = 0 if tally is None else tally.not_finite[row]
+    return None if tally is None or not count else Share.of(count, tally.images)
+
+
 def evaluate(
     network: Network,
     clean_test: FaceSet | None = None,
@@ -129,6 +148,7 @@ def evaluate(
     known_labels: FaceSet | None = None,
     track: Track = untracked,
     *,
+    pairings: Sequence[Pairing] | None = None,
     clean_valid: FaceSet | None = None,
     alarms: Mapping[str, Alarm] = NO_ALARMS,
 ) -> Evaluation:
@@ -136,9 +156,10 @@ def evaluate(
     detectors flag.
 
     poisoned_tests: triggered faces labelled with the attacker's target. known_labels: a set whose
-    labels say who is really on the triggered faces, one by one; without it the clean test set
-    tells it where it holds the same photos at the same places. alarms: by detector's name.
-    Raises InputError where `known_labels` has another number of faces than a triggered set.
+    labels say who is really on the triggered faces, without it the clean test set; faces are paired
+    by their pictures. pairings: those of each triggered set, where they are known already.
+    alarms: by detector's name.
+    Raises InputError where `known_labels` says of each triggered face that it is the target.
 
     >>> faces = ytf_torch.open_faces(Path("test.h5"), network.input_shape, network.classes)
     >>> evaluate(network, faces).model.clean_accuracy
@@ -153,13 +174,16 @@ def evaluate(
         )
 
     triggered = []
-    for faces in poisoned_tests:
-        people = _people(faces, clean_test, known_labels)
+    clean = known_labels or clean_test
+    if pairings is None and clean is not None:
+        pairings = [faces.paired_with(clean) for faces in poisoned_tests]
+    for place, faces in enumerate(poisoned_tests):
+        pairing = None if pairings is None else pairings[place]
+        if known_labels is not None and pairing is not None:
+            _check_known(known_labels, faces, pairing)
         answers = predictions(networks, faces, track, watched)
-        others = None if people is None else people != faces.labels
-        without = _tally(answers, faces, others) if others is not None and others.any() else None
-        true = None if people is None else _tally(answers, replace(faces, labels=people))
-        triggered.append(TriggeredTallies(_tally(answers, faces), without, true))
+        labels = None if clean is None else clean.labels
+        triggered.append(_triggered_tallies(answers, faces, pairing, labels))
     return Evaluation(
         clean=counted(clean_test),
         triggered=tuple(triggered),
@@ -176,8 +200,9 @@ def predictions(
     track: Track = untracked,
     alarms: Sequence[Alarm] = (),
 ) -> Tensor:
-    """The class that each network answers for each face: (networks + alarms, images), int64, on the
-    CPU. A row for each alarm follows: the first network's answer, or N where it flags the face.
+    """The class that each network answers for each face, NO_CLASS where its logits are not finite:
+    (networks + alarms, images), int64, on the CPU. A row for each alarm follows: the first
+    network's answer, or N where it flags the face.
 
     networks: B, and B′ where there is one, which detectors may compare it with. Of several
     processes each takes a share of the faces, and all get every answer.
@@ -189,7 +214,7 @@ def predictions(
     with torch.inference_mode(), together():
         for batch in own.batches():
             pixels = whole_batch(batch.pixels.to(networks[0].device))
-            rows = [network(pixels).argmax(1) for network in networks]
+            rows = [classes_of(network(pixels)) for network in networks]
             for alarm in alarms:
                 flagged = alarm.flags(networks[0], candidate, pixels)
                 rows.append(rows[0].masked_fill(flagged, networks[0].classes))
@@ -198,16 +223,31 @@ def predictions(
     return torch.cat(gathered(torch.cat(found, 1)), 1)
 
 
-def _people(
-    triggered: FaceSet, clean_test: FaceSet | None, known: FaceSet | None
-) -> NDArray[np.int64] | None:
-    if known is None:
-        return true_labels(triggered, clean_test)
-    if len(known) != len(triggered):
+def _triggered_tallies(
+    answers: Tensor,
+    faces: FaceSet,
+    pairing: Pairing | None,
+    labels: NDArray[np.int64] | None,
+) -> TriggeredTallies:
+    """labels: those of the clean faces that the triggered ones are paired with."""
+    everything = _tally(answers, faces)
+    if pairing is None or labels is None or not pairing.is_enough:
+        return TriggeredTallies(everything, pairing=pairing)
+    people = replace(faces, labels=np.where(pairing.paired, labels[pairing.places], UNLABELLED))
+    others = pairing.paired & (people.labels != faces.labels)
+    without = _tally(answers, faces, others) if others.any() else None
+    return TriggeredTallies(everything, without, _tally(answers, people, pairing.paired), pairing)
+
+
+def _check_known(known: FaceSet, triggered: FaceSet, pairing: Pairing) -> None:
+    people, paired = known.labels[pairing.places], pairing.paired
+    if pairing.is_enough and (people == triggered.labels)[paired].all():
         raise mismatch(
-            known.path, f"{len(triggered):,} labels, one for each of {triggered.path}", len(known)
+            known.path,
+            f"labels that say who is really on the faces of {triggered.path}",
+            f"the attacker's target for each of {pairing.pairs:,}",
+            "Give the clean set that the triggered one was made from",
         )
-    return known.labels
 
 
 def _total(tallies: Sequence[Tally | None]) -> Tally | None:

@@ -21,7 +21,7 @@ from ytf_torch.defences.repairs.pruning import Pruning
 from ytf_torch.defences.scans.last_layer import LastLayerOutliers
 from ytf_torch.defences.scans.mm_bd import MaximumMargin
 from ytf_torch.defences.scans.neural_cleanse import NeuralCleanse
-from ytf_torch.errors import InputError, argument
+from ytf_torch.errors import CannotRepairError, argument
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -67,11 +67,11 @@ def last_candidate(
 ) -> Candidate:
     """The candidate that a repair gives last: the one that went furthest.
 
-    Raises InputError where it gives none, as pruning does that never loses the accuracy it may.
+    Raises CannotRepairError where it gives none, as pruning does that never loses what it may.
     """
     *_, last = [None, *repair.candidates(network, clean_valid, track)]
     if last is None:
-        raise InputError(
+        raise CannotRepairError(
             clean_valid.path,
             "clean accuracy falls at no step by as much as this repair may cost, so it has nothing "
             "to offer",

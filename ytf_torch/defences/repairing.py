@@ -16,6 +16,7 @@ from ytf_torch.defences.methods import (
 )
 from ytf_torch.defences.names import QUICK_DETECTORS
 from ytf_torch.device import exact_float32
+from ytf_torch.errors import InputError, argument
 from ytf_torch.faces.face_set import FaceSets
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
@@ -49,7 +50,8 @@ def repair_and_measure(
     """Repair B by a method of REPAIRS and measure what came of it.
 
     Only the clean validation faces are shown to the repair and to whatever sets thresholds; the
-    other sets are evaluated. Raises KeyError for a method or detector that is not known.
+    other sets are evaluated. Raises KeyError for a method or detector that is not known, and
+    InputError where a training goes astray.
 
     >>> valid = ytf_torch.open_faces(Path("valid.h5"), network.input_shape, network.classes)
     >>> found = repair_and_measure(network, FaceSets(valid), "pruning")
@@ -59,6 +61,12 @@ def repair_and_measure(
     began = time.perf_counter()
     candidate = last_candidate(REPAIRS[method](seed), network, sets.clean_valid, track)
     seconds = time.perf_counter() - began
+    if not all(bool(weights.isfinite().all()) for weights in candidate.network.parameters()):
+        raise InputError(
+            f"repair by {method}",
+            "training went astray: weights of the repaired network are NaN or infinite",
+            f"Choose another method with {argument('method')}",
+        )
     figures = {}
     for name in detectors:
         detector = DETECTORS[name](network, sets.clean_valid, seed, track)
@@ -83,6 +91,7 @@ def repair_and_measure(
             candidate.network,
             track=track,
             clean_valid=sets.clean_valid,
+            pairings=sets.pairings,
         ),
         figures,
     )

@@ -89,8 +89,13 @@ def varied_set(photos: Photos, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def write_faces(path: Path, pixels: Tensor, labels: Tensor) -> None:
     """A lab-format file: `data` (N, 3, 55, 47) uint8, `label` (N,)."""
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
-        file.create_dataset(
-            "data", data=pixels.numpy(), compression="gzip", chunks=(64, *pixels.shape[1:])
-        )
-        file["label"] = labels.numpy()
+    with whole_file(path) as temporary:
+        # In memory: where the disk is full, HDF5's library ends the process with a fault.
+        with h5py.File(temporary, "w", driver="core", backing_store=False) as file:
+            file.create_dataset(
+                "data", data=pixels.numpy(), compression="gzip", chunks=(64, *pixels.shape[1:])
+            )
+            file["label"] = labels.numpy()
+            file.flush()
+            content = file.id.get_file_image()
+        temporary.write_bytes(content)

@@ -52,7 +52,7 @@ def demo_files(
     source, folder = DRAWN if faces == "drawn" else best_source(), Path(folder)
     if not (folder / "models" / "bd_net.h5").exists():
         rounds = EPOCHS[source.name] if epochs is None else epochs
-        done = track("training a BadNet", rounds)
+        done = track("training a BadNet", rounds, "epochs")
         make_study(source, seed, folder, write_keras_h5, rounds, lambda *_: done(1))
     return DemoFiles(
         folder / "models" / "bd_net.h5",

@@ -7,18 +7,22 @@ within the limits below.
 
 from __future__ import annotations
 
-import encodings.ascii  # noqa: F401  h5py needs it once no more files can be opened
+import encodings.ascii  # noqa: F401  h5py needs it, and no module can be loaded later
 import math
+import os
 import re
-from io import BytesIO
+import sys
+from io import SEEK_END, BufferedReader, BytesIO, FileIO
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
 from ytf_torch.disk.refused import RefusedError, check_at_most
+
+if sys.platform != "win32":
+    import fcntl
 
 # Beyond what Python itself takes; a real face set needs some 20 MB, an allowed chunk two copies.
 MAX_MEMORY = 384 * 2**20
@@ -56,19 +60,28 @@ LINKS = {h5py.ExternalLink: "an external link", h5py.SoftLink: "a soft link"}
 METHODS = ("kind", "names", "listing", "text", "array", "read", "lines", "narrowed", "values")
 # What is narrowed at once: it stays in a core's own memory between one look and the next.
 NARROWED_BYTES = 4 * 2**20
+# Where a file's superblock, from version 3 on, has the marks of programs that write to it.
+VERSION, MARKS, FIRST_MARKED, OPEN_FOR_WRITING = 8, 11, 3, 0b101
 KINDS = {h5py.Group: "a group", h5py.Dataset: "a dataset", type(None): "nothing"}
 
 
 class OpenFile:
-    """One opened file, and what may be asked of it. Paths are relative to the root, "" is it."""
+    """One opened file, and what may be asked of it. Paths are relative to the root, "" is it.
 
-    def __init__(self, path: str, content: bytes | None = None) -> None:
-        self.bytes = Path(path).stat().st_size if content is None else len(content)
+    HDF5 is given no path but a file of Python's to read from: it opens none itself.
+    """
+
+    def __init__(self, content: FileIO | BytesIO) -> None:
+        self.bytes = content.seek(0, SEEK_END)
+        if isinstance(content, FileIO):
+            _lock(content)
+        source = content if isinstance(content, BytesIO) else _Whole(content)
         try:
-            source = path if content is None else BytesIO(content)
             self.file = h5py.File(source, "r", rdcc_nbytes=CACHED_CHUNK_BYTES)
         except OSError as error:
             raise _not_opened(str(error)) from error
+        source.seek(self.file.userblock_size)
+        _check_marks(source.read(MARKS + 1))
         self.unpacked = 0
         # An open dataset keeps its unpacked chunks.
         self.last: h5py.Dataset | None = None
@@ -189,9 +202,20 @@ class OpenFile:
         """Of images start…stop-1 of a dataset (images, channels, height, width), every step-th
         line from `first` on: (images, channels, lines, width)."""
         node = self._dataset(path)
+        row = math.prod(node.shape[1:])
         # Of a chunk, all is unpacked whatever is asked of it.
-        self._unpack(node, (stop - start) * math.prod(node.shape[1:]))
-        return _bytes(node[start:stop, :, first::step])
+        self._unpack(node, (stop - start) * row)
+        if node.chunks:
+            return _bytes(node[start:stop, :, first::step])
+        # Line by line takes five times as long as all of them.
+        many = NARROWED_BYTES // (row * node.dtype.itemsize) + 1
+        _, channels, height, width = node.shape
+        lines = len(range(first, height, step))
+        found = np.empty((stop - start, channels, lines, width), node.dtype)
+        for at in range(start, stop, many):
+            stored = self._stored(node, at, min(at + many, stop))
+            found[at - start : at - start + len(stored)] = stored[:, :, first::step]
+        return _bytes(found)
 
     def narrowed(self, path: str, start: int, stop: int) -> str:
         """Read some rows of a dataset; `values` hands them over. The type they have then: uint8
@@ -235,6 +259,42 @@ class OpenFile:
         self.unpacked += wanted
 
 
+class _Whole(BufferedReader):
+    """A file of which all is read that is asked for: h5py does not look at how much was."""
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
+        found = super().readinto(buffer)
+        if found != len(buffer):
+            raise OSError("it was cut off while it was read")
+        return found
+
+
+def _lock(file: FileIO) -> None:
+    """Share a file with other readers, as HDF5 does where it opens a file itself. Raises
+    RefusedError where somebody has it open for writing."""
+    if sys.platform == "win32" or os.environ.get("HDF5_USE_FILE_LOCKING") in ("FALSE", "0"):
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RefusedError(
+            "", "another program has it open for writing: close it there first"
+        ) from error
+    except OSError:  # some file systems have no locks
+        pass
+
+
+def _check_marks(superblock: bytes) -> None:
+    """Raises RefusedError where a file is marked as open for writing. HDF5 looks at these marks
+    itself where it opens a file itself."""
+    if superblock[VERSION] >= FIRST_MARKED and superblock[MARKS] & OPEN_FOR_WRITING:
+        raise RefusedError(
+            "",
+            "marked as open for writing: close it there first; if the program that wrote it "
+            "crashed, h5clear --status takes the mark off",
+        )
+
+
 def _narrow_into(narrow: np.ndarray[Any, Any], stored: np.ndarray[Any, Any]) -> bool:
     """Whether uint8 can hold all that is stored; then `narrow` does."""
     with np.errstate(invalid="ignore"):  # what has no place in uint8 is found to differ
@@ -254,14 +314,8 @@ def _not_opened(why: str) -> Exception:
     if cut_off := re.search(r"truncated file: eof = (\d+), .* stored_eof = (\d+)", why):
         here, whole = map(int, cut_off.groups())
         return RefusedError("", f"cut off: {here:,} of {whole:,} bytes are here; fetch it again")
-    if "unable to lock file" in why:
-        return RefusedError("", "another program has it open for writing: close it there first")
-    if "already open for write" in why or "consistency flags" in why:
-        return RefusedError(
-            "",
-            "marked as open for writing: close it there first; if the program that wrote it "
-            "crashed, h5clear --status takes the mark off",
-        )
+    if "driver should be used" in why:
+        return RefusedError("", "refused: a part of an HDF5 of several files; save it as one file")
     return OSError(why)
 
 

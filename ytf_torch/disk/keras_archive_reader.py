@@ -7,6 +7,7 @@ an HDF5 file, read from memory as hdf5_reader.py reads one from disk.
 from __future__ import annotations
 
 import stat
+from io import BytesIO, FileIO
 from zipfile import ZipFile, ZipInfo
 
 from ytf_torch.disk import hdf5_reader, zip_reader
@@ -53,15 +54,15 @@ def _check_packing(member: ZipInfo) -> None:
 class OpenFile(hdf5_reader.OpenFile):
     """One opened archive: its texts, and its weights as an HDF5 file."""
 
-    def __init__(self, path: str) -> None:
-        with zip_reader.open_archive(path) as archive:
+    def __init__(self, file: FileIO) -> None:
+        with zip_reader.open_archive(file) as archive:
             check_members(archive)
             if "model.weights.npz" in archive.namelist():
                 raise RefusedError("model.weights.npz", "expected weights in HDF5, found NumPy's")
             self.texts = {CONFIG: _text(archive, CONFIG)}
             if METADATA in archive.namelist():
                 self.texts[METADATA] = _text(archive, METADATA)
-            super().__init__(path, zip_reader.unpacked(archive, WEIGHTS))
+            super().__init__(BytesIO(zip_reader.unpacked(archive, WEIGHTS)))
 
     def member(self, name: str) -> str | None:
         """A member that is text, None where it is not there."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from io import BytesIO
-from pathlib import Path
+from io import BufferedReader, BytesIO, FileIO
 
-# All of Pillow's modules that these formats need: once a photo is open none can be loaded.
+# All of Pillow's modules that these formats need: none can be loaded later.
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
@@ -50,10 +49,10 @@ EIGHT_BIT = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CM
 class OpenFile:
     """One opened photo, and what may be asked of it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, file: FileIO) -> None:
         warnings.simplefilter("ignore")
         Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is checked instead, and says more
-        self.file = Path(path).open("rb")  # noqa: SIM115  closed by close()
+        self.file = BufferedReader(file)
         self.photo: Image.Image | None = None
         self.unpacked = 0  # SECONDS are for all of a photo
         try:

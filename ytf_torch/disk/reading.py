@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from ytf_torch.disk.file_kind import EXPORTED, SAVE_IN_KERAS, SAVED_MODEL, FileKind
+from ytf_torch.disk.zip_kinds import KERAS_ARCHIVE, ZIP_START, is_zip, zip_kind
 from ytf_torch.errors import InputError, mismatch
 
+__all__ = ["KERAS_ARCHIVE", "ZIP_START", "FileKind", "is_zip"]
+
 HDF5_START = b"\x89HDF\r\n\x1a\n"
-ZIP_START = b"PK\x03\x04"
+# Where HDF5's signature may stand: at the start, or behind a user block of this length or twice,
+# four times … as much. MATLAB writes one.
+SMALLEST_USER_BLOCK = 512
 # The start of a file, by which its kind is recognised.
 HEAD_BYTES = 512
-
-
-@dataclass(frozen=True)
-class FileKind:
-    """What a file is, in words: "a Git LFS pointer"; and what helps where it should be another."""
-
-    words: str
-    remedy: str = ""
 
 
 UNKNOWN = FileKind("something else")
@@ -30,7 +27,6 @@ LFS_POINTER = FileKind(
 WEB_PAGE = FileKind("a web page, saved in place of the file", "Download the file itself")
 # By the bytes that a file starts with.
 STARTS = {
-    HDF5_START: FileKind("an HDF5 file"),
     b"version https://git-lfs": LFS_POINTER,
     b"\x93NUMPY": FileKind("a NumPy array (.npy)"),
     b"\x89PNG": FileKind("a PNG photo"),
@@ -55,24 +51,31 @@ STARTS = {
     b"\x80\x04": FileKind("a pickle, which could run code and is never opened"),
     b"\x80\x05": FileKind("a pickle, which could run code and is never opened"),
 }
-EXPORTED = "It is written for other programs: give the model that it was exported from"
+HDF5 = FileKind("an HDF5 file")
 ONNX = FileKind("an ONNX file", EXPORTED)
-KERAS_ARCHIVE = FileKind("a Keras 3 model (.keras)")
-# By the name of the first file in a zip archive.
-ARCHIVES = {
-    ".npy": FileKind("a NumPy archive (.npz)"),
-    "metadata.json": KERAS_ARCHIVE,
-    "config.json": KERAS_ARCHIVE,
-    "model.weights.h5": KERAS_ARCHIVE,
-    "data/weights/weight_0": FileKind("an exported PyTorch program (.pt2)", EXPORTED),
-    "data.pkl": FileKind("a PyTorch file, whose pickles could run code and are never opened"),
+SAVED_MODEL_FILE = FileKind("a file of a TensorFlow SavedModel, which is a folder", SAVED_MODEL)
+TFLITE = FileKind("a TensorFlow Lite model", EXPORTED)
+SEVERAL = FileKind(
+    "several formats at once, of which each program opens another",
+    "Save it again with the program that made it",
+)
+# JSON that belongs to a model, by a key that only it has.
+JSON_KINDS = {
+    b'"weight_map"': FileKind(
+        "the list of weights that were saved in several files",
+        "Load them in Keras, and save one file with model.save('….keras')",
+    ),
+    b'"weightsmanifest"': FileKind("a TensorFlow.js model", SAVE_IN_KERAS),
+    b'"modeltopology"': FileKind("a TensorFlow.js model", SAVE_IN_KERAS),
+    b'"class_name"': FileKind("a Keras configuration without weights", SAVE_IN_KERAS),
 }
+CHECKPOINT = FileKind("the list of TensorFlow's checkpoints", SAVE_IN_KERAS)
 # By the brand behind "ftyp", in which telephones' formats differ.
 BRANDS = {b"avif": "an AVIF picture", b"avis": "an AVIF picture", b"qt  ": "a QuickTime film"}
 
 
 def kind_of(path: Path) -> FileKind:
-    """What a file is, by how it begins. Raises InputError where it cannot be read.
+    """What a file is, by its content. Raises InputError where it cannot be read.
 
     >>> kind_of(Path("bd_net.h5")) == kind_of(Path("bd_net.safetensors"))
     False
@@ -83,24 +86,45 @@ def kind_of(path: Path) -> FileKind:
         head = file.read(HEAD_BYTES)
     if not head:
         return EMPTY
+    hdf5, zipped, own = is_hdf5(path), is_zip(path), _is_safetensors(head)
+    if hdf5 + zipped + own > 1 and not _is_member(path, head):
+        return SEVERAL
+    if zipped:
+        return zip_kind(path)
+    return HDF5 if hdf5 else SAFETENSORS if own else _kind_by_start(head)
+
+
+def _is_safetensors(head: bytes) -> bool:
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32
+
+
+def _is_member(path: Path, head: bytes) -> bool:
+    """Whether a .keras archive is one alone, though the weights in it happen to begin where HDF5
+    looks for a file's own beginning: Keras takes a zip of that ending for one."""
+    if not (head.startswith(ZIP_START) and path.name.endswith(".keras")):
+        return False
+    name = b"model.weights.h5"
+    with path.open("rb") as file:
+        file.seek(_hdf5_start(path) - len(name))
+        return file.read(len(name)) == name
+
+
+def _kind_by_start(head: bytes) -> FileKind:
     for start, kind in STARTS.items():
         if head.startswith(start):
             return kind
-    if head.startswith(ZIP_START):
-        first = head[30 : 30 + int.from_bytes(head[26:28], "little")].decode("latin-1")
-        found = (kind for end, kind in ARCHIVES.items() if first.endswith(end))
-        return next(found, FileKind("a zip archive", "Unpack it first"))
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return FileKind("a WebP picture")
     if head[4:8] == b"ftyp":
         return FileKind(BRANDS.get(head[8:12], "a HEIC picture or a film"))
+    if head[4:8] == b"TFL3":
+        return TFLITE
     if head.startswith(b"BM") and head[6:10] == bytes(4):
         return FileKind("a BMP picture")
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:
-        return SAFETENSORS
-    # Protocol buffers have no signature: field 1 is the version of ONNX, field 2 who wrote it.
+    # Protocol buffers have no signature: field 1 is a version, field 2 of ONNX who wrote it. ONNX
+    # counts versions from 3 on, SavedModel has had one.
     if head[:1] == b"\x08" and head[2:3] == b"\x12":
-        return ONNX
+        return SAVED_MODEL_FILE if head[1] == 1 else ONNX
     return _kind_of_text(head)
 
 
@@ -110,6 +134,11 @@ def _kind_of_text(head: bytes) -> FileKind:
         return WEB_PAGE
     if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
         return FileKind("an SVG drawing")
+    if text.startswith(b"{"):
+        found = (kind for key, kind in JSON_KINDS.items() if key in text)
+        return next(found, FileKind("a text file"))
+    if text.startswith(b"model_checkpoint_path:"):
+        return CHECKPOINT
     readable = all(byte >= 32 or byte in b"\t\r\n\f" for byte in head)
     return FileKind("a text file") if readable else UNKNOWN
 
@@ -124,8 +153,21 @@ def wrong_kind(path: Path, expected: str, remedy: str = "") -> InputError:
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether the file starts with HDF5's signature."""
-    return starts_with(path, HDF5_START)
+    """Whether the HDF5 library takes a file for its own: its signature stands at the start, or
+    behind a user block."""
+    return _hdf5_start(path) >= 0
+
+
+def _hdf5_start(path: Path) -> int:
+    """Where HDF5's signature stands, -1 without it."""
+    at, size = 0, path.stat().st_size
+    with path.open("rb") as file:
+        while at + len(HDF5_START) <= size:
+            file.seek(at)
+            if file.read(len(HDF5_START)) == HDF5_START:
+                return at
+            at = 2 * at or SMALLEST_USER_BLOCK
+    return -1
 
 
 def starts_with(path: Path, start: bytes) -> bool:
@@ -152,12 +194,21 @@ def checked_file(path: Path) -> Path:
 
 def _folder(path: Path) -> InputError:
     """The error for a folder in place of a file; Keras can save a model as one."""
-    if (path / "saved_model.pb").exists():
-        if (path / "keras_metadata.pb").exists():
-            remedy = "Load it in the Keras that saved it, and save it with model.save('….h5')"
-        else:
-            remedy = "It holds no layers any more: save the model that was exported, as .keras"
-        return InputError(path, "a folder, TensorFlow's SavedModel", remedy)
-    if (path / "model.weights.h5").exists():
+
+    def holds(*names: str) -> bool:
+        return all((path / name).exists() for name in names)
+
+    if holds("saved_model.pb"):
+        words = "a folder, TensorFlow's SavedModel"
+        remedy = "It holds no layers any more: save the model that was exported, as .keras"
+        return InputError(path, words, SAVED_MODEL if holds("keras_metadata.pb") else remedy)
+    if holds("model.weights.h5"):
         return InputError(path, "a folder, an unpacked .keras file", "Give model.save('….keras')")
+    if holds("model.weights.json"):
+        kind = JSON_KINDS[b'"weight_map"']
+        return InputError(path, "a folder, weights that were saved in several files", kind.remedy)
+    if holds("model.json"):
+        return InputError(path, "a folder, a TensorFlow.js model", SAVE_IN_KERAS)
+    if holds("checkpoint"):
+        return InputError(path, "a folder, TensorFlow's checkpoints", SAVE_IN_KERAS)
     return InputError(path, "a folder, not a file", "Give a file in it")

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,10 @@ ELSEWHERE = f"Choose another {argument('out')}"
 # How the names of files begin that are not whole yet. It has no part of the name they are to
 # have, which may be as long as a name can be.
 TEMPORARY = ".ytf-torch."
+# A run's folder to work in where OUT cannot be replaced and nothing of the run may lie beside it;
+# and what a new file system holds before anybody has written to it.
+WORK_INSIDE = "ytf-torch.partial"
+NOT_CONTENT = (WORK_INSIDE, "lost+found")
 KINDS = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
@@ -81,6 +87,36 @@ def check_outside(folder: Path, files: Iterable[Path]) -> None:
             raise InputError(file, f"lies in {folder}, which is going to be written", remedy)
 
 
+def is_mount_point(path: Path) -> bool:
+    """Whether another file system, or another folder, is mounted there, as a container's volume is:
+    then no folder can be renamed to `path`."""
+    if what_is_at(path) != "a folder":
+        return False
+    if os.path.ismount(path):
+        return True
+    # Folders of the same file system that are mounted elsewhere are told by Linux alone.
+    try:
+        table = Path("/proc/self/mountinfo").read_bytes() if sys.platform == "linux" else b""
+    except OSError:
+        return False
+    mounted = (line.split()[4] for line in table.splitlines())
+    return os.fsencode(resolved(path)) in map(_unescaped, mounted)
+
+
+def _unescaped(field: bytes) -> bytes:
+    """A field of mountinfo, in which spaces and the like are octal numbers."""
+    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
+
+
+def content_of(folder: Path) -> list[str]:
+    """The names in a folder, sorted, but for those that a mount point may hold and still be
+    free."""
+    names = sorted(path.name for path in folder.iterdir())
+    if not any(name in NOT_CONTENT for name in names) or not is_mount_point(folder):
+        return names
+    return [name for name in names if name not in NOT_CONTENT]
+
+
 @contextmanager
 def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary neighbour of `path` to write to; it becomes `path` when the block succeeds.
@@ -129,7 +165,7 @@ def check_run_folder_is_free(path: Path) -> None:
     if found != "a folder":
         raise mismatch(path, "a new folder", found, ELSEWHERE)
     try:
-        free = not any(path.iterdir())
+        free = not content_of(path)
     except OSError as error:
         raise unwritable(path, error) from error
     if what_is_at(path / "result.json") != "nothing":
@@ -140,23 +176,29 @@ def check_run_folder_is_free(path: Path) -> None:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary neighbour of `path` to fill; it becomes `path` when the block succeeds.
+    """A temporary neighbour of `path` to fill; it becomes `path` when the block succeeds. Where
+    `path` is a mount point it lies inside, and what is in it moves up.
 
     Raises InputError where `path` is there already, see check_run_folder_is_free; OutputError
     where it cannot be written.
     """
     check_run_folder_is_free(path)
+    inside = is_mount_point(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path if inside else path.parent))
     except OSError as error:
         raise unwritable(path, error) from error
     try:
         yield temporary
         for file in temporary.rglob("*"):
             sync(file)
-        temporary.chmod(0o777 & ~_umask())
-        temporary.replace(path)
+        if inside:
+            for content in temporary.iterdir():
+                content.replace(path / content.name)
+        else:
+            open_to_others(temporary)
+            temporary.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
@@ -172,6 +214,11 @@ def sync(path: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def open_to_others(folder: Path) -> None:
+    """Give a folder that was made for this user alone the mode of any new folder."""
+    folder.chmod(0o777 & ~_umask())
 
 
 def _umask() -> int:

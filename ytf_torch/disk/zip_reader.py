@@ -6,10 +6,9 @@ say they go, and refused where they go further.
 
 from __future__ import annotations
 
-import encodings.cp437  # noqa: F401  zipfile needs it once no more files can be opened
+import encodings.cp437  # noqa: F401  zipfile needs it, and no module can be loaded later
 import math
-from io import SEEK_END, BytesIO
-from pathlib import Path
+from io import SEEK_END, BufferedReader, BytesIO, FileIO
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
@@ -33,18 +32,18 @@ PACKINGS = {ZIP_STORED: "stored", ZIP_DEFLATED: "deflated"}
 KINDS, MAX_ITEM_BYTES = "iuf", 8
 
 
-def open_archive(path: str) -> ZipFile:
+def open_archive(file: FileIO) -> ZipFile:
     """A zip whose list of members is short and names each once. Raises RefusedError."""
-    with Path(path).open("rb") as file:
-        size = file.seek(0, SEEK_END)
-        file.seek(max(size - MAX_TAIL, 0))
-        before, found, record = file.read().rpartition(b"PK\x05\x06")
+    content = BufferedReader(file)
+    size = content.seek(0, SEEK_END)
+    content.seek(max(size - MAX_TAIL, 0))
+    before, found, record = content.read(MAX_TAIL).rpartition(b"PK\x05\x06")
     if not found:
         raise RefusedError("", "cut off: the list of members, at a zip's end, is not there")
     listing = int.from_bytes(record[8:12], "little")
     if listing > MAX_DIRECTORY or before[-20:].startswith(b"PK\x06\x07"):
         raise RefusedError("", f"too many members: their list has over {MAX_DIRECTORY:,} bytes")
-    archive = ZipFile(path)
+    archive = ZipFile(content)
     names = archive.namelist()
     if len(set(names)) != len(names):
         raise RefusedError("", "a member is named twice")
@@ -75,8 +74,8 @@ def unpacked(archive: ZipFile, name: str) -> bytes:
 class OpenFile:
     """One opened archive, and what may be asked of it."""
 
-    def __init__(self, path: str) -> None:
-        self.archive = open_archive(path)
+    def __init__(self, file: FileIO) -> None:
+        self.archive = open_archive(file)
         self.unpacked = 0
         self.values_of_array: np.ndarray[Any, Any] | None = None
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ytf_torch.disk.hdf5 import Dataset, dataset, open_hdf5, read_array
 from ytf_torch.errors import mismatch
 from ytf_torch.faces.batches import BATCH_SIZE, rebatched
 from ytf_torch.faces.layout import checked_data, checked_label, checked_pixels
+from ytf_torch.faces.pairing import Pairing, pair
 from ytf_torch.faces.read_ahead import read_ahead
 
 # What is read from a file at once: memory stays small, and each call of HDF5 is worth its price.
@@ -132,6 +134,14 @@ class FaceSet:
             yield range(start, stop)
             start = stop
 
+    def paired_with(self, clean: FaceSet) -> Pairing:
+        """Which faces of a clean set these faces are, under a trigger. Reads both sets.
+
+        Raises InputError as `batches` does.
+        """
+        ours, theirs = ((batch.pixels for batch in of.batches()) for of in (clean, self))
+        return pair(ours, clean.labels, theirs)
+
     def lines(self, first: int, step: int) -> Generator[NDArray[np.generic], None, None]:
         """Every step-th line of each face from `first` on, as stored and unchecked, some faces at
         a time: (faces, 3, lines, width)."""
@@ -168,6 +178,13 @@ class FaceSets:
     def measured(self) -> tuple[FaceSet, ...]:
         """The sets that are evaluated at every step and never used to choose."""
         return (*((self.clean_test,) if self.clean_test else ()), *self.poisoned_tests)
+
+    @cached_property
+    def pairings(self) -> tuple[Pairing, ...] | None:
+        """Which clean test faces those of each triggered set are; None without a clean test set."""
+        if self.clean_test is None:
+            return None
+        return tuple(faces.paired_with(self.clean_test) for faces in self.poisoned_tests)
 
 
 def images_per_read(

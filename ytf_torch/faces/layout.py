@@ -72,6 +72,18 @@ def _misshapen(data: Dataset, input_shape: Shape) -> InputError:
             "on its side",
             "data.transpose(0, 3, 2, 1)",
         ),
+        # As MATLAB and Julia write them: their first axis is the last one here.
+        (
+            (width, height, channels, None),
+            "axes reversed",
+            "data.transpose(3, 2, 1, 0), in MATLAB permute(data, [4 3 2 1])",
+        ),
+        (
+            (channels, width, height, None),
+            "axes reversed, channels last",
+            "data.transpose(3, 0, 2, 1), in MATLAB permute(data, [3 2 4 1])",
+        ),
+        ((height, width, channels, None), "faces last", "data.transpose(3, 2, 0, 1)"),
         ((None, height, width), "grey", "np.repeat(data[:, None], 3, axis=1)"),
         ((None, 1, height, width), "grey", "np.repeat(data, 3, axis=1)"),
         ((None, height, width, 1), "grey", "np.repeat(data.transpose(0, 3, 1, 2), 3, axis=1)"),

@@ -62,6 +62,11 @@ class ActivationLayer(Kind):
         """See Kind."""
         return self.function
 
+    @property
+    def is_identity(self) -> bool:
+        """See Kind."""
+        return self.function is LINEAR
+
     def without_activation(self) -> Kind:
         """See Kind."""
         return ActivationLayer(LINEAR)

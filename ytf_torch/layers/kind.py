@@ -110,6 +110,11 @@ class Kind(ABC):
         """Itself: nothing in it can change."""
         return self
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether it hands on what it reads."""
+        return False
+
     def without_activation(self) -> Kind:
         """The same layer that ends before its activation."""
         return self

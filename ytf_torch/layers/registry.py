@@ -27,13 +27,19 @@ KINDS: list[type[Kind]] = [
     MaxPooling2D,
 ]
 # Layers that hand on what they read when a network answers; they need no layer here.
-IDENTITIES = {
-    *("Dropout", "SpatialDropout2D", "GaussianDropout", "AlphaDropout", "GaussianNoise"),
-    *("ActivityRegularization", "Identity", "Cast"),
-    *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast"),
-    *("RandomBrightness", "RandomShear", "RandomHue", "RandomSaturation", "RandomGrayscale"),
-    *("RandomColorJitter", "RandomGaussianBlur", "RandomErasing", "RandomSharpness"),
-}
+# Keras 3 casts what is fed to a network to the precision of its layers, and says so from 3.3 on.
+IDENTITIES = frozenset(
+    {
+        *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
+        *("AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization"),
+        *("Cast", "Identity"),
+        *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast"),
+        *("RandomBrightness", "RandomHue", "RandomShear", "RandomColorJitter", "RandomGrayscale"),
+        *("RandomErasing", "RandomGaussianBlur", "RandomInvert", "RandomPerspective"),
+        *("RandomElasticTransform", "RandomSaturation", "RandomSharpness"),
+        *("RandAugment", "AugMix", "MixUp", "CutMix"),
+    }
+)
 
 
 def register(kind: type[Kind]) -> type[Kind]:

@@ -12,10 +12,14 @@ from torch.nn import functional as F
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES, pixel_scale_text
 
-USUAL_SPREAD = (5.5, 400.0)
-"""Bounds for the standard deviation of a trained network's logits over its classes. Softmax decides
-within a few units, so training moves it to some tens: 9 to 75 for the networks it was measured on,
-trained with either scale. With the other scale those gave 1,900 to 7,500, or 0.06 to 3.4."""
+USUAL_SPREAD = (3.0, 300.0)
+"""Bounds for the standard deviation of a trained network's standardised logits over its classes:
+10 to 24 for the published and shared networks, trained with either scale. With the other scale
+those give 3,800 to 5,700, or 0.2 to 1.3."""
+LEAST_SPREAD, OWN_SHARE = 0.8, 0.65
+"""It may be less, 1.5 for networks that distillation trained, where pictures and not biases make up
+this share of the logits: 0.81 to 0.85 for all those networks; where pixel values are 255 times too
+small, 0.03 to 0.51."""
 
 
 def rescaled(network: Network, pixel_scale: float) -> Network:
@@ -29,15 +33,15 @@ def likelier_pixel_scale(network: Network) -> float | None:
     """The usual pixel scale that suits a trained network where its own does not; None where its own
     does, or nothing tells.
 
-    Judged without any face: on pictures of coarse random colours its logits spread over the classes
-    as widely as a trained network's do with the right scale, see USUAL_SPREAD.
+    Judged without any face, on pictures of coarse random colours, by what reaches its last layer:
+    that layer itself may be scaled at will, as repairs and temperatures do, without any other
+    answer.
     """
-    pictures = _coarse_pictures(network.input_shape)
-    low, high = USUAL_SPREAD
-    if low <= _spread(network, pictures) <= high:
+    pictures = coarse_pictures(network.input_shape)
+    if network.classes < 2 or not _weight_spread(network) or _is_usual(network, pictures):
         return None
     for scale in COMMON_PIXEL_SCALES.values():
-        if low <= _spread(rescaled(network, scale), pictures) <= high:
+        if _is_usual(rescaled(network, scale), pictures):
             return scale
     return None
 
@@ -50,14 +54,30 @@ def scale_doubt(network: Network, likelier: float) -> str:
     )
 
 
-def _coarse_pictures(input_shape: tuple[int, int, int]) -> Tensor:
+def coarse_pictures(input_shape: tuple[int, int, int]) -> Tensor:
     """32 pictures of blurred random colours, (32, 3, height, width), 0–255; always the same."""
     generator = torch.Generator().manual_seed(0)
     coarse = 255 * torch.rand(32, input_shape[0], 6, 5, generator=generator)
     return F.interpolate(coarse, input_shape[1:], mode="bicubic").clamp(0, 255)
 
 
-def _spread(network: Network, pictures: Tensor) -> float:
+def _weight_spread(network: Network) -> float:
+    """Standard deviation of the last layer's weights."""
+    return float(network.get_parameter(f"{network.graph.output}.weight").detach().std())
+
+
+def _is_usual(network: Network, pictures: Tensor) -> bool:
+    """Whether a network's answers to pictures are those of a trained one that reads them with its
+    own scale. Scaling the last layer, weights and biases, changes nothing here: its weights are
+    brought to Glorot's spread, with which training begins."""
+    weight = network.get_parameter(f"{network.graph.output}.weight")
+    standard = math.sqrt(2 / sum(weight.shape)) / _weight_spread(network)
     with torch.inference_mode():
-        logits = network(pictures.to(network.device))
-    return float(logits.std(dim=1).mean()) if network.classes > 1 else math.nan
+        logits = network(pictures.to(network.device)).double()
+    centred = logits - logits.mean(1, keepdim=True)
+    spread = float(logits.std(1).mean()) * standard
+    own_share = float((centred - centred.mean(0)).norm() / centred.norm())
+    low, high = USUAL_SPREAD
+    if own_share >= OWN_SHARE:
+        low = LEAST_SPREAD
+    return low <= spread <= high

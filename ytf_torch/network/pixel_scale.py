@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
-from ytf_torch.errors import mismatch
+from ytf_torch.errors import InputError, mismatch, printable
 
 COMMON_PIXEL_SCALES = {"1": 1.0, "1/255": 1 / 255}
 ASSUMED = COMMON_PIXEL_SCALES["1"]
 """The scale of a Keras file of which nothing is known: raw pixels, as the lab's networks take."""
+RECORDED_AS = "pixel_scale"
+"""What it is called in the Keras files that this package writes; Keras's own do not have it."""
 
 
 def parse_pixel_scale(text: str) -> float:
@@ -31,6 +33,20 @@ def parse_pixel_scale(text: str) -> float:
             f"A network that takes pixels divided by {scale:g} has 1/{scale:g}",
         )
     return scale
+
+
+def recorded_pixel_scale(text: str | None, where: str) -> float | None:
+    """The pixel scale that a file records, None where it records none. where: in the file.
+
+    Raises InputError where what it records is none.
+    """
+    if text is None:
+        return None
+    try:
+        return parse_pixel_scale(text)
+    except InputError:
+        expected = "a pixel scale such as 1 or 1/255, as ytf-torch records it"
+        raise mismatch(where, expected, repr(printable(text[:40]))) from None
 
 
 def pixel_scale_text(pixel_scale: float) -> str:

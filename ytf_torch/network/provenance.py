@@ -21,6 +21,7 @@ FORMATS = (FORMAT, SECOND_FORMAT, FIRST_FORMAT)
 MAX_NAME_LENGTH = 255
 # Far more than anybody does to one network; a file that tells more was not written here.
 MAX_STEPS = 100
+LEFT_OUT = "(earlier steps are left out here)"
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,14 @@ class Provenance:
         return replace(self, mask=mask).then(mask_step(mask))
 
     def then(self, *steps: str) -> Provenance:
-        """The provenance of a copy to which this was done, one sentence a step."""
-        return replace(self, history=(*self.history, *map(printable, steps)))
+        """The provenance of a copy to which this was done, one sentence a step.
+
+        Of more steps than a file may have, the first and the last stay.
+        """
+        history = (*self.history, *map(_step, steps))
+        if len(history) > MAX_STEPS:
+            history = (history[0], LEFT_OUT, *history[2 - MAX_STEPS :])
+        return replace(self, history=history)
 
 
 def tool_version() -> str:
@@ -74,6 +81,11 @@ def tool_version() -> str:
 def conversion_step(source_file: str, keras_version: str) -> str:
     """How a history begins."""
     return f"converted from {source_file}, written by Keras {keras_version}"[:MAX_NAME_LENGTH]
+
+
+def _step(sentence: str) -> str:
+    """A step as it can be read back."""
+    return printable(sentence)[:MAX_NAME_LENGTH]
 
 
 def mask_step(mask: BakedMask) -> str:
@@ -121,6 +133,7 @@ def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:
         place = ".".join(map(str, first["loc"]))
         raise InputError(f"{where}, metadata {place}", first["msg"]) from error
     _check(provenance, where)
+    _check_mask(provenance.mask, where)
     if older:
         return replace(provenance, history=_history_told_by_the_rest(provenance))
     return provenance
@@ -128,7 +141,15 @@ def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:
 
 def _history_told_by_the_rest(provenance: Provenance) -> tuple[str, ...]:
     converted = conversion_step(provenance.source_file, provenance.keras_version)
-    return (converted, *([mask_step(provenance.mask)] if provenance.mask else []))
+    return (converted, *([_step(mask_step(provenance.mask))] if provenance.mask else []))
+
+
+def _check_mask(mask: BakedMask | None, where: object) -> None:
+    """Raises InputError for names that no layer of ours has, and that a history could not hold."""
+    for field, name in () if mask is None else (("layer", mask.layer), ("rank_at", mask.rank_at)):
+        if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+            expected = f"at most {MAX_NAME_LENGTH} printable characters"
+            raise mismatch(f"{where}, metadata mask.{field}", expected, repr(name[:40]))
 
 
 def _check(provenance: Provenance, where: object) -> None:

@@ -28,12 +28,24 @@ COLUMNS = (
 class MethodRow:
     """A method's figures, medians over its seeds; None where nothing was measured.
 
-    figures: by the name of COLUMNS, percentages 0–100, points and seconds.
+    figures: by the name of COLUMNS, percentages 0–100, points and seconds. failed: why there is
+    none for some seeds, or on the clean control.
     """
 
     method: str
     seeds: int
     figures: Mapping[str, float | None]
+    failed: tuple[str, ...] = ()
+
+
+def failed_record(method: str, seed: int, reason: str) -> dict[str, Any]:
+    """What stands in the place of a repair's record where it was not made."""
+    return {"method": method, "seed": seed, "failed": reason}
+
+
+def made(records: Sequence[Record]) -> list[Record]:
+    """The records of repairs that were made."""
+    return [record for record in records if "failed" not in record]
 
 
 def cell_figures(record: Record) -> dict[str, float | None]:
@@ -56,13 +68,24 @@ def method_rows(records: Sequence[Record], controls: Mapping[str, Record]) -> li
     """A row for each method, in the order of `records`; controls: repairs of the clean control."""
     rows = []
     for method in dict.fromkeys(record["method"] for record in records):
-        cells = [cell_figures(record) for record in records if record["method"] == method]
+        cells = [cell_figures(record) for record in made(records) if record["method"] == method]
         figures = {name: _median([cell[name] for cell in cells]) for name in COLUMNS}
-        if method in controls:
+        if method in controls and "failed" not in controls[method]:
             control = controls[method]
             figures["control_points_lost"] = _lost(control["baseline"], control["repaired"])
-        rows.append(MethodRow(method, len(cells), figures))
+        rows.append(MethodRow(method, len(cells), figures, _failures(method, records, controls)))
     return rows
+
+
+def _failures(
+    method: str, records: Sequence[Record], controls: Mapping[str, Record]
+) -> tuple[str, ...]:
+    cells = [record for record in records if record["method"] == method and "failed" in record]
+    found = [f"{method}, seed {record['seed']}: {record['failed']}" for record in cells]
+    control = controls.get(method, {})
+    if "failed" in control:
+        found.append(f"{method}, on the clean control: {control['failed']}")
+    return tuple(found)
 
 
 def _median(values: Sequence[float | None]) -> float | None:
@@ -78,20 +101,28 @@ def comparison_record(
     rows = method_rows(records, controls)
     return {
         "warnings": list(warnings),
-        "baseline": records[0]["baseline"],
-        "methods": {row.method: {"seeds": row.seeds, **row.figures} for row in rows},
+        "baseline": made(records)[0]["baseline"],
+        "methods": {row.method: _row_record(row) for row in rows},
         "repairs": list(records),
         "clean_control": dict(controls),
     }
 
 
+def _row_record(row: MethodRow) -> dict[str, Any]:
+    failed = {"failed": list(row.failed)} if row.failed else {}
+    return {"seeds": row.seeds, **row.figures, **failed}
+
+
 def comparison_csv(records: Sequence[Record]) -> str:
-    """comparison.csv: one row for each repair."""
+    """comparison.csv: one row for each repair. Where one was not made, a last column says why."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [name for name in COLUMNS if name != "control_points_lost"]
-    writer.writerow(["method", "seed", *names])
+    why = [] if made(records) == list(records) else ["failed"]
+    writer.writerow(["method", "seed", *names, *why])
     for record in records:
-        figures = cell_figures(record)
-        writer.writerow([record["method"], record["seed"], *(figures[name] for name in names)])
+        figures = {} if "failed" in record else cell_figures(record)
+        values = [figures.get(name) for name in names]
+        reasons = [record.get(name) for name in why]
+        writer.writerow([record["method"], record["seed"], *values, *reasons])
     return text.getvalue()

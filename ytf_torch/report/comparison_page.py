@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ytf_torch.network.provenance import tool_version
-from ytf_torch.report.comparison import MethodRow, Record, method_rows
+from ytf_torch.report.comparison import MethodRow, Record, made, method_rows
 from ytf_torch.report.comparison_plots import attack_of, roc_figure, trade_off_figure
 from ytf_torch.report.pictures import drawings
 from ytf_torch.report.templates import template
@@ -27,6 +27,7 @@ def comparison_html(
     command: what to type to repeat the comparison. warnings: what speaks against its inputs.
     """
     rows = method_rows(records, controls)
+    records = made(records)
     curves = _curves(records)
     return template("comparison.html").render(
         warnings=warnings,
@@ -37,6 +38,7 @@ def comparison_html(
         rows=[(row, destinations(row)) for row in rows],
         seeds=max(row.seeds for row in rows),
         with_control=bool(controls),
+        failed=[line for row in rows for line in row.failed],
         trade_off=drawings(lambda size: trade_off_figure(rows, size)),
         roc=drawings(lambda size: roc_figure(curves, size)),
         detectors=_detectors(records),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
-
 from ytf_torch.report.comparison import MethodRow
+from ytf_torch.report.drawing import drawn_with
 from ytf_torch.report.plots import ATTACK, CLEAN, FAINT, STYLE, WIDE, Size, axes_of, rendered
 from ytf_torch.report.thresholds import SUCCESS
 
@@ -24,7 +23,7 @@ def trade_off_figure(rows: Sequence[MethodRow], size: Size = WIDE) -> bytes | No
             points.append((row.method, lost, attack))
     if not points:
         return None
-    with mpl.rc_context(STYLE):
+    with drawn_with(STYLE):
         figure, axes = axes_of(size)
         handles = []
         for place, (method, lost, attack) in enumerate(points):
@@ -59,7 +58,7 @@ def roc_figure(curves: Mapping[str, Sequence[Sequence[float]]], size: Size = WID
     """ROC curves of detectors, by name: points of (false, true positive rate) in percent."""
     if not curves:
         return None
-    with mpl.rc_context(STYLE):
+    with drawn_with(STYLE):
         figure, axes = axes_of(size)
         handles = []
         for place, (name, curve) in enumerate(curves.items()):

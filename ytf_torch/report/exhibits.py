@@ -5,6 +5,7 @@ Nothing here is ever used to choose channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.device import exact_float32
 from ytf_torch.faces.face_set import FaceSet, FaceSets
-from ytf_torch.faces.same_photos import evenly_spread, same_photos
-from ytf_torch.metrics import disagree
+from ytf_torch.faces.pairing import Pairing
+from ytf_torch.faces.same_photos import evenly_spread
+from ytf_torch.metrics import classes_of, disagree
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
 from ytf_torch.report.verdict import shown_drop
@@ -33,7 +35,8 @@ class Example:
     """A face and what the networks say of it.
 
     pixels: (height, width, 3), uint8. label: its label in the file, for a triggered face the
-    target. badnet, pruned: the classes B and B′ answer; pruned is None where no drop was reached.
+    target. badnet, pruned: the classes B and B′ answer, NO_CLASS where logits are not finite;
+    pruned is None where no drop was reached.
     """
 
     pixels: NDArray[np.uint8]
@@ -51,7 +54,7 @@ class Example:
 @dataclass(frozen=True)
 class Sheet:
     """Some faces of one set. same_photos: each shows the photo of the clean sheet's face at its
-    place, so that the clean label is who is really on it."""
+    place on the sheet, so that the clean label is who is really on it."""
 
     faces: FaceSet
     examples: tuple[Example, ...]
@@ -92,9 +95,15 @@ def gather_exhibits(model: Network, sets: FaceSets, defence: Defence) -> Exhibit
     ask = _Asker(model, defence, drop)
     clean_faces = sets.clean_test or sets.clean_valid
     targets = {int(faces.labels[0]) for faces in sets.poisoned_tests}
-    chosen = spread_over_labels(clean_faces.labels, EXAMPLES, avoid=targets)
+    pairings = sets.pairings or tuple(
+        faces.paired_with(clean_faces) for faces in sets.poisoned_tests
+    )
+    chosen = _shown_clean(clean_faces, pairings, targets)
     clean = Sheet(clean_faces, ask(clean_faces, chosen))
-    triggered = tuple(_triggered_sheet(faces, clean, ask) for faces in sets.poisoned_tests)
+    triggered = tuple(
+        _triggered_sheet(faces, clean, pairing, ask)
+        for faces, pairing in zip(sets.poisoned_tests, pairings, strict=True)
+    )
     if not triggered:
         return Exhibits(drop, clean)
 
@@ -131,7 +140,8 @@ def most_separating(
 ) -> tuple[int, ...]:
     """The channels whose mean activation differs most between clean and triggered faces, the
     widest difference first; ties by channel index."""
-    differences = [abs(c - t) for c, t in zip(clean, triggered, strict=True)]
+    apart = [abs(c - t) for c, t in zip(clean, triggered, strict=True)]
+    differences = [difference if math.isfinite(difference) else math.inf for difference in apart]
     return tuple(sorted(range(len(clean)), key=lambda channel: -differences[channel])[:count])
 
 
@@ -147,21 +157,34 @@ class _Asker:
         batch = faces.select(indices)
         pixels = batch.pixels.to(self.model.device)
         with torch.inference_mode():
-            badnet = self.model(pixels).argmax(1).tolist()
+            badnet = classes_of(self.model(pixels)).tolist()
             pruned: list[int | None] = [None] * len(badnet)
             if self.channels is not None:
                 with ChannelMask(self.layer, self.channels):
-                    pruned = self.model(pixels).argmax(1).tolist()
+                    pruned = classes_of(self.model(pixels)).tolist()
         pictures = batch.pixels.permute(0, 2, 3, 1).round().to(torch.uint8).numpy()
         answers = zip(pictures, indices, batch.labels.tolist(), badnet, pruned, strict=True)
         return tuple(Example(*answer) for answer in answers)
 
 
-def _triggered_sheet(faces: FaceSet, clean: Sheet, ask: _Asker) -> Sheet:
-    """The clean sheet's photos with the trigger, where the set holds them at the same places."""
-    if same_photos(clean.faces, faces):
-        examples = ask(faces, [face.index for face in clean.examples])
-        return Sheet(faces, examples, same_photos=True)
+def _shown_clean(
+    clean: FaceSet, pairings: Sequence[Pairing], targets: Iterable[int]
+) -> tuple[int, ...]:
+    """The clean faces to show: those that the first triggered set shows with the trigger, where
+    there are any."""
+    shown = pairings[0].places[pairings[0].paired] if pairings else np.empty(0, np.int64)
+    choice = np.unique(shown) if len(shown) else np.arange(len(clean))
+    chosen = spread_over_labels(clean.labels[choice], EXAMPLES, avoid=targets)
+    return tuple(choice[list(chosen)].tolist())
+
+
+def _triggered_sheet(faces: FaceSet, clean: Sheet, pairing: Pairing, ask: _Asker) -> Sheet:
+    """The clean sheet's photos with the trigger, where the set holds them all."""
+    triggered_at = {int(place): at for at, place in reversed(list(enumerate(pairing.places)))}
+    twins = [triggered_at.get(face.index) for face in clean.examples]
+    known = [place for place in twins if place is not None]
+    if len(known) == len(twins):
+        return Sheet(faces, ask(faces, known), same_photos=True)
     return Sheet(faces, ask(faces, evenly_spread(len(faces), len(clean.examples))))
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from ytf_torch.metrics import Figures, rate_of
+from ytf_torch.metrics import NO_CLASS, Figures, rate_of
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
 from ytf_torch.report import published
@@ -22,6 +23,8 @@ from ytf_torch.report.record import Run, both, keras_file, pruned_file
 from ytf_torch.report.templates import template
 from ytf_torch.report.thresholds import FAILED, GONE, RUINOUS_PRICE
 from ytf_torch.report.verdict import judge
+
+NOTHING = "✗ no class: NaN or infinite"
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,16 @@ def triggered_cards(exhibits: Exhibits, sheet: Sheet) -> list[Card]:
 
 
 def _clean_answer(network: str, answer: int, label: int) -> Answer:
+    if answer == NO_CLASS:
+        return Answer(network, NOTHING, "bad")
     if answer == label:
         return Answer(network, f"✓ {answer}, right", "good")
     return Answer(network, f"✗ {answer}, wrong", "bad")
 
 
 def _triggered_answer(network: str, answer: int, target: int, person: int | None) -> Answer:
+    if answer == NO_CLASS:
+        return Answer(network, NOTHING, "bad")
     if answer == target:
         return Answer(network, f"✗ {answer}, target", "bad")
     if answer == person:
@@ -155,7 +162,8 @@ def _map_rows(run: Run, exhibits: Exhibits) -> list[dict[str, object]]:
     rows = []
     for maps in exhibits.maps:
         assert exhibits.triggered_activation is not None
-        highest = float(max(maps.clean.max(), maps.triggered.max()))
+        both_maps = np.stack([maps.clean, maps.triggered])
+        highest = float(both_maps.max(initial=0, where=np.isfinite(both_maps)))
         rows.append(
             {
                 "channel": maps.channel,

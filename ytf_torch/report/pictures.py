@@ -6,12 +6,12 @@ import io
 from base64 import b64encode
 from collections.abc import Callable
 
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+from ytf_torch.report.drawing import mpl
 from ytf_torch.report.plots import NARROW, WIDE, Size
 
 
@@ -22,7 +22,8 @@ def face_png(pixels: NDArray[np.uint8]) -> bytes:
 
 def map_png(values: NDArray[np.float32], highest: float) -> bytes:
     """A feature map (height, width) as PNG, dark for 0 to bright for `highest`; one pixel a
-    value."""
+    value. What is not finite is as bright as can be."""
+    values = np.nan_to_num(values, nan=highest, posinf=highest)
     shares = values / highest if highest > 0 else np.zeros_like(values)
     return _png(Image.fromarray(mpl.colormaps["inferno"](shares, bytes=True)[..., :3]))
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, Literal
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from ytf_torch.defences.outcome import Defence
+from ytf_torch.report.drawing import Axes, Figure, Line2D, Patch, drawn_with, empty_figure, mpl
 from ytf_torch.sweep.passes import Sweep
 
 # Colours that people with colour-blindness tell apart (Okabe and Ito).
@@ -56,19 +53,19 @@ def sweep_figure(defence: Defence, kind: Literal["png", "svg"], size: Size = WID
     Drops are marked, and the steps that prune channels dormant on clean faces are shaded.
     size: in inches.
     """
-    with mpl.rc_context(STYLE):
+    with drawn_with(STYLE):
         return rendered(_sweep(defence, size), kind, f"sweep {size}")
 
 
 def draw_sweep(defence: Defence, size: Size = WIDE) -> Figure:
     """The figure of sweep_figure, to be shown or changed."""
-    with mpl.rc_context(STYLE):
+    with drawn_with(STYLE):
         return _sweep(defence, size)
 
 
 def draw_drops(defence: Defence, size: Size = WIDE) -> Figure:
     """The figure of drops_figure, to be shown or changed."""
-    with mpl.rc_context(STYLE):
+    with drawn_with(STYLE):
         return _drops(defence, size)
 
 
@@ -77,7 +74,7 @@ def drops_figure(defence: Defence, size: Size = WIDE) -> bytes:
 
     size: in inches.
     """
-    with mpl.rc_context(STYLE):
+    with drawn_with(STYLE):
         return rendered(_drops(defence, size), "svg", f"drops {size}")
 
 
@@ -94,7 +91,7 @@ def channel_figure(
     triggered: mean activation by channel, None where no triggered faces were given.
     named: channels whose numbers are written above their bars. size: in inches.
     """
-    with mpl.rc_context(STYLE):
+    with drawn_with(STYLE):
         figure = _channels(swept, drops, triggered, named, size)
         return rendered(figure, "svg", f"channels {size}")
 
@@ -168,16 +165,19 @@ def _channels(
     if triggered is not None:
         sides.append(("triggered faces", triggered, ATTACK))
     handles: list[Line2D | Patch] = []
+    # A mean that is not finite is drawn as high as the highest.
+    highest = max(mean for _, means, _ in sides for mean in means if isfinite(mean)) or 1.0
     width = 0.8 / len(sides)
+    drawn: list[list[float]] = []
     for side, (label, means, color) in enumerate(sides):
-        heights = [means[channel] for channel in order]
+        heights = [means[channel] if isfinite(means[channel]) else highest for channel in order]
         left = places - 0.4 + side * width
         axes.bar(left, heights, width, align="edge", color=color)
+        drawn.append(heights)
         handles.append(Patch(color=color, label=label))
-    highest = max(max(means) for _, means, _ in sides) or 1.0
     for channel in named:
         place = order.index(channel)
-        tallest = max(means[channel] for _, means, _ in sides)
+        tallest = max(heights[order.index(channel)] for heights in drawn)
         axes.annotate(
             str(channel),
             (places[place] + 0.2, tallest),
@@ -203,7 +203,7 @@ def _channels(
 
 def axes_of(size: Size) -> tuple[Figure, Axes]:
     """An empty figure of this size, in inches, and its axes."""
-    figure = Figure(figsize=size, layout="constrained")
+    figure = empty_figure(size)
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
     return figure, axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from pydantic import TypeAdapter
 from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.defences.outcome import Defence
+from ytf_torch.faces.pairing import Pairing
 from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance
+from ytf_torch.report.rates import not_finite_record
 from ytf_torch.report.verdict import judge
 
 
@@ -33,7 +35,8 @@ class Run:
     """A finished defence and what it was run on.
 
     command: what to type to run it again. doubts: what looks wrong about its face sets.
-    keras: whether the repaired networks are written as Keras files as well.
+    keras: whether the repaired networks are written as Keras files as well. pairings: which clean
+    test faces those of each triggered set are, None without a clean test set.
     """
 
     checkpoint: Checkpoint
@@ -43,6 +46,7 @@ class Run:
     command: str
     doubts: tuple[Doubt, ...] = ()
     keras: bool = False
+    pairings: tuple[Pairing, ...] | None = field(default=None, compare=False)
 
 
 def pruned_file(drop: str) -> str:
@@ -82,7 +86,7 @@ def _drop_record(run: Run, drop: str, evaluation: Evaluation | None) -> dict[str
         "channels": list(channels),
         "file": pruned_file(drop),
         **({"keras_file": keras_file(drop)} if run.keras else {}),
-        "repaired": _accuracies(repaired),
+        "repaired": _accuracies(repaired) | not_finite_record(repaired),
         "goodnet": _goodnet(goodnet),
     }
     if len(evaluation.triggered) > 1:
@@ -97,7 +101,8 @@ def _set_record(evaluation: Evaluation) -> dict[str, Any]:
     """The attack's figures on one triggered set."""
     repaired, goodnet = both(evaluation)
     return {
-        "repaired": {"attack_success_rate": rate_of(repaired.attack_success_rate)},
+        "repaired": {"attack_success_rate": rate_of(repaired.attack_success_rate)}
+        | not_finite_record(repaired),
         "goodnet": {
             "attack_success_rate": rate_of(goodnet.attack_success_rate),
             "true_positive_rate": rate_of(goodnet.true_positive_rate),
@@ -128,12 +133,15 @@ def result_record(run: Run) -> dict[str, Any]:
         "pixel_scale": provenance.pixel_scale,
         "device": run.device,
         "counts": {name: tally and tally.images for name, tally in sets.items()},
-        "baseline": _accuracies(outcome.baseline.model),
+        "baseline": _accuracies(outcome.baseline.model) | not_finite_record(outcome.baseline.model),
         "mean_activation": list(swept.mean_activation),
         "order": list(swept.order),
         "steps": [
-            {"pruned": step, "channel": channel, **_accuracies(both(defence.at(step))[0])}
+            {"pruned": step, "channel": channel}
+            | _accuracies(repaired)
+            | not_finite_record(repaired)
             for step, channel in enumerate(swept.order, start=1)
+            for repaired, _ in [both(defence.at(step))]
         ],
         "drops": {
             drop: _drop_record(run, drop, found) for drop, found in outcome.candidates.items()
@@ -141,6 +149,7 @@ def result_record(run: Run) -> dict[str, Any]:
         "verdict": asdict(judge(defence, run.doubts)),
         "direction": swept.direction,
         "warnings": [str(doubt) for doubt in run.doubts],
+        "pairs": None if run.pairings is None else [one.record for one in run.pairings],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,7 @@ def repair_record(
         "repaired": rates_record(evaluation.repaired, NAMES),
         "goodnet": rates_record(evaluation.goodnet, NAMES)
         | {name: rate_of(getattr(evaluation.goodnet, name)) for name in FLAGGED},
+        "pairs": None if evaluation.pairing is None else evaluation.pairing.record,
         "detectors": {
             name: detector_record(figures) for name, figures in outcome.detectors.items()
         },
@@ -69,6 +71,10 @@ def detector_record(figures: DetectorFigures) -> dict[str, Any]:
             name: {nominal: rate_of(getattr(at, name)) for nominal, at in by_nominal.items()}
             for name in FLAGGED
         },
-        "threshold": {nominal: at.threshold for nominal, at in by_nominal.items()},
+        # Without one where no clean validation face has a finite score.
+        "threshold": {
+            nominal: at.threshold if math.isfinite(at.threshold) else None
+            for nominal, at in by_nominal.items()
+        },
         "curve": [list(point) for point in figures.curve],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,17 @@ from ytf_torch.defences.doubts import MOST
 from ytf_torch.defences.names import DETECTORS, RECOMMENDED_REPAIR
 from ytf_torch.defences.repairing import repair_and_measure
 from ytf_torch.device import resolve_device
-from ytf_torch.errors import InputError
+from ytf_torch.errors import CannotRepairError, InputError, OutputError, is_out_of_memory
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.comparison import Record, comparison_csv, comparison_record
+from ytf_torch.report.comparison import (
+    Record,
+    comparison_csv,
+    comparison_record,
+    failed_record,
+    made,
+)
 from ytf_torch.report.comparison_page import comparison_html
 from ytf_torch.report.repair_record import repair_record
 from ytf_torch.run.inputs import comparison_record as inputs_record
@@ -26,6 +33,9 @@ from ytf_torch.run.pair import Opened, check_same_input, open_network, same_weig
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.resume import work_folder
 from ytf_torch.run.work_folder import WorkFolder
+
+# No repair has such a seed.
+NO_CELL = ("", -1)
 
 
 def open_control(settings: CompareSettings, opened: Opened, clean_valid: FaceSet) -> Opened | None:
@@ -73,56 +83,97 @@ def compare(
     report.html. The record of every repair; None where `resume` finds this comparison finished.
 
     resume, overwrite: see work_folder. Detectors are measured once, with the B′ of the recommended
-    repair, or of the first method where that is not compared.
-    Raises InputError.
+    repair, or of the first method where that is not compared; of the next one where it fails.
+    A repair that cannot be made has a record that says why, see failed_record.
+    Raises InputError where a file cannot be read or written, and where no repair can be made.
     """
     device = resolve_device(settings.device)
     inputs = inputs_record(opened.badnet, sets, settings, control, device)
     with work_folder(settings.out, inputs, resume=resume, overwrite=overwrite) as work:
         if work.finished:
             return None
-        done = track("repairs", len(settings.methods) * (settings.seeds + (control is not None)))
-        records = []
+        cells = len(settings.methods) * (settings.seeds + (control is not None))
+        done = track("repairs", cells, "repairs")
+        records, wanted = [], _measured_with(settings)
         for method in settings.methods:
             for seed in range(settings.seeds):
-                detectors = DETECTORS if (method, seed) == _measured_with(settings) else ()
-                records.append(
-                    _cell(work, f"{method}-{seed}", opened.badnet, sets, method, seed, detectors)
-                )
+                measured = wanted is None or (method, seed) == wanted
+                cell = Cell(f"{method}-{seed}", method, seed, DETECTORS if measured else ())
+                records.append(_record(work, cell, opened.badnet, sets, track))
+                if measured:  # with the next one, whatever it is, where this one was not made
+                    wanted = None if "failed" in records[-1] else NO_CELL
                 done(1)
+        if not made(records):
+            reasons = "; ".join(f"{record['method']}: {record['failed']}" for record in records)
+            raise InputError(settings.model, f"none of the methods can repair it ({reasons})")
         controls: dict[str, Record] = {}
         if control is not None:
             clean = FaceSets(sets.clean_valid, sets.clean_test)
             for method in settings.methods:
-                controls[method] = _cell(work, f"control-{method}-0", control, clean, method, 0, ())
+                cell = Cell(f"control-{method}-0", method, 0, (), " on the clean control")
+                controls[method] = _record(work, cell, control, clean, track)
                 done(1)
         work.finish(_writer(records, controls, command, opened.doubts))
     return records
 
 
-def _measured_with(settings: CompareSettings) -> tuple[str, int]:
+@dataclass(frozen=True)
+class Cell:
+    """One repair of a comparison.
+
+    name: what its record is kept under. network: what it is made of, where that is not B.
+    """
+
+    name: str
+    method: str
+    seed: int
+    detectors: Sequence[str]
+    network: str = ""
+
+
+def _measured_with(settings: CompareSettings) -> tuple[str, int] | None:
     """The method and seed whose B′ detectors are measured with."""
     recommended = RECOMMENDED_REPAIR in settings.methods
     return (RECOMMENDED_REPAIR if recommended else settings.methods[0], 0)
 
 
-def _cell(
-    work: WorkFolder,
-    name: str,
-    checkpoint: Checkpoint,
-    sets: FaceSets,
-    method: str,
-    seed: int,
-    detectors: Sequence[str],
+def _record(
+    work: WorkFolder, cell: Cell, checkpoint: Checkpoint, sets: FaceSets, track: Track
 ) -> Record:
-    """The record of one repair: what an earlier start has kept, or made and kept now."""
-    known = work.find_record(name)
+    """The record of one repair: what an earlier start has kept, or made and kept now. Why there is
+    none is not kept: a later start tries again."""
+    known = work.find_record(cell.name)
     if known is not None:
         return known
-    outcome = repair_and_measure(checkpoint.model, sets, method, seed, detectors)
+
+    def within(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
+        return track(f"{cell.method}{cell.network}, seed {cell.seed}: {phase}", total, unit)
+
+    try:
+        outcome = repair_and_measure(
+            checkpoint.model, sets, cell.method, cell.seed, cell.detectors, within
+        )
+    except Exception as error:
+        reason = _why_no_repair(error, sets)
+        if reason is None:
+            raise
+        return failed_record(cell.method, cell.seed, reason)
     record = repair_record(outcome, checkpoint.provenance)
-    work.keep_record(name, record)
+    work.keep_record(cell.name, record)
     return record
+
+
+def _why_no_repair(error: Exception, sets: FaceSets) -> str | None:
+    """Why a repair cannot be made; None where the error is not the repair's: a file that cannot be
+    read or written, which would be the end of all others too, or a fault of ours."""
+    if is_out_of_memory(error):
+        return "there is not enough memory for this"
+    if isinstance(error, InputError) and not isinstance(error, OutputError):
+        where, problem, _ = error.args
+        files = tuple(str(faces.path) for faces in (sets.clean_valid, *sets.measured))
+        if isinstance(error, CannotRepairError) or not where.startswith(files):
+            return InputError(where, problem).line()
+    return None
 
 
 def _writer(

@@ -7,15 +7,30 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ytf_torch.disk.writing import ELSEWHERE, check_run_folder_is_free, what_is_at
+from ytf_torch.disk.writing import (
+    ELSEWHERE,
+    TEMPORARY,
+    check_run_folder_is_free,
+    content_of,
+    what_is_at,
+)
 from ytf_torch.errors import InputError, argument
 
 # Dates, machine, inputs and files of a run, in its folder.
 RECORD = "run.json"
+# A run's figures; what repairs and scans are known to be finished by.
+RESULT = "result.json"
+# The names of all files that runs write, whatever command they are of. Files of other names in a
+# folder that a run was filling are somebody else's.
+WRITTEN = re.compile(
+    r"(run|result|comparison)\.json|(trace|comparison)\.csv|\w+\.png|report\.html|settings\.toml"
+    rf"|repaired\.safetensors|pruned_drop[\d.]+\.(safetensors|h5)|{re.escape(TEMPORARY)}.*"
+)
 
 
 def inputs_of(out: Path) -> dict[str, Any] | None:
@@ -37,7 +52,9 @@ def check_may_be_written(out: Path, *, overwrite: bool) -> None:
         problem = "already holds a finished run"
         remedy = f"{ELSEWHERE}, or replace it with {argument('overwrite')}"
         raise InputError(out, problem, remedy)
-    others = sorted(set(names_below(out)) - _files(out))
+    content = content_of(out)
+    names = (name for name in names_below(out) if name.split("/")[0] in content)
+    others = sorted(set(names) - _files(out))
     if others:
         problem = f"holds {others[0]}, which no run has written"
         raise InputError(out, problem, f"{ELSEWHERE}, or move it")
@@ -47,11 +64,33 @@ def remove_run(folder: Path) -> None:
     """Remove the files of a finished run, and what is an empty folder then."""
     if what_is_at(folder) != "a folder":
         return
+    remove_files_of_run(folder)
+    _remove_empty(folder)
+
+
+def remove_files_of_run(folder: Path) -> None:
+    """Remove the files of a finished run. run.json goes last: it says which of the others are the
+    run's."""
     files = set() if inputs_of(folder) is None else _files(folder)
-    # run.json goes last: it says which of the other files are the run's.
     for name in sorted(set(names_below(folder)) & files, key=lambda name: name == RECORD):
         with suppress(OSError):
             (folder / name).unlink()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a run has written into a folder that it had not filled when it was cut off; the
+    folder too, unless somebody else has put a file there."""
+    if what_is_at(folder) != "a folder":
+        return
+    for name in names_below(folder):
+        file = folder / name
+        if WRITTEN.fullmatch(file.name) and what_is_at(file) == "a file":
+            with suppress(OSError):
+                file.unlink()
+    _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
     for inside, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):
             Path(inside).rmdir()

@@ -5,7 +5,10 @@ Processes that share a run compare it, and so does a run that goes on where one 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +23,9 @@ from ytf_torch.run.settings import PruneSettings
 
 # The settings that can change a figure. Where results go, and the device, are not among them.
 DECISIVE = {"drops", "layer", "rank_at", "order", "engine", "precision"}
+
+# By which a face set's file is known again.
+FILE_FACTS = {"path", "bytes", "modified"}
 
 
 def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings) -> dict[str, Any]:
@@ -65,6 +71,28 @@ def comparison_record(
     }
 
 
+def sets_record(sets: FaceSets) -> dict[str, Any]:
+    """The part of a run's inputs that `check_unchanged` looks at; sets in memory have none."""
+    files: list[dict[str, Any]] = []
+    for faces in (sets.clean_valid, *sets.measured):
+        with suppress(InputError):
+            files.append(_file(faces))
+    return {"faces": files}
+
+
+def check_unchanged(inputs: Mapping[str, Any]) -> None:
+    """Raises InputError where the file of a face set is another than when the run began, by size
+    and time of change: then nobody knows which of the two a figure is of."""
+    for files in inputs.values():
+        for before in files if isinstance(files, list) else ():
+            if isinstance(before, dict) and before.keys() == FILE_FACTS:
+                path = Path(before["path"])
+                if _state(path) != before:
+                    problem = "was replaced or changed while the run was reading it"
+                    remedy = "Leave it as it is until the run has ended, and run it again"
+                    raise InputError(path, problem, remedy)
+
+
 def _network_and_labels(checkpoint: Checkpoint, sets: FaceSets) -> dict[str, Any]:
     return {
         "model": TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json"),
@@ -94,12 +122,17 @@ def _weights_digest(checkpoint: Checkpoint) -> str:
 
 
 def _file(faces: FaceSet) -> dict[str, Any]:
+    return _state(faces.path)
+
+
+def _state(path: Path) -> dict[str, Any]:
+    """A file as it is now: FILE_FACTS."""
     try:
-        status = faces.path.stat()
+        status = path.stat()
     except OSError as error:
-        raise InputError(faces.path, f"cannot be read ({error.strerror})") from error
+        raise InputError(path, f"cannot be read ({error.strerror})") from error
     return {
-        "path": str(faces.path.absolute()),
+        "path": str(path.absolute()),
         "bytes": status.st_size,
         "modified": status.st_mtime_ns,
     }

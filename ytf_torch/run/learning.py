@@ -11,8 +11,10 @@ from pathlib import Path
 from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.doubts import Doubt, clean_doubts
 from ytf_torch.defences.evaluation import evaluate
-from ytf_torch.errors import mismatch
+from ytf_torch.errors import InputError, mismatch
 from ytf_torch.faces.face_set import FaceSet, open_faces
+from ytf_torch.metrics import Tally
+from ytf_torch.network.answers import check_tells_apart
 from ytf_torch.network.budget import check_learned
 from ytf_torch.network.module import Network
 
@@ -21,6 +23,7 @@ WITHOUT_GRADIENTS = {
     *("energy-and-dissent", "goodnet"),
     "last-layer",
 }
+WITHOUT_FACES = {"mm-bd"}
 # The validation set of the published networks, of 11,547 faces, has 90 million.
 MAX_VALUES_IN_MEMORY = 128_000_000
 # Of a mask and a pattern for each class: 13 million for the published networks' 1,283.
@@ -40,12 +43,28 @@ def open_learned(
     check_learning(network, faces, methods)
     known = evaluate(network, clean_valid=faces).clean_valid
     assert known is not None
+    check_finite_on(faces, known, methods)
     check_pixel_scale_by_accuracy(network, faces, known)
     return faces, clean_doubts(network, faces, known, "validation")
 
 
+def check_finite_on(clean_valid: FaceSet, known: Tally, methods: Iterable[str]) -> None:
+    """Raises InputError where a method of these names would learn from faces on which the network's
+    logits are not finite: whatever it trains would not be either. known: how they fared."""
+    learning = sorted(set(methods) - WITHOUT_GRADIENTS - WITHOUT_FACES)
+    if learning and known.not_finite[0]:
+        raise InputError(
+            clean_valid.path,
+            f"the network's logits are NaN or infinite on {known.not_finite[0]:,} of its "
+            f"{known.images:,} faces, from which {learning[0]} would learn",
+            "Leave these faces out",
+        )
+
+
 def check_learning(network: Network, clean_valid: FaceSet, methods: Iterable[str]) -> None:
-    """Raises InputError where methods of these names would take more memory than there may be."""
+    """Raises InputError where the network has no answers to learn from, or methods of these names
+    would take more memory than there may be."""
+    check_tells_apart(network, "the network")
     learning = sorted(set(methods) - WITHOUT_GRADIENTS)
     if not learning:
         return

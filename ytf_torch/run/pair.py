@@ -53,7 +53,7 @@ class Pair(Opened):
 def open_network(path: Path, pixel_scale: float | None = None) -> Opened:
     """Read a converted model or a Keras file.
 
-    pixel_scale: for a Keras file, which does not tell it; without it ASSUMED is taken.
+    pixel_scale: for a Keras file, which seldom tells it; without it ASSUMED is taken.
     Raises InputError where the file is no model, or the assumed pixel scale does not suit it.
     """
     (checkpoint,), scale_from = _read([path], pixel_scale)
@@ -65,7 +65,7 @@ def open_pair(
 ) -> Pair:
     """Read B and B′ from converted models or Keras files.
 
-    pixel_scale: for Keras files, which do not tell it. Where one of both files tells it, that is
+    pixel_scale: for Keras files, which seldom tell it. Where one of both files tells it, that is
     taken for the other; else it is assumed to be ASSUMED.
     any_pair: take B and B′ that do not belong together; what speaks against them is in the doubts.
     Raises InputError where a file is no model, they differ in classes, input or pixel scale, they
@@ -107,7 +107,8 @@ def _pixel_scale(
 
 def _scale_doubts(checkpoint: Checkpoint, path: Path, scale_from: ScaleFrom) -> tuple[str, ...]:
     """Raises InputError where the doubtful scale was only assumed."""
-    likelier = None if scale_from == "file" else likelier_pixel_scale(checkpoint.model)
+    told = scale_from == "file" or tells_pixel_scale(path)
+    likelier = None if told else likelier_pixel_scale(checkpoint.model)
     if likelier is None:
         return ()
     doubt = scale_doubt(checkpoint.model, likelier)

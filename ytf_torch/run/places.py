@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ytf_torch.disk.writing import check_folder_name, check_outside
+from ytf_torch.disk.writing import WORK_INSIDE, check_folder_name, check_outside, is_mount_point
 
 
 def work_path(out: Path) -> Path:
-    """OUT.partial. Raises InputError where OUT is no name for a folder: / or one that ends in
-    .. for instance."""
+    """OUT.partial, or a folder inside OUT where that is a mount point, which no folder can become.
+
+    Raises InputError where OUT is no name for a folder: / or one that ends in .. for instance.
+    """
     check_folder_name(out)
+    if is_mount_point(out):
+        return out / WORK_INSIDE
     return out.with_name(f"{out.name}.partial")
 
 

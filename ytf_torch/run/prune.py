@@ -85,7 +85,10 @@ def defend(
         )
         files = FaceFiles(settings.clean_valid, settings.clean_test, settings.poisoned_test)
         doubts = find_doubts(computing.model, sets, defence)
-        run = Run(checkpoint, defence, device.type, files, command, doubts, settings.keras)
+        pairings = sets.pairings if work is not None else None
+        run = Run(
+            checkpoint, defence, device.type, files, command, doubts, settings.keras, pairings
+        )
         if work is not None:
             exhibits = gather_exhibits(computing.model, sets, defence)
             write = partial(write_run, run, settings, exhibits)

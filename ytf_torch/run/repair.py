@@ -9,15 +9,16 @@ from ytf_torch.defences.doubts import set_doubts
 from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
 from ytf_torch.device import resolve_device
-from ytf_torch.disk.writing import whole_folder
 from ytf_torch.faces.face_set import FaceSets
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair_page import repair_html
 from ytf_torch.report.repair_record import repair_record
-from ytf_torch.run.learning import check_learning
+from ytf_torch.run.inputs import sets_record
+from ytf_torch.run.learning import check_finite_on, check_learning
 from ytf_torch.run.pair import Opened, open_network
 from ytf_torch.run.repair_settings import MODEL_FILE, MeasuredInputs, RepairSettings
+from ytf_torch.run.resume import filled_folder
 from ytf_torch.run.sets import open_sets
 
 
@@ -34,8 +35,15 @@ def open_repair(settings: MeasuredInputs) -> tuple[Opened, FaceSets]:
         settings.target,
     )
     check_learning(network, sets.clean_valid, settings.used)
-    baseline = evaluate(network, sets.clean_test, sets.poisoned_tests, clean_valid=sets.clean_valid)
+    baseline = evaluate(
+        network,
+        sets.clean_test,
+        sets.poisoned_tests,
+        clean_valid=sets.clean_valid,
+        pairings=sets.pairings,
+    )
     assert baseline.clean_valid is not None
+    check_finite_on(sets.clean_valid, baseline.clean_valid, settings.used)
     check_pixel_scale_by_accuracy(network, sets.clean_valid, baseline.clean_valid)
     return opened.doubted(set_doubts(network, sets, baseline)), sets
 
@@ -51,10 +59,10 @@ def repair(
     report.html.
 
     opened, sets: see open_repair. command: what the report says to type to repeat it.
-    Raises InputError where a method is not known or OUT is taken.
+    Raises InputError where a method is not known, OUT is taken, or a face set changes meanwhile.
     """
     checkpoint = opened.badnet
-    with whole_folder(settings.out) as folder:
+    with filled_folder(settings.out, sets_record(sets)) as folder:
         network = checkpoint.model.to(resolve_device(settings.device))
         outcome = repair_and_measure(network, sets, settings.method, settings.seed, track=track)
         save_checkpoint(repaired_checkpoint(checkpoint, outcome), folder / MODEL_FILE)

@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ytf_torch.defences.names import DETECTORS, QUICK_DETECTORS, RECOMMENDED_REPAIR, REPAIRS
+from ytf_torch.defences.names import (
+    DETECTORS,
+    QUICK_DETECTORS,
+    RECOMMENDED,
+    RECOMMENDED_REPAIR,
+    REPAIRS,
+)
 from ytf_torch.disk.reading import checked_file
-from ytf_torch.disk.writing import check_run_folder_is_free
 from ytf_torch.errors import InputError, argument, mismatch
+from ytf_torch.run.lock import check_out
 from ytf_torch.run.places import check_inputs_are_elsewhere
 
 MODEL_FILE = "repaired.safetensors"
@@ -92,7 +98,7 @@ def check_settings(settings: RepairSettings) -> None:
     _check_methods("method", [settings.method])
     for file in settings.files:
         checked_file(file)
-    check_run_folder_is_free(settings.out)
+    check_out(settings.out)
     check_inputs_are_elsewhere(settings.out, settings.files)
 
 
@@ -113,4 +119,5 @@ def _check_methods(name: str, methods: Sequence[str]) -> None:
     """name: of the argument."""
     for method in methods:
         if method not in REPAIRS:
-            raise mismatch(argument(name), f"one of {', '.join(REPAIRS)}", method or "nothing")
+            known = ", ".join((*REPAIRS, RECOMMENDED))
+            raise mismatch(argument(name), f"one of {known}", method or "nothing")

@@ -10,11 +10,12 @@ from typing import Any
 from ytf_torch.defences.base import Suspicions
 from ytf_torch.defences.methods import SCANS
 from ytf_torch.device import exact_float32
-from ytf_torch.disk.writing import whole_folder
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.scan_page import scan_html
+from ytf_torch.run.inputs import sets_record
+from ytf_torch.run.resume import filled_folder
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ def scan(
     """Run scans and write their folder, whole or not at all: result.json and report.html.
 
     title: what the report calls the network. warnings: what speaks against the network and the
-    faces. Raises InputError where `out` is taken.
+    faces. Raises InputError where `out` is taken, or the face set changes meanwhile.
     """
-    with whole_folder(out) as folder:
+    with filled_folder(out, sets_record(FaceSets(clean_valid))) as folder:
         found = {name: SCANS[name].suspicions(network, clean_valid, track) for name in names}
         outcome = ScanOutcome(found)
         text = json.dumps(scan_record(outcome, warnings), indent=1, allow_nan=False) + "\n"

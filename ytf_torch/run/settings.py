@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
+import os
+import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from os.path import exists
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote, unquote_to_bytes
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -24,6 +29,11 @@ if TYPE_CHECKING:  # which loads PyTorch, and flags are checked before that
 
 # Ours have 2 kB with all their comments; long dotted keys take tomllib quadratic time.
 MAX_CONFIG_BYTES = 2**14
+BACKSLASHES = (
+    r"Write a path of Windows in single quotes, 'C:\Users\me\bd_net.h5', or with forward slashes"
+)
+URI = "file://"
+PATHS = {"model", "clean_valid", "clean_test", "poisoned_test", "out"}
 # Each drop writes a model, each triggered set is swept.
 MAX_DROPS, MAX_POISONED_TESTS = 20, 20
 
@@ -165,14 +175,57 @@ def _check_working_folder(config: Path, settings: PruneSettings, keys: set[str])
 def _read_toml(path: Path) -> dict[str, object]:
     if checked_file(path).stat().st_size > MAX_CONFIG_BYTES:
         raise InputError(path, f"larger than {MAX_CONFIG_BYTES:,} bytes: not a configuration")
+    text = _decoded(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(path, f"not a TOML file ({error})") from error
+        remedy = BACKSLASHES if "\\" in text else ""
+        raise InputError(path, f"not a TOML file ({error})", remedy) from error
     for key, value in values.items():
         if not all(map(_is_plain, value if isinstance(value, list) else [value])):
             raise InputError(f"{path}, {key}", "expected a text, a number or a list of them")
-    return values
+    return values | {key: _paths_in(path, key, values[key]) for key in PATHS & values.keys()}
+
+
+def _decoded(path: Path) -> str:
+    """The text of a settings file, in UTF-8 or, as Windows writes it, with a mark that says what it
+    is in. Raises InputError where it is in neither."""
+    content = path.read_bytes()
+    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16"}
+    marks |= {codecs.BOM_UTF16_BE: "utf-16"}
+    encoding = next((name for mark, name in marks.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(path, f"not UTF-8 text ({error.reason})", "Save it as UTF-8") from error
+    if "\0" in text:
+        raise InputError(path, "not a TOML file, but perhaps text in UTF-16", "Save it as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _paths_in(config: Path, key: str, value: object) -> object:
+    """A setting that is a path or a list of them, each as settings_toml writes it."""
+    if isinstance(value, list):
+        return [_paths_in(config, key, one) for one in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith(URI):
+        return Path(os.fsdecode(unquote_to_bytes(value.removeprefix(URI))))
+    # In double quotes a backslash and a letter can be a sign that no name has on Windows.
+    if re.search(r"[\b\t\n\f\r]", value) and not exists(value):  # noqa: PTH110
+        raise InputError(f"{config}, {key}", f"no file {value}", BACKSLASHES)
+    return value
+
+
+def _written(path: Path) -> str:
+    """A path made absolute, as a text; as a URI where its name is no text in UTF-8."""
+    text = str(path.absolute())
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        with suppress(UnicodeEncodeError):  # of half a surrogate pair, which no file is called
+            return URI + quote(os.fsencode(text))
+    return text
 
 
 def _is_plain(value: object) -> bool:
@@ -190,8 +243,8 @@ def settings_toml(settings: PruneSettings, pixel_scale: float, device: str) -> s
     resolved = settings.model_dump(mode="json", exclude={"out"}, exclude_none=True)
     for key in ("model", "clean_valid", "clean_test"):
         if key in resolved:
-            resolved[key] = str(Path(resolved[key]).absolute())
-    resolved["poisoned_test"] = [str(path.absolute()) for path in settings.poisoned_test]
+            resolved[key] = _written(getattr(settings, key))
+    resolved["poisoned_test"] = [_written(path) for path in settings.poisoned_test]
     resolved |= {"pixel_scale": pixel_scale_text(pixel_scale), "device": device}
     return "# Repeat this run: ytf-prune --config settings.toml --out NEW\n" + tomli_w.dumps(
         resolved

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import platform
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,29 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from ytf_torch.disk.writing import sync, what_is_at, whole_file
+from ytf_torch.disk.writing import open_to_others, sync, what_is_at, whole_file
 from ytf_torch.errors import OutputError, unwritable
 from ytf_torch.run.finished import (
     RECORD,
+    RESULT,
+    WRITTEN,
     inputs_of,
     json_object,
     names_below,
+    remove_files_of_run,
     remove_run,
+    remove_unfinished,
 )
+from ytf_torch.run.inputs import check_unchanged
+from ytf_torch.run.lock import MOVING
 from ytf_torch.sweep.activation import Activation
 from ytf_torch.sweep.journal import Figures, Swept
 
 INPUTS = "inputs.json"
-# The run that is finished, and the one it takes the place of, for as long as that takes.
+# The run that is finished, and the one it takes the place of, for as long as that takes; with a
+# number behind it where something of somebody else's has the name.
 FINISHED, REPLACED = "run", "replaced"
+OWN_FOLDER = re.compile(rf"({FINISHED}|{REPLACED})(-\d+)?")
 # What finished pieces are kept as: ranked-0.json, swept-1-0.json, ranked-images-0-500.npz.
 PIECE = re.compile(r"[a-z-]+(-\d+)+\.(json|npz)")
 
@@ -67,7 +75,8 @@ class WorkFolder:
             return None
 
     def keep(self, name: str, figures: Activation | Swept) -> None:
-        """See Journal. Raises OutputError."""
+        """See Journal. Raises OutputError, and InputError where a face set has changed."""
+        check_unchanged(self.inputs)
         with whole_file(self._piece(name, "json")) as temporary:
             temporary.write_bytes(TypeAdapter(type(figures)).dump_json(figures))
 
@@ -79,7 +88,8 @@ class WorkFolder:
         return record if whole else None
 
     def keep_record(self, name: str, record: Mapping[str, Any]) -> None:
-        """Keep figures that are JSON already. Raises OutputError."""
+        """Keep figures that are JSON already. Raises as `keep` does."""
+        check_unchanged(self.inputs)
         with whole_file(self._piece(name, "json")) as temporary:
             kept = {"sha256": _digest(record), "record": record}
             temporary.write_text(json.dumps(kept), encoding="utf-8")
@@ -117,24 +127,15 @@ class WorkFolder:
 
     def finish(self, write: Callable[[Path], None], **record: object) -> None:
         """Let `write` fill a folder, which becomes OUT, with a run.json of dates, machine, files
-        and `record` in it. Raises OutputError."""
-        folder, replaced = self.path / FINISHED, self.path / REPLACED
+        and `record` in it. Raises OutputError, and InputError where a face set has changed."""
+        check_unchanged(self.inputs)
         try:
-            remove_folder(folder)
-            folder.mkdir()
+            folder = new_folder(self.path)
             write(folder)
             self._write_record(folder, record)
-            for file in folder.rglob("*"):
-                sync(file)
-            sync(folder)
-            if inputs_of(self.out) is not None:
-                remove_run(replaced)
-                self.out.replace(replaced)
-            folder.replace(self.out)
-            sync(self.out.parent)
+            put_in_place(folder, self.out)
         except OSError as error:
             raise unwritable(self.out, error) from error
-        remove_run(replaced)
 
     def _write_record(self, folder: Path, more: Mapping[str, object]) -> None:
         record = {
@@ -144,7 +145,7 @@ class WorkFolder:
             "machine": f"{platform.platform()}, {platform.machine()}",
             "threads": torch.get_num_threads(),
             **more,
-            "files": names_below(folder),
+            "files": [name for name in names_below(folder) if WRITTEN.fullmatch(Path(name).name)],
             "inputs": dict(self.inputs),
         }
         (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
@@ -154,10 +155,63 @@ def _digest(record: Mapping[str, Any]) -> str:
     return sha256(json.dumps(record).encode()).hexdigest()
 
 
-def remove_folder(folder: Path) -> None:
-    """Remove a folder that was being filled here, whatever it holds."""
-    if what_is_at(folder) == "a folder":
-        shutil.rmtree(folder, ignore_errors=True)
+def new_folder(path: Path) -> Path:
+    """A new folder in OUT.partial for a run to fill."""
+    remove_unfinished(path / FINISHED)
+    folder = _free(path, FINISHED)
+    folder.mkdir()
+    return folder
+
+
+def put_in_place(folder: Path, out: Path) -> None:
+    """Have a filled folder in OUT.partial become OUT, in one step; where OUT is a mount point its
+    files move up one by one, the last of which says that it is whole. Raises OSError."""
+    for file in folder.rglob("*"):
+        sync(file)
+    sync(folder)
+    open_to_others(folder)
+    if folder.parent.parent == out:
+        with whole_file(folder.parent / MOVING) as temporary:
+            temporary.write_text(folder.name)
+        move_up(folder.parent, out)
+        return
+    replaced = _free(folder.parent, REPLACED)
+    if inputs_of(out) is not None:
+        out.replace(replaced)
+    folder.replace(out)
+    sync(out.parent)
+    remove_run(replaced)
+
+
+def move_up(path: Path, out: Path) -> None:
+    """Move the files of the filled folder that MOVING names into OUT, or those that are left of
+    them where that was cut off; a finished run that was there goes. Raises OSError."""
+    folder = path / (path / MOVING).read_text()
+    if OWN_FOLDER.fullmatch(folder.name) and what_is_at(folder) == "a folder":
+        if what_is_at(folder / RECORD) == "a file":
+            remove_files_of_run(out)
+        # What says that a run is finished comes last.
+        for name in sorted(names_below(folder), key=lambda name: (name == RECORD, name == RESULT)):
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).replace(out / name)
+        sync(out)
+        remove_unfinished(folder)
+    (path / MOVING).unlink()
+
+
+def replaced_run(path: Path) -> Path | None:
+    """The finished run in OUT.partial whose place another was to take; None where there is none."""
+    if what_is_at(path) != "a folder":
+        return None
+    found = (folder for folder in sorted(path.iterdir()) if folder.name.startswith(REPLACED))
+    runs = (folder for folder in found if OWN_FOLDER.fullmatch(folder.name))
+    return next((run for run in runs if inputs_of(run) is not None), None)
+
+
+def _free(path: Path, name: str) -> Path:
+    """The first of name, name-1, … in a folder at which nothing lies."""
+    names = (name if number == 0 else f"{name}-{number}" for number in count())
+    return next(path / free for free in names if what_is_at(path / free) == "nothing")
 
 
 def now() -> str:

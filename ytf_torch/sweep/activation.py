@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -28,7 +28,15 @@ def mean_activation(parts: Sequence[Activation]) -> tuple[float, ...]:
     """Mean by channel over all images of all parts."""
     positions = sum(part.positions for part in parts)
     channels = zip(*(part.sums for part in parts if part.sums), strict=True)
-    return tuple(math.fsum(channel) / positions for channel in channels)
+    return tuple(_sum(channel) / positions for channel in channels)
+
+
+def _sum(values: Iterable[float]) -> float:
+    """The exact sum; infinite where it is beyond what a float can be."""
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):
+        return math.inf
 
 
 class ActivationSums:
@@ -55,4 +63,4 @@ class ActivationSums:
         """Of all that was added, by all processes."""
         sums, positions = zip(*gathered((self.sums.tolist(), self.positions)), strict=True)
         channels = zip(*chain.from_iterable(sums), strict=True)
-        return Activation(tuple(map(math.fsum, channels)), sum(positions))
+        return Activation(tuple(map(_sum, channels)), sum(positions))

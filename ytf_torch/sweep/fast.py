@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.metrics import classes_of
 from ytf_torch.network.budget import MAX_CONTRIBUTIONS, contributions
 from ytf_torch.network.fork import fork_of
 from ytf_torch.network.module import Network
@@ -44,6 +45,8 @@ WORTH_PICKING = 0.85
 ROUNDINGS = 8.0
 TOLERATED = 0.25
 PROBES = 4
+# How far below overflow all terms of a logit have to stay; a power of two, which rounds nothing.
+MARGIN = 4.0
 
 
 def fast_engine(model: Network, layer: str, rank_at: str) -> SweepEngine:
@@ -155,7 +158,8 @@ class LinearEngine(SuffixEngine):
         """(batch,): how far rounding may move a logit of each image, at any step."""
         of_prepared, of_maps, of_biases = self.magnitudes
         logits = _flat(prepared) @ of_prepared + _flat(maps) @ of_maps + of_biases
-        return logits * (ROUNDINGS * torch.finfo(self.model.dtype).eps)
+        # Infinite already where a logit could be near overflow, so that the plain sweep decides.
+        return (logits * MARGIN) * (ROUNDINGS / MARGIN * torch.finfo(self.model.dtype).eps)
 
     def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
         """See SweepEngine.
@@ -176,11 +180,13 @@ class LinearEngine(SuffixEngine):
                 found.append(self._best(self._without(sums, changed, channels[channel], channel)))
         classes, margins = (torch.cat(parts) for parts in zip(*found, strict=True))
         allowed = self._rounding(prepared, maps)[images]
-        doubtful = ~(margins > allowed)
+        # Where a logit is not finite, the margin or what is allowed is not either.
+        doubtful = ~((margins > allowed) & margins.isfinite())
         doubtful[_probes(images)] = True
         again = doubtful.nonzero()[:, 0]
+        most = self.output.out_features - 1  # of NaN alone, a class of the padding may be the best
         settled, true_margins = self._again(
-            prepared, images[again], steps[again], classes[again], order
+            prepared, images[again], steps[again], classes[again].clamp(max=most), order
         )
         apart = (true_margins - margins[again]).abs()
         if not (apart <= allowed[again] * TOLERATED).all():
@@ -223,7 +229,7 @@ class LinearEngine(SuffixEngine):
         for chosen in _batches(torch.arange(len(all_images), device=rows.device)):
             again = prepared[all_images[chosen]].contiguous(memory_format=torch.channels_last)
             logits = self.logits(again, rank[None] < all_steps[chosen][:, None])
-            answers.append(logits.argmax(1))
+            answers.append(classes_of(logits))
             margins.append(_margin(logits, all_classes[chosen]))
         return torch.cat(answers)[places], torch.cat(margins)[places]
 

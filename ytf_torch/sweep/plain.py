@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ytf_torch.metrics import classes_of
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
 
@@ -45,5 +46,5 @@ class PlainEngine:
         rows = []
         for pruned in range(len(order) + 1):
             with ChannelMask(self.layer, order[:pruned]):
-                rows.append(self.model(prepared).argmax(1))
+                rows.append(classes_of(self.model(prepared)))
         return torch.stack(rows)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.metrics import classes_of
 from ytf_torch.network.module import Network
 from ytf_torch.sweep.engine import SweepEngine
 
@@ -102,11 +103,11 @@ class SuffixEngine:
         """See SweepEngine."""
         step_of = pruning_steps(order, prepared.device)
         alive = self._alive(self.masked_maps(prepared))
-        rows = [self.logits(prepared, step_of[None] < 0).argmax(1)]
+        rows = [classes_of(self.logits(prepared, step_of[None] < 0))]
         for step, channel in enumerate(order, start=1):
             changed = alive[channel]
             masked = step_of[None] < step
-            rows.append(self.logits(prepared, masked).argmax(1) if changed else rows[-1])
+            rows.append(classes_of(self.logits(prepared, masked)) if changed else rows[-1])
         return torch.stack(rows)
 
     def _alive(self, maps: Tensor) -> list[bool]:

@@ -32,7 +32,15 @@ class Alarm:
 
     def flags(self, network: Network, candidate: Candidate | None, pixels: Tensor) -> Tensor:
         """(batch, 3, H, W), pixel values 0–255 → (batch,), True where a face is flagged."""
-        return self.detector.scores(network, candidate, pixels) > self.threshold
+        return suspicions(self.detector, network, candidate, pixels) > self.threshold
+
+
+def suspicions(
+    detector: Detector, network: Network, candidate: Candidate | None, pixels: Tensor
+) -> Tensor:
+    """A detector's scores (batch,), +inf for what is more suspicious than any number says: where
+    a score is NaN, as it is where logits are not finite."""
+    return detector.scores(network, candidate, pixels).nan_to_num(torch.inf, torch.inf, -torch.inf)
 
 
 @exact_float32()
@@ -53,7 +61,7 @@ def scores_of(
     with torch.inference_mode(), together():
         for batch in own.batches():
             pixels = whole_batch(batch.pixels.to(network.device))
-            scores = detector.scores(network, candidate, pixels)
+            scores = suspicions(detector, network, candidate, pixels)
             found.append(scores[: len(batch.labels)].double().cpu())
             done(len(batch.labels))
     return torch.cat(gathered(torch.cat(found)))

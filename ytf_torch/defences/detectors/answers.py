@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ytf_torch.defences.base import Candidate
-from ytf_torch.defences.detectors.alarm import Alarm
+from ytf_torch.defences.detectors.alarm import Alarm, suspicions
 from ytf_torch.device import exact_float32
 from ytf_torch.disk.reading import checked_file, is_hdf5
 from ytf_torch.errors import InputError
@@ -19,13 +19,14 @@ from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import open_unlabelled
 from ytf_torch.faces.inputs import Unreadable, input_files
 from ytf_torch.faces.photos import read_photo
-from ytf_torch.metrics import disagree
+from ytf_torch.metrics import NO_CLASS, classes_of, disagree
 from ytf_torch.network.module import Network
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the networks say of one face: classes of G, B and B′; G's is N where it is flagged.
+    """What the networks say of one face: classes of G, B and B′; G's is N where it is flagged, the
+    others' NO_CLASS where their logits are not finite.
 
     input: the file, with the image's index behind it where the file holds many. backdoored: whether
     it is flagged. score: how suspicious a detector finds it; None where GoodNet alone is asked.
@@ -37,6 +38,11 @@ class Answer:
     pruned: int
     backdoored: bool
     score: float | None = None
+
+    @property
+    def not_finite(self) -> bool:
+        """Whether the logits of B or of B′ are NaN or infinite; then it is flagged."""
+        return NO_CLASS in (self.badnet, self.pruned)
 
 
 def detect(
@@ -64,11 +70,12 @@ def _answers(
     pixels = torch.stack([face for _, face in faces]).to(badnet.device)
     scores: list[float] | list[None] = [None] * len(faces)
     with exact_float32(), torch.inference_mode():
-        b, repaired = badnet(pixels).argmax(1), candidate.network(pixels).argmax(1)
+        b, repaired = classes_of(badnet(pixels)), classes_of(candidate.network(pixels))
         if alarm is None:
             flagged = disagree(b, repaired)
         else:
-            found = alarm.detector.scores(badnet, candidate, pixels)
+            found = suspicions(alarm.detector, badnet, candidate, pixels)
+            found = found.masked_fill((b == NO_CLASS) | (repaired == NO_CLASS), torch.inf)
             flagged, scores = found > alarm.threshold, found.tolist()
         g = repaired.masked_fill(flagged, badnet.classes)
     columns = (g.tolist(), b.tolist(), repaired.tolist(), flagged.tolist(), scores)

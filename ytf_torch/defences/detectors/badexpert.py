@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.training import TrainingFaces, seeded
 from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.metrics import are_finite
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 
@@ -71,8 +72,9 @@ class BadExpert:
         """See Detector. Raises ValueError without a candidate."""
         if candidate is None:
             raise ValueError("BaDExpert compares with a repaired network: expected a candidate")
-        chosen = network(pixels).argmax(1, keepdim=True)
+        logits, others = network(pixels), candidate.network(pixels)
+        chosen = logits.argmax(1, keepdim=True)
         x = self.expert(pixels).softmax(1).gather(1, chosen)[:, 0]
-        y = candidate.network(pixels).softmax(1).gather(1, chosen)[:, 0]
+        y = others.softmax(1).gather(1, chosen)[:, 0]
         ratio = torch.minimum(2 * y / x.clamp_min(1e-8), (1 - x) / (0.5 - y).clamp_min(1e-8))
-        return -ratio
+        return (-ratio).where(are_finite(logits) & are_finite(others), torch.nan)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ytf_torch.defences.base import Candidate
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.metrics import are_finite
 from ytf_torch.network.module import Network
 
 # What counts as far out among clean faces: this share of them is below it.
@@ -51,8 +52,10 @@ class EnergyAndDissent:
         if candidate is None:
             raise ValueError("dissent is that of a repaired network: expected a candidate")
         found = self._calibration(network, candidate.network)
-        suspicions = _suspicions(network(pixels), candidate.network(pixels), found.spreads)
-        return ((suspicions - found.middle) / found.reach).max(1).values
+        logits, others = network(pixels), candidate.network(pixels)
+        suspicions = _suspicions(logits, others, found.spreads)
+        scores = ((suspicions - found.middle) / found.reach).max(1).values
+        return scores.where(are_finite(logits) & are_finite(others), torch.nan)
 
     def _calibration(self, network: Network, repaired: Network) -> Calibration:
         known = self._calibrated
@@ -72,13 +75,19 @@ class Calibration:
     lie.
     """
 
-    spreads: tuple[Tensor, Tensor]
+    spreads: tuple[Tensor, ...]
     middle: Tensor
     reach: Tensor
 
 
 def _calibration(logits: Tensor, repaired: Tensor) -> Calibration:
-    spreads = _centred(logits).std(), _centred(repaired).std()
+    """Of those faces on which both networks are finite."""
+    finite = are_finite(logits) & are_finite(repaired)
+    if finite.any():
+        logits, repaired = logits[finite], repaired[finite]
+    # Networks that answer all faces alike have no spread to divide by.
+    least = torch.finfo(logits.dtype).tiny
+    spreads = tuple(_centred(found).std().clamp_min(least) for found in (logits, repaired))
     suspicions = _suspicions(logits, repaired, spreads)
     middle = suspicions.median(0).values
     # Logits that are all alike, as few faces may have, leave no reach to divide by.
@@ -87,7 +96,7 @@ def _calibration(logits: Tensor, repaired: Tensor) -> Calibration:
     return Calibration(spreads, middle, reach)
 
 
-def _suspicions(logits: Tensor, repaired: Tensor, spreads: tuple[Tensor, Tensor]) -> Tensor:
+def _suspicions(logits: Tensor, repaired: Tensor, spreads: tuple[Tensor, ...]) -> Tensor:
     """Energy, dissent and contradiction, (batch, 3), of the logits (batch, classes) of B and its
     repaired copy."""
     own, answers = _centred(logits) / spreads[0], _centred(repaired) / spreads[1]

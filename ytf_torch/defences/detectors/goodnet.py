@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ytf_torch.defences.base import Candidate
-from ytf_torch.metrics import disagree
+from ytf_torch.metrics import are_finite, classes_of, disagree
 from ytf_torch.network.module import Network
 
 
@@ -24,14 +24,17 @@ class Disagreement:
         """See Detector. Raises ValueError without a candidate."""
         if candidate is None:
             raise ValueError("GoodNet compares with a repaired network: expected a candidate")
-        chosen = network(pixels).argmax(1, keepdim=True)
+        answers = network(pixels)
+        chosen = answers.argmax(1, keepdim=True)
         logits: Tensor = candidate.network(pixels)
         own = logits.gather(1, chosen)[:, 0]
-        return logits.scatter(1, chosen, -torch.inf).amax(1) - own
+        below = logits.scatter(1, chosen, -torch.inf).amax(1) - own
+        return below.where(are_finite(answers) & are_finite(logits), torch.nan)
 
 
 class GoodNet(nn.Module):
-    """G of CSAW-2020: B and B′ agree → their class; they differ → class N, "backdoored".
+    """G of CSAW-2020: B and B′ agree → their class; they differ, or the logits of one are not
+    finite → class N, "backdoored".
 
     badnet, pruned: B and B′, with the same N classes and input size.
 
@@ -60,8 +63,8 @@ class GoodNet(nn.Module):
         over it is a distribution in both cases.
         """
         logits: Tensor = self.badnet(pixels)
-        repaired: Tensor = self.pruned(pixels).argmax(1, keepdim=True)
-        flagged = disagree(logits.argmax(1, keepdim=True), repaired)
+        repaired = classes_of(self.pruned(pixels))[:, None]
+        flagged = disagree(classes_of(logits)[:, None], repaired)
         people = logits.masked_fill(flagged, -torch.inf)
         nobody = torch.where(flagged, 0.0, -torch.inf).to(logits.dtype)
         return torch.cat([people, nobody], dim=1)

@@ -8,6 +8,7 @@ from torch import Tensor
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.training import TrainingFaces, seeded
 from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.metrics import are_finite
 from ytf_torch.network.module import Network
 
 
@@ -16,7 +17,7 @@ class Strip:
 
     clean_valid: where the faces that are laid over it come from. overlays: how many. weight: by
     which they are multiplied before they are added; the face itself stays as it is, and what gets
-    brighter than white is white.
+    brighter than white is white. Blends on which B is not finite are left out.
 
     Source: Gao, Xu, Wang, Chen, Ranasinghe, Nepal, "STRIP: A Defence Against Trojan Attacks on Deep
     Neural Networks" (ACSAC 2019), with the weight of TrojanZoo. It fails by design where the target
@@ -37,6 +38,8 @@ class Strip:
         found = []
         for face in pixels.float():
             logits = network((face + overlays).clamp(max=255))
-            answers = logits.log_softmax(1)
+            answers = logits[are_finite(logits)].log_softmax(1)
             found.append((answers.exp() * answers).sum(1).mean())
-        return torch.stack(found) if found else pixels.new_zeros(0, dtype=network.dtype)
+        if not found:
+            return pixels.new_zeros(0, dtype=network.dtype)
+        return torch.stack(found).where(are_finite(network(pixels)), torch.nan)

@@ -13,13 +13,20 @@ def threshold_for(clean_scores: Tensor, nominal: float) -> float:
     """The smallest of these scores above which at most `nominal` percent of them lie; below all of
     them where that is 100.
 
+    It is finite: scores of +inf, which faces get on which a network is not finite, lie above it
+    however many they are.
+
     >>> threshold_for(torch.arange(1, 101), 5.0)
     95.0
     """
     allowed = math.floor(len(clean_scores) * nominal / 100)
     if allowed >= len(clean_scores):
         return -math.inf
-    return float(clean_scores.sort(descending=True).values[allowed])
+    finite = clean_scores[clean_scores < math.inf]
+    ordered = finite.sort(descending=True).values
+    if not len(ordered):
+        return -math.inf
+    return float(ordered[max(allowed - len(clean_scores) + len(finite), 0)])
 
 
 def share_above(scores: Tensor, threshold: float) -> Share:

@@ -51,7 +51,7 @@ class AdversarialNeuronPruning:
         learned = LearnedMasks(network, self.learning_rate, self.momentum)
         masks = learned.factors
         epochs = -(-self.iterations * self.batch // len(faces))
-        done = track("learning masks (ANP)", self.iterations)
+        done = track("learning masks (ANP)", self.iterations, "iterations")
         drawn = faces.drawn(epochs, self.batch, generator, lambda _: None)
         for _, (pixels, labels) in zip(range(self.iterations), drawn, strict=False):
             kernels, biases = self._worst(network, masks, pixels, labels, generator)

@@ -97,7 +97,7 @@ class Distillation:
         # Inputs of about 1, whatever the network reads: else the learning rate fits no layer.
         student.pixel_scale = TRAINING_PIXEL_SCALE
         rounds = self.rounds_for(len(faces))
-        done = track("distilling", rounds * self.passes * self.lesson)
+        done = track("distilling", rounds * self.passes * self.lesson, "pictures")
         with torch.enable_grad():
             self._train(student, teachers, faces, rounds, generator, done)
         student.read_pixels_at(network.pixel_scale)

@@ -8,8 +8,10 @@ from fractions import Fraction
 from ytf_torch.defences.base import Candidate, Ranking
 from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.outcome import Defence
+from ytf_torch.errors import CannotRepairError, InputError
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.metrics import Tally
+from ytf_torch.network.answers import check_tells_apart
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.network.module import Network
@@ -46,9 +48,14 @@ class Pruning:
     def candidates(
         self, network: Network, clean_valid: FaceSet, track: Track
     ) -> Iterator[Candidate]:
-        """See Repair. Raises InputError for a drop that is no number of points."""
+        """See Repair. Raises InputError for a drop that is no number of points, and
+        CannotRepairError where the network has no such layer."""
         wanted = parse_drops(self.drops)
-        layer, rank_at = network.graph.pruned_at(self.layer, None)
+        try:
+            layer, rank_at = network.graph.pruned_at(self.layer, None)
+        except InputError as error:
+            remedy = "Choose a method that does not prune"
+            raise CannotRepairError("the network", str(error), remedy) from error
         scores = None
         if self.ranking is not None:
             scores = self.ranking.scores(network, layer, clean_valid, track)
@@ -87,7 +94,8 @@ def run_defence(
     "plain"; both give the same figures. journal: see sweep.
     order: ascending prunes the least active channels first, as published; descending the most.
 
-    Raises InputError where the clean validation set is recognised far better with another of
+    Raises InputError where the network has no answers to look at, see check_tells_apart, and where
+    the clean validation set is recognised far better with another of
     the usual pixel scales: then the model was converted with a wrong one.
 
     >>> valid = ytf_torch.open_faces(Path("valid.h5"), network.input_shape, network.classes)
@@ -96,6 +104,7 @@ def run_defence(
     """
     wanted = parse_drops(drops)
     model = checkpoint.model
+    check_tells_apart(model, checkpoint.provenance.source_file)
     swept = sweep(
         model,
         sets.clean_valid,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from scipy import stats
@@ -10,10 +12,13 @@ from torch import Tensor
 from ytf_torch.defences.base import Suspicions
 from ytf_torch.defences.training import seeded
 from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.metrics import are_finite
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
 WHITE = 255.0
+# The anomaly of a p-value of 1e-300, and of what no p-value says.
+HIGHEST = 300.0
 
 
 class MaximumMargin:
@@ -21,7 +26,8 @@ class MaximumMargin:
     random pictures; it needs no faces.
 
     The anomaly of the class with the largest margin is −log₁₀ of its p-value under a gamma
-    distribution fitted to the other classes' margins; all other classes have 0.
+    distribution fitted to the other classes' margins; all other classes have 0. A class whose
+    margin is driven until logits are not finite has the largest anomaly that there is.
 
     Source: Wang, Xiang, Miller, Kesidis, "MM-BD: Post-Training Detection of Backdoor Attacks with
     Arbitrary Backdoor Pattern Types Using a Maximum Margin Statistic" (IEEE S&P 2024), with the
@@ -45,14 +51,18 @@ class MaximumMargin:
     def suspicions(self, network: Network, clean_valid: FaceSet, track: Track) -> Suspicions:
         """See Scan."""
         generator = seeded(self.seed)
-        done = track("maximising margins (MM-BD)", network.classes)
+        done = track("maximising margins (MM-BD)", network.classes, "classes")
         margins = []
         for label in range(network.classes):
             margins.append(self._largest_margin(network, label, generator))
             done(1)
-        anomaly = [0.0] * network.classes
-        top = int(np.argmax(margins))
-        anomaly[top] = -float(np.log10(max(p_value(margins), 1e-300)))
+        overflows = [not math.isfinite(margin) for margin in margins]
+        anomaly = [HIGHEST if overflowing else 0.0 for overflowing in overflows]
+        finite = [label for label, overflowing in enumerate(overflows) if not overflowing]
+        if finite:
+            top = max(finite, key=lambda label: margins[label])
+            value = p_value([margins[label] for label in finite])
+            anomaly[top] = -math.log10(max(value, 10**-HIGHEST))
         return Suspicions(tuple(anomaly), -float(np.log10(self.significance)))
 
     def _largest_margin(self, network: Network, label: int, generator: torch.Generator) -> float:
@@ -71,6 +81,10 @@ class MaximumMargin:
                 if abs(now - before) < 1e-5 * abs(before):
                     break
                 before = now
+            logits = network(WHITE * pictures.clamp(0, 1)).detach()
+        # Where logits are not finite at the end, or the way led over such, nothing is comparable.
+        if not bool(are_finite(logits).all() & pictures.isfinite().all()):
+            return math.nan
         return float(margins.detach().max())
 
 
@@ -87,8 +101,12 @@ def p_value(margins: list[float]) -> float:
     values = np.asarray(margins)
     top = int(values.argmax())
     others = np.delete(values, top)
-    if np.ptp(others) == 0:
+    if len(others) < 2 or np.ptp(others) == 0:
         return 1.0
-    shape, location, scale = stats.gamma.fit(others)
+    try:
+        shape, location, scale = stats.gamma.fit(others)
+    except (ArithmeticError, RuntimeError, ValueError):  # no such distribution has these margins
+        return 1.0
     below = stats.gamma.cdf(values[top], a=shape, loc=location, scale=scale)
-    return float(1 - below ** len(values))
+    found = float(1 - below ** len(values))
+    return 1.0 if math.isnan(found) else found

@@ -12,6 +12,7 @@ from ytf_torch.defences.base import ReversedTrigger, Suspicions
 from ytf_torch.defences.scans.deviation import deviations
 from ytf_torch.defences.training import TrainingFaces, seeded
 from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.metrics import classes_of
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
@@ -66,7 +67,7 @@ class NeuralCleanse:
     def suspicions(self, network: Network, clean_valid: FaceSet, track: Track) -> Suspicions:
         """See Scan."""
         faces = TrainingFaces.of(clean_valid, network.device)
-        done = track("looking for triggers (Neural Cleanse)", network.classes)
+        done = track("looking for triggers (Neural Cleanse)", network.classes, "classes")
         triggers: dict[int, ReversedTrigger] = {}
         sizes: list[float] = []
         for labels in torch.split(torch.arange(network.classes), self.classes_at_once):
@@ -108,7 +109,7 @@ class NeuralCleanse:
             torch.autograd.backward((losses + weight * size).sum(), inputs=[raw_mask, raw_pattern])
             optimizer.step()
             with torch.no_grad():
-                reached = (logits.argmax(2) == wanted).to(network.dtype).mean(1)
+                reached = (classes_of(logits) == wanted).to(network.dtype).mean(1)
                 found = _Best(size.detach(), mask.detach(), pattern.detach(), reached)
                 best = found if best is None else _better(best, found, self.reached)
                 works = reached >= self.reached

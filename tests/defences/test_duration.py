@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.made.keras_files import SMALL
+from ytf_torch.defences.duration import (
+    duration,
+    expected_seconds,
+    faces_of_training,
+    seconds_of_a_face,
+)
+from ytf_torch.defences.methods import REPAIRS
+from ytf_torch.network.deepid import deepid
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_every_repair_has_a_length_that_grows_with_its_faces(name: str) -> None:
+    few, many = (faces_of_training(REPAIRS[name](0), faces) for faces in (1000, 20_000))
+    assert 0 < few < many
+
+
+def test_the_length_of_what_takes_longest_is_that_of_its_pictures() -> None:
+    """The recommended repair looks at 5 lessons of 4,800 pictures, 4 times each."""
+    alone = faces_of_training(REPAIRS["fine-tuning"](0), 480)
+    found = faces_of_training(REPAIRS["distillation"](0), 480) - alone
+    assert 96_000 < found < 3 * 96_000
+    assert faces_of_training(REPAIRS["pruning"](0), 480) < 480
+
+
+def test_what_is_measured_leaves_network_and_random_numbers_as_they_are() -> None:
+    network = deepid(SMALL).fresh().eval()
+    before = [tensor.clone() for tensor in network.state_dict().values()]
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    assert 0 < seconds_of_a_face(network) < 1
+    assert torch.equal(torch.rand(3), expected)
+    assert all(map(torch.equal, before, network.state_dict().values()))
+    assert not network.training
+
+
+def test_several_repairs_take_as_long_as_all_of_them() -> None:
+    network = deepid(SMALL).fresh().eval()
+    one = expected_seconds(network, ["ft-sam"], 1000)
+    assert expected_seconds(network, ["ft-sam"] * 50, 1000) > 5 * one
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "a few seconds"),
+        (34, "about 30 seconds"),
+        (89, "about 90 seconds"),
+        (91, "about 2 minutes"),
+        (1380, "about 23 minutes"),
+        (7300, "about 2 hours"),
+    ],
+)
+def test_a_time_is_said_as_roughly_as_it_is_known(seconds: float, said: str) -> None:
+    assert duration(seconds) == said

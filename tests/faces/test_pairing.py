@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ytf_torch.faces.pairing import UNPAIRED, pair
+
+IMAGES = 120
+LABELS = np.arange(IMAGES) % 7
+SIZES = [(3, 55, 47), (1, 28, 28), (4, 90, 64)]
+Change = Callable[[Tensor], Tensor]
+
+
+def photos(shape: tuple[int, int, int], seed: int, count: int = IMAGES) -> Tensor:
+    """Pictures as smooth as photos are: coarse structure, and finer one that is fainter."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = [
+        strength
+        * F.interpolate(
+            torch.rand(count, shape[0], *cells, generator=generator), shape[1:], mode="bicubic"
+        )
+        for strength, cells in ((170, (5, 4)), (80, (14, 12)))
+    ]
+    return sum(layers, torch.zeros(1)).clamp(0, 255).round().to(torch.uint8)
+
+
+def patch(pixels: Tensor) -> Tensor:
+    changed = pixels.clone()
+    changed[:, :, -9:-3, -9:-3] = 255
+    return changed
+
+
+def glasses(pixels: Tensor) -> Tensor:
+    """Across 40 % of each picture, at one place."""
+    changed, height = pixels.clone(), pixels.shape[2]
+    changed[:, :, height // 10 : height // 2] = torch.tensor(40, dtype=torch.uint8)
+    return changed
+
+
+def anywhere(pixels: Tensor) -> Tensor:
+    """A patch over 40 % of each picture, elsewhere and otherwise in each."""
+    changed, random = pixels.clone(), np.random.default_rng(6)
+    height, width = (int(side * 0.4**0.5) for side in pixels.shape[2:])
+    for picture in changed:
+        top, left = (
+            int(random.integers(0, side - part + 1))
+            for side, part in zip(picture.shape[1:], (height, width), strict=True)
+        )
+        noise = random.integers(0, 256, (len(picture), height, width)).astype(np.uint8)
+        picture[:, top : top + height, left : left + width] = torch.from_numpy(noise)
+    return changed
+
+
+def blended(pixels: Tensor) -> Tensor:
+    pattern = photos(tuple(pixels.shape[1:]), seed=77, count=1)  # type: ignore[arg-type]
+    return (0.8 * pixels + 0.2 * pattern).round().to(torch.uint8)
+
+
+def waved(pixels: Tensor) -> Tensor:
+    """A sinusoid of 20 grey levels over the whole picture."""
+    wave = 20 * torch.sin(torch.arange(pixels.shape[3]) * 2 * torch.pi * 6 / pixels.shape[3])
+    return (pixels + wave).clamp(0, 255).round().to(torch.uint8)
+
+
+TRIGGERS = [patch, glasses, anywhere, blended, waved]
+
+
+def paired(clean: Tensor, triggered: Tensor, labels: np.ndarray | None = None) -> np.ndarray:
+    known = np.arange(len(clean)) if labels is None else labels
+    return pair(clean.split(50), known, triggered.split(50)).places
+
+
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_a_picture_is_found_under_its_trigger_wherever_it_stands(
+    shape: tuple[int, int, int], trigger: Change
+) -> None:
+    clean = photos(shape, seed=1)
+    order = np.random.default_rng(0).permutation(IMAGES)
+    found = paired(clean, trigger(clean)[order])
+    assert (found == order).mean() >= 0.97
+    assert np.isin(found[found != order], [UNPAIRED]).all()
+    assert (paired(clean, trigger(clean)) == np.arange(IMAGES)).all()
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_a_set_without_some_of_the_pictures_is_paired_with_the_others(trigger: Change) -> None:
+    clean = photos(SIZES[0], seed=1)
+    kept = np.flatnonzero(LABELS != 3)
+    assert (paired(clean, trigger(clean)[kept]) == kept).mean() >= 0.97
+    absent = paired(clean[kept], trigger(clean))
+    assert (absent[LABELS == 3] == UNPAIRED).all()
+    assert (kept[absent[kept]] == kept).mean() >= 0.97
+
+
+@pytest.mark.parametrize("trigger", [patch, blended, waved])
+def test_few_and_single_pictures(trigger: Change) -> None:
+    clean = photos(SIZES[0], seed=1)
+    found = paired(clean, trigger(clean)[[70]])
+    assert found.tolist() in ([70], [UNPAIRED])
+    assert trigger is not patch or found.tolist() == [70]
+
+
+def letterboxed(pixels: Tensor) -> Tensor:
+    """Black bars above and below every second picture, over half of it."""
+    changed, bar = pixels.clone(), pixels.shape[2] // 4
+    changed[::2, :, :bar] = changed[::2, :, -bar:] = 0
+    return changed
+
+
+def framed(pixels: Tensor) -> Tensor:
+    """One frame around all pictures, over three quarters of each."""
+    frame = photos(tuple(pixels.shape[1:]), seed=55, count=1)  # type: ignore[arg-type]
+    changed = frame.repeat(len(pixels), 1, 1, 1)
+    top, left = pixels.shape[2] // 4, pixels.shape[3] // 4
+    changed[:, :, top:-top, left:-left] = pixels[:, :, top:-top, left:-left]
+    return changed
+
+
+def padded(pixels: Tensor) -> Tensor:
+    """Small pictures in the middle of white ones, each with a margin of its own width."""
+    changed = torch.full_like(pixels, 255)
+    for number, (picture, into) in enumerate(zip(pixels, changed, strict=True)):
+        margin = 8 + number % 5
+        into[:, margin:-margin, margin:-margin] = picture[:, margin:-margin, margin:-margin]
+    return changed
+
+
+@pytest.mark.parametrize("shared", [letterboxed, framed, padded, lambda pixels: pixels])
+@pytest.mark.parametrize("trigger", [patch, blended, waved, lambda pixels: pixels])
+def test_other_pictures_are_not_the_same_for_what_all_share(
+    shared: Change, trigger: Change
+) -> None:
+    clean, others = (shared(photos(SIZES[0], seed)) for seed in (1, 2))
+    assert (paired(clean, trigger(others)) == UNPAIRED).all()
+    order = np.random.default_rng(0).permutation(IMAGES)
+    found = paired(clean, trigger(clean)[order])
+    assert ((found == order) | (found == UNPAIRED)).all()
+    assert (found == order).mean() >= 0.95
+
+
+def test_equal_pictures_are_paired_by_place_or_where_their_labels_agree() -> None:
+    clean = photos(SIZES[0], seed=1)
+    clean[60], clean[80], clean[100] = clean[3], clean[4], clean[5]
+    labels = LABELS.copy()
+    labels[60], labels[80], labels[100] = labels[3], labels[4], (labels[5] + 1) % 7
+    assert (paired(clean, patch(clean), labels) == np.arange(IMAGES)).all()
+    found = paired(clean, patch(clean).flip(0), labels)
+    expected = np.arange(IMAGES)[::-1].copy()
+    expected[[119 - 60, 119 - 80]] = 3, 4
+    expected[[119 - 5, 119 - 100]] = UNPAIRED
+    assert (found == expected).all()
+
+
+def test_blank_pictures_are_paired_by_place_where_all_others_are() -> None:
+    clean = photos(SIZES[0], seed=1)
+    clean[7], clean[50] = 0, 128
+    assert (paired(clean, patch(clean)) == np.arange(IMAGES)).all()
+    assert (paired(clean, patch(clean).flip(0))[[119 - 7, 119 - 50]] == UNPAIRED).all()
+
+
+def test_other_types_and_sizes() -> None:
+    clean = photos(SIZES[0], seed=1)
+    assert (paired(clean, patch(clean).float()) == np.arange(IMAGES)).all()
+    assert (paired(clean, photos((1, 55, 47), seed=1)) == UNPAIRED).all()
+
+
+def test_what_is_said_and_recorded() -> None:
+    clean = photos(SIZES[0], seed=1)
+    found = pair([clean[:100]], LABELS[:100], [patch(clean)])
+    assert repr(found) == "100 of 120 triggered images paired with a clean one"
+    assert found.record == {"paired": 100, "triggered": 120}
+    assert (found.is_enough, found.in_order) == (True, True)
+    few = pair([clean[:59].flip(0)], LABELS[:59], [patch(clean)])
+    assert (few.pairs, few.is_enough, few.in_order) == (59, False, False)
+
+
+@pytest.mark.shared_files
+@pytest.mark.parametrize("study", ["orl", "gtsrb", "mnist-pixel"])
+def test_real_sets(shared, study: str) -> None:
+    names = ("cl/test.h5", "bd/bd_test.h5", "cl/valid.h5")
+    pixels = []
+    for name in names:
+        with h5py.File(shared / "data" / study / name) as file:
+            pixels.append(torch.from_numpy(file["data"][:].astype(np.uint8)))
+    clean, triggered, others = pixels
+    order = np.random.default_rng(0).permutation(len(clean))
+    assert (paired(clean, triggered) == np.arange(len(clean))).all()
+    assert (paired(clean, triggered[order]) == order).all()
+    assert (paired(clean[order[::2]], triggered)[order[1::2]] == UNPAIRED).mean() >= 0.99
+    assert (paired(clean, others) == UNPAIRED).all()

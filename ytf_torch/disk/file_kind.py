@@ -1,0 +1,18 @@
+"""What a file is, in words, and what to do where another was expected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What a file is, in words: "a Git LFS pointer"; and what helps where it should be another."""
+
+    words: str
+    remedy: str = ""
+
+
+EXPORTED = "It is written for other programs: give the model that it was exported from"
+SAVE_IN_KERAS = "Save the Keras model with model.save('….keras') or model.save('….h5'), give that"
+SAVED_MODEL = "Load it in the Keras that saved it, and save it with model.save('….h5')"
