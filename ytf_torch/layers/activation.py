@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -31,11 +32,48 @@ class Applied(nn.Module):
 
 
 @dataclass(frozen=True)
-class ActivationLayer(Kind):
+class FunctionLayer(Kind):
+    """A kind without weights that applies its `activation` and does nothing else."""
+
+    order_free = True
+
+    @property
+    def channelwise(self) -> bool:  # type: ignore[override]
+        """See Kind: a softmax of maps compares their channels."""
+        return not self.activation.across_channels
+
+    def without_activation(self) -> Kind:
+        """See Kind."""
+        return ActivationLayer(LINEAR)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """See Kind."""
+        if self.activation.across_channels and len(inputs[0]) == 2:
+            raise ValueError("reads a row of units or maps, found two axes")
+        return inputs[0]
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        """See Kind."""
+        return Applied(self.activation)
+
+    def onnx(
+        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
+    ) -> str:
+        """See Kind."""
+        return self.activation.onnx(nodes, sources[0], name)
+
+    def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
+        """See Kind: without a zero, a softmax of the others is another."""
+        if self.activation.across_channels:
+            raise ValueError(f"channels cannot be taken out before {self.activation.name}")
+        return kept[0]
+
+
+@dataclass(frozen=True)
+class ActivationLayer(FunctionLayer):
     """An activation by its name."""
 
     class_names = ("Activation",)
-    order_free = True
     function: Activation
 
     @classmethod
@@ -46,11 +84,6 @@ class ActivationLayer(Kind):
     def keras_settings(self) -> Config:
         """See Kind."""
         return {"activation": self.function.keras_name}
-
-    @property
-    def channelwise(self) -> bool:  # type: ignore[override]
-        """See Kind: a softmax of maps compares their channels."""
-        return self.function.name != "softmax"
 
     @property
     def linear(self) -> bool:  # type: ignore[override]
@@ -66,21 +99,3 @@ class ActivationLayer(Kind):
     def is_identity(self) -> bool:
         """See Kind."""
         return self.function is LINEAR
-
-    def without_activation(self) -> Kind:
-        """See Kind."""
-        return ActivationLayer(LINEAR)
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """See Kind."""
-        return inputs[0]
-
-    def module(self, *inputs: Shape) -> nn.Module:
-        """See Kind."""
-        return Applied(self.function)
-
-    def onnx(
-        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
-    ) -> str:
-        """See Kind."""
-        return self.function.onnx(nodes, sources[0], name)

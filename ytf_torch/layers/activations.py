@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ytf_torch.errors import InputError
+from ytf_torch.layers.onnx_formula import Formula
 from ytf_torch.layers.onnx_nodes import OnnxNodes
 from ytf_torch.layers.settings import Settings
 
@@ -27,7 +29,8 @@ class Activation:
     the largest of some values can be taken before it as well as after. silent_at_zero: whether
     f(0) = 0, so that a channel without kernel and bias stays zero. keeps_argmax: whether the
     largest value of a row stays the largest, so that a network's last activation may be left out
-    for its logits. onnx: adds it to a graph, from the names of its input and output.
+    for its logits. across_channels: whether a value depends on those of other channels. onnx: adds
+    it to a graph, from the names of its input and output.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Activation:
     rising: bool = False
     silent_at_zero: bool = True
     keeps_argmax: bool = False
+    across_channels: bool = False
 
     def __deepcopy__(self, memo: object) -> Activation:
         """Itself: nothing in it can change."""
@@ -64,16 +68,91 @@ def _swish(nodes: OnnxNodes, source: str, name: str) -> str:
 
 
 def _gelu(nodes: OnnxNodes, source: str, name: str) -> str:
-    scaled = nodes.node("Div", [source, nodes.number(f"{name}_root", 2**0.5)], f"{name}_scaled")
-    erf = nodes.node("Erf", [scaled], f"{name}_erf")
-    shifted = nodes.node("Add", [erf, nodes.number(f"{name}_one", 1)], f"{name}_shifted")
-    half = nodes.node("Mul", [source, nodes.number(f"{name}_half", 0.5)], f"{name}_halved")
-    return nodes.node("Mul", [half, shifted], name)
+    if nodes.double:
+        raise InputError("ONNX", "gelu in float64: onnxruntime has no operator Erf for it")
+    formula = Formula(nodes, name)
+    erf = formula.add("Erf", formula.add("Div", source, 2**0.5))
+    return formula.end("Mul", formula.add("Mul", source, 0.5), formula.add("Add", erf, 1))
 
 
-def _relu6(nodes: OnnxNodes, source: str, name: str) -> str:
-    low, high = nodes.number(f"{name}_low", 0), nodes.number(f"{name}_high", 6)
-    return nodes.node("Clip", [source, low, high], name)
+def clip_onnx(low: float, high: float) -> WriteOnnx:
+    """Values below `low` and above `high` become these."""
+
+    def write(nodes: OnnxNodes, source: str, name: str) -> str:
+        return Formula(nodes, name).end("Clip", source, low, high)
+
+    return write
+
+
+def elu_onnx(alpha: float, scale: float = 1.0) -> WriteOnnx:
+    """scale · x above zero, scale · alpha · (exp x − 1) below."""
+
+    def write(nodes: OnnxNodes, source: str, name: str) -> str:
+        formula = Formula(nodes, name)
+        below = formula.add("Sub", formula.add("Exp", formula.add("Min", source, 0)), 1)
+        above = formula.add("Mul", formula.add("Relu", source), scale)
+        return formula.end("Add", above, formula.add("Mul", below, scale * alpha))
+
+    return write
+
+
+def leaky_onnx(slope: float) -> WriteOnnx:
+    """x above zero, slope · x below."""
+
+    def write(nodes: OnnxNodes, source: str, name: str) -> str:
+        formula = Formula(nodes, name)
+        below = formula.add("Mul", formula.add("Min", source, 0), slope)
+        return formula.end("Add", formula.add("Relu", source), below)
+
+    return write
+
+
+def _softplus(formula: Formula, source: str) -> tuple[str, str]:
+    """Two terms whose sum is the softplus: no exponential of a large number."""
+    small = formula.add("Exp", formula.add("Neg", formula.add("Abs", source)))
+    return formula.add("Relu", source), formula.add("Log", formula.add("Add", small, 1))
+
+
+def _softplus_onnx(nodes: OnnxNodes, source: str, name: str) -> str:
+    formula = Formula(nodes, name)
+    return formula.end("Add", *_softplus(formula, source))
+
+
+def _log_sigmoid_onnx(nodes: OnnxNodes, source: str, name: str) -> str:
+    formula = Formula(nodes, name)
+    terms = _softplus(formula, formula.add("Neg", source))
+    return formula.end("Neg", formula.add("Add", *terms))
+
+
+def _mish_onnx(nodes: OnnxNodes, source: str, name: str) -> str:
+    formula = Formula(nodes, name)
+    gate = formula.add("Tanh", formula.add("Add", *_softplus(formula, source)))
+    return formula.end("Mul", source, gate)
+
+
+def _softsign_onnx(nodes: OnnxNodes, source: str, name: str) -> str:
+    formula = Formula(nodes, name)
+    return formula.end("Div", source, formula.add("Add", formula.add("Abs", source), 1))
+
+
+def _hard_sigmoid_onnx(slope: float) -> WriteOnnx:
+    def write(nodes: OnnxNodes, source: str, name: str) -> str:
+        formula = Formula(nodes, name)
+        line = formula.add("Add", formula.add("Mul", source, slope), 0.5)
+        return formula.end("Clip", line, 0, 1)
+
+    return write
+
+
+def _hard_swish_onnx(nodes: OnnxNodes, source: str, name: str) -> str:
+    formula = Formula(nodes, name)
+    gate = formula.add("Clip", formula.add("Add", source, 3), 0, 6)
+    return formula.end("Div", formula.add("Mul", source, gate), 6)
+
+
+def _exact_softplus(tensor: Tensor) -> Tensor:
+    """PyTorch's own leaves out 2 · 10⁻⁹ from 20 on, which float64 has room for."""
+    return F.softplus(tensor, threshold=40)
 
 
 def _keep(tensor: Tensor) -> Tensor:
@@ -86,38 +165,58 @@ def _softmax(tensor: Tensor) -> Tensor:
 
 
 LINEAR = Activation("linear", _keep, _operator("Identity"), rising=True, keeps_argmax=True)
-_SELU = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+# Keras's default.
+_LEAKY = 0.2
 KNOWN = {
     function.name: function
     for function in (
         LINEAR,
         Activation("relu", F.relu, _operator("Relu"), rising=True),
-        Activation("relu6", F.relu6, _relu6, rising=True),
-        Activation("elu", F.elu, _operator("Elu"), rising=True),
-        Activation("selu", F.selu, _operator("Selu", **_SELU), rising=True),
-        Activation("softplus", F.softplus, _operator("Softplus"), True, False),
-        Activation("softsign", F.softsign, _operator("Softsign"), rising=True),
+        Activation("relu6", F.relu6, clip_onnx(0, 6), rising=True),
+        Activation(
+            "leaky_relu",
+            lambda tensor: F.leaky_relu(tensor, _LEAKY),
+            leaky_onnx(_LEAKY),
+            rising=True,
+            keeps_argmax=True,
+        ),
+        Activation("elu", F.elu, elu_onnx(1), rising=True),
+        Activation("celu", F.celu, elu_onnx(1), rising=True),
+        Activation("selu", F.selu, elu_onnx(_SELU_ALPHA, _SELU_SCALE), rising=True),
+        Activation("softplus", _exact_softplus, _softplus_onnx, True, False),
+        Activation("softsign", F.softsign, _softsign_onnx, rising=True),
         Activation("tanh", torch.tanh, _operator("Tanh"), rising=True, keeps_argmax=True),
+        Activation("hard_tanh", F.hardtanh, clip_onnx(-1, 1), rising=True),
         Activation("sigmoid", torch.sigmoid, _operator("Sigmoid"), True, False, True),
+        Activation(
+            "log_sigmoid",
+            lambda tensor: -_exact_softplus(-tensor),
+            _log_sigmoid_onnx,
+            True,
+            False,
+        ),
         Activation("swish", F.silu, _swish),
+        Activation("hard_swish", F.hardswish, _hard_swish_onnx),
         Activation("gelu", F.gelu, _gelu),
+        Activation("mish", lambda tensor: tensor * _exact_softplus(tensor).tanh(), _mish_onnx),
         Activation("exponential", torch.exp, _operator("Exp"), True, False, True),
         Activation(
             "hard_sigmoid",
             lambda tensor: (tensor * 0.2 + 0.5).clamp(0, 1),
-            _operator("HardSigmoid", alpha=0.2, beta=0.5),
+            _hard_sigmoid_onnx(0.2),
             True,
             False,
         ),
         # Keras 3's: relu6(x + 3) / 6.
+        Activation("hard_sigmoid_3", F.hardsigmoid, _hard_sigmoid_onnx(1 / 6), True, False),
+        Activation("softmax", _softmax, _operator("Softmax", axis=1), False, False, True, True),
         Activation(
-            "hard_sigmoid_3",
-            F.hardsigmoid,
-            _operator("HardSigmoid", alpha=1 / 6, beta=0.5),
-            True,
-            False,
+            "log_softmax",
+            lambda tensor: tensor.log_softmax(1),
+            _operator("LogSoftmax", axis=1),
+            *(False, False, True, True),
         ),
-        Activation("softmax", _softmax, _operator("Softmax", axis=1), False, False, True),
     )
 }
 OTHER_NAMES = {"silu": "swish", "hard_silu": "hard_swish"}

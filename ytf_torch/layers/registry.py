@@ -8,23 +8,59 @@ from typing import Any
 from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.layers.activation import ActivationLayer
 from ytf_torch.layers.add import Add
+from ytf_torch.layers.average import Average
+from ytf_torch.layers.average_pooling2d import AveragePooling2D
+from ytf_torch.layers.batch_normalization import BatchNormalization
+from ytf_torch.layers.concatenate import Concatenate
 from ytf_torch.layers.conv2d import Conv2D
 from ytf_torch.layers.dense import Dense
+from ytf_torch.layers.elu import ELU
 from ytf_torch.layers.flatten import Flatten
+from ytf_torch.layers.global_average_pooling1d import GlobalAveragePooling1D
+from ytf_torch.layers.global_average_pooling2d import GlobalAveragePooling2D
+from ytf_torch.layers.global_max_pooling1d import GlobalMaxPooling1D
+from ytf_torch.layers.global_max_pooling2d import GlobalMaxPooling2D
 from ytf_torch.layers.input_layer import InputLayer
 from ytf_torch.layers.kind import Kind
+from ytf_torch.layers.leaky_relu import LeakyReLU
 from ytf_torch.layers.max_pooling2d import MaxPooling2D
+from ytf_torch.layers.maximum import Maximum
+from ytf_torch.layers.minimum import Minimum
+from ytf_torch.layers.multiply import Multiply
+from ytf_torch.layers.permute import Permute
+from ytf_torch.layers.relu import ReLU
+from ytf_torch.layers.reshape import Reshape
 from ytf_torch.layers.settings import Settings
+from ytf_torch.layers.softmax import Softmax
+from ytf_torch.layers.subtract import Subtract
 from ytf_torch.layers.weight import Shape
 
 KINDS: list[type[Kind]] = [
     ActivationLayer,
     Add,
+    Average,
+    AveragePooling2D,
+    BatchNormalization,
+    Concatenate,
     Conv2D,
     Dense,
+    ELU,
     Flatten,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
     InputLayer,
+    LeakyReLU,
+    Maximum,
     MaxPooling2D,
+    Minimum,
+    Multiply,
+    Permute,
+    ReLU,
+    Reshape,
+    Softmax,
+    Subtract,
 ]
 # Layers that hand on what they read when a network answers; they need no layer here.
 # Keras 3 casts what is fed to a network to the precision of its layers, and says so from 3.3 on.

@@ -28,8 +28,6 @@ NO_EFFECT = frozenset(
         *("gamma_constraint", "alpha_constraint", "rank", "input_dtype", "seed", "input_spec"),
     }
 )
-# More numbers stand in no setting of a layer.
-MOST_NUMBERS = 10_000
 LARGEST = 2**31
 
 
@@ -60,14 +58,28 @@ class Settings:
             raise self.wrong(name, f"a whole number from {least} on", value)
         return value
 
-    def number(self, name: str, default: float | None = None) -> float:
-        """A finite number. Keras 3 may write it as an array of one."""
+    def number(self, name: str, default: float | None = None, least: float | None = None) -> float:
+        """A finite number of at least `least`. Keras 3 may write it as an array of one, Keras 2.2
+        as an object."""
         value = self.get(name, default)
+        if isinstance(value, Mapping) and "value" in value:
+            value = value["value"]
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
-        if not is_number(value):
-            raise self.wrong(name, "a number", value)
+        if not is_number(value) or (least is not None and value < least):
+            expected = "a number" if least is None else f"a number from {least} on"
+            raise self.wrong(name, expected, value)
         return float(value)
+
+    def numbers(self, name: str, channels: int, default: float | None = None) -> tuple[float, ...]:
+        """One finite number, or one for each channel; Keras may nest them in further lists."""
+        value = self.get(name, default)
+        while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+            value = value[0]
+        found = value if isinstance(value, list) else [value]
+        if len(found) not in (1, channels) or not all(map(is_number, found)):
+            raise self.wrong(name, f"one number, or {channels}", value)
+        return tuple(float(number) for number in found)
 
     def boolean(self, name: str, default: bool) -> bool:
         """True or False."""

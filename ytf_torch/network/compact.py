@@ -62,7 +62,8 @@ def compact(network: Network) -> Network:
         if not layer.inputs:
             layers.append(layer)
             continue
-        if layer.name in network.graph.convolutions:
+        # Channels of a layer that keeps them apart go with those that it reads.
+        if layer.name in network.graph.convolutions and not layer.kind.channelwise:
             kept[layer.name] = ~_removable(network, layer, inputs)
         weights = weights_of(network, layer.name)
         kind, narrowed = layer.kind.narrowed(weights, inputs, kept[layer.name])
@@ -89,8 +90,8 @@ def _every(network: Network, layer: Layer) -> list[Tensor]:
 
 
 def _dead(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
-    """Which channels of a convolution are zero on any image, (channels,), where only `inputs` of
-    what it reads remain."""
+    """Which channels of a layer are zero on any image, (channels,), where only `inputs` of what it
+    reads remain."""
     every = torch.ones(network.output_shape(layer.name)[0], dtype=torch.bool)
     kind, weights = layer.kind.narrowed(weights_of(network, layer.name), inputs, every)
     silent = kind.silent(weights)
@@ -98,9 +99,13 @@ def _dead(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _removable(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
-    """Which channels of a convolution can be taken out: they are zero on any image, are still zero
-    where they end, and nothing else depends on their place."""
+    """Which channels of a convolution can be taken out: they, or what a layer such as its batch
+    normalization makes of them, are zero on any image, are zero where they end, and nothing else
+    depends on their place."""
     dead = _dead(network, layer, inputs)
+    for name in network.graph.channel_path(layer.name)[1:]:
+        later = network.graph[name]
+        dead = dead | _dead(network, later, _every(network, later))
     if not dead.any():
         return dead
     end = network.graph.maps_of(layer.name)

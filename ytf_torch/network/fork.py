@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ytf_torch.layers.add import Add
 from ytf_torch.network.graph import Graph
 
 
@@ -75,7 +76,7 @@ def _is_last_sum(graph: Graph, *names: str) -> bool:
         return False
     last = graph[graph.output]
     total = graph[names[0]]
-    if not total.kind.linear or graph.weights(total.name) or len(total.inputs) != 2:
+    if not isinstance(total.kind, Add) or len(total.inputs) != 2:
         return False
     if len(last.inputs) != 1 or len(graph.weights(last.name)) != 2:
         return False

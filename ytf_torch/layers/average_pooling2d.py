@@ -1,0 +1,106 @@
+"""AveragePooling2D: the mean under a window; places that padding adds do not count."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ytf_torch.layers.kind import Kind
+from ytf_torch.layers.max_pooling2d import pooling_settings, read_pooling_window
+from ytf_torch.layers.onnx_nodes import OnnxNodes
+from ytf_torch.layers.onnx_resampling import rows_and_columns
+from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.weight import Shape
+from ytf_torch.layers.windows import Window, check_maps
+
+
+class AveragePool(nn.Module):
+    """The mean under each window, of the values that are there."""
+
+    def __init__(self, window: Window) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, channels, H, W) → (batch, channels, H', W')."""
+        size, strides = self.window.size, self.window.strides
+        padded = self.window.pad(input)
+        if padded is input:
+            return F.avg_pool2d(input, size, strides)
+        sums = F.avg_pool2d(padded, size, strides, divisor_override=1)
+        there = self.window.pad(torch.ones_like(input[:1, :1]))
+        return sums / F.avg_pool2d(there, size, strides, divisor_override=1)
+
+
+@dataclass(frozen=True)
+class AveragePooling2D(Kind):
+    """An average pooling."""
+
+    class_names = ("AveragePooling2D", "AvgPool2D")
+    linear = True
+    channelwise = True
+    window: Window
+
+    @classmethod
+    def of_keras(cls, settings: Settings, *inputs: Shape) -> Self:
+        """See Kind."""
+        settings.channels_last()
+        return cls(read_pooling_window(settings))
+
+    def keras_settings(self) -> Config:
+        """See Kind."""
+        return pooling_settings(self.window)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """See Kind."""
+        check_maps(inputs[0])
+        return (inputs[0][0], *self.window.places(inputs[0]))
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        """See Kind."""
+        return AveragePool(self.window)
+
+    def workspace(self, *inputs: Shape) -> int:
+        """See Kind: maps with their padding, and sums."""
+        channels, height, width = inputs[0]
+        left, right, above, below = self.window.padding_for(inputs[0])
+        if not (left or right or above or below):
+            return 0
+        padded = channels * (height + above + below) * (width + left + right)
+        return padded + channels * math.prod(self.window.places(inputs[0]))
+
+    def onnx(
+        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
+    ) -> str:
+        """See Kind."""
+        if nodes.double:
+            return self._onnx_double(nodes, sources[0], name, inputs[0])
+        pads = self.window.onnx_pads(inputs[0])
+        padding = {"pads": pads} if any(pads) else {}
+        size, strides = list(self.window.size), list(self.window.strides)
+        return nodes.node(
+            "AveragePool", sources, name, kernel_shape=size, strides=strides, **padding
+        )
+
+    def _onnx_double(self, nodes: OnnxNodes, source: str, name: str, maps: Shape) -> str:
+        """Means of rows, then of columns: onnxruntime has no AveragePool in float64 for a CPU."""
+        rows, columns = (self._means(maps[1 + axis], axis) for axis in (0, 1))
+        return rows_and_columns(nodes, source, name, rows, columns)
+
+    def _means(self, side: int, axis: int) -> NDArray[np.float64]:
+        """(places, side): the share of each row, or column, in the mean at each place."""
+        window, maps = self.window, (1, side, side)
+        left, _, above, _ = window.padding_for(maps)
+        places = np.arange(window.places(maps)[axis])[:, None]
+        first = places * window.strides[axis] - (above, left)[axis]
+        number = np.arange(side)
+        there = (first <= number) & (number < first + window.size[axis])
+        shares: NDArray[np.float64] = there / there.sum(1, keepdims=True)
+        return shares

@@ -1,0 +1,56 @@
+"""Keras's order of axes beside the order in this package.
+
+One image's maps are (height, width, channels) in Keras and (channels, height, width) here. A row of
+units, and a shape of two axes such as (steps, channels), are the same in both.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ytf_torch.layers.onnx_nodes import OnnxNodes
+from ytf_torch.layers.settings import Settings
+from ytf_torch.layers.weight import Shape
+
+
+def keras_shape(shape: Shape) -> Shape:
+    """The shape of one image as Keras has it.
+
+    >>> keras_shape((3, 55, 47)), keras_shape((160,))
+    ((55, 47, 3), (160,))
+    """
+    return (*shape[1:], shape[0]) if len(shape) == 3 else tuple(shape)
+
+
+def from_keras_shape(shape: Shape) -> Shape:
+    """The inverse of `keras_shape`."""
+    return (shape[2], *shape[:2]) if len(shape) == 3 else tuple(shape)
+
+
+def last_axis(shape: Shape) -> int:
+    """Where Keras's last axis is in a batch of this shape: the channels of maps are axis 1 here."""
+    return 2 if len(shape) == 2 else 1
+
+
+def check_last_axis(settings: Settings, shape: Shape) -> None:
+    """Refuse a setting `axis` that is not Keras's last, which is -1 or its number."""
+    value = settings.get("axis", -1)
+    if isinstance(value, list | tuple) and len(value) == 1:
+        (value,) = value
+    if isinstance(value, bool) or value not in (-1, len(shape)):
+        raise settings.wrong("axis", "the last axis, -1", value)
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    """A batch in Keras's order of axes."""
+    return tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor
+
+
+def channels_first(tensor: Tensor) -> Tensor:
+    """The inverse of `channels_last`."""
+    return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
+
+
+def onnx_channels_last(nodes: OnnxNodes, source: str, name: str, shape: Shape) -> str:
+    """A batch of this shape in Keras's order of axes; itself where that is the same."""
+    return nodes.node("Transpose", [source], name, perm=[0, 2, 3, 1]) if len(shape) == 3 else source

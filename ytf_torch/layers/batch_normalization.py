@@ -1,0 +1,158 @@
+"""BatchNormalization: each channel scaled and shifted by stored statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ytf_torch.layers.axes import check_last_axis
+from ytf_torch.layers.kind import Kind, Tensors
+from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
+from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.training import initializer
+from ytf_torch.layers.weight import Shape, Weight, vector
+
+
+class Standardised(nn.Module):
+    """(x − mean) / √(variance + epsilon) · weight + bias, with its own mean and variance, also
+    while the network is trained."""
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, channels: int, epsilon: float, scale: bool, center: bool) -> None:
+        super().__init__()
+        self.epsilon, self.out_channels = epsilon, channels
+        self.weight = nn.Parameter(torch.ones(channels)) if scale else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if center else None
+        self.mean: Tensor
+        self.variance: Tensor
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, channels, …) → the same shape."""
+        return F.batch_norm(
+            input, self.mean, self.variance, self.weight, self.bias, False, 0.0, self.epsilon
+        )
+
+
+@dataclass(frozen=True)
+class BatchNormalization(Kind):
+    """A batch normalization over the channels of maps or the units of a row.
+
+    momentum: of its statistics, for Keras alone; nothing here moves them.
+    """
+
+    class_names = (
+        *("BatchNormalization", "BatchNormalizationV1", "BatchNormalizationV2"),
+        "SyncBatchNormalization",
+    )
+    linear = True
+    channelwise = True
+    maskable = True
+    epsilon: float
+    center: bool
+    scale: bool
+    momentum: float
+
+    @classmethod
+    def of_keras(cls, settings: Settings, *inputs: Shape) -> Self:
+        """See Kind."""
+        check_last_axis(settings, inputs[0])
+        for name in ("renorm", "virtual_batch_size", "adjustment"):
+            settings.choice(name, (False, None), None)
+        settings.choice("mode", (0,), 0)  # Keras 1's: statistics for each channel
+        for without_effect in ("fused", "synchronized", "renorm_clipping", "renorm_momentum"):
+            settings.get(without_effect)
+        return cls(
+            settings.number("epsilon", 1e-3, least=0),
+            settings.boolean("center", True),
+            settings.boolean("scale", True),
+            settings.number("momentum", 0.99),
+        )
+
+    def keras_settings(self) -> Config:
+        """See Kind."""
+        return {
+            "axis": -1,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            "beta_initializer": initializer("Zeros"),
+            "gamma_initializer": initializer("Ones"),
+            "moving_mean_initializer": initializer("Zeros"),
+            "moving_variance_initializer": initializer("Ones"),
+            "beta_regularizer": None,
+            "gamma_regularizer": None,
+            "beta_constraint": None,
+            "gamma_constraint": None,
+        }
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """See Kind. Units get an order of their own: a flattening before it keeps Keras's."""
+        if len(inputs[0]) == 2:
+            raise ValueError("reads a row of units or maps, found two axes")
+        return tuple(inputs[0])
+
+    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+        """See Kind."""
+        channels = inputs[0][0]
+        gamma = vector("weight", "gamma", channels, start="ones")
+        beta = vector("bias", "beta", channels)
+        return (
+            *([gamma] if self.scale else []),
+            *([beta] if self.center else []),
+            vector("mean", "moving_mean", channels, trained=False),
+            vector("variance", "moving_variance", channels, start="ones", trained=False),
+        )
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        """See Kind."""
+        return Standardised(inputs[0][0], self.epsilon, self.scale, self.center)
+
+    def onnx(
+        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
+    ) -> str:
+        """See Kind. epsilon is added here: as an attribute, ONNX rounds it to float32."""
+        mean = array_of(module, "mean")
+        weight = array_of(module, "weight") if self.scale else np.ones_like(mean)
+        bias = array_of(module, "bias") if self.center else np.zeros_like(mean)
+        arrays = {"weight": weight, "bias": bias, "mean": mean}
+        arrays |= {"variance": array_of(module, "variance") + self.epsilon}
+        constants = [nodes.constant(f"{name}.{part}", array) for part, array in arrays.items()]
+        return nodes.node("BatchNormalization", [*sources, *constants], name, epsilon=0.0)
+
+    def silenced(self, weights: Tensors, channels: Sequence[int]) -> Tensors | None:
+        """See Kind: gamma and beta are zero."""
+        if not self.scale:
+            return None
+        changed = {name: tensor.clone() for name, tensor in weights.items()}
+        for name in ("weight", "bias"):
+            if name in changed:
+                changed[name][list(channels)] = 0
+        return changed
+
+    def silent(self, weights: Tensors) -> Tensor | None:
+        """See Kind."""
+        if not self.scale:
+            return None
+        zero = weights["weight"] == 0
+        return zero & (weights["bias"] == 0) if self.center else zero
+
+    def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
+        """See Kind."""
+        return kept[0]
+
+    def narrowed(
+        self, weights: Tensors, kept: Sequence[Tensor], own: Tensor
+    ) -> tuple[BatchNormalization, Tensors]:
+        """See Kind."""
+        return self, {name: tensor[own] for name, tensor in weights.items()}

@@ -1,0 +1,30 @@
+"""Subtract: the difference of two outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ytf_torch.layers.elementwise import Elementwise, combined_shape
+from ytf_torch.layers.weight import Shape
+
+
+@dataclass(frozen=True)
+class Subtract(Elementwise):
+    """The first of two, less the second."""
+
+    class_names = ("Subtract",)
+    linear = True
+    operator = "Sub"
+
+    @staticmethod
+    def combine(first: Tensor, second: Tensor) -> Tensor:
+        """See Elementwise."""
+        return first - second
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """See Kind."""
+        if len(inputs) != 2:
+            raise ValueError(f"reads two outputs, found {len(inputs)}")
+        return combined_shape(*inputs)
