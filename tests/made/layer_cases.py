@@ -119,4 +119,54 @@ CASES = [
     case("Permute", dims=[3, 1, 2]),
     case("Permute", dims=[2, 1, 3]),
     case("Permute", (4, 3), dims=[2, 1]),
+    case("DepthwiseConv2D", kernel_size=[3, 3], activation="relu"),
+    case("DepthwiseConv2D", kernel_size=[3, 2], depth_multiplier=2, padding="same", strides=[2, 2]),
+    case("DepthwiseConv2D", kernel_size=[2, 2], dilation_rate=[2, 2], use_bias=False),
+    case("SeparableConv2D", filters=4, kernel_size=[3, 3], activation="relu"),
+    case(
+        "SeparableConv2D",
+        filters=5,
+        kernel_size=[3, 2],
+        depth_multiplier=2,
+        padding="same",
+        strides=[2, 2],
+        use_bias=False,
+    ),
+    *(
+        case("Conv2DTranspose", filters=4, kernel_size=size, strides=strides, padding=padding)
+        for padding in ("valid", "same")
+        for size, strides in (
+            ([3, 2], [1, 1]),
+            ([3, 4], [2, 2]),
+            ([2, 1], [3, 2]),
+            ([5, 3], [2, 3]),
+        )
+    ),
+    case("Conv2DTranspose", filters=4, kernel_size=[5, 3], strides=[2, 3], use_bias=False),
+    case("PReLU"),
+    case("PReLU", UNITS),
+    case("PReLU", shared_axes=[1, 2]),
+    case("PReLU", shared_axes=[2]),
+    case("PReLU", shared_axes=[1, 2, 3]),
+    *(
+        case("LayerNormalization", shape, axis=-1, center=center, scale=scale, epsilon=1e-2)
+        for shape in (MAPS, UNITS)
+        for center, scale in ((True, True), (False, True), (True, False), (False, False))
+    ),
+    case("ZeroPadding2D", padding=1),
+    case("ZeroPadding2D", padding=[2, 1]),
+    case("ZeroPadding2D", padding=[[1, 2], [0, 3]]),
+    case("Cropping2D", cropping=1),
+    case("Cropping2D", cropping=[[1, 2], [0, 3]]),
+    case("UpSampling2D"),
+    case("UpSampling2D", size=[3, 2], interpolation="nearest"),
+    case("UpSampling2D", size=[2, 3], interpolation="bilinear"),
+    case("Rescaling", scale=0.25, offset=-1.0),
+    case("Rescaling", scale=[0.5, 0.25, 2.0], offset=[0.5, 1.0, 0.0]),
+    case("Rescaling", UNITS, scale=2.0),
+    case("Normalization", axis=-1),
+    case("Normalization", UNITS, axis=-1),
+    case("Normalization", axis=-1, mean=[1.0, 0.5, 0.25], variance=[1.0, 2.0, 4.0]),
+    case("Normalization", axis=None, mean=0.5, variance=0.0625),
+    case("Resizing", height=7, width=6),
 ]

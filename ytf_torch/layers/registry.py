@@ -13,7 +13,10 @@ from ytf_torch.layers.average_pooling2d import AveragePooling2D
 from ytf_torch.layers.batch_normalization import BatchNormalization
 from ytf_torch.layers.concatenate import Concatenate
 from ytf_torch.layers.conv2d import Conv2D
+from ytf_torch.layers.conv2d_transpose import Conv2DTranspose
+from ytf_torch.layers.cropping2d import Cropping2D
 from ytf_torch.layers.dense import Dense
+from ytf_torch.layers.depthwise_conv2d import DepthwiseConv2D
 from ytf_torch.layers.elu import ELU
 from ytf_torch.layers.flatten import Flatten
 from ytf_torch.layers.global_average_pooling1d import GlobalAveragePooling1D
@@ -22,18 +25,26 @@ from ytf_torch.layers.global_max_pooling1d import GlobalMaxPooling1D
 from ytf_torch.layers.global_max_pooling2d import GlobalMaxPooling2D
 from ytf_torch.layers.input_layer import InputLayer
 from ytf_torch.layers.kind import Kind
+from ytf_torch.layers.layer_normalization import LayerNormalization
 from ytf_torch.layers.leaky_relu import LeakyReLU
 from ytf_torch.layers.max_pooling2d import MaxPooling2D
 from ytf_torch.layers.maximum import Maximum
 from ytf_torch.layers.minimum import Minimum
 from ytf_torch.layers.multiply import Multiply
+from ytf_torch.layers.normalization import Normalization
 from ytf_torch.layers.permute import Permute
+from ytf_torch.layers.prelu import PReLU
 from ytf_torch.layers.relu import ReLU
+from ytf_torch.layers.rescaling import Rescaling
 from ytf_torch.layers.reshape import Reshape
+from ytf_torch.layers.resizing import Resizing
+from ytf_torch.layers.separable_conv2d import SeparableConv2D
 from ytf_torch.layers.settings import Settings
 from ytf_torch.layers.softmax import Softmax
 from ytf_torch.layers.subtract import Subtract
+from ytf_torch.layers.up_sampling2d import UpSampling2D
 from ytf_torch.layers.weight import Shape
+from ytf_torch.layers.zero_padding2d import ZeroPadding2D
 
 KINDS: list[type[Kind]] = [
     ActivationLayer,
@@ -43,7 +54,10 @@ KINDS: list[type[Kind]] = [
     BatchNormalization,
     Concatenate,
     Conv2D,
+    Conv2DTranspose,
+    Cropping2D,
     Dense,
+    DepthwiseConv2D,
     ELU,
     Flatten,
     GlobalAveragePooling1D,
@@ -51,16 +65,24 @@ KINDS: list[type[Kind]] = [
     GlobalMaxPooling1D,
     GlobalMaxPooling2D,
     InputLayer,
+    LayerNormalization,
     LeakyReLU,
     Maximum,
     MaxPooling2D,
     Minimum,
     Multiply,
+    Normalization,
     Permute,
+    PReLU,
     ReLU,
+    Rescaling,
     Reshape,
+    Resizing,
+    SeparableConv2D,
     Softmax,
     Subtract,
+    UpSampling2D,
+    ZeroPadding2D,
 ]
 # Layers that hand on what they read when a network answers; they need no layer here.
 # Keras 3 casts what is fed to a network to the precision of its layers, and says so from 3.3 on.

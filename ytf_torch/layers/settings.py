@@ -72,8 +72,12 @@ class Settings:
         return float(value)
 
     def numbers(self, name: str, channels: int, default: float | None = None) -> tuple[float, ...]:
-        """One finite number, or one for each channel; Keras may nest them in further lists."""
+        """One finite number, or one for each channel; Keras may nest them in further lists, and
+        Keras 3 writes arrays as objects."""
         value = self.get(name, default)
+        if isinstance(value, Mapping) and value.get("class_name") == "__numpy__":
+            config = value.get("config")
+            value = config.get("value") if isinstance(config, Mapping) else None
         while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
             value = value[0]
         found = value if isinstance(value, list) else [value]

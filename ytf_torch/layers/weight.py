@@ -45,14 +45,15 @@ class Weight:
     def from_keras(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
         """An array of `keras_shape` → the same values as `shape`, PyTorch's order."""
         viewed: NDArray[Any] = array.reshape(self.view or self.keras_shape)
-        return np.ascontiguousarray(viewed.transpose(self.axes).reshape(self.shape))
+        ordered = np.ascontiguousarray(viewed.transpose(self.axes))
+        return ordered.reshape(self.shape)  # an array of no axes got one
 
     def to_keras(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
         """The inverse of `from_keras`."""
         view = self.view or self.keras_shape
         transposed: NDArray[Any] = array.reshape([view[axis] for axis in self.axes])
         inverse = np.argsort(self.axes)
-        return np.ascontiguousarray(transposed.transpose(inverse).reshape(self.keras_shape))
+        return np.ascontiguousarray(transposed.transpose(inverse)).reshape(self.keras_shape)
 
     @property
     def values(self) -> int:

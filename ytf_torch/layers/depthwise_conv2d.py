@@ -1,0 +1,146 @@
+"""DepthwiseConv2D: a convolution of each channel alone, with its activation inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from torch import Tensor, nn
+
+from ytf_torch.layers.activations import LINEAR, Activation, read_activation
+from ytf_torch.layers.conv2d import Conv2D, read_window
+from ytf_torch.layers.kind import Kind, Tensors
+from ytf_torch.layers.onnx_nodes import OnnxNodes
+from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.training import initializer
+from ytf_torch.layers.weight import Shape, Weight, vector
+from ytf_torch.layers.windows import Window, check_maps
+
+
+def depthwise_kernel(name: str, channels: int, multiplier: int, window: Window) -> Weight:
+    """A kernel of `multiplier` filters for each channel, (height, width, channels, multiplier) in
+    Keras: a convolution in as many groups as channels."""
+    size = window.size
+    keras_shape = (*size, channels, multiplier)
+    shape = (channels * multiplier, 1, *size)
+    return Weight(name, "depthwise_kernel", shape, keras_shape, (2, 3, 0, 1), start="glorot")
+
+
+@dataclass(frozen=True)
+class DepthwiseConv2D(Kind):
+    """A depthwise convolution. multiplier: how many channels each channel is made into."""
+
+    class_names = ("DepthwiseConv2D",)
+    linear = True
+    maskable = True
+    multiplier: int
+    window: Window
+    use_bias: bool
+    function: Activation
+
+    @classmethod
+    def of_keras(cls, settings: Settings, *inputs: Shape) -> Self:
+        """See Kind."""
+        settings.channels_last()
+        settings.choice("groups", (1,), 1)
+        return cls(
+            settings.integer("depth_multiplier", 1),
+            read_window(settings),
+            settings.boolean("use_bias", True),
+            read_activation(settings),
+        )
+
+    def keras_settings(self) -> Config:
+        """See Kind: without `groups`, which Keras 3 does not know here."""
+        return {
+            "kernel_size": list(self.window.size),
+            "strides": list(self.window.strides),
+            "padding": self.window.padding,
+            "depth_multiplier": self.multiplier,
+            "data_format": "channels_last",
+            "dilation_rate": list(self.window.dilation),
+            "activation": self.function.keras_name,
+            "use_bias": self.use_bias,
+            "depthwise_initializer": initializer("GlorotUniform", seed=None),
+            "bias_initializer": initializer("Zeros"),
+            "depthwise_regularizer": None,
+            "bias_regularizer": None,
+            "activity_regularizer": None,
+            "depthwise_constraint": None,
+            "bias_constraint": None,
+        }
+
+    @property
+    def channelwise(self) -> bool:  # type: ignore[override]
+        """See Kind: with one filter for each channel."""
+        return self.multiplier == 1 and not self.function.across_channels
+
+    @property
+    def activation(self) -> Activation:
+        """See Kind."""
+        return self.function
+
+    def without_activation(self) -> DepthwiseConv2D:
+        """See Kind."""
+        return replace(self, function=LINEAR)
+
+    def _in_groups(self, maps: Shape) -> Conv2D:
+        """The same as a convolution in as many groups as channels."""
+        check_maps(maps)
+        channels = maps[0]
+        filters = channels * self.multiplier
+        return Conv2D(filters, self.window, channels, self.use_bias, self.function)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """See Kind."""
+        return self._in_groups(inputs[0]).output_shape(*inputs)
+
+    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+        """See Kind."""
+        channels = inputs[0][0]
+        kernel = depthwise_kernel("weight", channels, self.multiplier, self.window)
+        return (kernel, vector("bias", "bias", kernel.shape[0])) if self.use_bias else (kernel,)
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        """See Kind."""
+        return self._in_groups(inputs[0]).module(*inputs)
+
+    def multiply_adds(self, *inputs: Shape) -> int:
+        """See Kind."""
+        return self._in_groups(inputs[0]).multiply_adds(*inputs)
+
+    def workspace(self, *inputs: Shape) -> int:
+        """See Kind."""
+        return self._in_groups(inputs[0]).workspace(*inputs)
+
+    def onnx(
+        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
+    ) -> str:
+        """See Kind."""
+        return self._in_groups(inputs[0]).onnx(nodes, module, sources, name, *inputs)
+
+    def silenced(self, weights: Tensors, channels: Sequence[int]) -> Tensors | None:
+        """See Kind."""
+        return self._of_weights(weights).silenced(weights, channels)
+
+    def silent(self, weights: Tensors) -> Tensor | None:
+        """See Kind. Of several filters for one channel none can be taken out alone, so they are
+        not told."""
+        return self._of_weights(weights).silent(weights) if self.multiplier == 1 else None
+
+    def _of_weights(self, weights: Tensors) -> Conv2D:
+        channels = len(weights["weight"]) // self.multiplier
+        return self._in_groups((channels, *self.window.size))
+
+    def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
+        """See Kind: all that a channel is made into goes with it."""
+        if self.function.across_channels:
+            raise ValueError(f"channels cannot be taken out before {self.function.name}")
+        return kept[0].repeat_interleave(self.multiplier)
+
+    def narrowed(
+        self, weights: Tensors, kept: Sequence[Tensor], own: Tensor
+    ) -> tuple[DepthwiseConv2D, Tensors]:
+        """See Kind."""
+        return self, {name: tensor[own] for name, tensor in weights.items()}

@@ -1,0 +1,116 @@
+"""LayerNormalization: the channels at each place, or the units of a row, brought to one scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ytf_torch.layers.axes import channels_first, channels_last, check_last_axis
+from ytf_torch.layers.kind import Kind
+from ytf_torch.layers.onnx_formula import Formula
+from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
+from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.training import initializer
+from ytf_torch.layers.weight import Shape, Weight, vector
+
+
+class NormalisedLayer(nn.Module):
+    """(x − mean) / √(variance + epsilon) · weight + bias over the channels of each place."""
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, channels: int, epsilon: float, scale: bool, center: bool) -> None:
+        super().__init__()
+        self.channels, self.epsilon = channels, epsilon
+        self.weight = nn.Parameter(torch.ones(channels)) if scale else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if center else None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, channels, …) → the same shape."""
+        last = channels_last(input)
+        shape = (self.channels,)
+        return channels_first(F.layer_norm(last, shape, self.weight, self.bias, self.epsilon))
+
+
+@dataclass(frozen=True)
+class LayerNormalization(Kind):
+    """A layer normalization over Keras's last axis."""
+
+    class_names = ("LayerNormalization",)
+    epsilon: float
+    center: bool
+    scale: bool
+
+    @classmethod
+    def of_keras(cls, settings: Settings, *inputs: Shape) -> Self:
+        """See Kind."""
+        check_last_axis(settings, inputs[0])
+        settings.choice("rms_scaling", (False,), False)
+        return cls(
+            settings.number("epsilon", 1e-3, least=0),
+            settings.boolean("center", True),
+            settings.boolean("scale", True),
+        )
+
+    def keras_settings(self) -> Config:
+        """See Kind."""
+        return {
+            "axis": -1,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            "beta_initializer": initializer("Zeros"),
+            "gamma_initializer": initializer("Ones"),
+            "beta_regularizer": None,
+            "gamma_regularizer": None,
+            "beta_constraint": None,
+            "gamma_constraint": None,
+        }
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """See Kind. Units get an order of their own: a flattening before it keeps Keras's."""
+        if len(inputs[0]) == 2:
+            raise ValueError("reads a row of units or maps, found two axes")
+        return tuple(inputs[0])
+
+    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+        """See Kind."""
+        channels = inputs[0][0]
+        gamma, beta = (
+            vector("weight", "gamma", channels, start="ones"),
+            vector("bias", "beta", channels),
+        )
+        return (*([gamma] if self.scale else []), *([beta] if self.center else []))
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        """See Kind."""
+        return NormalisedLayer(inputs[0][0], self.epsilon, self.scale, self.center)
+
+    def workspace(self, *inputs: Shape) -> int:
+        """See Kind: in Keras's order before and after."""
+        return 2 * math.prod(inputs[0])
+
+    def onnx(
+        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
+    ) -> str:
+        """See Kind."""
+        formula, places = Formula(nodes, name), (1,) * (len(inputs[0]) - 1)
+        mean = formula.add("ReduceMean", sources[0], axes=[1], keepdims=1)
+        apart = formula.add("Sub", sources[0], mean)
+        squares = formula.add("Mul", apart, apart)
+        variance = formula.add("ReduceMean", squares, axes=[1], keepdims=1)
+        deviation = formula.add("Sqrt", formula.add("Add", variance, self.epsilon))
+        steps = [("Mul", "weight")] * self.scale + [("Add", "bias")] * self.center
+        result = (formula.add if steps else formula.end)("Div", apart, deviation)
+        for number, (operator, part) in enumerate(steps, start=1):
+            array = array_of(module, part)
+            constant = nodes.constant(f"{name}.{part}", array.reshape(len(array), *places))
+            add = formula.end if number == len(steps) else formula.add
+            result = add(operator, result, constant)
+        return result

@@ -1,0 +1,98 @@
+"""PReLU: a rectifier whose slope below zero is learned, for each value or shared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from ytf_torch.layers.kind import Kind, Tensors
+from ytf_torch.layers.onnx_formula import Formula
+from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
+from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.training import initializer
+from ytf_torch.layers.weight import Shape, Weight, vector
+
+
+class LearnedSlope(nn.Module):
+    """x above zero, alpha · x below."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """A tensor → one of the same shape."""
+        return input.clamp(min=0) + self.alpha * input.clamp(max=0)
+
+
+@dataclass(frozen=True)
+class PReLU(Kind):
+    """A rectifier with learned slopes. shared: Keras's axes along which there is but one, of maps
+    1 for the height, 2 for the width, 3 for the channels."""
+
+    class_names = ("PReLU",)
+    channelwise = True
+    shared: Shape
+
+    @classmethod
+    def of_keras(cls, settings: Settings, *inputs: Shape) -> Self:
+        """See Kind."""
+        value = settings.get("shared_axes")
+        axes = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        if any(isinstance(axis, bool) or axis not in range(1, len(inputs[0]) + 1) for axis in axes):
+            raise settings.wrong("shared_axes", f"axes from 1 to {len(inputs[0])}", value)
+        return cls(tuple(axes))
+
+    def keras_settings(self) -> Config:
+        """See Kind."""
+        return {
+            "alpha_initializer": initializer("Zeros"),
+            "alpha_regularizer": None,
+            "alpha_constraint": None,
+            "shared_axes": list(self.shared) or None,
+        }
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """See Kind. Units get an order of their own: a flattening before it keeps Keras's."""
+        if len(inputs[0]) == 2:
+            raise ValueError("reads a row of units or maps, found two axes")
+        return tuple(inputs[0])
+
+    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+        """See Kind."""
+        if len(inputs[0]) == 1:
+            return (vector("alpha", "alpha", 1 if self.shared else inputs[0][0]),)
+        sides = {3: inputs[0][0], 1: inputs[0][1], 2: inputs[0][2]}
+        channels, height, width = (
+            1 if axis in self.shared else side for axis, side in sides.items()
+        )
+        shape, keras_shape = (channels, height, width), (height, width, channels)
+        return (Weight("alpha", "alpha", shape, keras_shape, axes=(2, 0, 1)),)
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        """See Kind."""
+        return LearnedSlope(self.weights(*inputs)[0].shape)
+
+    def onnx(
+        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
+    ) -> str:
+        """See Kind."""
+        alpha = nodes.constant(f"{name}.alpha", array_of(module, "alpha"))
+        formula = Formula(nodes, name)
+        below = formula.add("Mul", formula.add("Min", sources[0], 0), alpha)
+        return formula.end("Add", formula.add("Relu", sources[0]), below)
+
+    def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
+        """See Kind."""
+        return kept[0]
+
+    def narrowed(
+        self, weights: Tensors, kept: Sequence[Tensor], own: Tensor
+    ) -> tuple[PReLU, Tensors]:
+        """See Kind."""
+        alpha = weights["alpha"]
+        return self, {"alpha": alpha[own] if len(alpha) == len(own) else alpha}

@@ -1,0 +1,199 @@
+"""SeparableConv2D: a convolution of each channel alone, then sums over channels at every place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ytf_torch.layers.activations import LINEAR, Activation, read_activation
+from ytf_torch.layers.conv2d import read_window
+from ytf_torch.layers.depthwise_conv2d import depthwise_kernel
+from ytf_torch.layers.kind import Kind, Tensors
+from ytf_torch.layers.onnx_convolution import ConvolutionNodes
+from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
+from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.training import initializer
+from ytf_torch.layers.weight import Shape, Weight, vector
+from ytf_torch.layers.windows import Window, check_maps
+
+ONE_PLACE = Window((1, 1), (1, 1), (1, 1), "valid")
+
+
+class SeparableConvolution(nn.Module):
+    """A depthwise and a pointwise convolution that end in one activation."""
+
+    bias: nn.Parameter | None
+
+    def __init__(self, between: int, channels: int, window: Window, activation: Activation) -> None:
+        super().__init__()
+        self.window, self.activation, self.out_channels = window, activation, channels
+        self.depthwise = nn.Parameter(torch.zeros(between, 1, *window.size))
+        self.pointwise = nn.Parameter(torch.zeros(channels, between, 1, 1))
+        self.bias = None
+
+    def before_activation(self, input: Tensor) -> Tensor:
+        """(batch, channels_in, H, W) → the sums (batch, channels, H', W')."""
+        window = self.window
+        maps = F.conv2d(
+            window.pad(input),
+            self.depthwise,
+            stride=window.strides,
+            dilation=window.dilation,
+            groups=input.shape[1],
+        )
+        return F.conv2d(maps, self.pointwise, self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, channels_in, H, W) → (batch, channels, H', W')."""
+        return self.activation.overwrite(self.before_activation(input))
+
+
+@dataclass(frozen=True)
+class SeparableConv2D(Kind):
+    """A separable convolution. multiplier: how many maps each channel is made into before they are
+    summed up; there is no bias and no activation between."""
+
+    class_names = ("SeparableConv2D", "SeparableConvolution2D")
+    linear = True
+    maskable = True
+    filters: int
+    multiplier: int
+    window: Window
+    use_bias: bool
+    function: Activation
+
+    @classmethod
+    def of_keras(cls, settings: Settings, *inputs: Shape) -> Self:
+        """See Kind."""
+        settings.channels_last()
+        settings.choice("groups", (1,), 1)
+        return cls(
+            settings.integer("filters"),
+            settings.integer("depth_multiplier", 1),
+            read_window(settings),
+            settings.boolean("use_bias", True),
+            read_activation(settings),
+        )
+
+    def keras_settings(self) -> Config:
+        """See Kind."""
+        glorot = initializer("GlorotUniform", seed=None)
+        without = ("depthwise", "pointwise", "bias")
+        return {
+            "filters": self.filters,
+            "kernel_size": list(self.window.size),
+            "strides": list(self.window.strides),
+            "padding": self.window.padding,
+            "data_format": "channels_last",
+            "dilation_rate": list(self.window.dilation),
+            "depth_multiplier": self.multiplier,
+            "activation": self.function.keras_name,
+            "use_bias": self.use_bias,
+            "depthwise_initializer": glorot,
+            "pointwise_initializer": glorot,
+            "bias_initializer": initializer("Zeros"),
+            **{f"{name}_regularizer": None for name in (*without, "activity")},
+            **{f"{name}_constraint": None for name in without},
+        }
+
+    @property
+    def activation(self) -> Activation:
+        """See Kind."""
+        return self.function
+
+    def without_activation(self) -> SeparableConv2D:
+        """See Kind."""
+        return replace(self, function=LINEAR)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """See Kind."""
+        check_maps(inputs[0])
+        return (self.filters, *self.window.places(inputs[0]))
+
+    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+        """See Kind."""
+        channels = inputs[0][0]
+        between = channels * self.multiplier
+        pointwise = Weight(
+            "pointwise",
+            "pointwise_kernel",
+            (self.filters, between, 1, 1),
+            (1, 1, between, self.filters),
+            axes=(3, 2, 0, 1),
+            start="glorot",
+        )
+        depthwise = depthwise_kernel("depthwise", channels, self.multiplier, self.window)
+        bias = [vector("bias", "bias", self.filters)] if self.use_bias else []
+        return (depthwise, pointwise, *bias)
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        """See Kind."""
+        between = inputs[0][0] * self.multiplier
+        module = SeparableConvolution(between, self.filters, self.window, self.function)
+        if self.use_bias:
+            module.bias = nn.Parameter(torch.zeros(self.filters))
+        return module
+
+    def multiply_adds(self, *inputs: Shape) -> int:
+        """See Kind."""
+        places = math.prod(self.window.places(inputs[0]))
+        return sum(weight.values for weight in self.weights(*inputs)[:2]) * places
+
+    def workspace(self, *inputs: Shape) -> int:
+        """See Kind: the values under the kernel at every place, and the maps between."""
+        places = math.prod(self.window.places(inputs[0]))
+        channels = inputs[0][0]
+        return channels * (math.prod(self.window.size) + self.multiplier) * places
+
+    def onnx(
+        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
+    ) -> str:
+        """See Kind."""
+        (maps,) = inputs
+        between = f"{name}_depthwise"
+        depthwise = ConvolutionNodes(nodes, between, self.window, maps[0], maps)
+        depthwise.add(sources[0], between, array_of(module, "depthwise"), None)
+        places = (maps[0] * self.multiplier, *self.window.places(maps))
+        sums = name if self.function is LINEAR else f"{name}_sums"
+        bias = array_of(module, "bias") if self.use_bias else None
+        pointwise = ConvolutionNodes(nodes, name, ONE_PLACE, 1, places)
+        pointwise.add(between, sums, array_of(module, "pointwise"), bias)
+        return sums if self.function is LINEAR else self.function.onnx(nodes, sums, name)
+
+    def silenced(self, weights: Tensors, channels: Sequence[int]) -> Tensors | None:
+        """See Kind."""
+        if not self.function.silent_at_zero:
+            return None
+        changed = {name: tensor.clone() for name, tensor in weights.items()}
+        for name in ("pointwise", "bias"):
+            if name in changed:
+                changed[name][list(channels)] = 0
+        return changed
+
+    def silent(self, weights: Tensors) -> Tensor | None:
+        """See Kind."""
+        if not self.function.silent_at_zero:
+            return None
+        dead = (weights["pointwise"] == 0).flatten(1).all(1)
+        return dead & (weights["bias"] == 0) if self.use_bias else dead
+
+    def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
+        """See Kind: it reads what is left, and keeps its own."""
+        return torch.ones(self.filters, dtype=torch.bool)
+
+    def narrowed(
+        self, weights: Tensors, kept: Sequence[Tensor], own: Tensor
+    ) -> tuple[SeparableConv2D, Tensors]:
+        """See Kind."""
+        between = kept[0].repeat_interleave(self.multiplier)
+        changed = {"depthwise": weights["depthwise"][between]}
+        changed["pointwise"] = weights["pointwise"][own][:, between]
+        if self.use_bias:
+            changed["bias"] = weights["bias"][own]
+        return replace(self, filters=int(own.sum())), changed
