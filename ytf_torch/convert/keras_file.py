@@ -25,6 +25,7 @@ from ytf_torch.disk.reading import (
     HDF5,
     KERAS_ARCHIVE,
     SAFETENSORS,
+    UNKNOWN_ZIP,
     checked_file,
     kind_of,
     wrong_kind,
@@ -82,7 +83,7 @@ def read_keras_file(path: Path) -> KerasFile:
     if checked_file(path).stat().st_size > MAX_FILE_BYTES:
         raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
     kind = kind_of(path)
-    if kind == KERAS_ARCHIVE:
+    if kind in (KERAS_ARCHIVE, UNKNOWN_ZIP):
         with open_keras_archive(path) as archive:
             return _stored(path, archive.weights, archive.config, archive.keras_version)
     if kind != HDF5:
