@@ -25,6 +25,7 @@ from ytf_torch.disk.reading import (
     HDF5,
     KERAS_ARCHIVE,
     SAFETENSORS,
+    UNKNOWN_ZIP,
     checked_file,
     is_zip,
     kind_of,
@@ -105,7 +106,7 @@ def read_keras_file(path: Path) -> KerasFile:
     if checked_file(path).stat().st_size > MAX_FILE_BYTES:
         raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
     kind = kind_of(path)
-    if kind == KERAS_ARCHIVE:
+    if kind in (KERAS_ARCHIVE, UNKNOWN_ZIP):
         with open_keras_archive(path) as archive:
             found = _stored(path, archive.weights, archive.config, archive.keras_version)
             return replace(found, pixel_scale=_archive_scale(archive, path))
