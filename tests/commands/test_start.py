@@ -282,6 +282,7 @@ class TestAModuleOfTheUsersInTheWorkingFolder:
     ("words", "where"),
     [
         (["detect", "--model", "b", "--pruned", "p", ""], "command line"),
+        (["detect", "--model", "b", "--pruned", "p", "--any-pair", ""], "command line"),
         (["detect", "--model", "", "--pruned", "p", "photo.png"], "--model"),
         (["prune", "--model=", "--out", "run"], "--model"),
         (["convert", "b.h5", "-o", ""], "-o"),
