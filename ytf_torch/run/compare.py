@@ -22,7 +22,8 @@ from ytf_torch.report.comparison_page import comparison_html
 from ytf_torch.report.repair_record import repair_record
 from ytf_torch.run.inputs import comparison_record as inputs_record
 from ytf_torch.run.learning import check_learning
-from ytf_torch.run.pair import Opened, check_same_input, open_network, same_weights
+from ytf_torch.run.pair import Opened, check_same_input, open_network
+from ytf_torch.run.relation import same_weights
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.resume import work_folder
 from ytf_torch.run.work_folder import WorkFolder
