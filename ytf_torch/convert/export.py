@@ -33,7 +33,7 @@ from ytf_torch.errors import InputError, argument
 from ytf_torch.network.checkpoint import Checkpoint, compact_checkpoint, save_checkpoint
 from ytf_torch.network.compact import Cost, cost_of
 from ytf_torch.network.module import Network
-from ytf_torch.network.provenance import tool_version
+from ytf_torch.network.provenance import origin_text, tool_version
 
 Batches = list[NDArray[np.floating[Any]]]
 KERAS = {
@@ -154,7 +154,7 @@ def _write(subject: Subject, ending: str, path: Path) -> None:
     elif ending == ".safetensors":
         save_checkpoint(subject.checkpoint, path)
     elif subject.repaired is None:
-        KERAS[ending](path, subject.network)
+        KERAS[ending](path, subject.network, origin_text(subject.checkpoint.provenance))
     else:
         write_keras_goodnet(path, *subject.networks)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ytf_torch.convert.keras_config import (
@@ -33,6 +33,7 @@ from ytf_torch.disk.reading import (
     wrong_kind,
 )
 from ytf_torch.errors import InputError, mismatch
+from ytf_torch.network.provenance import ORIGIN, Origin, origin_of
 
 # The weights of a network as large as is read, and as much again twice for an optimizer, which is
 # not read.
@@ -53,6 +54,7 @@ class KerasFile:
     archive: whether it is a .keras.
     numbered: the weights of a .weights.h5 by class, in Keras's order; `weights` is empty then, for
     such a file need not tell names.
+    origin: of a file that was written here; none of Keras's own tells it.
     """
 
     path: Path
@@ -65,6 +67,7 @@ class KerasFile:
     holder: str | None = None
     archive: bool = False
     numbered: Mapping[str, list[StoredLayer]] | None = None
+    origin: Origin | None = None
 
     @property
     def format(self) -> str:
@@ -87,15 +90,15 @@ def read_keras_file(path: Path) -> KerasFile:
         if kind in ARCHIVES.values() and kind != KERAS_ARCHIVE:
             raise wrong_kind(path, KERAS_FILE)
         with open_keras_archive(path) as archive:
-            return _stored(path, archive.weights, archive.config, archive.keras_version)
+            found = _stored(path, archive.weights, archive.config, archive.keras_version)
+            return replace(found, origin=origin_of(archive.told(ORIGIN)))
     if not is_hdf5(path):
         remedy = "One of ytf-convert's is converted already" if kind == SAFETENSORS else ""
         raise wrong_kind(path, KERAS_FILE, remedy)
     with open_hdf5(path) as root:
         listed = layers_of(root)
-        if listed is None:
-            return _stored(path, root, None, "unknown")
-        return _listed(path, root, *listed)
+        found = _listed(path, root, *listed) if listed else _stored(path, root, None, "unknown")
+        return replace(found, origin=origin_of(text_attribute(root, ORIGIN)))
 
 
 def _listed(path: Path, root: Group, group: Group, names: list[str]) -> KerasFile:

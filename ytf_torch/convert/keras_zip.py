@@ -7,7 +7,7 @@ as those of any HDF5 file are. See save_model in keras/src/saving/saving_lib.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,22 @@ CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class KerasArchive:
-    """An open .keras file. config: its model as JSON. weights: the root of its HDF5 file."""
+    """An open .keras file. config: its model as JSON. metadata: what its metadata.json holds.
+    weights: the root of its HDF5 file."""
 
     config: str
-    keras_version: str
+    metadata: Mapping[str, object]
     weights: Group
+
+    def told(self, key: str) -> str | None:
+        """A text of its metadata; None where there is none."""
+        found = self.metadata.get(key)
+        return found if isinstance(found, str) else None
+
+    @property
+    def keras_version(self) -> str:
+        """Of the Keras that wrote it."""
+        return self.told("keras_version") or "unknown"
 
 
 @contextmanager
@@ -37,13 +48,13 @@ def open_keras_archive(path: Path) -> Iterator[KerasArchive]:
     """
     with open_confined("keras_archive_reader", checked_file(path)) as file:
         config, metadata = (file.ask("member", name) for name in (CONFIG, "metadata.json"))
-        yield KerasArchive(str(config), _version(metadata), Group(file))
+        yield KerasArchive(str(config), _record(metadata), Group(file))
 
 
-def _version(metadata: str | None) -> str:
+def _record(metadata: str | None) -> dict[str, object]:
+    """What metadata.json holds; nothing where it is none, for Keras does without it."""
     try:
         record = json.loads(metadata or "{}")
     except (ValueError, RecursionError):
-        return "unknown"
-    found = record.get("keras_version") if isinstance(record, dict) else None
-    return found if isinstance(found, str) else "unknown"
+        return {}
+    return record if isinstance(record, dict) else {}
