@@ -42,12 +42,13 @@ class Opened:
 class Pair(Opened):
     """B and B′, which take the same faces with the same pixel scale and know the same classes.
 
-    names: what to call both. unproven: that one of the doubts which clean faces can settle, where
-    nothing tells whether B′ was made from B; see settled.
+    names: what to call both. untold: whether neither provenance nor weights tell that B′ was made
+    from B. unproven: that one of the doubts which says so, until clean faces settle it.
     """
 
     repaired: Checkpoint = field(kw_only=True)
     names: tuple[object, object] = field(kw_only=True)
+    untold: bool = field(default=False, kw_only=True)
     unproven: str | None = field(default=None, kw_only=True)
 
     def settled(self, clean: FaceSet | None, *, any_pair: bool = False) -> Pair:
@@ -111,7 +112,15 @@ def open_pair(
     doubts = [f"{called[1]} {fault}"] if fault else []
     doubts += [doubt] if doubt else []
     doubts += _scale_doubts(first, called[0], scale_from)
-    return Pair(first, scale_from, tuple(doubts), repaired=second, names=called, unproven=doubt)
+    return Pair(
+        first,
+        scale_from,
+        tuple(doubts),
+        repaired=second,
+        names=called,
+        untold=doubt is not None,
+        unproven=doubt,
+    )
 
 
 def _read(
