@@ -1,7 +1,8 @@
 """Everything that `import ytf_torch` offers, by name."""
 
 from ytf_torch.api.defence import PruningDefence, Repaired, defend
-from ytf_torch.api.networks import evaluate, export, predict, read_model
+from ytf_torch.api.evaluation import Evaluated, evaluate
+from ytf_torch.api.networks import export, predict, read_model
 from ytf_torch.api.notebook import notebook_bars
 from ytf_torch.convert import read_keras_model
 from ytf_torch.convert.export import Export
@@ -28,6 +29,7 @@ __all__ = [
     "DeepIDSizes",
     "Defence",
     "DemoFiles",
+    "Evaluated",
     "Evaluation",
     "Export",
     "FaceSet",

@@ -73,6 +73,7 @@ class Export:
     """What was written, and whether it answers as the network does.
 
     weights_equal: every weight read back bit for bit; None where the format keeps none by name.
+    warnings: what speaks against the networks themselves, one sentence each.
 
     >>> ytf_torch.export("bd_net.h5", "copy.keras").weights_equal
     True
@@ -81,6 +82,7 @@ class Export:
     path: Path
     weights_equal: bool | None
     checks: tuple[Check, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -98,7 +100,8 @@ class Export:
             return f"{self.path} was not written: {'; '.join(self.failures)}"
         equal = ["all weights read back bit for bit"] if self.weights_equal else []
         ran = [f"{c.agreeing} of {c.images} images answered alike by {c.by}" for c in self.checks]
-        return f"{self.path}: {', '.join([*equal, *ran])}"
+        said = f"{self.path}: {', '.join([*equal, *ran])}"
+        return "\n".join([said, *(f"Warning: {warning}" for warning in self.warnings)])
 
 
 @dataclass(frozen=True)

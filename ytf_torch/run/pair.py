@@ -73,6 +73,12 @@ def name_of(model: Model, name: str) -> object:
     return as_argument(name, None) if isinstance(model, Checkpoint) else model
 
 
+def read_network(model: Model, pixel_scale: float | None = None, name: str = "model") -> Checkpoint:
+    """The same as open_network, where whoever asks judges the pixel scale by faces."""
+    (checkpoint,), _ = _read([model], [name_of(model, name)], pixel_scale)
+    return checkpoint
+
+
 def open_network(model: Model, pixel_scale: float | None = None, name: str = "model") -> Opened:
     """Read a converted model or a Keras file; a Checkpoint is taken as it is.
 
