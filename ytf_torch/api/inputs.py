@@ -79,6 +79,34 @@ def device_given(device: object) -> str:
     return str(device)
 
 
+def seed_given(seed: object) -> int:
+    """A seed as ytf-repair takes one. Raises InputError for anything else."""
+    number = -1 if isinstance(seed, bool) or not hasattr(seed, "__index__") else seed.__index__()
+    if not 0 <= number < 2**63:
+        raise mismatch(argument("seed"), "a whole number of 0…2⁶³−1", repr(seed)[:80])
+    return int(number)
+
+
+def names_given(
+    names: str | Sequence[str], name: str, every: Sequence[str], *, known_only: bool = False
+) -> tuple[str, ...]:
+    """Names of methods: "all", one, several as a list or as the flag is written, "pruning,clp".
+
+    every: what "all" stands for. known_only: whether others are refused here.
+    Raises InputError where they are no texts, or there are none.
+    """
+    parts = names.split(",") if isinstance(names, str) else names
+    good = isinstance(parts, list | tuple) and all(isinstance(part, str) for part in parts)
+    known = f"all, or some of {', '.join(every)}"
+    if not good or not parts:
+        raise mismatch(argument(name), known, repr(names)[:80])
+    chosen = tuple(every) if list(parts) == ["all"] else tuple(part.strip() for part in parts)
+    for part in chosen if known_only else ():
+        if part not in every:
+            raise mismatch(argument(name), known, part)
+    return chosen
+
+
 def kind_of(value: object) -> str:
     """What something is, in words."""
     return f"a {type(value).__name__}"
