@@ -2,6 +2,7 @@
 
 from ytf_torch.api.comparison import Comparison, compare
 from ytf_torch.api.defence import PruningDefence, Repaired, defend
+from ytf_torch.api.detection import Detected, detect
 from ytf_torch.api.evaluation import Evaluated, evaluate
 from ytf_torch.api.networks import export, predict, read_model
 from ytf_torch.api.notebook import notebook_bars
@@ -33,6 +34,7 @@ __all__ = [
     "DeepIDSizes",
     "Defence",
     "DemoFiles",
+    "Detected",
     "Evaluated",
     "Evaluation",
     "Export",
@@ -54,6 +56,7 @@ __all__ = [
     "compare",
     "defend",
     "demo_files",
+    "detect",
     "evaluate",
     "export",
     "faces_of",
