@@ -15,6 +15,7 @@ ROOMS = (
     ("ytf_torch.errors",),
     ("ytf_torch.progress", "ytf_torch.metrics", "ytf_torch.distributed", "ytf_torch.device"),
     ("ytf_torch.disk",),
+    ("ytf_torch.layers",),
     ("ytf_torch.network",),
     ("ytf_torch.faces",),
     ("ytf_torch.convert",),

@@ -327,7 +327,7 @@ ATTACKS.add(
 ATTACKS.add(
     "a kernel of int8",
     another_kernel(lambda g: g.__setitem__("0", np.ones((3, 3, 4, 6), "i1"))),
-    "expected float16",
+    "quantised weights, of int8",
 )
 ATTACKS.add(
     "a kernel for another layer",
