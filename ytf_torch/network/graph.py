@@ -33,7 +33,7 @@ class Graph:
 
     >>> graph = network.graph
     >>> graph.shapes["pool_3"], graph.readers("pool_3")
-    ((6, 5, 4), ('fc_1', 'conv_4'))
+    ((6, 5, 4), ('flatten_1', 'conv_4'))
     """
 
     layers: tuple[Layer, ...]
