@@ -24,7 +24,7 @@ def converted(model: Any, version: str) -> Network:
     """The network of a Keras model, from its configuration and its weights in Keras's order."""
     graph = graph_of(read_config(model.to_json(), "test"), "test", version)
     state = {
-        f"{name}.{weight.name}": torch.from_numpy(weight.from_keras(np.float32(array)))
+        f"{name}.{weight.name}": torch.from_numpy(weight.from_keras(np.asarray(array, np.float32)))
         for name in graph.weighted
         for weight, array in zip(
             graph.weights(name), model.get_layer(name).get_weights(), strict=True
