@@ -12,6 +12,8 @@ from ytf_torch.network.compact import compact, dead_channels
 from ytf_torch.network.graph import Graph, graph_from_json
 from ytf_torch.network.masking import ChannelMask, bake_mask
 from ytf_torch.network.module import Network
+from ytf_torch.sweep.fast import fast_engine
+from ytf_torch.sweep.plain import PlainEngine
 
 IMAGE = {"batch_input_shape": [None, 9, 8, 3]}
 SAME = {"kernel_size": [3, 3], "padding": "same"}
@@ -92,6 +94,28 @@ def test_a_masked_channel_is_silenced_found_and_taken_out(layer: str, chain: lis
         torch.testing.assert_close(smaller(pixels), expected, rtol=1e-4, atol=1e-4)
     assert smaller.output_shape(layer)[0] == network.output_shape(layer)[0] - 2
     assert sum(map(torch.numel, smaller.parameters())) < sum(map(torch.numel, network.parameters()))
+
+
+@pytest.mark.parametrize("chain", [chain for _, chain in CHAINS.values()], ids=CHAINS)
+def test_the_fast_engine_masks_as_the_plain_one_does(chain: list[Entry]) -> None:
+    """Also where a batch normalization makes something else of a masked channel's zero."""
+    network = network_of(graph_of_chain(*chain))
+    pixels = torch.rand(64, 3, 9, 8, generator=torch.Generator().manual_seed(0))
+    for layer in network.graph.convolutions:
+        order = range(network.output_shape(layer)[0])
+        for rank_at in network.graph.rank_points(layer):
+            answers = []
+            for make in (fast_engine, PlainEngine):
+                engine = make(network, layer, rank_at)
+                with torch.inference_mode():
+                    answers.append(engine.predictions(engine.observe(pixels)[1], order))
+            assert answers[0].equal(answers[1]), (layer, rank_at)
+
+
+def test_by_default_a_convolution_is_pruned_and_not_what_passes_its_channels_on() -> None:
+    graph = graph_of_chain(CONV, LINEAR_CONV, BATCH_NORM, RELU, UNBIASED, BATCH_NORM)
+    assert graph.convolutions == ("layer_1", "layer_2", "layer_3", "layer_5", "layer_6")
+    assert graph.default_layer == "layer_2"
 
 
 @pytest.mark.parametrize("follower", [("LayerNormalization", {}), ("Permute", {"dims": [2, 1, 3]})])
