@@ -38,6 +38,11 @@ class FunctionLayer(Kind):
     order_free = True
     channelwise = True
 
+    @property
+    def keeps_zero(self) -> bool:  # type: ignore[override]
+        """See Kind."""
+        return self.activation.silent_at_zero
+
     def without_activation(self) -> Kind:
         """See Kind."""
         return ActivationLayer(LINEAR)

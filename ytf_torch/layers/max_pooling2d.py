@@ -68,6 +68,7 @@ class MaxPooling2D(Kind):
     class_names = ("MaxPooling2D", "MaxPool2D")
     channelwise = True
     largest = True
+    keeps_zero = True
     window: Window
 
     @classmethod

@@ -37,6 +37,7 @@ class PReLU(Kind):
 
     class_names = ("PReLU",)
     channelwise = True
+    keeps_zero = True
     shared: Shape
 
     @classmethod
