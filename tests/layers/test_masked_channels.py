@@ -118,9 +118,22 @@ def test_by_default_a_convolution_is_pruned_and_not_what_passes_its_channels_on(
     assert graph.default_layer == "layer_2"
 
 
-@pytest.mark.parametrize("follower", [("LayerNormalization", {}), ("Permute", {"dims": [2, 1, 3]})])
-def test_channels_that_cannot_be_followed_stay(follower: Entry) -> None:
-    masked = bake_mask(network_of(graph_of_chain(CONV, follower, CONV)), "layer_1", [1])
+# What compares channels, moves them, or makes something else of their zeros.
+KEEP_ALL: dict[str, list[Entry]] = {
+    "layer normalization": [("LayerNormalization", {}), CONV],
+    "permute": [("Permute", {"dims": [2, 1, 3]}), CONV],
+    "softmax": [("Softmax", {}), CONV],
+    "sigmoid": [("Activation", {"activation": "sigmoid"}), CONV],
+    "offset": [("Rescaling", {"scale": 1.0, "offset": 0.5}), CONV],
+    "normalized units": [("Flatten", {}), BATCH_NORM],
+    "sigmoid of units": [("Flatten", {}), ("Activation", {"activation": "sigmoid"})],
+    "offset of units": [("GlobalAveragePooling2D", {}), ("Rescaling", {"scale": 1, "offset": 1})],
+}
+
+
+@pytest.mark.parametrize("followers", KEEP_ALL.values(), ids=KEEP_ALL)
+def test_channels_that_cannot_be_followed_stay(followers: list[Entry]) -> None:
+    masked = bake_mask(network_of(graph_of_chain(CONV, *followers)), "layer_1", [1])
     pixels = torch.rand(5, 3, 9, 8)
     smaller = compact(masked)
     assert smaller.output_shape("layer_1")[0] == 6
