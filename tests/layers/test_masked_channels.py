@@ -141,6 +141,14 @@ def test_channels_that_cannot_be_followed_stay(followers: list[Entry]) -> None:
         torch.testing.assert_close(smaller(pixels), masked(pixels))
 
 
+def test_one_of_several_filters_for_a_channel_is_not_taken_out() -> None:
+    twice = ("DepthwiseConv2D", {**SAME, "depth_multiplier": 2})
+    masked = bake_mask(network_of(graph_of_chain(CONV, twice, BATCH_NORM, CONV)), "layer_3", [1])
+    pixels = torch.rand(5, 3, 9, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(compact(masked)(pixels), masked(pixels))
+
+
 def test_what_a_batch_normalization_makes_of_a_zero_is_not_taken_out() -> None:
     network = network_of(graph_of_chain(LINEAR_CONV, BATCH_NORM, RELU, CONV))
     masked = bake_mask(network, "layer_1", [1])
