@@ -334,7 +334,9 @@ ATTACKS.add(
     another_kernel(lambda g: g.__setitem__("0", np.ones((3, 3, 4, 7), "f4"))),
     "filters|expected",
 )
-ATTACKS.add("a third weight", weights(lambda f: vars_of(f).__setitem__("2", 1.0)), r"left over conv_3 \(2\)")
+ATTACKS.add(
+    "a third weight", weights(lambda f: vars_of(f).__setitem__("2", 1.0)), r"left over conv_3 \(2\)"
+)
 ATTACKS.add("no bias", weights(lambda f: vars_of(f).__delitem__("1")), r"missing conv_3 \(bias\)")
 ATTACKS.add(
     "a layer too few", weights(lambda f: f["layers"].__delitem__("conv2d_3")), "4 conv2d, as in"

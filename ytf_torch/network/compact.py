@@ -64,7 +64,7 @@ def compact(network: Network) -> Network:
             continue
         # Channels of a layer that keeps them apart go with those that it reads.
         if layer.name in network.graph.convolutions and not layer.kind.channelwise:
-            kept[layer.name] = ~_removable(network, layer, inputs)
+            kept[layer.name] &= ~_removable(network, layer, inputs)
         weights = weights_of(network, layer.name)
         kind, narrowed = layer.kind.narrowed(weights, inputs, kept[layer.name])
         layers.append(replace(layer, kind=kind))
