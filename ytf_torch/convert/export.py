@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ytf_torch.convert.endings import as_keras_reads, ending_of
 from ytf_torch.convert.keras_goodnet import goodnet_reads_back, write_keras_goodnet
 from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet, run_keras_goodnet
-from ytf_torch.convert.keras_oracle import run_keras
+from ytf_torch.convert.keras_oracle import of_two_classes, run_keras
 from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
@@ -186,8 +186,8 @@ def _checked(
         checks.append(_check(subject.module, by, outputs, batches, logits=False))
     if against_keras and ending in KERAS:
         alone = subject.repaired is None
-        for keras in run_keras(written, subject.network, batches):
-            outputs = keras.logits if alone else keras.outputs
+        for keras in run_keras(written, subject.network, batches, whole_answer=not alone):
+            outputs = of_two_classes(keras.logits) if alone else keras.outputs
             checks.append(_check(subject.module, keras.by, outputs, batches, logits=alone))
     elif against_keras:
         raise InputError(argument("against_keras"), f"Keras reads no {ending} file")

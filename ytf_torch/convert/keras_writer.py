@@ -141,6 +141,11 @@ def _variables(config: Config, arrays: Arrays, pixel_scale: float) -> bytes:
     return content.read()
 
 
+def model_config(network: Network) -> Config:
+    """A network as Keras's JSON has a whole model."""
+    return {"class_name": "Functional", "config": functional_config(network)}
+
+
 def functional_config(network: Network) -> Config:
     """A network as the `config` of a functional model, with layers in Keras's order."""
     dtype, graph = str(network.dtype).removeprefix("torch."), network.graph
