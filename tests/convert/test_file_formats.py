@@ -87,7 +87,10 @@ READ: dict[str, list[Maker]] = {
     "Keras `.h5`, weights only (`save_weights`)": [made(full_model=False)],
     "Keras `.keras`": [golden("2.13.1.keras"), golden("3.15.1.keras")],
     "Keras `.weights.h5`": [golden("2.13.1.weights.h5"), golden("3.15.1.weights.h5")],
-    "Keras model with models in it, to any depth": [golden("2.15.0-wrapped.h5"), golden("3.15.1-wrapped.keras")],
+    "Keras model with models in it, to any depth": [
+        golden("2.15.0-wrapped.h5"),
+        golden("3.15.1-wrapped.keras"),
+    ],
     "Keras `.h5` and `.keras` with pruning wrappers (tfmot)": [
         golden("pruned.h5"),
         golden("pruned.keras"),

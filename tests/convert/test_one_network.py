@@ -177,7 +177,10 @@ def activated_by(value: object) -> Callable[[Config], None]:
             "conv_2, activation: expected one of .*relu",
         ),
         (activated_by({"class_name": "relu", "config": {"a": 1}}), "conv_2, activation"),
-        (lambda config: edit_layer(config, "conv_2", lora_rank=4), "lora_rank: expected a setting that ytf-torch knows, found 4"),
+        (
+            lambda config: edit_layer(config, "conv_2", lora_rank=4),
+            "lora_rank: expected a setting that ytf-torch knows, found 4",
+        ),
     ],
 )
 def test_a_configuration_that_keras_takes_otherwise_is_refused(

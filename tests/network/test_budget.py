@@ -9,9 +9,9 @@ from ytf_torch.errors import InputError
 from ytf_torch.network.budget import (
     BATCH,
     MAX_CONTRIBUTIONS,
+    MAX_MEMORY,
     MAX_MULTIPLY_ADDS,
     MAX_SWEPT,
-    MAX_MEMORY,
     MOVING,
     Cost,
     check_budget,

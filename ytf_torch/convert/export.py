@@ -20,8 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ytf_torch.convert.endings import as_keras_reads, ending_of
-from ytf_torch.convert.keras_goodnet import goodnet_reads_back, write_keras_goodnet
-from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet, run_keras_goodnet
+from ytf_torch.convert.keras_architecture import architecture_of
+from ytf_torch.convert.keras_goodnet import (
+    goodnet_reads_back,
+    read_keras_goodnet,
+    run_keras_goodnet,
+    write_keras_goodnet,
+)
 from ytf_torch.convert.keras_oracle import of_two_classes, run_keras
 from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
 from ytf_torch.convert.model_file import read_model
@@ -175,7 +180,8 @@ def _checked(
         run = run_onnx if ending == ".onnx" else run_pt2
         checks.append(_check(subject.module, *run(written, batches), batches))
     elif subject.repaired is None:
-        again = read_model(written, subject.network.pixel_scale).model
+        told = architecture_of(subject.network, str(path)) if ending == ".weights.h5" else None
+        again = read_model(written, subject.network.pixel_scale, told).model
         equal = _same(subject.network.state_dict(), again.state_dict())
         outputs = np.concatenate([_outputs(again, batch).numpy() for batch in batches])
         checks.append(_check(subject.module, f"ytf-torch {tool_version()}", outputs, batches))

@@ -268,8 +268,9 @@ def _numbers_of_layers(model: dict[str, Any]) -> list[str]:
     """The numbers of the layers that a Sequential lists."""
     config = model.get("config")
     listed = config.get("layers") if isinstance(config, dict) else config
-    sequential = model.get("class_name") == SEQUENTIAL and isinstance(listed, list)
-    layers = [layer for layer in listed if isinstance(layer, dict)] if sequential else []
+    if model.get("class_name") != SEQUENTIAL or not isinstance(listed, list):
+        return []
+    layers = [layer for layer in listed if isinstance(layer, dict)]
     numbers = [layer.get("shared_object_id") for layer in layers]
     return [str(number)[:80] for number in numbers if number is not None]
 
@@ -288,9 +289,7 @@ def _model(model: dict[str, Any], place: str) -> KerasModel:
     return KerasModel(layers, outputs, trainable)
 
 
-def _sequence(
-    model: dict[str, Any], place: str
-) -> tuple[tuple[KerasLayer, ...], tuple[str, ...]]:
+def _sequence(model: dict[str, Any], place: str) -> tuple[tuple[KerasLayer, ...], tuple[str, ...]]:
     """The layers of a Sequential, and the name of the last. Up to Keras 2.2.2 its configuration is
     their list alone; a list without an InputLayer has its input's shape in its first layer."""
     config = model["config"]
@@ -323,8 +322,8 @@ def _input_before(layer: KerasLayer, model: dict[str, Any]) -> KerasLayer:
     stated.append(built.get("build_input_shape"))
     stated.append((model.get("build_config") or {}).get("input_shape"))
     shape = next((shape for shape in stated if shape is not None), None)
-    config = {"name": f"{layer.name}_input", "batch_input_shape": shape}
-    return KerasLayer(config["name"], "InputLayer", config, ())
+    name = f"{layer.name}_input"
+    return KerasLayer(name, "InputLayer", {"name": name, "batch_input_shape": shape}, ())
 
 
 def _check_inputs(layers: Sequence[KerasLayer], inputs: Sequence[str], place: str) -> None:

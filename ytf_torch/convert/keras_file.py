@@ -93,11 +93,14 @@ class KerasFile:
         return "weights.h5" if self.stored else "h5"
 
 
-def read_keras_file(path: Path, architecture: Path | Architecture | None = None) -> KerasFile:
+def read_keras_file(
+    path: Path, architecture: Path | Architecture | None = None, *, goodnet: bool = False
+) -> KerasFile:
     """Read a Keras file: HDF5 of Keras 2 or 3, a full model or weights only, or a .keras archive.
 
     architecture: of the network whose weights alone the file holds; a file that
-    `read_architecture` reads. Raises InputError, naming the place in the file, where it is none, is
+    `read_architecture` reads. goodnet: whether B, B′ and the rule of both are asked for, which
+    otherwise are no network. Raises InputError, naming the place in the file, where it is none, is
     damaged, leads to other files, asks for code, or declares more weights than are read; where it
     holds its own architecture beside the one that is given.
     """
@@ -108,9 +111,9 @@ def read_keras_file(path: Path, architecture: Path | Architecture | None = None)
     kind = kind_of(path)
     if kind == KERAS_ARCHIVE:
         if architecture is not None:
-            raise _own_architecture(path)
+            raise own_architecture(path)
         with open_keras_archive(path) as archive:
-            found = _archived(path, archive)
+            found = _archived(path, archive, goodnet=goodnet)
             return replace(found, pixel_scale=_archive_scale(archive, path))
     if kind != HDF5:
         remedy = "One of ytf-convert's is converted already" if kind == SAFETENSORS else ""
@@ -119,15 +122,16 @@ def read_keras_file(path: Path, architecture: Path | Architecture | None = None)
         listed = layers_of(root)
         own = text_attribute(root, "model_config")
         if own is not None and architecture is not None:
-            raise _own_architecture(path)
+            raise own_architecture(path)
         if own is not None or architecture is not None:
-            found = _with_network(path, root, listed, own, architecture)
+            found = _with_network(path, root, listed, own, architecture, goodnet=goodnet)
         else:
             found = _weights_alone(path, root, listed)
         return replace(found, pixel_scale=_root_scale(root, path))
 
 
-def _own_architecture(path: Path) -> InputError:
+def own_architecture(path: Path) -> InputError:
+    """The error for an architecture that is given of a file that tells its own."""
     expected = f"a file of weights alone beside {argument('architecture')}"
     return mismatch(path, expected, "a whole model", f"Leave {argument('architecture')} out")
 
@@ -162,6 +166,8 @@ def _with_network(
     listed: tuple[Group, list[str]] | None,
     own: str | None,
     architecture: Architecture | None,
+    *,
+    goodnet: bool,
 ) -> KerasFile:
     """An HDF5 file whose network is told, by its own configuration or by another file."""
     group = root if listed is None else listed[0]
@@ -172,7 +178,9 @@ def _with_network(
         place, model = architecture.place, architecture.model
         version = architecture.keras_version or version
     assert model is not None
-    network = _network(model, place, path, version or "unknown")
+    if not goodnet:
+        _check_no_goodnet(model, path)
+    network = network_of(model, place, version or "unknown")
     told = architecture is None
     if listed is None:
         weights = weights_in_store(root, network, own_config=told)
@@ -191,9 +199,7 @@ def _with_network(
     )
 
 
-def _weights_alone(
-    path: Path, root: Group, listed: tuple[Group, list[str]] | None
-) -> KerasFile:
+def _weights_alone(path: Path, root: Group, listed: tuple[Group, list[str]] | None) -> KerasFile:
     """An HDF5 file of weights whose network is not told."""
     sha256, place = _sha256(path), str(path)
     if listed is None:
@@ -205,11 +211,13 @@ def _weights_alone(
     return KerasFile(path, sha256, version or "unknown", weights, None, place)
 
 
-def _archived(path: Path, archive: KerasArchive) -> KerasFile:
+def _archived(path: Path, archive: KerasArchive, *, goodnet: bool) -> KerasFile:
     """Keras's own format, which numbers its layers; by its configuration it is known which."""
     place, version = f"{path}:{CONFIG}", archive.keras_version
     model = read_config(archive.config, place)
-    network = _network(model, place, path, version)
+    if not goodnet:
+        _check_no_goodnet(model, path)
+    network = network_of(model, place, version)
     weights = weights_in_store(archive.weights, network, own_config=True)
     sha256 = _sha256(path)
     return KerasFile(
@@ -217,15 +225,11 @@ def _archived(path: Path, archive: KerasArchive) -> KerasFile:
     )
 
 
-def _network(model: KerasModel, place: str, path: Path, version: str) -> KerasNetwork:
-    """The network in a configuration.
-
-    Raises InputError for what keras_goodnet.py writes too: two networks and the rule of both.
-    """
+def _check_no_goodnet(model: KerasModel, path: Path) -> None:
+    """Raises InputError for what keras_goodnet.py writes: two networks and the rule of both."""
     if model.outputs == (GOODNET,) and any(one.name.startswith(REPAIRED) for one in model.layers):
         remedy = "Give the files that it was made from"
         raise InputError(path, "a GoodNet, which holds B and B′", remedy)
-    return network_of(model, place, version)
 
 
 def _sha256(path: Path) -> str:

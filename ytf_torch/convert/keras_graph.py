@@ -52,8 +52,8 @@ def read_graph(file: KerasFile) -> Graph:
 
 def _give_architecture() -> str:
     return (
-        f"Give {argument('architecture')}, a file of Keras's model.to_json() or a model file of the "
-        "same network, or save the whole model with model.save('….keras')"
+        f"Give {argument('architecture')}, a file of Keras's model.to_json() or a model file of "
+        "the same network, or save the whole model with model.save('….keras')"
     )
 
 
@@ -73,7 +73,9 @@ def _named(layers: Mapping[str, list[StoredLayer]], place: object) -> dict[str, 
     kinds = {"conv2d": len(CONVOLUTIONS), "dense": len(DENSE)}
     if found != kinds:
         listed = ", ".join(f"{count} {kind}" for kind, count in found.items())
-        raise mismatch(place, "DeepID's weights, 4 conv2d and 3 dense", listed, _give_architecture())
+        raise mismatch(
+            place, "DeepID's weights, 4 conv2d and 3 dense", listed, _give_architecture()
+        )
     every = [*layers["conv2d"], *layers["dense"]]
     if {layer.name for layer in every} == set(WEIGHTED):
         return {str(layer.name): layer.arrays for layer in every}

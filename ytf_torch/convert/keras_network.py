@@ -43,7 +43,7 @@ class KerasNetwork:
     precision: str
 
     def slots(self) -> dict[Path, tuple[Slot, ...]]:
-        """Path of a layer of Keras's → its weights in Keras's order; only of those that have any."""
+        """Path of a layer of Keras's that has weights → its weights in Keras's order."""
         return {
             self.paths[name]: tuple(Slot(name, weight) for weight in self.graph.weights(name))
             for name in self.graph.weighted

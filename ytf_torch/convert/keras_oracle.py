@@ -34,9 +34,8 @@ from ytf_torch.network.module import Network
 # Wider than the logits' tolerance: what rounding leaves of a hidden layer is measured against an
 # output in which large terms have cancelled. A wrong layout differs by orders of magnitude more.
 LAYER_TOLERANCE = 1e-5
-# Keras 2 loads all of its own HDF5 files, Keras 3 all of its own format.
-PREFERRED = {"h5": ("tf_keras", "keras"), "weights.h5": ("keras", "tf_keras")}
-PREFERRED["keras"] = PREFERRED["weights.h5"]
+# Keras 2 loads all of its own HDF5 files, Keras 3 all of its own format and of its own writing.
+KERAS_2_FIRST, KERAS_3_FIRST = ("tf_keras", "keras"), ("keras", "tf_keras")
 # The model's answer, after its last activation, among the outputs that are compared.
 ANSWER = "answer"
 # All that a configuration may name where Keras is to build it: nothing of this opens a file or
@@ -166,9 +165,7 @@ def compare_with_keras(
         answer = kind.activation.apply(answer)
     parities.append(_layer_parity(ANSWER, answer, keras.outputs))
     reference = Reference(pixels, of_two_classes(keras.logits), model.pixel_scale)
-    return KerasParity(
-        keras.by.split()[1], tuple(parities), compare_logits(model, reference)
-    )
+    return KerasParity(keras.by.split()[1], tuple(parities), compare_logits(model, reference))
 
 
 def logits_in_keras(model: Network, path: Sequence[str]) -> Logits:
@@ -202,26 +199,32 @@ def _ask(
     """What Keras makes of a file and computes from the pixels."""
     here = installed_libraries()
     _check_stock(file)
+    first_2 = file.format == "h5" and not file.keras_version.startswith("3")
+    asked = [name for name in (KERAS_2_FIRST if first_2 else KERAS_3_FIRST) if name in here]
     # Keras goes by the ending of a name, people do not.
     known = copy.rename(copy.with_name(f"network.{file.format}"))
     scaled = pixels.astype(np.float64) * model.pixel_scale
     if model.dtype != torch.float64:
         scaled = scaled.astype(np.float32)
-    library = next(name for name in PREFERRED[file.format] if name in here)
-    return ask_keras(
-        library,
-        known,
-        [scaled.transpose(0, 2, 3, 1)],
-        architecture=_architecture(model, file),
-        logits=logits,
-        layers=layers,
-        called=file.path,
-    )
+    cannot: InputError | None = None
+    for library in asked:
+        try:
+            return ask_keras(
+                library,
+                known,
+                [scaled.transpose(0, 2, 3, 1)],
+                architecture=_architecture(model, file),
+                logits=logits,
+                layers=layers,
+                called=file.path,
+            )
+        except InputError as error:
+            cannot = cannot or error
+    assert cannot is not None
+    raise cannot
 
 
-def _own_copy(
-    source: Path, folder: Path, architecture: Path | None
-) -> tuple[KerasFile, Path]:
+def _own_copy(source: Path, folder: Path, architecture: Path | None) -> tuple[KerasFile, Path]:
     """A copy of a file, and what read_keras_file finds in it: what Keras loads is what was read,
     whatever happens to the file meanwhile."""
     content = source.read_bytes()

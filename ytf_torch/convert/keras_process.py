@@ -146,8 +146,8 @@ def _answer(library: str, path: str, request: str, answer: str) -> None:
         for name, array in found.items()
         if name != LOGITS
     }
-    logits = found[LOGITS]
-    np.savez(answer, version=keras.__version__, outputs=outputs, logits=logits, **channels_first)
+    arrays = {"outputs": outputs, "logits": found[LOGITS], **channels_first}
+    np.savez(answer, version=keras.__version__, allow_pickle=False, **arrays)
 
 
 def _layer(model: Any, path: Sequence[str]) -> Any:  # noqa: ANN401

@@ -146,8 +146,8 @@ class SeparableConv2D(Kind):
         return sum(weight.values for weight in self.weights(*inputs)[:2]) * places
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind: the values under a kernel at every place, and the maps between, which are joined
-        from those of each channel."""
+        """See Kind: the values under a kernel at every place, and the maps between, which are
+        joined from those of each channel."""
         places = math.prod(self.window.places(inputs[0]))
         between = inputs[0][0] * self.multiplier
         return (math.prod(self.window.size) + 2 * between) * places
