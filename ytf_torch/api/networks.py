@@ -27,12 +27,17 @@ Model = str | Path | Checkpoint
 IMAGES_AT_ONCE = 256
 
 
-def read_model(model: Model, pixel_scale: float | str | None = None) -> Checkpoint:
+def read_model(
+    model: Model,
+    pixel_scale: float | str | None = None,
+    architecture: str | Path | None = None,
+) -> Checkpoint:
     """A network with its provenance, from a file of ytf-convert or a Keras file of any kind.
 
     pixel_scale: what pixel values 0–255 are multiplied by, 1 or 1/255; Keras files that ytf-torch
-    did not write do not tell it, and 1 is taken where nothing is said. A Checkpoint is handed
-    back as it is.
+    did not write do not tell it, and 1 is taken where nothing is said. architecture: of the network
+    whose weights alone a Keras file holds: the JSON of Keras's model.to_json(), or any model file
+    of the same network. A Checkpoint is handed back as it is.
     Raises InputError where the file is no network, or contradicts the pixel scale.
 
     >>> read_model("bd_net.h5", pixel_scale="1").provenance.source_file
@@ -41,7 +46,8 @@ def read_model(model: Model, pixel_scale: float | str | None = None) -> Checkpoi
     if isinstance(model, Checkpoint):
         return model
     scale = None if pixel_scale is None else parse_pixel_scale(str(pixel_scale))
-    return read_checkpoint(Path(model), scale)
+    told = None if architecture is None else Path(architecture)
+    return read_checkpoint(Path(model), scale, told)
 
 
 def open_face_set(faces: Faces, network: Network) -> FaceSet:

@@ -31,7 +31,7 @@ from ytf_torch.convert.keras_oracle import of_two_classes, run_keras
 from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
-from ytf_torch.convert.parity import Parity
+from ytf_torch.convert.parity import Parity, tolerance_of
 from ytf_torch.convert.torch_export import run_pt2, write_pt2
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, argument, unwritable
@@ -254,7 +254,8 @@ def _check(
         double = copy.deepcopy(module).double()
         exact = torch.cat([_outputs(double, batch) for batch in batches])
         ours, theirs, exact = _where_finite(found.double(), expected.double(), exact)
-        parity = replace(Parity.of(ours, theirs, exact, "the network"), agreeing=agreeing)
+        parity = Parity.of(ours, theirs, exact, "the network", tolerance_of(module))
+        parity = replace(parity, agreeing=agreeing)
     return Check(by, len(found), agreeing, parity)
 
 

@@ -35,7 +35,8 @@ ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 SECONDS = 600
 
 
-LOGITS, READS, HOLDER = "logits", "(reads)", "(read by) "
+# Names that no layer has.
+LOGITS, READS, HOLDER = "(logits)", "(reads)", "(read by) "
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,10 @@ def ask_keras(
     """Have one Keras load a file and run it.
 
     path: named with the ending by which Keras tells what the file is. batches: as the network
-    reads them, (batch, height, width, channels). architecture: the `config` of the functional
-    model into which Keras loads a file of weights; without one it loads a whole model.
-    holder: the layer that is the network, where a model is around it. layers: whose outputs are
-    wanted. called: what the user calls the file. Raises InputError where Keras cannot load or run
-    it.
+    reads them, (batch, height, width, channels). architecture: Keras's JSON of the model into which
+    it loads a file of weights; without one it loads a whole model. logits: where they are. layers:
+    whose outputs are wanted; name → the models that hold the layer, and Keras's name. called: what
+    the user calls the file. Raises InputError where Keras cannot load or run it.
     """
     layers = {} if layers is None else layers
     wanted = {"architecture": architecture, "logits": asdict(logits), "layers": layers}
