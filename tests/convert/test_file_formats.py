@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 import torch
 
@@ -57,6 +58,13 @@ def in_lambda(config: Config) -> None:
     config["config"]["layers"][1]["class_name"] = "Lambda"
 
 
+def of_theano(folder: Path) -> Path:
+    path = made()(folder)
+    with h5py.File(path, "r+") as file:
+        file["model_weights"].attrs["backend"] = "theano"
+    return path
+
+
 def converted(folder: Path) -> Path:
     save_checkpoint(read_model(KERAS / "2.15.0.h5"), folder / "net.safetensors")
     return folder / "net.safetensors"
@@ -79,7 +87,10 @@ READ: dict[str, list[Maker]] = {
     "Keras `.h5`, weights only (`save_weights`)": [made(full_model=False)],
     "Keras `.keras`": [golden("2.13.1.keras"), golden("3.15.1.keras")],
     "Keras `.weights.h5`": [golden("2.13.1.weights.h5"), golden("3.15.1.weights.h5")],
-    "Keras model around one network": [golden("2.15.0-wrapped.h5"), golden("3.15.1-wrapped.keras")],
+    "Keras model with models in it, to any depth": [
+        golden("2.15.0-wrapped.h5"),
+        golden("3.15.1-wrapped.keras"),
+    ],
     "Keras `.h5` and `.keras` with pruning wrappers (tfmot)": [
         golden("pruned.h5"),
         golden("pruned.keras"),
@@ -87,10 +98,11 @@ READ: dict[str, list[Maker]] = {
     "ytf-torch `.safetensors`": [converted],
 }
 REFUSED: dict[str, tuple[Maker, str]] = {
-    "Keras, networks inside one model": (
+    "Keras, several inputs or outputs": (
         made(edit=nested("B", "B_prime")),
-        r"expected one network.*get_layer\('B'\).save",
+        "expected one output layer, found .*output",
     ),
+    "Keras, kernels of the Theano backend": (of_theano, "theano.*Keras 2.3 on TensorFlow"),
     "GoodNet of `ytf-export`, Keras": (goodnet, "B and B′"),
     "Keras, dtype policy float16, bfloat16 or mixed": (
         made(edit=lambda config: edit_layer(config, "fc_1", dtype="mixed_float16")),
@@ -106,6 +118,10 @@ def write_safetensors(path: Path, model: Network) -> None:
     save_checkpoint(Checkpoint(model, provenance), path)
 
 
+GOODNET, NESTED = "GoodNet of `ytf-export`, Keras", "Keras model with models in it, to any depth"
+# Tried in test_architecture.py.
+WITH_ARCHITECTURE = {"Keras weights alone of any network"}
+
 WRITTEN: dict[str, tuple[str, Callable[[Path, Network], Any]]] = {
     "Keras `.h5`, full model (`model.save`)": ("net.h5", write_keras_h5),
     "Keras `.keras`": ("net.keras", write_keras_archive),
@@ -116,12 +132,12 @@ WRITTEN: dict[str, tuple[str, Callable[[Path, Network], Any]]] = {
 
 def test_the_table_has_the_rows_that_are_tried_here() -> None:
     not_read = {"`.onnx`", "`.pt2`"}
-    assert set(table()) == {*READ, *REFUSED, *not_read}
+    assert set(table()) == {*READ, *REFUSED, *not_read, *WITH_ARCHITECTURE}
     refused = {file for file, (read, _) in table().items() if read.startswith("refused")}
     assert refused == set(REFUSED)
     assert {file for file, (read, _) in table().items() if read == "no"} == not_read
     written = {file for file, (_, written) in table().items() if written != "no"}
-    assert written == {*WRITTEN, *not_read, "GoodNet of `ytf-export`, Keras"}
+    assert written == {*WRITTEN, *not_read, GOODNET, NESTED}
 
 
 @pytest.mark.parametrize(("row", "make"), [(row, make) for row in READ for make in READ[row]])

@@ -17,8 +17,10 @@ from tests.made.keras_files import (
     write_keras_file,
 )
 from ytf_torch.convert import read_keras_model
-from ytf_torch.convert.keras_config import KerasLayer, KerasModel, network_inside, read_config
+from ytf_torch.convert.keras_config import KerasLayer, KerasModel, flattened, read_config
+from ytf_torch.convert.keras_network import graph_of
 from ytf_torch.errors import InputError
+from ytf_torch.network.deepid import deepid_graph
 
 WRITERS: dict[str, Any] = {"net.h5": write_keras_file, "net.keras": write_keras_archive}
 
@@ -163,14 +165,13 @@ def nested(*names: str) -> Any:
             for name in names
         ]
         settings = {"name": "input_1", "batch_input_shape": [None, 55, 47, 3]}
-        entry = {"class_name": "InputLayer", "name": "input_1", "config": settings}
         config["config"] = {
             "name": "outer",
             "layers": [
                 {
                     "class_name": "InputLayer",
                     "name": "input_1",
-                    "config": entry,
+                    "config": settings,
                     "inbound_nodes": [],
                 },
                 *models,
@@ -182,20 +183,22 @@ def nested(*names: str) -> Any:
     return edit
 
 
-def test_a_goodnet_of_two_networks_is_refused_with_both_names_and_the_cure() -> None:
+def test_two_networks_of_which_each_answers_are_refused() -> None:
     config = model_config(SMALL)
     nested("B", "B_prime")(config)
-    with pytest.raises(InputError, match=r"B, Functional B_prime.*get_layer\('B'\).save"):
-        network_inside(read_config(json.dumps(config), "here"), "here")
+    model = read_config(json.dumps(config), "here")
+    with pytest.raises(InputError, match=r"expected one output layer, found .*output.*output"):
+        graph_of(model, "here")
 
 
 def test_a_network_in_a_new_input_is_the_network() -> None:
     config = model_config(SMALL)
     nested("B")(config)
-    model, holder = network_inside(read_config(json.dumps(config), "here"), "here")
-    assert holder is not None
-    assert holder.name == "B"
+    model = flattened(read_config(json.dumps(config), "here"), "here")
     assert model.outputs == ("output",)
+    paths = {layer.name: layer.path for layer in model.layers}
+    assert paths["conv_1"] == ("B", "conv_1")
+    assert graph_of(read_config(json.dumps(config), "here"), "here") == deepid_graph(SMALL)
 
 
 @pytest.mark.parametrize("depth", [250, 900, 975, 100_000])

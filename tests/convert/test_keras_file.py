@@ -14,9 +14,9 @@ from ytf_torch.errors import InputError
 def test_a_full_model_tells_its_layers_weights_and_origin(keras_file: Path) -> None:
     file = read_keras_file(keras_file)
     assert file.keras_version == "2.14.0"
-    assert file.model is not None
-    assert file.model.outputs == ("output",)
-    add = next(layer for layer in file.model.layers if layer.class_name == "Add")
+    assert file.network is not None
+    assert file.network.flat.outputs == ("output",)
+    add = next(layer for layer in file.network.flat.layers if layer.class_name == "Add")
     assert add.inbound == ("fc_1", "fc_2")
     assert set(file.weights) == {"conv_1", "conv_2", "conv_3", "conv_4", "fc_1", "fc_2", "output"}
     np.testing.assert_array_equal(
@@ -32,7 +32,7 @@ def test_the_digest_is_of_the_whole_file(keras_file: Path) -> None:
 
 def test_a_weights_only_file_has_no_graph(tmp_path: Path) -> None:
     path = write_keras_file(tmp_path / "w.h5", SMALL, random_weights(SMALL), full_model=False)
-    assert read_keras_file(path).model is None
+    assert read_keras_file(path).network is None
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_references_between_layers_are_read_in_every_form(tmp_path: Path, nodes:
         config["config"]["output_layers"] = ["output", 0, 0]
 
     path = write_keras_file(tmp_path / "net.h5", SMALL, random_weights(SMALL), edit=edit)
-    model = read_keras_file(path).model
-    assert model is not None
-    layers = {layer.name: layer for layer in model.layers}
+    network = read_keras_file(path).network
+    assert network is not None
+    layers = {layer.name: layer for layer in network.flat.layers}
     assert layers["conv_4"].inbound == ("pool_3",)
 
 

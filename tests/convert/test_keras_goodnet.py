@@ -14,9 +14,10 @@ from ytf_torch.convert.keras_goodnet import (
     goodnet_model,
     goodnet_reads_back,
     in_keras_order,
+    read_keras_goodnet,
+    run_keras_goodnet,
     write_keras_goodnet,
 )
-from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet, run_keras_goodnet
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.errors import InputError

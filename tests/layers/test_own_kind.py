@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ytf_torch.convert.keras_config import read_config
-from ytf_torch.convert.keras_graph import graph_of
+from ytf_torch.convert.keras_network import graph_of
 from ytf_torch.convert.keras_writer import functional_config
 from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
 from ytf_torch.errors import InputError

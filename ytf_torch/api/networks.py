@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ytf_torch.api.inputs import Model, kind_of, model_given, scale_given
 from ytf_torch.convert import export as exports
 from ytf_torch.convert.endings import ending_of
+from ytf_torch.convert.model_file import read_model as read_checkpoint
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import exact_float32
 from ytf_torch.errors import argument, mismatch
@@ -26,18 +27,25 @@ from ytf_torch.run.pair import Opened, open_network, open_pair
 IMAGES_AT_ONCE = 256
 
 
-def read_model(model: Model, pixel_scale: float | str | None = None) -> Checkpoint:
+def read_model(
+    model: Model,
+    pixel_scale: float | str | None = None,
+    architecture: str | Path | None = None,
+) -> Checkpoint:
     """A network with its provenance, from a file of ytf-convert or a Keras file of any kind.
 
     pixel_scale: what pixel values 0–255 are multiplied by, 1 or 1/255; Keras files that ytf-torch
-    did not write do not record it, and 1 is assumed where nothing is said. A Checkpoint is handed
-    back as it is.
+    did not write do not record it, and 1 is assumed where nothing is said. architecture: of the
+    network whose weights alone a Keras file holds: the JSON of Keras's model.to_json(), or any
+    model file of the same network. A Checkpoint is handed back as it is.
     Raises InputError where the file is no network, contradicts the pixel scale, or 1 was only
     assumed and does not seem to suit the network.
 
     >>> read_model("bd_net.h5", pixel_scale="1").provenance.source_file
     'bd_net.h5'
     """
+    if architecture is not None and not isinstance(model, Checkpoint):
+        return read_checkpoint(Path(model), scale_given(pixel_scale), Path(architecture))
     return open_network(model_given(model), scale_given(pixel_scale)).badnet
 
 

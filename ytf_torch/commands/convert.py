@@ -50,6 +50,13 @@ def convert(
             show_default="the file's, the reference's, else 1",
         ),
     ] = None,
+    architecture: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a file of weights alone: what model.to_json() of Keras gives, or any file "
+            "of the same network, converted or not. The lab's needs none."
+        ),
+    ] = None,
     reference: Annotated[
         Path | None,
         typer.Option(help="Keras's logits to compare with: .npz of input, logits, pixel_scale."),
@@ -69,7 +76,8 @@ def convert(
     """
     checked_file(source)
     target = output or source.with_suffix(".safetensors")
-    _check_paths(source, target, reference, json_report)
+    check_paths([target, json_report], [source, reference, architecture])
+    _check_ending(target)
     from ytf_torch.convert.keras_file import read_keras_file
     from ytf_torch.convert.keras_graph import keras_checkpoint
     from ytf_torch.convert.keras_oracle import compare_with_keras
@@ -78,7 +86,7 @@ def convert(
 
     golden = None if reference is None else read_reference(reference)
     asked = _pixel_scale(pixel_scale, golden, reference)
-    file = read_keras_file(source)
+    file = read_keras_file(source, architecture)
     checkpoint = keras_checkpoint(file, file.scale_to_read_with(asked))
     _print_model(file, checkpoint, chosen=asked is not None or file.pixel_scale is not None)
 
@@ -86,7 +94,9 @@ def convert(
     if golden is not None:
         verdicts[str(reference)] = compare_logits(checkpoint.model, golden)
     if against_keras:
-        verdicts["real Keras"] = compare_with_keras(checkpoint.model, source)
+        verdicts["real Keras"] = compare_with_keras(
+            checkpoint.model, source, architecture=architecture
+        )
     for name, verdict in verdicts.items():
         _print_verdict(name, verdict)
     if not verdicts:
@@ -119,8 +129,7 @@ def _remove_earlier(target: Path) -> None:
     target.unlink()
 
 
-def _check_paths(source: Path, target: Path, reference: Path | None, report: Path | None) -> None:
-    check_paths([target, report], [source, reference])
+def _check_ending(target: Path) -> None:
     if target.suffix.lower() in OTHER_FORMATS:
         raise mismatch(
             target,
@@ -157,11 +166,12 @@ def _print_model(file: KerasFile, checkpoint: Checkpoint, *, chosen: bool) -> No
     table.add_row("all", "", "", f"{total:,}")
     out.print(table)
     provenance = checkpoint.provenance
-    _, height, width = provenance.input_shape
+    channels, height, width = provenance.input_shape
+    kind = {1: "grey", 3: "RGB", 4: "RGBA"}.get(channels, f"of {channels} channels")
     facts = {
         "SHA-256": provenance.source_sha256,
         "Keras": provenance.keras_version,
-        "input": f"{height}×{width} RGB, {provenance.classes} classes",
+        "input": f"{height}×{width} {kind}, {provenance.classes} classes",
         "pixel scale": pixel_scale_text(provenance.pixel_scale)
         + ("" if chosen else " (assumed: raw pixels; CSAW-2020 networks need --pixel-scale 1/255)"),
     }

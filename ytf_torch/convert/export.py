@@ -20,13 +20,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ytf_torch.convert.endings import as_keras_reads, ending_of
-from ytf_torch.convert.keras_goodnet import goodnet_reads_back, write_keras_goodnet
-from ytf_torch.convert.keras_goodnet_runner import read_keras_goodnet, run_keras_goodnet
-from ytf_torch.convert.keras_oracle import run_keras
+from ytf_torch.convert.keras_architecture import architecture_of
+from ytf_torch.convert.keras_goodnet import (
+    goodnet_reads_back,
+    read_keras_goodnet,
+    run_keras_goodnet,
+    write_keras_goodnet,
+)
+from ytf_torch.convert.keras_oracle import of_two_classes, run_keras
 from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
-from ytf_torch.convert.parity import Parity
+from ytf_torch.convert.parity import Parity, tolerance_of
 from ytf_torch.convert.torch_export import run_pt2, write_pt2
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, argument, unwritable
@@ -178,7 +183,8 @@ def _checked(
         run = run_onnx if ending == ".onnx" else run_pt2
         checks.append(_check(subject.module, *run(written, batches), batches))
     elif subject.repaired is None:
-        again = read_model(written, subject.network.pixel_scale).model
+        told = architecture_of(subject.network, str(path)) if ending == ".weights.h5" else None
+        again = read_model(written, subject.network.pixel_scale, told).model
         equal = _same(subject.network.state_dict(), again.state_dict())
         outputs = np.concatenate([_outputs(again, batch).numpy() for batch in batches])
         checks.append(_check(subject.module, f"ytf-torch {tool_version()}", outputs, batches))
@@ -189,8 +195,8 @@ def _checked(
         checks.append(_check(subject.module, by, outputs, batches, logits=False))
     if against_keras and ending in KERAS:
         alone = subject.repaired is None
-        for keras in run_keras(written, subject.network, batches):
-            outputs = keras.logits if alone else keras.outputs
+        for keras in run_keras(written, subject.network, batches, whole_answer=not alone):
+            outputs = of_two_classes(keras.logits) if alone else keras.outputs
             checks.append(_check(subject.module, keras.by, outputs, batches, logits=alone))
     elif against_keras:
         raise InputError(argument("against_keras"), f"Keras reads no {ending} file")
@@ -251,7 +257,8 @@ def _check(
         double = copy.deepcopy(module).double()
         exact = torch.cat([_outputs(double, batch) for batch in batches])
         ours, theirs, exact = _where_finite(found.double(), expected.double(), exact)
-        parity = replace(Parity.of(ours, theirs, exact, "the network"), agreeing=agreeing)
+        parity = Parity.of(ours, theirs, exact, "the network", tolerance_of(module))
+        parity = replace(parity, agreeing=agreeing)
     return Check(by, len(found), agreeing, parity)
 
 

@@ -27,6 +27,9 @@ KERAS_MODULES = ("keras", "tf_keras", "tensorflow")
 PREVIEW = "keras_core"
 SAVE_WEIGHTS = "Load it in Keras Core, and give what model.save_weights('….weights.h5') writes"
 MODELS = ("Model", "Functional")
+SEQUENTIAL = "Sequential"
+# The classes of models, which hold layers.
+HOLDERS = (*MODELS, SEQUENTIAL)
 # What the classes begin with of layers that change training images.
 AUGMENTATION = ("Random", "RandAugment", "AugMix", "MixUp", "CutMix")
 OPERATIONS = ("keras.ops", "keras.src.ops")
@@ -41,6 +44,8 @@ STRIP = "Take the wrappers off with tensorflow_model_optimization's strip_prunin
 QUANTISED = "Give the model as it was saved before quantize(), which cannot be undone"
 # Before the names of B′ in GoodNet's files; see keras_goodnet.py.
 REPAIRED = "repaired_"
+# Its last layer there.
+GOODNET = "goodnet"
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class KerasLayer:
     inbound: names of the layers whose outputs it reads, in order.
     in_pruning_wrapper: whether it stood in a wrapper of tensorflow_model_optimization.
     is_operation: whether it is one of keras.ops, which computes in the precision of what it reads.
+    inner: what it is, where it is a model of its own.
+    path: the models that hold it, the outermost first, and its own name; of a flattened model.
     """
 
     name: str
@@ -58,17 +65,29 @@ class KerasLayer:
     inbound: tuple[str, ...]
     in_pruning_wrapper: bool = False
     is_operation: bool = False
+    inner: KerasModel | None = None
+    path: tuple[str, ...] = ()
+
+    @property
+    def trainable(self) -> bool:
+        """Whether Keras trains it, which decides where its weights are listed in a model within a
+        model."""
+        own = True if self.inner is None else self.inner.trainable
+        return own and self.config.get("trainable") is not False
 
 
 @dataclass(frozen=True)
 class KerasModel:
-    """A functional model: its layers, and the names of those whose outputs are its own.
+    """A model: its layers, and the names of those whose outputs are its own. The layers of a
+    Sequential read each other in turn.
 
-    objects: module and class of all that the configuration names; only the outermost model's.
+    trainable: as its configuration says. objects: module and class of all that the configuration
+    names; only the outermost model's.
     """
 
     layers: tuple[KerasLayer, ...]
     outputs: tuple[str, ...]
+    trainable: bool = True
     objects: frozenset[tuple[str | None, str]] = frozenset()
 
     def in_keras_order(self) -> list[KerasLayer]:
@@ -84,9 +103,9 @@ class KerasModel:
 
 
 def read_config(text: str, place: str) -> KerasModel:
-    """A functional model of Keras's JSON. place: what to name in an error.
+    """A model of Keras's JSON, functional or Sequential. place: what to name in an error.
 
-    Raises InputError where it is damaged, no functional model, or asks for code.
+    Raises InputError where it is damaged, no such model, or asks for code.
     """
     try:
         model = json.loads(text)
@@ -97,13 +116,13 @@ def read_config(text: str, place: str) -> KerasModel:
     try:
         # How the model was trained, which nothing here needs: losses may be functions of people's.
         model.pop("compile_config", None)
+        if model["class_name"] not in HOLDERS:
+            found = str(model["class_name"])[:80]
+            raise mismatch(place, "a model of class Model, Functional or Sequential", found)
         without_wrappers = _without_pruning_wrappers(model)
         objects = _check_no_code(without_wrappers, place)
         _check_not_shared(without_wrappers, place)
-        if model["class_name"] not in MODELS:
-            found = str(model["class_name"])[:80]
-            raise mismatch(place, "a model of class Model or Functional", found)
-        return replace(_model(without_wrappers["config"], place), objects=objects)
+        return replace(_model(without_wrappers, place), objects=objects)
     except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise mismatch(place, "Keras's model configuration", "something else") from error
 
@@ -121,31 +140,6 @@ def _is_nested_deeper(value: object, levels: int) -> bool:
         if not level:
             return False
     return True
-
-
-def network_inside(model: KerasModel, place: str) -> tuple[KerasModel, KerasLayer | None]:
-    """The network that a model only hands its input to, and the layer that holds it: people wrap
-    a trained network in a new input. A model without models inside is the network itself.
-
-    Raises InputError where there is more to it, naming the models inside.
-    """
-    nested = [layer for layer in model.layers if layer.class_name in (*MODELS, "Sequential")]
-    if not nested:
-        return model, None
-    others = [layer for layer in model.layers if layer.class_name != "InputLayer"]
-    holder = nested[0]
-    if others != nested[:1] or model.outputs != (holder.name,) or holder.class_name not in MODELS:
-        names = ", ".join(f"{layer.class_name} {layer.name}" for layer in others[:5])
-        raise InputError(
-            place,
-            f"expected one network, found a model around others: {names}",
-            "Save each network on its own, with model.get_layer('"
-            f"{holder.name}').save('{holder.name}.h5')",
-        )
-    try:
-        return _model(dict(holder.config), f"{place}, {holder.name}"), holder
-    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise mismatch(place, "Keras's model configuration", "something else") from error
 
 
 def unwrapped_name(layer: str) -> str:
@@ -201,23 +195,21 @@ def _dtype_policy(layer: KerasLayer) -> str:
     return PRECISIONS[0] if policy is None else str(policy)[:80]
 
 
-def _without_pruning_wrappers(model: dict[str, Any]) -> dict[str, Any]:
+def _without_pruning_wrappers(entry: dict[str, Any]) -> dict[str, Any]:
     """A model whose PruneLowMagnitude layers are replaced by the layers in them, which are what
     strip_pruning leaves; references to them are by their own name, prune_low_magnitude_conv_3."""
-    config = model["config"]
-    return model | {"config": config | {"layers": [_without_wrapper(e) for e in config["layers"]]}}
-
-
-def _without_wrapper(entry: dict[str, Any]) -> dict[str, Any]:
-    if entry["class_name"] != PRUNING_WRAPPER:
+    if entry["class_name"] == PRUNING_WRAPPER:
+        inner = entry["config"]["layer"]
+        rest = {name: entry[name] for name in ("inbound_nodes",) if name in entry}
+        plain = {"class_name": inner["class_name"], "config": inner["config"]}
+        return plain | rest | {"in_pruning_wrapper": True}
+    if entry["class_name"] not in HOLDERS:
         return entry
-    inner = entry["config"]["layer"]
-    return {
-        "class_name": inner["class_name"],
-        "config": inner["config"],
-        "inbound_nodes": entry["inbound_nodes"],
-        "in_pruning_wrapper": True,
-    }
+    config = entry["config"]
+    if isinstance(config, list):
+        return entry | {"config": [_without_pruning_wrappers(layer) for layer in config]}
+    layers = [_without_pruning_wrappers(layer) for layer in config["layers"]]
+    return entry | {"config": config | {"layers": layers}}
 
 
 def _check_no_code(model: object, place: str) -> frozenset[tuple[str | None, str]]:
@@ -262,6 +254,8 @@ def _check_not_shared(model: object, place: str) -> None:
             number = str(part["shared_object_id"])[:80]
             numbers[number] += 1
             of_layers += [number] if "inbound_nodes" in part else []
+        if isinstance(part, dict):
+            of_layers += _numbers_of_layers(part)
         if isinstance(part, dict | list):
             waiting += part.values() if isinstance(part, dict) else part
     for number in of_layers:
@@ -270,13 +264,66 @@ def _check_not_shared(model: object, place: str) -> None:
             raise mismatch(place, "a number of its own for each layer", found)
 
 
-def _model(config: dict[str, Any], place: str) -> KerasModel:
-    layers = tuple(_layer(entry, place) for entry in config["layers"])
-    outputs = tuple(unwrapped_name(name) for name in _tensor_names(config["output_layers"], place))
-    _check_inputs(layers, _tensor_names(config["input_layers"], place), place)
+def _numbers_of_layers(model: dict[str, Any]) -> list[str]:
+    """The numbers of the layers that a Sequential lists."""
+    config = model.get("config")
+    listed = config.get("layers") if isinstance(config, dict) else config
+    if model.get("class_name") != SEQUENTIAL or not isinstance(listed, list):
+        return []
+    layers = [layer for layer in listed if isinstance(layer, dict)]
+    numbers = [layer.get("shared_object_id") for layer in layers]
+    return [str(number)[:80] for number in numbers if number is not None]
+
+
+def _model(model: dict[str, Any], place: str) -> KerasModel:
+    config = model["config"]
+    if model["class_name"] == SEQUENTIAL:
+        layers, outputs = _sequence(model, place)
+    else:
+        layers = tuple(_layer(each, each["inbound_nodes"], place) for each in config["layers"])
+        outputs = tuple(map(unwrapped_name, _tensor_names(config["output_layers"], place)))
+        _check_inputs(layers, _tensor_names(config["input_layers"], place), place)
     if len({layer.name for layer in layers}) != len(layers):
         raise InputError(place, "a layer is named twice")
-    return KerasModel(layers, outputs)
+    trainable = not isinstance(config, dict) or config.get("trainable") is not False
+    return KerasModel(layers, outputs, trainable)
+
+
+def _sequence(model: dict[str, Any], place: str) -> tuple[tuple[KerasLayer, ...], tuple[str, ...]]:
+    """The layers of a Sequential, and the name of the last. Up to Keras 2.2.2 its configuration is
+    their list alone; a list without an InputLayer has its input's shape in its first layer."""
+    config = model["config"]
+    entries = config if isinstance(config, list) else config["layers"]
+    layers: list[KerasLayer] = []
+    for number, entry in enumerate(entries):
+        if entry.get("inbound_nodes"):
+            raise mismatch(place, "a Sequential, whose layers read in turn", "inbound_nodes")
+        unnamed = isinstance(entry["config"], list)  # a Sequential of Keras up to 2.2.2
+        name = f"sequential_{number + 1}" if unnamed else None
+        layer = _layer({"name": name} | entry if unnamed else entry, [], place)
+        if layer.class_name == "InputLayer" and layers:
+            raise InputError(f"{place}, {layer.name}", "an input behind the first layer")
+        if not layers and layer.class_name != "InputLayer":
+            layers.append(_input_before(layer, model))
+        layers.append(replace(layer, inbound=(layers[-1].name,) if layers else ()))
+    if not layers:
+        raise mismatch(place, "a Sequential with layers", "none")
+    return tuple(layers), (layers[-1].name,)
+
+
+def _input_before(layer: KerasLayer, model: dict[str, Any]) -> KerasLayer:
+    """The input of a Sequential that has no InputLayer: of the shape that its first layer tells,
+    else of the one with which it was built."""
+    first = layer
+    while first.inner is not None:
+        first = first.inner.layers[0]
+    stated = [first.config.get(key) for key in ("batch_input_shape", "batch_shape")]
+    built: Any = model["config"] if isinstance(model["config"], dict) else {}
+    stated.append(built.get("build_input_shape"))
+    stated.append((model.get("build_config") or {}).get("input_shape"))
+    shape = next((shape for shape in stated if shape is not None), None)
+    name = f"{layer.name}_input"
+    return KerasLayer(name, "InputLayer", {"name": name, "batch_input_shape": shape}, ())
 
 
 def _check_inputs(layers: Sequence[KerasLayer], inputs: Sequence[str], place: str) -> None:
@@ -287,23 +334,107 @@ def _check_inputs(layers: Sequence[KerasLayer], inputs: Sequence[str], place: st
         raise mismatch(place, expected[:160], ", ".join(inputs)[:80] or "none")
 
 
-def _layer(entry: dict[str, Any], place: str) -> KerasLayer:
+def _layer(entry: dict[str, Any], nodes: Any, place: str) -> KerasLayer:  # noqa: ANN401
     class_name, config = entry["class_name"], entry["config"]
-    name = config["name"] if "name" in config else entry["name"]  # Keras 3's operations have none
+    # Keras 3's operations, and a Sequential that is a list, have no name in their configuration.
+    name = config["name"] if isinstance(config, dict) and "name" in config else entry["name"]
     if entry.get("name") not in (None, name):
         called = str(entry["name"])[:80]
         raise mismatch(f"{place}, {name}", "one name for a layer", f"{called} too")
-    if not (isinstance(name, str) and isinstance(class_name, str) and isinstance(config, dict)):
+    if not (isinstance(name, str) and isinstance(class_name, str)):
         raise TypeError
-    nodes = entry["inbound_nodes"]
+    where = f"{place}, {name}"
     if len(nodes) > 1:
-        raise InputError(f"{place}, {name}", f"used {len(nodes)} times, expected once")
-    _check_calls(nodes, f"{place}, {name}", class_name)
-    inbound = _tensor_names(nodes, f"{place}, {name}")
+        raise InputError(where, f"used {len(nodes)} times, expected once")
+    _check_calls(nodes, where, class_name)
+    sources = tuple(map(unwrapped_name, _tensor_names(nodes, where)))
     wrapped = entry.get("in_pruning_wrapper") is True
     operation = str(entry.get("module")).startswith(OPERATIONS)
-    sources = tuple(map(unwrapped_name, inbound))
-    return KerasLayer(name, class_name, config, sources, wrapped, operation)
+    inner = None
+    if class_name in HOLDERS:
+        inner, config = _model(entry, where), {}
+    if not isinstance(config, dict):
+        raise TypeError
+    return KerasLayer(name, class_name, config, sources, wrapped, operation, inner)
+
+
+def flattened(model: KerasModel, place: str) -> KerasModel:
+    """The model with the layers of the models in it, to any depth, as its own.
+
+    Layers keep their names; those that bear one that others have too get the name of the model that
+    holds them in front. The InputLayer of a model within reads what the model reads.
+    Raises InputError, naming it, for a model within that has several inputs or outputs.
+    """
+    if all(layer.inner is None for layer in model.layers):
+        return replace(model, layers=tuple(replace(one, path=(one.name,)) for one in model.layers))
+    try:
+        flat = _Flattening(place)
+        flat.add(model, ())
+        return replace(model, layers=flat.layers(), outputs=flat.named((), model.outputs))
+    except RecursionError as error:
+        raise mismatch(place, "models that do not read themselves", "one that does") from error
+
+
+class _Flattening:
+    """The layers of a model and of those in it, by the models that hold them and their name."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.known: dict[tuple[str, ...], KerasLayer] = {}
+        self.names: dict[tuple[str, ...], str] = {}
+
+    def add(self, model: KerasModel, holders: tuple[str, ...]) -> None:
+        """Take in all layers of a model."""
+        for layer in model.layers:
+            path = (*holders, layer.name)
+            self.known[path] = layer
+            if layer.inner is not None:
+                self._check_one_way(layer, path)
+                self.add(layer.inner, path)
+
+    def _check_one_way(self, layer: KerasLayer, path: tuple[str, ...]) -> None:
+        assert layer.inner is not None
+        entries = [each for each in layer.inner.layers if each.class_name == "InputLayer"]
+        for found, what in ((layer.inbound, "input"), (layer.inner.outputs, "output")):
+            count = max(len(found), len(entries)) if what == "input" else len(found)
+            if count != 1 or not entries:
+                where = f"{self.place}, {'/'.join(path)}"
+                raise mismatch(where, f"a model within a model with one {what}", count)
+
+    def layers(self) -> tuple[KerasLayer, ...]:
+        """The layers that are no models, under names that differ."""
+        plain = [path for path, layer in self.known.items() if layer.inner is None]
+        counts = Counter(path[-1] for path in plain if not self._is_inner_input(path))
+        taken: set[str] = set()
+        for path in plain:
+            twice = counts[path[-1]] > 1 or self._is_inner_input(path)
+            name = "_".join(path[-2:]) if twice else path[-1]
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            self.names[path] = name
+        return tuple(self._layer(path) for path in plain)
+
+    def _is_inner_input(self, path: tuple[str, ...]) -> bool:
+        return len(path) > 1 and self.known[path].class_name == "InputLayer"
+
+    def _layer(self, path: tuple[str, ...]) -> KerasLayer:
+        layer, holders = self.known[path], path[:-1]
+        if self._is_inner_input(path):
+            inbound = self.named(holders[:-1], self.known[holders].inbound)
+        else:
+            inbound = self.named(holders, layer.inbound)
+        return replace(layer, name=self.names[path], inbound=inbound, path=path)
+
+    def named(self, holders: tuple[str, ...], layers: Sequence[str]) -> tuple[str, ...]:
+        """The names of the layers whose outputs are those of some layers of a model."""
+        return tuple(self._source((*holders, name)) for name in layers)
+
+    def _source(self, path: tuple[str, ...]) -> str:
+        layer = self.known.get(path)
+        if layer is not None and layer.inner is not None:
+            return self._source((*path, *layer.inner.outputs))
+        return self.names.get(path, path[-1])
 
 
 def _check_calls(nodes: object, place: str, class_name: str) -> None:

@@ -7,18 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ytf_torch.convert.keras_config import (
-    REPAIRED,
-    KerasLayer,
-    KerasModel,
-    network_inside,
-    precision_of,
-    read_config,
+from ytf_torch.convert.keras_architecture import Architecture, read_architecture
+from ytf_torch.convert.keras_config import GOODNET, REPAIRED, KerasModel, read_config
+from ytf_torch.convert.keras_h5 import Arrays, layers_of, weights_by_name, weights_by_order
+from ytf_torch.convert.keras_network import KerasNetwork, network_of
+from ytf_torch.convert.keras_variables import (
+    StoredLayer,
+    store_inside,
+    stored_layers,
+    weights_in_store,
 )
-from ytf_torch.convert.keras_h5 import Arrays, layers_of
-from ytf_torch.convert.keras_h5 import weights_by_layer as h5_weights
-from ytf_torch.convert.keras_variables import StoredLayer, store_inside, stored_layers
-from ytf_torch.convert.keras_variables import weights_by_layer as stored_weights
 from ytf_torch.convert.keras_zip import CONFIG, METADATA, KerasArchive, open_keras_archive
 from ytf_torch.disk.hdf5 import Group, open_hdf5, text_attribute
 from ytf_torch.disk.reading import (
@@ -52,31 +50,30 @@ class KerasFile:
 
     weights: layer name → its arrays, in the order in which Keras lists them, by what they are
     called (`kernel`, `bias`); layers without weights are left out.
-    model: the network's graph, None in a file of weights only. place: where the graph is, for
-    errors.
-    precision: float32 or float64, in which Keras computes it, None in a file of weights only.
-    holder: the layer that is the network, where the file has a model around it.
-    archive: whether it is a .keras.
-    numbered: the weights of a .weights.h5 by class, in Keras's order; `weights` is empty then, for
-    such a file need not tell names.
+    network: as its configuration describes it, None in a file of weights only. place: where the
+    configuration is, for errors.
+    archive: whether it is a .keras. stored: whether its weights lie as in Keras's own format.
+    numbered: the weights of a .weights.h5 by class, in Keras's order, where nothing tells which
+    network's they are; `weights` is empty then, for such a file need not tell names.
     objects: module and class of all that the configuration names.
     pixel_scale: what ytf-torch recorded when it wrote the file; None in files of Keras's own.
     origin: of a file that was written here; none of Keras's own tells it.
+    architecture: where the network of a file of weights only is told; None for other files.
     """
 
     path: Path
     sha256: str
     keras_version: str
     weights: Mapping[str, Arrays]
-    model: KerasModel | None
+    network: KerasNetwork | None
     place: str
-    precision: str | None = None
-    holder: str | None = None
     archive: bool = False
+    stored: bool = False
     numbered: Mapping[str, list[StoredLayer]] | None = None
     objects: frozenset[tuple[str | None, str]] = frozenset()
     pixel_scale: float | None = None
     origin: Origin | None = None
+    architecture: Architecture | None = None
 
     def scale_to_read_with(self, asked: float | None) -> float:
         """The pixel scale that was asked for, else the recorded one, else ASSUMED.
@@ -95,23 +92,32 @@ class KerasFile:
     @property
     def format(self) -> str:
         """The ending under which Keras itself writes and reads a file like this one."""
-        if self.numbered is not None:
-            return "weights.h5"
-        return "keras" if self.archive else "h5"
+        if self.archive:
+            return "keras"
+        return "weights.h5" if self.stored else "h5"
 
 
-def read_keras_file(path: Path) -> KerasFile:
+def read_keras_file(
+    path: Path, architecture: Path | Architecture | None = None, *, goodnet: bool = False
+) -> KerasFile:
     """Read a Keras file: HDF5 of Keras 2 or 3, a full model or weights only, or a .keras archive.
 
-    Raises InputError, naming the place in the file, where it is none, is damaged, leads to other
-    files, asks for code, or declares more weights than are read.
+    architecture: of the network whose weights alone the file holds; a file that
+    `read_architecture` reads. goodnet: whether B, B′ and the rule of both are asked for, which
+    otherwise are no network. Raises InputError, naming the place in the file, where it is none, is
+    damaged, leads to other files, asks for code, or declares more weights than are read; where it
+    holds its own architecture beside the one that is given.
     """
     if checked_file(path).stat().st_size > MAX_FILE_BYTES:
         raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
+    if isinstance(architecture, Path):
+        architecture = read_architecture(architecture)
     kind = kind_of(path)
     if kind in (KERAS_ARCHIVE, UNKNOWN_ZIP):
+        if architecture is not None:
+            raise own_architecture(path)
         with open_keras_archive(path) as archive:
-            found = _stored(path, archive.weights, archive.config, archive.keras_version)
+            found = _archived(path, archive, goodnet=goodnet)
             scale, origin = _archive_scale(archive, path), origin_of(archive.told(ORIGIN))
             return replace(found, pixel_scale=scale, origin=origin)
     if kind != HDF5:
@@ -119,9 +125,21 @@ def read_keras_file(path: Path) -> KerasFile:
         raise wrong_kind(path, KERAS_FILE, remedy)
     with open_hdf5(path) as root:
         listed = layers_of(root)
-        found = _listed(path, root, *listed) if listed else _stored(path, root, None, "unknown")
+        own = text_attribute(root, "model_config")
+        if own is not None and architecture is not None:
+            raise own_architecture(path)
+        if own is not None or architecture is not None:
+            found = _with_network(path, root, listed, own, architecture, goodnet=goodnet)
+        else:
+            found = _weights_alone(path, root, listed)
         origin = origin_of(text_attribute(root, ORIGIN))
         return replace(found, pixel_scale=_root_scale(root, path), origin=origin)
+
+
+def own_architecture(path: Path) -> InputError:
+    """The error for an architecture that is given of a file that tells its own."""
+    expected = f"a file of weights alone beside {argument('architecture')}"
+    return mismatch(path, expected, "a whole model", f"Leave {argument('architecture')} out")
 
 
 def recorded_scale(path: Path) -> float | None:
@@ -148,59 +166,76 @@ def _root_scale(root: Group, path: Path) -> float | None:
     return recorded_pixel_scale(text_attribute(root, RECORDED_AS), f"{path}@{RECORDED_AS}")
 
 
-def _listed(path: Path, root: Group, group: Group, names: list[str]) -> KerasFile:
-    """An HDF5 file of Keras 2, which lists its layers by name."""
-    config, place = text_attribute(root, "model_config"), f"{path}@model_config"
-    outer = None if config is None else read_config(config, place)
-    model, holder, precision = (
-        (None, None, None) if outer is None else _network_of(outer, place, path)
-    )
-    objects = frozenset() if outer is None else outer.objects
+def _with_network(
+    path: Path,
+    root: Group,
+    listed: tuple[Group, list[str]] | None,
+    own: str | None,
+    architecture: Architecture | None,
+    *,
+    goodnet: bool,
+) -> KerasFile:
+    """An HDF5 file whose network is told, by its own configuration or by another file."""
+    group = root if listed is None else listed[0]
     version = text_attribute(group, "keras_version") or text_attribute(root, "keras_version")
-    nested = None if holder is None else holder.name
-    weights = h5_weights(group, names, nested, model)
-    sha256, written_by = _sha256(path), version or "unknown"
-    return KerasFile(
-        path, sha256, written_by, weights, model, place, precision, nested, objects=objects
-    )
-
-
-def _stored(path: Path, root: Group, config: str | None, version: str) -> KerasFile:
-    """Keras's own format, which numbers its layers; with a configuration it is known by which."""
-    place, sha256 = f"{path}:{CONFIG}", _sha256(path)
-    if config is None:
-        numbered = stored_layers(store_inside(root, None, None))
-        return KerasFile(path, sha256, version, {}, None, place, numbered=numbered)
-    outer = read_config(config, place)
-    model, holder, precision = _network_of(outer, place, path)
-    weights = stored_weights(store_inside(root, outer, holder), model)
-    nested = None if holder is None else holder.name
+    place = f"{path}@model_config"
+    model = None if own is None else read_config(own, place)
+    if architecture is not None:
+        place, model = architecture.place, architecture.model
+        version = architecture.keras_version or version
+    assert model is not None
+    if not goodnet:
+        _check_no_goodnet(model, path)
+    network = network_of(model, place, version or "unknown")
+    told = architecture is None
+    if listed is None:
+        weights = weights_in_store(root, network, own_config=told)
+    else:
+        weights = weights_by_order(*listed, network, own_config=told)
     return KerasFile(
         path,
-        sha256,
-        version,
+        _sha256(path),
+        version or "unknown",
         weights,
-        model,
+        network,
         place,
-        precision,
-        nested,
-        archive=True,
-        objects=outer.objects,
+        stored=listed is None,
+        objects=model.objects,
+        architecture=architecture,
     )
 
 
-def _network_of(
-    outer: KerasModel, place: str, path: Path
-) -> tuple[KerasModel, KerasLayer | None, str | None]:
-    """The network in a configuration, the layer that holds it where one does, and its precision.
+def _weights_alone(path: Path, root: Group, listed: tuple[Group, list[str]] | None) -> KerasFile:
+    """An HDF5 file of weights whose network is not told."""
+    sha256, place = _sha256(path), str(path)
+    if listed is None:
+        numbered = stored_layers(store_inside(root))
+        return KerasFile(path, sha256, "unknown", {}, None, place, stored=True, numbered=numbered)
+    group, names = listed
+    version = text_attribute(group, "keras_version") or text_attribute(root, "keras_version")
+    weights = weights_by_name(group, names)
+    return KerasFile(path, sha256, version or "unknown", weights, None, place)
 
-    Raises InputError for what keras_goodnet.py writes too: two networks and the rule of both.
-    """
-    model, holder = network_inside(outer, place)
-    if any(layer.name == f"{REPAIRED}conv_1" for layer in model.layers):
+
+def _archived(path: Path, archive: KerasArchive, *, goodnet: bool) -> KerasFile:
+    """Keras's own format, which numbers its layers; by its configuration it is known which."""
+    place, version = f"{path}:{CONFIG}", archive.keras_version
+    model = read_config(archive.config, place)
+    if not goodnet:
+        _check_no_goodnet(model, path)
+    network = network_of(model, place, version)
+    weights = weights_in_store(archive.weights, network, own_config=True)
+    sha256 = _sha256(path)
+    return KerasFile(
+        path, sha256, version, weights, network, place, True, True, objects=model.objects
+    )
+
+
+def _check_no_goodnet(model: KerasModel, path: Path) -> None:
+    """Raises InputError for what keras_goodnet.py writes: two networks and the rule of both."""
+    if model.outputs == (GOODNET,) and any(one.name.startswith(REPAIRED) for one in model.layers):
         remedy = "Give the files that it was made from"
         raise InputError(path, "a GoodNet, which holds B and B′", remedy)
-    return model, holder, precision_of(model, place)
 
 
 def _sha256(path: Path) -> str:

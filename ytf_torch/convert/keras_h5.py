@@ -6,13 +6,15 @@ those that Keras 3 writes; see keras/src/legacy/saving/legacy_h5_format.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ytf_torch.convert.keras_config import QUANTISED, STRIP, KerasModel, unwrapped_name
+from ytf_torch.convert.keras_config import QUANTISED, STRIP, KerasLayer, unwrapped_name
+from ytf_torch.convert.keras_network import KerasNetwork, Path, Slot
 from ytf_torch.disk.hdf5 import (
     Dataset,
     Group,
@@ -24,6 +26,7 @@ from ytf_torch.disk.hdf5 import (
     text_attribute,
 )
 from ytf_torch.errors import InputError, mismatch
+from ytf_torch.layers.weight import Shape
 
 # The published network has 2.4 MB; conversion holds some six copies at a time, below 1 GB in all.
 MAX_WEIGHT_BYTES = 64 * 2**20
@@ -37,8 +40,8 @@ MODEL_WEIGHTS, LAYER_NAMES, TOP_LEVEL = "model_weights", "layer_names", "top_lev
 STORES = ("layers", "_layer_checkpoint_dependencies")
 # What a pruning wrapper keeps beside its layer's weights and its mask: a number each.
 PRUNING_STATE = ("threshold", "pruning_step")
-# Weights that are not trained, in Keras's names.
-UNTRAINED = ("moving_mean", "moving_variance")
+MASK = "mask"
+OTHER = "Give the architecture of the network whose weights these are"
 
 Arrays = dict[str, NDArray[np.floating[Any]]]
 
@@ -73,7 +76,17 @@ def layers_of(root: Group) -> tuple[Group, list[str]] | None:
     if len(set(names)) != len(names):
         raise InputError(f"{group}@{LAYER_NAMES}", "a layer is named twice")
     _check_top_level(group)
+    _check_backend(group)
     return group, names
+
+
+def _check_backend(group: Group) -> None:
+    """Raises InputError for kernels that are stored turned by 180°, which Keras 2 turned back when
+    it loaded them and later ones do not."""
+    backend = text_attribute(group, "backend")
+    if backend == "theano":
+        remedy = "Load it with Keras 2.3 on TensorFlow, and save it there"
+        raise mismatch(f"{group}@backend", "weights of TensorFlow's convolutions", backend, remedy)
 
 
 def _check_top_level(group: Group) -> None:
@@ -90,12 +103,19 @@ class Budget:
     def __init__(self) -> None:
         self.left = MAX_WEIGHT_BYTES
 
-    def read(self, node: Dataset) -> NDArray[np.floating[Any]]:
-        """An array of weights. Raises InputError where it is too large, or not of finite floats."""
+    def read(
+        self, node: Dataset, shape: Shape | None = None, place: str = ""
+    ) -> NDArray[np.floating[Any]]:
+        """An array of weights. shape: which it must have; place: what to name where it has not.
+
+        Raises InputError where it is of another shape, too large, or not of finite floats.
+        """
         if node.dtype.kind in "iu":
             raise InputError(node, f"quantised weights, of {node.dtype}", QUANTISED)
         if node.dtype not in FLOATS:
             raise mismatch(node, "float16, float32 or float64", node.dtype)
+        if shape is not None and node.shape != shape:
+            raise mismatch(place, f"shape {shape}", node.shape)
         array = read_array(node, self.left)
         self.left -= array.nbytes
         if not np.isfinite(array).all():
@@ -103,66 +123,193 @@ class Budget:
         return array
 
 
-def weights_by_layer(
-    group: Group, names: Sequence[str], nested: str | None, model: KerasModel | None
-) -> dict[str, Arrays]:
-    """Layer name → its arrays in the order of `weight_names`, by the last part of their name.
-
-    nested: the layer that is a network of its own, whose layers' arrays lie in one group. model:
-    the network, where the file tells it. Raises InputError where the weights stand in another order
-    than the layers to which their names belong: Keras goes by the order.
-    """
+def weights_by_name(group: Group, names: Sequence[str]) -> dict[str, Arrays]:
+    """Layer name → its arrays in the order of `weight_names`, by the last part of their name: of a
+    file of weights whose network is not told."""
     weights: dict[str, Arrays] = {}
-    listed: list[tuple[str, str]] = []
-    budget, count = Budget(), 0
-    for layer in names:
-        holder = subgroup(group, layer)
+    budget = Budget()
+    for stored in _stored(group, names):
+        arrays = weights.setdefault(stored.name, {})
+        for path, part in stored.parts():
+            if part in arrays:
+                place = dataset(stored.group, path)
+                raise InputError(place, f"{stored.name} has two weights named {part}")
+            arrays[part] = budget.read(dataset(stored.group, path))
+    return {name: without_mask(arrays, f"{group}/{name}") for name, arrays in weights.items()}
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A layer of the file that has weights: its name, its group, and the arrays that it lists."""
+
+    name: str
+    group: Group
+    paths: tuple[str, ...]
+
+    def parts(self) -> list[tuple[str, str]]:
+        """Path and what it is, conv_3/kernel:0 → kernel, without what a pruning wrapper counts."""
+        named = [(path, path.split("/")[-1].split(":")[0]) for path in self.paths]
+        return [(path, part) for path, part in named if part not in PRUNING_STATE]
+
+
+def _stored(group: Group, names: Sequence[str]) -> list[_Stored]:
+    found, count = [], 0
+    for name in names:
+        holder = subgroup(group, name)
         paths = names_attribute(holder, "weight_names") or []
         count += len(paths)
         if count > MAX_ARRAYS:
             raise mismatch(f"{holder}@weight_names", f"at most {MAX_ARRAYS} arrays in all", count)
-        for path in paths:
-            owner, part = _owner_and_part(layer, path, inside=layer == nested)
-            owner = unwrapped_name(owner)
-            if part in PRUNING_STATE:
-                continue
-            arrays = weights.setdefault(owner, {})
-            if part in arrays:
-                raise InputError(dataset(holder, path), f"{owner} has two weights named {part}")
-            arrays[part] = budget.read(dataset(holder, path))
-            listed.append((owner, part))
-    if model is not None:
-        _check_order(model, listed, f"{group}@{LAYER_NAMES}", nested=nested is not None)
-    return {name: without_mask(arrays, f"{group}/{name}") for name, arrays in weights.items()}
+        if paths:
+            found.append(_Stored(unwrapped_name(name), holder, tuple(paths)))
+    return found
 
 
-def _check_order(
-    model: KerasModel, listed: Sequence[tuple[str, str]], place: str, *, nested: bool
-) -> None:
-    """Raises InputError where the weights listed in a file do not follow each other as the layers
-    do that Keras builds from the configuration, to which it gives them one after another.
+def weights_by_order(
+    group: Group, names: Sequence[str], network: KerasNetwork, *, own_config: bool
+) -> dict[str, Arrays]:
+    """Layer of the graph → its arrays, by what Keras calls them, given out as Keras does: one after
+    another to the layers that it builds from the configuration.
 
-    nested: of a model within a model Keras lists first what is trained, then all else.
+    own_config: whether the configuration is the file's; else its layers may bear other names than
+    the file's. Raises InputError where weights are missing or left over or of another shape, and
+    where a name says that they belong elsewhere than where Keras puts them.
     """
-    layers = model.in_keras_order()
-    if nested:
-        frozen = {layer.name for layer in layers if layer.config.get("trainable") is False}
-        rest = {entry for entry in listed if entry[0] in frozen or entry[1] in UNTRAINED}
-    else:
-        rest = set()
-    positions = {layer.name: number for number, layer in enumerate(layers)}
-    known = [entry for entry in listed if entry[0] in positions]
-    expected = sorted(known, key=lambda entry: (entry in rest, positions[entry[0]]))
-    for (owner, part), (following, _) in zip(known, expected, strict=True):
-        if owner != following:
-            remedy = f"Keras goes by the order, and would load {owner}'s {part} into {following}"
-            raise mismatch(place, f"weights of {following} next", f"those of {owner}", remedy)
+    slots = network.slots()
+    expected = [
+        (layer.name, listed)
+        for layer in network.model.in_keras_order()
+        if (listed := _listed(layer, (), slots))
+    ]
+    stored = _stored(group, names)
+    _check_layers([name for name, _ in expected], stored, group, slots, own_config=own_config)
+    weights: dict[str, Arrays] = {}
+    budget = Budget()
+    for (_, listed), found in zip(expected, stored, strict=True):
+        parts = [(path, part) for path, part in found.parts() if part != MASK]
+        if len(parts) != len(listed):
+            raise _other_count(found.name, listed, parts, group)
+        for (slot, path), (at, part) in zip(listed, parts, strict=True):
+            _check_owner(listed, (slot, path), (at, part), group)
+            place = f"{group.file.path}:{slot.layer}/{slot.weight.keras}"
+            array = budget.read(dataset(found.group, at), slot.weight.keras_shape, place)
+            weights.setdefault(slot.layer, {})[slot.weight.keras] = array
+        _check_mask(found, weights.get(listed[0][0].layer, {}), group, budget)
+    return weights
 
 
-def _owner_and_part(layer: str, path: str, *, inside: bool) -> tuple[str, str]:
-    """Which layer an array belongs to, and what it is: conv_3/kernel:0 → conv_3, kernel."""
-    *above, last = path.split("/")
-    return (above[-1] if inside and above else layer), last.split(":")[0]
+Listed = list[tuple[Slot, Path]]
+
+
+def _listed(
+    layer: KerasLayer, holders: tuple[str, ...], slots: Mapping[Path, Sequence[Slot]]
+) -> Listed:
+    """The weights that Keras lists of a layer, and the paths of the layers that have them: of a
+    model what is trained, then all else."""
+    path = (*holders, layer.name)
+    if layer.inner is None:
+        return [(slot, path) for slot in slots.get(path, ())]
+    frozen: set[Path] = set()
+    listed = _within(layer, holders, slots, frozen)
+    return sorted(listed, key=lambda entry: not entry[0].weight.trained or entry[1] in frozen)
+
+
+def _within(
+    layer: KerasLayer,
+    holders: tuple[str, ...],
+    slots: Mapping[Path, Sequence[Slot]],
+    frozen: set[Path],
+) -> Listed:
+    path = (*holders, layer.name)
+    if layer.inner is None:
+        if not layer.trainable:
+            frozen.add(path)
+        return [(slot, path) for slot in slots.get(path, ())]
+    below = [_within(each, path, slots, frozen) for each in layer.inner.in_keras_order()]
+    listed = [entry for part in below for entry in part]
+    if not layer.trainable and any(at not in frozen for _, at in listed):
+        expected = "a model within a model that is frozen as a whole, or not"
+        remedy = "Keras 2 and Keras 3 list its weights in different orders: save it as .keras"
+        raise mismatch("/".join(path), expected, "one that is frozen but for layers of it", remedy)
+    return listed
+
+
+def _check_layers(
+    expected: Sequence[str],
+    stored: Sequence[_Stored],
+    group: Group,
+    slots: Mapping[Path, Sequence[Slot]],
+    *,
+    own_config: bool,
+) -> None:
+    """Raises InputError where the layers that have weights in a file are not those of the network,
+    or follow each other otherwise."""
+    names = [found.name for found in stored]
+    if not own_config and set(names) != set(expected):
+        if len(names) != len(expected):
+            where = f"{group}@{LAYER_NAMES}"
+            raise mismatch(where, f"{len(expected)} layers with weights", len(names), OTHER)
+        return
+    missing = [
+        f"{name} ({', '.join(slot.weight.keras for slot in slots.get((name,), ())) or 'all'})"
+        for name in expected
+        if name not in names
+    ]
+    left = [
+        f"{found.name} ({', '.join(part for _, part in found.parts())[:80]})"
+        for found in stored
+        if found.name not in expected
+    ]
+    if missing or left:
+        raise not_fitting(group, missing, left)
+    for following, found in zip(expected, stored, strict=True):
+        if found.name != following:
+            part = found.parts()[0][1]
+            remedy = f"Keras goes by the order, and would load {found.name}'s {part} into "
+            where = f"{group}@{LAYER_NAMES}"
+            next_ = f"weights of {following} next"
+            raise mismatch(where, next_, f"those of {found.name}", remedy + following)
+
+
+def not_fitting(group: Group, missing: Sequence[str], left: Sequence[str]) -> InputError:
+    """The error for weights that are missing and left over, which it names."""
+    return InputError(
+        group.file.path,
+        f"weights that do not fit its layers: missing {', '.join(missing) or 'none'}; "
+        f"left over {', '.join(left) or 'none'}",
+    )
+
+
+def _other_count(
+    name: str, listed: Listed, parts: Sequence[tuple[str, str]], group: Group
+) -> InputError:
+    missing = [f"{slot.layer} ({slot.weight.keras})" for slot, _ in listed[len(parts) :]]
+    left = [f"{name} ({part})" for _, part in parts[len(listed) :]]
+    return not_fitting(group, missing, left)
+
+
+def _check_owner(
+    listed: Listed, expected: tuple[Slot, Path], found: tuple[str, str], group: Group
+) -> None:
+    """Raises InputError where an array's name says that it belongs to another of the layers, or is
+    another of the layer's weights, than the one into which Keras loads it."""
+    (slot, path), (at, part) = expected, found
+    above = at.split("/")[:-1]
+    owners = {own for _, own in listed if "/".join(above).endswith(own[-1])}
+    told = {own for own in owners if "/".join(above[-own[-1].count("/") - 1 :]) == own[-1]}
+    parts = {each.weight.keras for each, own in listed if own == path}
+    if (told and path not in told) or (part in parts and part != slot.weight.keras):
+        where = f"{group}@weight_names"
+        remedy = f"Keras goes by the order, and would load {at} there"
+        raise mismatch(where, f"{slot.layer}'s {slot.weight.keras} next", at, remedy)
+
+
+def _check_mask(found: _Stored, arrays: Arrays, group: Group, budget: Budget) -> None:
+    masks = [path for path, part in found.parts() if part == MASK]
+    if masks:
+        mask = budget.read(dataset(found.group, masks[0]))
+        kernel = next(iter(arrays.values()))
+        without_mask({"kernel": kernel, MASK: mask}, f"{group}/{found.name}")
 
 
 def without_mask(arrays: Arrays, place: str) -> Arrays:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,22 @@ LIBRARIES = ("tf_keras", "keras")
 # Only errors in the log, and no GPU, whose results vary.
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 SECONDS = 600
+
+
+# Names that no layer has.
+LOGITS, READS, HOLDER = "(logits)", "(reads)", "(read by) "
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Where a model's logits are: its answer where `path` is empty, else the output of a layer.
+
+    path: the models that hold the layer, and its name. without_activation: whether what it reads,
+    or computes before its activation, is meant.
+    """
+
+    path: tuple[str, ...] = ()
+    without_activation: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,21 +82,21 @@ def ask_keras(
     path: Path,
     batches: Sequence[NDArray[np.floating[Any]]],
     *,
-    architecture: Mapping[str, Any] | None = None,
-    holder: str | None = None,
-    layers: Sequence[str] = (),
+    architecture: str | None = None,
+    logits: Logits,
+    layers: Mapping[str, Sequence[str]] | None = None,
     called: Path | None = None,
 ) -> KerasAnswer:
     """Have one Keras load a file and run it.
 
     path: named with the ending by which Keras tells what the file is. batches: as the network
-    reads them, (batch, height, width, channels). architecture: the `config` of the functional
-    model into which Keras loads a file of weights; without one it loads a whole model.
-    holder: the layer that is the network, where a model is around it. layers: whose outputs are
-    wanted. called: what the user calls the file. Raises InputError where Keras cannot load or run
-    it.
+    reads them, (batch, height, width, channels). architecture: Keras's JSON of the model into which
+    it loads a file of weights; without one it loads a whole model. logits: where they are. layers:
+    whose outputs are wanted; name → the models that hold the layer, and Keras's name. called: what
+    the user calls the file. Raises InputError where Keras cannot load or run it.
     """
-    wanted = {"architecture": architecture, "holder": holder, "layers": list(layers)}
+    layers = {} if layers is None else layers
+    wanted = {"architecture": architecture, "logits": asdict(logits), "layers": layers}
     with tempfile.TemporaryDirectory() as folder:
         request, answer = Path(folder, "request.npz"), Path(folder, "answer.npz")
         images = {f"batch_{number}": batch for number, batch in enumerate(batches)}
@@ -111,26 +127,67 @@ def _answer(library: str, path: str, request: str, answer: str) -> None:
     with np.load(request) as archive:
         wanted = json.loads(str(archive["wanted"]))
         batches = [archive[f"batch_{number}"] for number in range(len(archive.files) - 1)]
-    model = _loaded(keras, path, wanted["architecture"], wanted["holder"])
+    model = _loaded(keras, path, wanted["architecture"])
     outputs = _predicted(model, batches)
-    network = model if wanted["holder"] is None else model.get_layer(wanted["holder"])
-    last = network.layers[-1]
-    before_softmax = last.input if type(last).__name__ == "Softmax" else last.output
-    if hasattr(last, "activation"):
-        last.activation = keras.activations.linear
-    asked = {name: network.get_layer(name).output for name in wanted["layers"]}
-    whole = keras.Model(network.inputs, {"logits": before_softmax, **_prefixed(asked)})
-    found = _predicted(whole, batches)
-    logits = found.pop("logits")
+    logits = wanted["logits"]
+    paths = {name: tuple(path) for name, path in wanted["layers"].items()}
+    if logits["path"]:
+        *holders, name = logits["path"]
+        last = _layer(model, [*holders, name])
+        without = logits["without_activation"]
+        if without and hasattr(last, "activation"):
+            last.activation = keras.activations.linear
+        reads = without and not hasattr(last, "activation")
+        paths[LOGITS] = (*holders, name, *([READS] if reads else []))
+    found = _outputs(keras, model, batches, paths)
+    found.setdefault(LOGITS, outputs)
     channels_first = {
-        name: array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
+        f"layer/{name}": array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
         for name, array in found.items()
+        if name != LOGITS
     }
-    np.savez(answer, version=keras.__version__, outputs=outputs, logits=logits, **channels_first)
+    arrays = {"outputs": outputs, "logits": found[LOGITS], **channels_first}
+    np.savez(answer, version=keras.__version__, allow_pickle=False, **arrays)
 
 
-def _prefixed(named: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"layer/{name}": value for name, value in named.items()}
+def _layer(model: Any, path: Sequence[str]) -> Any:  # noqa: ANN401
+    for name in path:
+        model = model.get_layer(name)
+    return model
+
+
+def _outputs(
+    keras: Any,  # noqa: ANN401
+    model: Any,  # noqa: ANN401
+    batches: Sequence[NDArray[Any]],
+    paths: Mapping[str, tuple[str, ...]],
+) -> dict[str, NDArray[Any]]:
+    """The outputs of layers for all batches end to end; of layers in models within, from what the
+    models read."""
+    own: dict[str, Any] = {}
+    inner: dict[str, dict[str, tuple[str, ...]]] = {}
+    for name, path in paths.items():
+        layer = model.get_layer(path[0])
+        if path[1:] == (READS,):
+            own[name] = layer.input
+        elif len(path) == 1:
+            own[name] = layer.output
+        else:
+            inner.setdefault(path[0], {})[name] = path[1:]
+    for holder in inner:
+        own[f"{HOLDER}{holder}"] = _read_by(model, holder)
+    found = _predicted(keras.Model(model.inputs, own), batches) if own else {}
+    for holder, below in inner.items():
+        read = found.pop(f"{HOLDER}{holder}")
+        ends = np.cumsum([len(batch) for batch in batches])[:-1]
+        found |= _outputs(keras, model.get_layer(holder), np.split(read, ends), below)
+    return found
+
+
+def _read_by(model: Any, holder: str) -> Any:  # noqa: ANN401
+    """What a model within a model reads, in the graph of the outer one; its `input` is its own."""
+    read = model.get_layer(holder)._inbound_nodes[-1].input_tensors
+    return read[0] if isinstance(read, list | tuple) else read
 
 
 def _predicted(model: Any, batches: Sequence[NDArray[Any]]) -> Any:  # noqa: ANN401
@@ -141,19 +198,16 @@ def _predicted(model: Any, batches: Sequence[NDArray[Any]]) -> Any:  # noqa: ANN
     return np.concatenate(found)
 
 
-def _loaded(
-    keras: Any,  # noqa: ANN401
-    path: str,
-    architecture: dict[str, Any] | None,
-    holder: str | None,
-) -> Any:  # noqa: ANN401
+def _loaded(keras: Any, path: str, architecture: str | None) -> Any:  # noqa: ANN401
     """A file as Keras itself loads it."""
     if architecture is None:
         return keras.models.load_model(path, compile=False, safe_mode=True)
-    model = keras.Model.from_config(architecture)
-    if holder is not None:
-        outer = keras.Input(model.input_shape[1:])
-        model = keras.Model(outer, model(outer))
+    told = json.loads(architecture)
+    if "module" in told:
+        model = keras.models.model_from_json(architecture)
+    else:
+        kind = keras.Sequential if told["class_name"] == "Sequential" else keras.Model
+        model = kind.from_config(told["config"])
     # Keras passes over some of what it does not find in silence.
     model.set_weights([np.full(array.shape, np.nan) for array in model.get_weights()])
     model.load_weights(path)

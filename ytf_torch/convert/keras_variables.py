@@ -11,13 +11,21 @@ wrapper is counted with the wrappers, and the layer lies in it, as `prune_low_ma
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ytf_torch.convert.keras_config import MODELS, QUANTISED, STRIP, KerasLayer, KerasModel
-from ytf_torch.convert.keras_h5 import MAX_LAYERS, STORES, Arrays, Budget, without_mask
+from ytf_torch.convert.keras_h5 import (
+    MAX_LAYERS,
+    STORES,
+    Arrays,
+    Budget,
+    not_fitting,
+    without_mask,
+)
+from ytf_torch.convert.keras_network import KerasNetwork, Path, Slot
 from ytf_torch.disk.hdf5 import (
     Group,
     dataset,
@@ -36,6 +44,8 @@ VARIABLES = "vars"
 SHARD = re.compile(r"_\d{5}\.weights\.h5$")
 ONE_FILE = "It is one of several files: load them in Keras, and save one with model.save('….keras')"
 WRAPPER = "prune_low_magnitude"
+# Models within models, which hold a store of their own.
+HOLDER_KINDS = ("functional", "sequential")
 ORDINAL = re.compile(r"(?P<kind>.*?)(?:_(?P<ordinal>\d+))?")
 
 
@@ -88,45 +98,56 @@ class StoredLayer:
     arrays: Arrays
 
 
-def store_inside(root: Group, model: KerasModel | None, holder: KerasLayer | None) -> Group:
-    """The store of the network that a file holds, which may lie in that of a model around it.
-
-    model: the outer model, where the file tells one; holder: its layer that is the network.
-    Raises InputError where there is none.
-    """
+def store_of(root: Group) -> Group:
+    """The store of a file. Raises InputError where it has none."""
     store = find_store(root)
     if store is None:
         expected = f"a Keras model: `layer_names`, `model_weights` or `{STORE}` at the root"
         remedy = "Save it in Keras with model.save('….keras') or model.save('….h5')"
         raise mismatch(root.file.path, expected, "none of them", remedy)
-    if model is not None and holder is not None:
-        classes = [(layer.name, _class(layer)) for layer in model.in_keras_order()]
-        nested = [variable_paths(classes)[holder.name]]
-    elif model is None:
-        nested = [name for name in member_names(store) if find_store(subgroup(store, name))]
-    else:
-        nested = []
+    return store
+
+
+def store_inside(root: Group) -> Group:
+    """The store of the one network in a file of weights alone, which may lie in that of a model
+    around it. Raises InputError where there is none."""
+    store = store_of(root)
+    nested = [name for name in member_names(store) if find_store(subgroup(store, name))]
     if len(nested) > 1:
         found = f"several: {', '.join(nested[:5])}"
         raise mismatch(store, "one network", found, "Save each network on its own")
-    inner = find_store(subgroup(store, nested[0])) if nested else store
-    if inner is None:
-        raise mismatch(f"{store}/{nested[0]}", f"a group `{STORE}`", "none")
-    return inner
+    return (find_store(subgroup(store, nested[0])) if nested else None) or store
 
 
-def stored_layers(store: Group) -> dict[str, list[StoredLayer]]:
+def stored_layers(
+    store: Group, budget: Budget | None = None, leave_out: Iterable[str] = ()
+) -> dict[str, list[StoredLayer]]:
     """The layers that have weights, by kind in the order of their ordinals.
 
-    arrays: by number, `0` for the first that Keras lists. Raises InputError where ordinals are
-    missing.
+    budget: of the whole file, where the store is one of several. leave_out: kinds that are not
+    read. arrays: by number, `0` for the first that Keras lists. Raises InputError where ordinals
+    are missing.
     """
+    budget = budget or Budget()
+    found = {}
+    for kind, paths in _paths_by_kind(store).items():
+        # What layers without weights store is the state of a random generator.
+        if kind in WITHOUT_WEIGHTS or kind in leave_out:
+            continue
+        read = _wrapped_layer if kind == WRAPPER else _stored_layer
+        stored = [read(store, path, budget) for path in paths]
+        if any(layer.arrays for layer in stored):
+            found[kind] = stored
+    return found
+
+
+def _paths_by_kind(store: Group) -> dict[str, list[str]]:
+    """The members of a store by kind, in the order of their ordinals."""
     ordinals: dict[str, dict[int, str]] = {}
     for path in member_names(store):
         match = ORDINAL.fullmatch(path)
         assert match is not None
         ordinals.setdefault(match["kind"], {})[int(match["ordinal"] or 0)] = path
-    budget = Budget()
     found = {}
     for kind, paths in ordinals.items():
         doubled = store.path.endswith(OLD_STORE) and len(paths) > 1 and 1 not in paths
@@ -137,41 +158,84 @@ def stored_layers(store: Group) -> dict[str, list[StoredLayer]]:
             listed = ", ".join(paths[number] for number in sorted(paths)[:10])
             remedy = ONE_FILE if SHARD.search(store.file.path.name) else ""
             raise mismatch(store, f"{kind}, {kind}_1 and so on, none left out", listed, remedy)
-        if kind in WITHOUT_WEIGHTS:  # what such layers store is the state of a random generator
-            continue
-        read = _wrapped_layer if kind == WRAPPER else _stored_layer
-        stored = [read(store, paths[number], budget) for number in expected]
-        if any(layer.arrays for layer in stored):
-            found[kind] = stored
+        found[kind] = [paths[number] for number in expected]
     return found
 
 
-def weights_by_layer(store: Group, model: KerasModel) -> dict[str, Arrays]:
-    """Layer name → kernel and bias, the layers counted as Keras counts those of the model.
+def weights_in_store(root: Group, network: KerasNetwork, *, own_config: bool) -> dict[str, Arrays]:
+    """Layer of the graph → its arrays, by what Keras calls them, the layers counted as Keras counts
+    those of the model, and those of each model in it.
 
+    own_config: whether the configuration is the file's; else its layers may bear other names.
     Raises InputError where the file has others than the model, or tells other names.
     """
-    weights = {}
-    for kind, stored in stored_layers(store).items():
-        layers = [layer for layer in model.in_keras_order() if _stored_as(layer) == kind]
-        if len(layers) != len(stored):
-            raise mismatch(store, f"{len(layers)} {kind}, as in the model", len(stored))
-        for layer, found in zip(layers, stored, strict=True):
-            if found.name not in (None, layer.name):
-                place = f"{store}/{found.path}"
-                raise mismatch(place, f"the weights of {layer.name}", f"those of {found.name}")
-            if found.arrays:
-                weights[layer.name] = found.arrays
+    weights: dict[str, Arrays] = {}
+    reading = _Reading(network.slots(), Budget(), own_config, weights)
+    reading.model(store_of(root), network.model, ())
     return weights
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """The weights of a network while they are read. weights: what is read so far."""
+
+    slots: Mapping[Path, Sequence[Slot]]
+    budget: Budget
+    own_config: bool
+    weights: dict[str, Arrays]
+
+    def model(self, store: Group, model: KerasModel, holders: tuple[str, ...]) -> None:
+        """Read the layers of a model, and of those in it."""
+        found = stored_layers(store, self.budget, HOLDER_KINDS)
+        layers: dict[str, list[KerasLayer]] = {}
+        for layer in model.in_keras_order():
+            layers.setdefault(_stored_as(layer), []).append(layer)
+        for kind, stored in found.items():
+            counted = layers.get(kind, [])
+            if len(counted) != len(stored):
+                counted = [each for each in counted if self.slots.get((*holders, each.name))]
+            if len(counted) != len(stored):
+                raise mismatch(store, f"{len(counted)} {kind}, as in the model", len(stored))
+            for layer, one in zip(counted, stored, strict=True):
+                self._take(store, layer, one, holders)
+        for kind in HOLDER_KINDS:
+            self._models(store, kind, layers.get(kind, []), holders)
+
+    def _take(
+        self, store: Group, layer: KerasLayer, stored: StoredLayer, holders: tuple[str, ...]
+    ) -> None:
+        place = f"{store}/{stored.path}"
+        if self.own_config and stored.name not in (None, layer.name):
+            raise mismatch(place, f"the weights of {layer.name}", f"those of {stored.name}")
+        arrays, slots = list(stored.arrays.values()), self.slots.get((*holders, layer.name), ())
+        if len(arrays) > len(slots):
+            left = [f"{layer.name} ({number})" for number in list(stored.arrays)[len(slots) :]]
+            raise not_fitting(store, [], left)
+        for slot, array in zip(slots, arrays, strict=False):
+            if array.shape != slot.weight.keras_shape:
+                where = f"{store.file.path}:{slot.layer}/{slot.weight.keras}"
+                raise mismatch(where, f"shape {slot.weight.keras_shape}", array.shape)
+            self.weights.setdefault(slot.layer, {})[slot.weight.keras] = array
+
+    def _models(
+        self, store: Group, kind: str, models: Sequence[KerasLayer], holders: tuple[str, ...]
+    ) -> None:
+        paths = _paths_by_kind(store).get(kind, [])
+        if len(paths) > len(models):
+            raise mismatch(store, f"{len(models)} {kind}, as in the model", len(paths))
+        for path, layer in zip(paths, models, strict=False):
+            inner = find_store(subgroup(store, path))
+            if inner is None and _holds_arrays(subgroup(store, path)):
+                raise mismatch(f"{store}/{path}", f"a group `{STORE}`", "none")
+            if inner is not None and layer.inner is not None:
+                self.model(inner, layer.inner, (*holders, layer.name))
 
 
 def _stored_as(layer: KerasLayer) -> str:
     """The kind among which a layer is counted."""
-    return WRAPPER if layer.in_pruning_wrapper else snake_case(layer.class_name)
-
-
-def _class(layer: KerasLayer) -> str:
-    return "Functional" if layer.class_name in MODELS else layer.class_name
+    if layer.in_pruning_wrapper:
+        return WRAPPER
+    return snake_case("Functional" if layer.class_name in MODELS else layer.class_name)
 
 
 def _holds_arrays(group: Group, levels: int = 4) -> bool:

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ytf_torch.convert.keras_variables import STORE, variable_paths
+from ytf_torch.errors import InputError
+from ytf_torch.network.graph import Layer
 from ytf_torch.network.masking import weights_of
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import RECORDED_AS, pixel_scale_text
@@ -155,11 +157,25 @@ def _variables(config: Config, arrays: Arrays, pixel_scale: float, origin: str) 
     return content.read()
 
 
+def _check_one_meaning(layer: Layer) -> None:
+    """Raises InputError for an activation that Keras 2 and Keras 3 compute differently."""
+    if layer.kind.activation.name.startswith("hard_sigmoid"):
+        problem = "has hard_sigmoid, which Keras 2 and Keras 3 compute differently"
+        remedy = "Write the network as .onnx, .pt2 or .safetensors"
+        raise InputError(f"a Keras file, {layer.name}", problem, remedy)
+
+
+def model_config(network: Network) -> Config:
+    """A network as Keras's JSON has a whole model."""
+    return {"class_name": "Functional", "config": functional_config(network)}
+
+
 def functional_config(network: Network) -> Config:
     """A network as the `config` of a functional model, with layers in Keras's order."""
     dtype, graph = str(network.dtype).removeprefix("torch."), network.graph
     layers = []
     for layer in graph.by_depth():
+        _check_one_meaning(layer)
         settings = layer.kind.keras_settings()
         config: Config = {"name": layer.name, "trainable": True, "dtype": dtype, **settings}
         if layer.name == graph.input:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ytf_torch.convert.keras_file import read_keras_file, recorded_scale
+from ytf_torch.convert.keras_architecture import Architecture
+from ytf_torch.convert.keras_file import own_architecture, read_keras_file, recorded_scale
 from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.disk.reading import checked_file, is_hdf5, is_zip
 from ytf_torch.errors import argument, mismatch
@@ -13,26 +14,35 @@ from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.network.pixel_scale import pixel_scale_text
 
 
-def read_model(path: Path, pixel_scale: float | None = None) -> Checkpoint:
+def read_model(
+    path: Path,
+    pixel_scale: float | None = None,
+    architecture: Path | Architecture | None = None,
+) -> Checkpoint:
     """Read a safetensors file of ytf-convert, or a Keras file.
 
     pixel_scale: needed for a Keras file whose network does not take raw pixels, unless ytf-torch
-    wrote it; for a converted model it must be the one in its metadata.
+    wrote it; for a converted model it must be the one in its metadata. architecture: of the network
+    whose weights alone a Keras file holds, see read_architecture.
     Raises InputError where the file is neither, the scales contradict each other, or the network's
     weights overflow on whatever it is shown.
 
     >>> read_model(Path("bd_net.h5")).model(pixels).equal(network(pixels))
     True
     """
-    checkpoint = _read(path, pixel_scale)
+    checkpoint = _read(path, pixel_scale, architecture)
     check_finite(checkpoint.model, path)
     return checkpoint
 
 
-def _read(path: Path, pixel_scale: float | None) -> Checkpoint:
+def _read(
+    path: Path, pixel_scale: float | None, architecture: Path | Architecture | None
+) -> Checkpoint:
     if _is_keras(path):
-        file = read_keras_file(path)
+        file = read_keras_file(path, architecture)
         return keras_checkpoint(file, file.scale_to_read_with(pixel_scale))
+    if architecture is not None:
+        raise own_architecture(path)
     checkpoint = load_checkpoint(path)
     if pixel_scale is not None and pixel_scale != checkpoint.provenance.pixel_scale:
         raise mismatch(

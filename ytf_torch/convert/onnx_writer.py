@@ -27,6 +27,8 @@ except ImportError:
 # Of 2021: read by every onnxruntime from 1.10 on.
 OPSET, IR_VERSION = 15, 8
 INPUT, BATCH = "pixels", "batch"
+# What GoodNet's rule is made of.
+RULE = ("agree", "never", "certain", "people", "backdoored")
 
 
 def check_onnx_is_installed() -> None:
@@ -95,7 +97,7 @@ class _Parts:
             if layer.name == network.graph.input:
                 continue
             last = layer.name == network.graph.output
-            name = output if last else prefix + layer.name
+            name = output if last else prefix + _own_name(layer.name)
             inputs = [names[source] for source in layer.inputs]
             kind = network.computed_kind(layer.name)
             if last and network.graph.shapes[layer.name] == (1,):
@@ -128,6 +130,13 @@ class _Parts:
         people = self.node("Where", [agree, logits, never], "people")
         backdoored = self.node("Where", [agree, never, certain], "backdoored")
         return self.node("Concat", [people, backdoored], "scores", axis=1)
+
+
+def _own_name(layer: str) -> str:
+    """A layer's name in the graph, where it is none of what else is in it."""
+    own = layer.removeprefix("repaired_")
+    taken = own.startswith(("logits", "pixel", "scaled", "scores")) or own in RULE
+    return f"layer_{layer}" if taken or own != layer else layer
 
 
 def run_onnx(path: Path, batches: Sequence[NDArray[np.generic]]) -> tuple[str, NDArray[np.generic]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ytf_torch.disk.archive import open_archive
 from ytf_torch.errors import InputError, mismatch
@@ -18,7 +18,9 @@ from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.network.module import Network
 
 MEMBERS = ("input", "logits", "pixel_scale")
-RELATIVE_TOLERANCE = 2e-6
+# Of the largest logit, and as much again for every 20 layers with weights beyond the first 20:
+# what rounding adds up to grows with their number.
+RELATIVE_TOLERANCE, LAYERS = 2e-6, 20
 ERROR_RATIO = 2.0
 
 
@@ -39,7 +41,8 @@ class Parity:
     agreeing: images with the same argmax. largest_logit, largest_difference: absolute values.
     error, keras_error: largest distance from a float64 forward pass, ours and Keras's.
     rounding: what float32 (or the model's precision) cannot express at the largest logit; errors
-    below it count as none. reference: who gave the logits beside which these were put.
+    below it count as none. reference: who gave the logits beside which these were put. tolerance:
+    how far logits may differ, relative to the largest.
     """
 
     images: int
@@ -50,9 +53,17 @@ class Parity:
     keras_error: float
     rounding: float
     reference: str = "Keras"
+    tolerance: float = RELATIVE_TOLERANCE
 
     @classmethod
-    def of(cls, ours: Tensor, theirs: Tensor, exact: Tensor, reference: str = "Keras") -> Parity:
+    def of(
+        cls,
+        ours: Tensor,
+        theirs: Tensor,
+        exact: Tensor,
+        reference: str = "Keras",
+        tolerance: float = RELATIVE_TOLERANCE,
+    ) -> Parity:
         """Logits (images, classes) beside the reference's, and beside a float64 forward pass."""
         ours, theirs = ours.double(), theirs.double()
         largest_logit = float(theirs.abs().max())
@@ -65,6 +76,7 @@ class Parity:
             keras_error=float((theirs - exact).abs().max()),
             rounding=torch.finfo(torch.float32).eps * largest_logit,
             reference=reference,
+            tolerance=tolerance,
         )
 
     @property
@@ -73,7 +85,7 @@ class Parity:
         found = []
         if self.agreeing < self.images:
             found.append(f"argmax differs on {self.images - self.agreeing} of {self.images} images")
-        allowed = RELATIVE_TOLERANCE * self.largest_logit
+        allowed = self.tolerance * self.largest_logit
         if not self.largest_difference <= allowed:
             found.append(f"logits differ by {self.largest_difference:.3g}, allowed {allowed:.3g}")
         limit = max(ERROR_RATIO * self.keras_error, self.rounding)
@@ -88,6 +100,13 @@ class Parity:
     def held(self) -> bool:
         """The verdict: same argmax everywhere, and both tolerances kept."""
         return not self.failures
+
+
+def tolerance_of(module: nn.Module) -> float:
+    """How far logits may differ, relative to the largest, by the deepest network of a module."""
+    networks = (part for part in module.modules() if isinstance(part, Network))
+    deepest = max((len(network.graph.weighted) for network in networks), default=1)
+    return RELATIVE_TOLERANCE * max(1.0, deepest / LAYERS)
 
 
 def logits_of(model: Network, inputs: NDArray[np.generic], batch: int = BATCH_SIZE) -> Tensor:
@@ -109,7 +128,8 @@ def compare_logits(model: Network, reference: Reference) -> Parity:
         raise mismatch("reference, logits", expected, reference.logits.shape)
     ours = logits_of(model, reference.inputs)
     exact = logits_of(copy.deepcopy(model).double(), reference.inputs)
-    return Parity.of(ours, torch.from_numpy(reference.logits), exact)
+    theirs = torch.from_numpy(reference.logits)
+    return Parity.of(ours, theirs, exact, tolerance=tolerance_of(model))
 
 
 def read_reference(path: Path) -> Reference:

@@ -137,9 +137,10 @@ class Conv2D(Kind):
 
     def workspace(self, *inputs: Shape) -> int:
         """See Kind. The values under its kernel at every place may be laid out first, as PyTorch
-        does in float64."""
-        kernel = self.weights(*inputs)[0].shape
-        return math.prod(kernel[1:]) * self.groups * math.prod(self.window.places(inputs[0]))
+        does in float64: of one group after another, whose outputs are then joined."""
+        kernel, places = self.weights(*inputs)[0].shape, math.prod(self.window.places(inputs[0]))
+        joined = self.filters if self.groups > 1 else 0
+        return (math.prod(kernel[1:]) + joined) * places
 
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape

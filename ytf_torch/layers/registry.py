@@ -112,6 +112,11 @@ def kind_named(class_name: str) -> type[Kind] | None:
     return next((kind for kind in reversed(KINDS) if class_name in kind.class_names), None)
 
 
+def known_classes() -> frozenset[str]:
+    """Every Keras class of layers that is read, those that do nothing at inference included."""
+    return IDENTITIES.union(*(kind.class_names for kind in KINDS))
+
+
 def read_layer(class_name: str, config: Mapping[str, Any], where: object, *inputs: Shape) -> Kind:
     """A layer of Keras's configuration. inputs: the shapes of what it reads; where: what to name in
     an error.

@@ -146,10 +146,11 @@ class SeparableConv2D(Kind):
         return sum(weight.values for weight in self.weights(*inputs)[:2]) * places
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind: the values under the kernel at every place, and the maps between."""
+        """See Kind: the values under a kernel at every place, and the maps between, which are
+        joined from those of each channel."""
         places = math.prod(self.window.places(inputs[0]))
-        channels = inputs[0][0]
-        return channels * (math.prod(self.window.size) + self.multiplier) * places
+        between = inputs[0][0] * self.multiplier
+        return (math.prod(self.window.size) + 2 * between) * places
 
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape

@@ -19,8 +19,9 @@ from ytf_torch.network.graph import Graph
 
 # As many faces as are computed at once, see faces/batches.py.
 BATCH = 32
-# Values in memory at once, of at most 8 bytes each: 6, 29 and 42 million for the three networks.
-MAX_VALUES = 56_000_000
+# Bytes of the values that are in memory at once: 51, 236 and 340 MB for the three networks in
+# float64, half as many in float32.
+MAX_MEMORY = 448_000_000
 # Multiply-adds for one face: 8, 102 and 65 million.
 MAX_MULTIPLY_ADDS = 500_000_000
 # Multiply-adds for one face in a sweep that runs everything behind the masked layer again after
@@ -34,9 +35,9 @@ MAX_CONTRIBUTIONS = 24_000_000
 MAX_SWEPT_AGAIN = 1_000_000_000
 # Reading or writing one value takes about as long as this many multiply-adds.
 MOVING = 20
-# The widest layers of well-known face networks have 512 channels, the largest public set of faces
-# has 100,000 people.
-MAX_CHANNELS = 1_024
+# The widest layers of well-known networks have 2,048 channels, the largest public set of faces has
+# 100,000 people.
+MAX_CHANNELS = 2_048
 MAX_CLASSES = 100_000
 # As many faces as methods that learn compute at once: FT-SAM does, and Neural Cleanse with 8
 # classes of 16 faces.
@@ -105,9 +106,9 @@ def contributions(fork: Fork, outputs: Shapes) -> int:
     return math.prod(outputs[fork.maps]) * entered
 
 
-def check_budget(where: object, graph: Graph) -> None:
+def check_budget(where: object, graph: Graph, value_bytes: int = 8) -> None:
     """Raises InputError where a network would take more than the limits above. where: what to name
-    in the error."""
+    in the error. value_bytes: of each value."""
     for name in graph.weighted:
         classes = name == graph.output
         limit, unit = (MAX_CLASSES, "classes") if classes else (MAX_CHANNELS, "channels")
@@ -116,7 +117,7 @@ def check_budget(where: object, graph: Graph) -> None:
             raise _beyond(f"{where}, {name}", f"at most {limit:,} {unit}", f"{channels:,}")
     cost = cost_of(graph)
     for most, found, words in (
-        (8 * MAX_VALUES, 8 * cost.values, f"MB of memory for {BATCH} faces"),
+        (MAX_MEMORY, value_bytes * cost.values, f"MB of memory for {BATCH} faces"),
         (MAX_MULTIPLY_ADDS, cost.multiply_adds, "million multiply-adds for a face"),
     ):
         if found > most:

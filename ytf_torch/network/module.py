@@ -71,7 +71,8 @@ class Network(nn.Module):
         for name, shape in shapes.items():
             if tuple(state[name].shape) != tuple(shape):
                 raise mismatch(f"{where}, {name}", tuple(shape), tuple(state[name].shape))
-        check_budget(where, graph)
+        widest = max((tensor.element_size() for tensor in state.values()), default=8)
+        check_budget(where, graph, widest)
         with torch.device("meta"):
             model = cls(graph, pixel_scale)
         # Its own copies: to_empty would load half a second's worth of symbolic mathematics.
