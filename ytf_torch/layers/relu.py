@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -50,7 +51,8 @@ class ReLU(FunctionLayer):
         if self.negative_slope == self.threshold == 0 and self.max_value in (None, 6):
             return KNOWN["relu" if self.max_value is None else "relu6"]
         silent = self.threshold == 0 or self.negative_slope == 0
-        return Activation("rectifier", self._apply, self._write, True, silent)
+        steepest = max(1.0, self.negative_slope) if self.threshold == 0 else math.inf
+        return Activation("rectifier", self._apply, self._write, True, silent, steepest=steepest)
 
     def _apply(self, tensor: Tensor) -> Tensor:
         above = tensor if self.max_value is None else tensor.clamp(max=self.max_value)
