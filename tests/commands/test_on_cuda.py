@@ -82,6 +82,7 @@ def test_an_engine_waits_a_few_times_a_group_however_many_steps_and_images_it_ha
     network = deepid(sizes).eval().to(CUDA)
     with torch.inference_mode():
         made = engine(network, layer, network.graph.rank_points(layer)[0])
+        claimed.waits.clear()
         pixels = torch.from_numpy(random_images(SMALL, BATCH_SIZE)).to(CUDA)
         prepared = torch.cat([made.observe(pixels)[1] for _ in range(batches)])
         assert not claimed.waits

@@ -98,7 +98,10 @@ class LinearEngine(ContributionEngine):
         channels, height, width = graph.shapes[self.maps]
         with torch.inference_mode():
             derivative = self._derivative()
-            self.contributions = derivative.permute(2, 3, 1, 0).flatten(0, 1).contiguous()
+            # Behind a mean over all positions each counts as much as the others: their sum will do.
+            self.alike = bool((derivative == derivative[..., :1, :1]).all())
+            places = derivative[..., :1, :1] if self.alike else derivative
+            self.contributions = places.permute(2, 3, 1, 0).flatten(0, 1).contiguous()
             self.bounds = {name: _bound(model, name) for name in end.rows}
         units = sum(graph.shapes[name][0] for name in end.rows)
         self.set_group(2 * channels * height * width + 2 * units)
@@ -120,12 +123,17 @@ class LinearEngine(ContributionEngine):
 
         return _derivative_of(of_maps, others[self.maps], units)
 
+    def values(self, maps: Tensor) -> Tensor:
+        """See ContributionEngine."""
+        values = super().values(maps)
+        return values.sum(2, keepdim=True) if self.alike else values
+
     def sums(self, prepared: Tensor) -> Tensor:
         """See ContributionEngine."""
         inputs = self.model.graph[self.end.sums].inputs
         outputs = self.model.outputs_of(inputs, self.unpacked(prepared))
         sums: Tensor = _before_activation(self.model, self.end.sums)(*map(outputs.get, inputs))
-        return sums
+        return sums.clone()  # a flattening's are the prepared maps themselves
 
     def best(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """See ContributionEngine."""
