@@ -4,6 +4,7 @@ import copy
 import csv
 import html
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,23 @@ def test_where_every_repair_is_made_the_table_has_no_column_for_failures(
     assert compare(files, tmp_path / "out", "--methods", "clp").exit_code == 0
     header = (tmp_path / "out" / "comparison.csv").read_text().splitlines()[0]
     assert header.split(",")[-1] == "seconds"
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["files"] == ["comparison.csv", "comparison.json", "report.html"]
+
+
+def test_a_set_that_is_replaced_meanwhile_ends_it(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replacing(*arguments: Any) -> RepairOutcome:
+        found = repair_and_measure(*arguments)
+        os.utime(files["--clean-test"], ns=(0, 0))
+        return found
+
+    monkeypatch.setattr(run, "repair_and_measure", replacing)
+    done = compare(files, tmp_path / "out")
+    assert done.exit_code == 2
+    assert f"error: {files['--clean-test']}: was replaced or changed while" in done.stderr
+    assert sorted(tmp_path.glob("out*")) == []
 
 
 def test_where_no_repair_can_be_made_one_line_says_why_of_each(

@@ -11,7 +11,7 @@ import time
 import pytest
 import typer
 
-from ytf_torch.commands.endings import one_line_errors
+from ytf_torch.commands.endings import STOPPING, one_line_errors
 from ytf_torch.errors import InputError, OutputError, ProcessLostError
 
 ENDINGS = [
@@ -59,7 +59,7 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has 
 
 
 @needs_signals
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPPING)
 class TestSignals:
     def test_a_signal_ends_a_command_in_one_line(
         self, capsys: pytest.CaptureFixture[str], number: signal.Signals

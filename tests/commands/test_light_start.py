@@ -66,8 +66,8 @@ def test_a_missing_file_loads_nothing_heavy(script: str, flags: list[str], tmp_p
 
 
 def test_the_library_loads_pytorch_when_a_name_is_asked_for() -> None:
-    code = "import sys, ytf_torch; print('torch' in sys.modules, ytf_torch.DeepID.__name__)"
+    code = "import sys, ytf_torch; print('torch' in sys.modules, ytf_torch.Network.__name__)"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert found.stdout.split() == ["False", "DeepID"]
+    assert found.stdout.split() == ["False", "Network"]

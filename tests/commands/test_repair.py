@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from tests.made.badnet import TARGET, MadeBadNet, made_badnet
 from ytf_torch.commands.repair import app
 from ytf_torch.network.checkpoint import load_checkpoint
+from ytf_torch.run.finished import WRITTEN
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,8 @@ def test_a_repair_writes_the_network_its_figures_and_a_page(
         "report.html",
         "result.json",
     ]
+    assert all(WRITTEN.fullmatch(path.name) for path in out.iterdir())
+    assert not out.with_name("out.partial").exists()
     repaired = load_checkpoint(out / "repaired.safetensors")
     assert repaired.provenance.history[0] == "made for a test"
     assert "I-BAU" in repaired.provenance.history[1]

@@ -18,6 +18,7 @@ from typer.main import get_command
 from tests.conftest import ROOT
 from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch.commands import start
+from ytf_torch.commands.endings import STOPPING
 from ytf_torch.commands.terminal import App, Command
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
@@ -89,7 +90,7 @@ def test_a_mistake_on_the_command_line_is_one_line(script: str) -> None:
 
 
 @posix
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPPING)
 @pytest.mark.slow
 def test_a_signal_while_modules_load_is_one_line(number: signal.Signals, keras_file: Path) -> None:
     command = [str(word) for word in converting(keras_file)]
@@ -282,6 +283,7 @@ class TestAModuleOfTheUsersInTheWorkingFolder:
     ("words", "where"),
     [
         (["detect", "--model", "b", "--pruned", "p", ""], "command line"),
+        (["detect", "--model", "b", "--pruned", "p", "--any-pair", ""], "command line"),
         (["detect", "--model", "", "--pruned", "p", "photo.png"], "--model"),
         (["prune", "--model=", "--out", "run"], "--model"),
         (["convert", "b.h5", "-o", ""], "-o"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -80,7 +81,7 @@ def test_the_real_faces_are_forty_people_on_ten_photos_each() -> None:
 
 
 def test_the_key_changes_with_what_a_study_depends_on() -> None:
-    writers = (write_keras_h5, save_nothing)
+    writers: tuple[Callable[[Path, Network], None], ...] = (write_keras_h5, save_nothing)
     parts = itertools.product((0, 1), writers, (1, 2))
     keys = {study_key(DRAWN, seed, writer, epochs) for seed, writer, epochs in parts}
     assert len(keys) == 8

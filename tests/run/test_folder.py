@@ -9,6 +9,7 @@ import torch
 from tests.made.small_run import small_run
 from ytf_torch.convert import read_keras_model
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
+from ytf_torch.run.finished import WRITTEN
 from ytf_torch.run.folder import write_run
 from ytf_torch.run.settings import read_settings
 
@@ -25,6 +26,7 @@ def test_everything_a_run_leaves(tmp_path: Path, checkpoint: Checkpoint) -> None
         "settings.toml",
         "pruned_drop2.safetensors",
     }
+    assert all(map(WRITTEN.fullmatch, files))
     record = json.loads((tmp_path / "result.json").read_text())
     mask = load_checkpoint(tmp_path / "pruned_drop2.safetensors").provenance.mask
     assert mask is not None
@@ -37,6 +39,7 @@ def test_repaired_networks_as_keras_files_too(tmp_path: Path, checkpoint: Checkp
     ours = load_checkpoint(tmp_path / "pruned_drop2.safetensors").model.state_dict()
     theirs = read_keras_model(tmp_path / "pruned_drop2.h5", 1.0).model.state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    assert WRITTEN.fullmatch("pruned_drop2.h5")
     record = json.loads((tmp_path / "result.json").read_text())
     assert record["drops"]["2"]["keras_file"] == "pruned_drop2.h5"
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

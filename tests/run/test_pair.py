@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.made.keras_files import LAB, SMALL, random_weights, write_keras_file
+from tests.made.keras_files import LAB, SMALL, random_images, random_weights, write_keras_file
+from ytf_torch.convert.export import Subject, export
+from ytf_torch.convert.keras_writer import write_keras_archive
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.errors import InputError
-from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
+from ytf_torch.faces.in_memory import FacesInMemory, faces_of
+from ytf_torch.network.checkpoint import Checkpoint, compact_checkpoint, save_checkpoint
 from ytf_torch.network.likelier_scale import rescaled
-from ytf_torch.run.pair import open_pair
+from ytf_torch.network.module import Network
+from ytf_torch.network.provenance import origin_of, origin_text
+from ytf_torch.run.pair import open_network, open_pair
+from ytf_torch.run.relation import kappa
 
 CHANNELS = (0, 2)
 
@@ -85,7 +92,7 @@ def test_fine_tuning_leaves_a_relative(
         ("pruned.h5", "bd_net.h5", "channels are zero or cut out.* swapped"),
         ("pruned.safetensors", "pruned_more.safetensors", "both were made from one network"),
         ("b.safetensors", "other.safetensors", "made from another network than .*b.safetensors"),
-        ("bd_net.h5", "other.h5", "made from another network .*other.h5 of SHA-256 .*bd_net.h5 of"),
+        ("bd_net.h5", "other.keras", "made from another network .*other_pruned.h5 of .*bd_net.h5"),
     ],
 )
 def test_what_does_not_belong_together_is_refused_unless_the_user_insists(
@@ -102,7 +109,9 @@ def test_what_does_not_belong_together_is_refused_unless_the_user_insists(
         keras(tmp_path, "other_pruned.h5", seed=3, pruned=CHANNELS),
         1.0,
     )
-    saved(tmp_path / "other.safetensors", other.repaired)
+    tuned = other.repaired.provenance.then("fine-tuned on 24 clean faces")
+    saved(tmp_path / "other.safetensors", replace(other.repaired, provenance=tuned))
+    write_keras_archive(tmp_path / "other.keras", other.repaired.model, origin_text(tuned))
     paths = tmp_path / first, tmp_path / second
     with pytest.raises(InputError, match=fault) as refused:
         open_pair(*paths)
@@ -183,3 +192,120 @@ def test_an_assumed_pixel_scale_that_does_not_suit_is_refused(tmp_path: Path) ->
 def test_an_assumed_pixel_scale_that_suits_is_named(tmp_path: Path) -> None:
     pair = open_pair(*lab_files(tmp_path, divided=False))
     assert (pair.scale_from, pair.doubts, pair.badnet.model.pixel_scale) == ("assumed", (), 1.0)
+
+
+def trained_anew(checkpoint: Checkpoint) -> Checkpoint:
+    """A network of other weights that answers as this one does: its channels in another order."""
+    state = {name: tensor.clone() for name, tensor in checkpoint.model.state_dict().items()}
+    order = torch.arange(SMALL.channels[0]).roll(1)
+    state["conv_1.weight"], state["conv_1.bias"] = (
+        state[f"conv_1.{part}"][order] for part in ("weight", "bias")
+    )
+    state["conv_2.weight"] = state["conv_2.weight"][:, order]
+    features = torch.arange(SMALL.features).roll(1)
+    for name in ("fc_1", "fc_2"):
+        for part in ("weight", "bias"):
+            state[f"{name}.{part}"] = state[f"{name}.{part}"][features]
+    state["output.weight"] = state["output.weight"][:, features]
+    for number, below in ((3, SMALL.channels[1]), (4, SMALL.channels[2])):
+        kernel = state[f"conv_{number}.weight"]
+        generator = torch.Generator().manual_seed(below)
+        state[f"conv_{number}.weight"] = kernel + 0.05 * kernel.std() * torch.randn(
+            kernel.shape, generator=generator
+        )
+    network = Network.of_state(
+        checkpoint.model.graph, state, checkpoint.model.pixel_scale, "a state"
+    )
+    return replace(checkpoint, model=network)
+
+
+def known_faces(checkpoint: Checkpoint, images: int = 60) -> FacesInMemory:
+    """Clean faces, each labelled with the network's answer."""
+    pixels = random_images(SMALL, images, seed=7)
+    return faces_of(pixels, checkpoint.model(torch.from_numpy(pixels)).argmax(1))
+
+
+@pytest.mark.parametrize("ending", [".h5", ".weights.h5", ".keras"])
+@pytest.mark.parametrize("compact", [False, True], ids=["whole", "compact"])
+def test_a_keras_file_written_here_tells_what_it_was_made_from(
+    tmp_path: Path, keras_file: Path, checkpoint: Checkpoint, ending: str, compact: bool
+) -> None:
+    student = trained_anew(checkpoint)
+    made = replace(student, provenance=checkpoint.provenance.then("distilled, seed 0"))
+    if compact:
+        made = compact_checkpoint(made)
+    path = tmp_path / f"repaired{ending}"
+    assert export(Subject(made.model, made), path).held
+    pair = open_pair(keras_file, path, 1.0)
+    assert (pair.doubts, pair.unproven) == ((), None)
+    assert pair.repaired.provenance.history == made.provenance.history
+    with pytest.raises(InputError, match=r"like B′ \(.*seem swapped"):
+        open_pair(path, keras_file, 1.0)
+
+
+@pytest.fixture
+def others_file(tmp_path: Path, checkpoint: Checkpoint) -> Path:
+    """B′ trained elsewhere and saved by Keras: weights of its own, and no word of B."""
+    path = tmp_path / "student.keras"
+    write_keras_archive(path, trained_anew(checkpoint).model)
+    return path
+
+
+def test_unlike_weights_alone_are_a_warning(keras_file: Path, others_file: Path) -> None:
+    pair = open_pair(keras_file, others_file, 1.0)
+    assert pair.doubts == (pair.unproven,)
+    assert f"{others_file} may be of another network than {keras_file}" in pair.doubts[0]
+
+
+def test_clean_faces_that_both_know_settle_it(
+    keras_file: Path, others_file: Path, checkpoint: Checkpoint
+) -> None:
+    pair = open_pair(keras_file, others_file, 1.0)
+    assert pair.settled(known_faces(checkpoint)).doubts == ()
+    assert pair.settled(None).doubts == pair.doubts
+    assert pair.settled(known_faces(checkpoint, 5)).doubts == pair.doubts
+
+
+def test_answers_no_more_alike_than_chance_are_of_another_network(
+    tmp_path: Path, keras_file: Path, checkpoint: Checkpoint
+) -> None:
+    other = keras(tmp_path, "other.h5", seed=3)
+    pair, faces = open_pair(keras_file, other, 1.0), known_faces(checkpoint)
+    with pytest.raises(InputError, match=r"other.h5: was made from another network.* of the 60 "):
+        pair.settled(faces)
+    (doubt,) = pair.settled(faces, any_pair=True).doubts
+    assert "no more than chance does" in doubt
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([0, 1, 2, 3], [0, 1, 2, 3], 1.0),
+        ([0, 0, 1, 1], [0, 1, 0, 1], 0.0),
+        ([0, 0, 1, 1], [1, 1, 0, 0], -1.0),
+        ([0, 0, 0, 0], [0, 0, 0, 0], 0.0),
+        ([0, 0, 0, 1], [0, 0, 0, 0], 0.0),
+    ],
+)
+def test_kappa_counts_agreement_beyond_chance(
+    first: list[int], second: list[int], expected: float
+) -> None:
+    assert kappa(torch.tensor([first, second])) == pytest.approx(expected)
+
+
+def test_checkpoints_are_called_by_their_arguments(checkpoint: Checkpoint) -> None:
+    with pytest.raises(InputError, match=r"^`goodnet`: holds the same weights as `model`; two"):
+        open_pair(checkpoint, checkpoint, names=("model", "goodnet"))
+    with pytest.raises(InputError, match=r"^`model`: expected pixel scale 1/255, as asked for"):
+        open_network(checkpoint, 1 / 255)
+
+
+UNPRINTABLE = json.dumps({"source_file": "\x1b", "source_sha256": "0", "history": ["converted"]})
+ENDLESS = json.dumps({"source_file": "b", "source_sha256": "0", "history": ["pruned"] * 101})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "{" * 9999, '{"source_file": 1}', "\0", UNPRINTABLE, ENDLESS]
+)
+def test_an_origin_that_was_not_written_here_is_not_read(text: str) -> None:
+    assert origin_of(text) is None

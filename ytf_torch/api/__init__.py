@@ -1,8 +1,13 @@
 """Everything that `import ytf_torch` offers, by name."""
 
+from ytf_torch.api.comparison import Comparison, compare
 from ytf_torch.api.defence import PruningDefence, Repaired, defend
-from ytf_torch.api.networks import evaluate, export, predict, read_model
+from ytf_torch.api.detection import Detected, detect
+from ytf_torch.api.evaluation import Evaluated, evaluate
+from ytf_torch.api.networks import export, predict, read_model
 from ytf_torch.api.notebook import notebook_bars
+from ytf_torch.api.repairs import RepairResult, repair
+from ytf_torch.api.scans import ScanResult, scan
 from ytf_torch.convert import read_keras_model
 from ytf_torch.convert.export import Export
 from ytf_torch.defences.detectors.goodnet import GoodNet
@@ -25,9 +30,12 @@ from ytf_torch.network.provenance import Provenance
 __all__ = [
     "ChannelMask",
     "Checkpoint",
+    "Comparison",
     "DeepIDSizes",
     "Defence",
     "DemoFiles",
+    "Detected",
+    "Evaluated",
     "Evaluation",
     "Export",
     "FaceSet",
@@ -40,14 +48,18 @@ __all__ = [
     "Network",
     "Provenance",
     "PruningDefence",
+    "RepairResult",
     "Repaired",
+    "ScanResult",
     "Share",
     "bake_mask",
     "compact",
+    "compare",
     "deepid",
     "deepid_graph",
     "defend",
     "demo_files",
+    "detect",
     "evaluate",
     "export",
     "faces_of",
@@ -58,6 +70,8 @@ __all__ = [
     "pruned_checkpoint",
     "read_keras_model",
     "read_model",
+    "repair",
     "run_defence",
     "save_checkpoint",
+    "scan",
 ]

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from ytf_torch.api.networks import Faces, Model, open_face_set, open_face_sets, read_model
+from ytf_torch.api.inputs import (
+    Faces,
+    Model,
+    checked_target,
+    device_given,
+    face_sets_given,
+    faces_given,
+    model_given,
+    optional_faces,
+    scale_given,
+)
+from ytf_torch.api.tables import html_table, percent_cell, text_table
 from ytf_torch.defences.detectors.goodnet import GoodNet
-from ytf_torch.defences.doubts import check_distinct, find_doubts
+from ytf_torch.defences.doubts import find_doubts
 from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
@@ -31,7 +41,9 @@ from ytf_torch.report.plots import draw_drops, draw_sweep
 from ytf_torch.report.record import FaceFiles, Run, trace_csv
 from ytf_torch.report.verdict import judge
 from ytf_torch.run.folder import write_run
-from ytf_torch.run.settings import PruneSettings
+from ytf_torch.run.pair import read_network
+from ytf_torch.run.sets import open_sets
+from ytf_torch.run.settings import PruneSettings, checked_settings
 from ytf_torch.sweep.order import Direction
 
 COLUMNS = ("network", "pruned", "validation accuracy", "test accuracy", "ASR", "FPR", "TPR")
@@ -193,21 +205,14 @@ class PruningDefence:
         return Path(folder) / "report.html"
 
     def __repr__(self) -> str:
-        rows = [COLUMNS, *map(_cells, headline_rows(self.outcome))]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
-        return "\n".join([*lines, self.verdict])
+        return text_table(self._rows, [self.verdict])
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(title)}</th>" for title in COLUMNS)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(row)) + "</tr>"
-            for row in headline_rows(self.outcome)
-        )
-        return f"<table><tr>{head}</tr>{body}</table><p>{escape(self.verdict)}</p>"
+        return html_table(self._rows, [self.verdict])
+
+    @property
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [COLUMNS, *map(_cells, headline_rows(self.outcome))]
 
 
 def defend(
@@ -216,9 +221,10 @@ def defend(
     clean_test: Faces | None = None,
     poisoned_tests: Faces | Sequence[Faces] = (),
     *,
-    drops: Sequence[float | str] = (2, 4, 10),
+    drops: float | str | Sequence[float | str] = (2, 4, 10),
     layer: str | None = None,
     order: Direction = "ascending",
+    target: int | None = None,
     pixel_scale: float | str | None = None,
     device: str = "auto",
     track: Track = untracked,
@@ -227,35 +233,36 @@ def defend(
 
     model: a file of ytf-convert, a Keras file, or a Checkpoint. clean_valid: the only faces that
     decide anything. clean_test, poisoned_tests: faces to measure on; triggered ones are labelled
-    with the target. Faces are lab-format files, or arrays by faces_of. drops: points of clean
-    validation accuracy to give up. pixel_scale: for a Keras file, 1 or 1/255.
-    Raises InputError where a file, an array or an argument cannot be used.
+    with the target, or it is given as `target` where they carry their true labels. Faces are
+    lab-format files, or arrays by faces_of. drops: points of clean validation accuracy to give up.
+    pixel_scale: for a Keras file, 1 or 1/255.
+    Raises InputError where a file, an array or an argument cannot be used, as ytf-prune does.
 
     >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5", drops=[2, 4])
     >>> defence.drop(4).clean_test_accuracy
     58.333333333333336
     """
-    checkpoint = read_model(model, pixel_scale)
-    sets = _opened(checkpoint.model, clean_valid, clean_test, poisoned_tests)
+    given, aim = model_given(model), checked_target(target)
+    valid = faces_given(clean_valid, "clean_valid")
+    test = optional_faces(clean_test, "clean_test")
+    triggered = face_sets_given(poisoned_tests, "poisoned_tests")
+    device = device_given(device)
+    placed = resolve_device(device)
+    checkpoint = read_network(given, scale_given(pixel_scale))
+    sets = open_sets(checkpoint.model, valid, test, triggered, aim)
     files = FaceFiles(
         sets.clean_valid.path,
         None if sets.clean_test is None else sets.clean_test.path,
         tuple(faces.path for faces in sets.poisoned_tests),
     )
-    source = checkpoint.provenance.source_file if isinstance(model, Checkpoint) else model
-    settings = PruneSettings(
-        model=Path(source),
-        clean_valid=files.clean_valid,
-        clean_test=files.clean_test,
-        poisoned_test=files.poisoned_tests,
-        out=Path("NEW"),
-        drops=tuple(str(drop) for drop in drops),
-        layer=layer,
-        order=order,
-        device=device,  # type: ignore[arg-type]
-        pixel_scale=checkpoint.provenance.pixel_scale,
-    )
-    placed = resolve_device(device)
+    asked: dict[str, object] = {
+        "drops": _listed(drops),
+        "layer": layer,
+        "order": order,
+        "device": device,
+    }
+    file = given if isinstance(given, Path) else Path(checkpoint.provenance.source_file)
+    settings = _settings(file, files, asked, checkpoint, aim)
     computing = replace(checkpoint, model=checkpoint.model.to(placed))
     found = run_defence(
         computing, sets, settings.drops, settings.layer, settings.rank_at, track=track, order=order
@@ -266,23 +273,35 @@ def defend(
     return PruningDefence(run, sets, settings)
 
 
-def _opened(
-    network: Network,
-    clean_valid: Faces,
-    clean_test: Faces | None,
-    poisoned_tests: Faces | Sequence[Faces],
-) -> FaceSets:
-    sets = FaceSets(
-        open_face_set(clean_valid, network),
-        None if clean_test is None else open_face_set(clean_test, network),
-        open_face_sets(poisoned_tests, network),
-    )
-    check_distinct(sets.clean_valid, sets.clean_test, sets.poisoned_tests)
-    return sets
+def _settings(
+    model: Path,
+    files: FaceFiles,
+    asked: dict[str, object],
+    checkpoint: Checkpoint,
+    target: int | None,
+) -> PruneSettings:
+    """The settings of ytf-prune that ask for the same; its report tells how to repeat it so."""
+    inputs: dict[str, object] = {
+        "model": model,
+        "clean_valid": files.clean_valid,
+        "clean_test": files.clean_test,
+        "poisoned_test": files.poisoned_tests,
+        "target": target,
+        "out": Path("NEW"),
+        "pixel_scale": checkpoint.provenance.pixel_scale,
+    }
+    settings = checked_settings(inputs | asked)
+    return settings.of_network(checkpoint.model.graph)
+
+
+def _listed(drops: float | str | Iterable[float | str]) -> object:
+    """Drops as settings take them; a single one may be given alone, several as "2,4" too."""
+    if isinstance(drops, int | float):
+        return (drops,)
+    return drops if isinstance(drops, str) or not isinstance(drops, Iterable) else tuple(drops)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     name = row.network if row.drop is None else f"{row.network}, drop {row.drop}"
     pruned = "" if row.channels_pruned is None else str(row.channels_pruned)
-    shares = ("–" if share is None else f"{share.rate:.2f} %" for share in row.shares)
-    return (name, pruned, *shares)
+    return (name, pruned, *map(percent_cell, row.shares))

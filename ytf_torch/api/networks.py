@@ -1,8 +1,8 @@
-"""Networks from Python: read them, ask them, evaluate them, hand them on."""
+"""Networks from Python: read them, ask them, hand them on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +10,19 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from ytf_torch.api.inputs import Model, kind_of, model_given, scale_given
 from ytf_torch.convert import export as exports
-from ytf_torch.convert.model_file import read_model as read_checkpoint
-from ytf_torch.defences import evaluation
+from ytf_torch.convert.endings import ending_of
 from ytf_torch.defences.detectors.goodnet import GoodNet
-from ytf_torch.errors import mismatch
-from ytf_torch.faces.face_set import FaceSet, open_faces
+from ytf_torch.device import exact_float32
+from ytf_torch.errors import argument, mismatch
+from ytf_torch.faces.in_memory import numbers_of, pixels_of
+from ytf_torch.faces.layout import misshapen
 from ytf_torch.metrics import classes_of
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
-from ytf_torch.network.pixel_scale import parse_pixel_scale
-from ytf_torch.progress import Track, untracked
+from ytf_torch.run.pair import Opened, open_network, open_pair
 
-Faces = str | Path | FaceSet
-Model = str | Path | Checkpoint
 IMAGES_AT_ONCE = 256
 
 
@@ -31,37 +30,15 @@ def read_model(model: Model, pixel_scale: float | str | None = None) -> Checkpoi
     """A network with its provenance, from a file of ytf-convert or a Keras file of any kind.
 
     pixel_scale: what pixel values 0–255 are multiplied by, 1 or 1/255; Keras files that ytf-torch
-    did not write do not tell it, and 1 is taken where nothing is said. A Checkpoint is handed
+    did not write do not record it, and 1 is assumed where nothing is said. A Checkpoint is handed
     back as it is.
-    Raises InputError where the file is no network, or contradicts the pixel scale.
+    Raises InputError where the file is no network, contradicts the pixel scale, or 1 was only
+    assumed and does not seem to suit the network.
 
     >>> read_model("bd_net.h5", pixel_scale="1").provenance.source_file
     'bd_net.h5'
     """
-    if isinstance(model, Checkpoint):
-        return model
-    scale = None if pixel_scale is None else parse_pixel_scale(str(pixel_scale))
-    return read_checkpoint(Path(model), scale)
-
-
-def open_face_set(faces: Faces, network: Network) -> FaceSet:
-    """A face set for a network, from a lab-format file or as it is.
-
-    Raises InputError where its faces or labels do not fit the network.
-    """
-    if not isinstance(faces, FaceSet):
-        return open_faces(Path(faces), network.input_shape, network.classes)
-    if faces.input_shape != network.input_shape:
-        raise mismatch("faces", network.input_shape, faces.input_shape)
-    if int(faces.labels.max()) >= network.classes or int(faces.labels.min()) < 0:
-        raise mismatch("labels", f"classes of 0…{network.classes - 1}", int(faces.labels.max()))
-    return faces
-
-
-def open_face_sets(faces: Faces | Sequence[Faces], network: Network) -> tuple[FaceSet, ...]:
-    """Face sets as `open_face_set` opens them, of which a single one may be given alone."""
-    given = [faces] if isinstance(faces, str | Path | FaceSet) else faces
-    return tuple(open_face_set(one, network) for one in given)
+    return open_network(model_given(model), scale_given(pixel_scale)).badnet
 
 
 def predict(network: nn.Module, pixels: ArrayLike | Tensor) -> NDArray[np.int64]:
@@ -70,17 +47,24 @@ def predict(network: nn.Module, pixels: ArrayLike | Tensor) -> NDArray[np.int64]
     pixels: (images, 3, height, width), values 0–255, a NumPy array or a tensor. GoodNet answers N,
     the number of classes, where it flags a face; a network whose logits are NaN or infinite answers
     −1.
+    Raises InputError where pixels have another shape, or values that are not 0–255.
 
     >>> ytf_torch.predict(network, pixels)[:5]
     array([0, 0, 0, 4, 0])
     """
-    faces = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.asarray(pixels))
-    device = next(network.parameters()).device
-    with torch.inference_mode():
-        parts = [network(part.to(device)) for part in torch.split(faces, IMAGES_AT_ONCE)]
+    if not isinstance(network, nn.Module):
+        remedy = "A Checkpoint has it as its .model"
+        raise mismatch(argument("network"), "a Network or a GoodNet", kind_of(network), remedy)
+    values = numbers_of(pixels, "pixels")
+    asked = network.badnet if isinstance(network, GoodNet) else network
+    if isinstance(asked, Network) and values.shape[1:] != asked.input_shape:
+        raise misshapen(argument("pixels"), values.shape, asked.input_shape, "pixels", "Give")
+    faces, device = pixels_of(values), next(network.parameters()).device
+    with exact_float32(), torch.inference_mode():
+        scores = [network(part.to(device)) for part in torch.split(faces, IMAGES_AT_ONCE)]
         # GoodNet's scores are −inf by design for what it does not answer.
         answer = _highest if isinstance(network, GoodNet) else classes_of
-        parts = list(map(answer, parts))
+        parts = list(map(answer, scores))
     answers: NDArray[np.int64] = torch.cat(parts).cpu().numpy()
     return answers
 
@@ -89,59 +73,37 @@ def _highest(scores: Tensor) -> Tensor:
     return scores.argmax(1)
 
 
-def evaluate(
-    model: Model,
-    clean_test: Faces | None = None,
-    poisoned_tests: Faces | Sequence[Faces] = (),
-    *,
-    repaired: Model | None = None,
-    pixel_scale: float | str | None = None,
-    track: Track = untracked,
-) -> evaluation.Evaluation:
-    """What a network is worth: its clean accuracy and attack success rate, each with its interval.
-
-    repaired: B′, which is evaluated too, alone and with the network as GoodNet. Faces are
-    lab-format files, or arrays by faces_of; triggered ones are labelled with the target.
-    Raises InputError where a file, an array or an argument cannot be used.
-
-    >>> ytf_torch.evaluate("bd_net.h5", "test.h5").model.clean_accuracy
-    100.00 % (86.20–100.00), 24 of 24
-    """
-    checkpoint = read_model(model, pixel_scale)
-    network = checkpoint.model
-    copy = None
-    if repaired is not None:
-        copy = read_model(repaired, checkpoint.provenance.pixel_scale).model
-    return evaluation.evaluate(
-        network,
-        None if clean_test is None else open_face_set(clean_test, network),
-        open_face_sets(poisoned_tests, network),
-        copy,
-        track=track,
-    )
-
-
 def export(
     model: Model,
     path: str | Path,
     *,
     goodnet: Model | None = None,
     pixel_scale: float | str | None = None,
+    any_pair: bool = False,
     against_keras: bool = False,
 ) -> exports.Export:
     """Write a network as .h5, .weights.h5, .keras, .onnx, .pt2 or .safetensors, and check the file.
 
-    goodnet: B′, to write the GoodNet of both as one graph. What is handed back says what was
-    checked; where a check fails nothing is left, and `held` is false.
-    Raises InputError where the ending names no format, or what it needs is not installed.
+    goodnet: B′, to write the GoodNet of both as one graph. any_pair: take a B′ that does not seem
+    to be made from B. What is handed back says what was checked, and `warnings` what speaks
+    against the networks; where a check fails nothing is left, and `held` is false.
+    Raises InputError where the ending names no format, what it needs is not installed, or both
+    networks are no B and B′.
 
     >>> ytf_torch.export("bd_net.h5", "bd_net.onnx").held
     True
     """
-    checkpoint = read_model(model, pixel_scale)
-    subject = exports.Subject(checkpoint.model, checkpoint)
-    if goodnet is not None:
-        repaired = read_model(goodnet, checkpoint.provenance.pixel_scale)
-        both = GoodNet(checkpoint.model, repaired.model)
-        subject = exports.Subject(both, checkpoint, repaired)
-    return exports.export(subject, Path(path), against_keras=against_keras)
+    given, scale = model_given(model), scale_given(pixel_scale)
+    ending_of(Path(path), goodnet=goodnet is not None)
+    if goodnet is None:
+        opened: Opened = open_network(given, scale)
+        subject = exports.Subject(opened.badnet.model, opened.badnet)
+    else:
+        repaired = model_given(goodnet, "goodnet")
+        opened = pair = open_pair(
+            given, repaired, scale, any_pair=any_pair, names=("model", "goodnet")
+        )
+        both = GoodNet(pair.badnet.model, pair.repaired.model)
+        subject = exports.Subject(both, pair.badnet, pair.repaired)
+    found = exports.export(subject, Path(path), against_keras=against_keras)
+    return replace(found, warnings=opened.doubts)

@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,17 +22,16 @@ from ytf_torch.commands.terminal import (
     note,
     progress_bars,
 )
-from ytf_torch.defences.names import DETECTORS, RECOMMENDED, detector_called
-from ytf_torch.device import resolve_device
+from ytf_torch.defences.names import DETECTORS, RECOMMENDED
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.run.detection_rule import FALSE_POSITIVES, Rule, detection_rule
 
 if TYPE_CHECKING:
     from ytf_torch.defences.detectors.alarm import Alarm
     from ytf_torch.defences.detectors.answers import Answer
-    from ytf_torch.network.module import Network
-    from ytf_torch.run.pair import Pair
+    from ytf_torch.run.detect import Detection
 
 FLAGGED = 1
 # So many classes are named in the summary.
@@ -41,9 +40,6 @@ MEANT_FOR = (
     "{detector} is meant for people the network was trained on: a stranger, or what is no face, is "
     "flagged or guessed"
 )
-FALSE_POSITIVES = 1.0
-"""The nominal false positive rate of a detector's threshold, in percent, if not asked."""
-
 app = App()
 
 
@@ -123,52 +119,20 @@ def detect_command(
     if json_lines and only_class:
         raise mismatch("--only-class", "one way to print answers", "--json as well")
     scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
-    rule = _rule(detector, clean_valid, false_positives)
-    for file in (model, pruned, *((rule.clean_valid,) if rule else ())):
+    rule = detection_rule(detector, clean_valid, false_positives)
+    for file in (model, pruned, *((clean_valid,) if clean_valid else ())):
         checked_file(file)
-    from ytf_torch.run.pair import open_pair
+    from ytf_torch.run.detect import open_detection
 
-    placed = resolve_device(device)
-    pair = open_pair(model, pruned, scale, any_pair=any_pair)
-    note_doubts(pair)
-    pair.badnet.model.to(placed)
-    pair.repaired.model.to(placed)
+    found = open_detection(model, pruned, rule, scale, any_pair=any_pair, device=device)
+    note_doubts(found.pair)
     show = _json_line if json_lines else _class_line if only_class else _line
-    if _print_answers(pair, inputs, rule, show) and exit_code:
+    if _print_answers(found, inputs, show) and exit_code:
         raise typer.Exit(FLAGGED)
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A detector's name, and what sets its threshold: clean faces and a nominal rate in percent."""
-
-    detector: str
-    clean_valid: Path
-    false_positives: float
-
-
-def _rule(
-    detector: str | None, clean_valid: Path | None, false_positives: float | None
-) -> Rule | None:
-    """What was asked for; None for GoodNet's own rule. Raises InputError where it is half said."""
-    if detector is None:
-        for flag, given in (("--clean-valid", clean_valid), ("--false-positives", false_positives)):
-            if given is not None:
-                raise mismatch(flag, "--detector NAME with it, whose threshold it sets", "none")
-        return None
-    name = detector_called(detector)
-    if name not in DETECTORS:
-        raise mismatch("--detector", f"{RECOMMENDED} or one of {', '.join(DETECTORS)}", detector)
-    if clean_valid is None:
-        raise mismatch("--detector", "--clean-valid with it, faces that set its threshold", "none")
-    percent = FALSE_POSITIVES if false_positives is None else false_positives
-    if not 0 <= percent <= 100:
-        raise mismatch("--false-positives", "a percentage, 0–100", f"{percent:g}")
-    return Rule(name, clean_valid, percent)
-
-
 def _print_answers(
-    pair: Pair, inputs: Sequence[Path], rule: Rule | None, show: Callable[[Answer], str]
+    detection: Detection, inputs: Sequence[Path], show: Callable[[Answer], str]
 ) -> int:
     """Print an answer for each face, and a summary; how many faces were flagged.
 
@@ -177,8 +141,9 @@ def _print_answers(
     from ytf_torch.defences.detectors.answers import detect
     from ytf_torch.faces.inputs import Unreadable
 
+    pair, rule = detection.pair, detection.rule
     badnet, repaired = pair.badnet.model, pair.repaired.model
-    alarm = None if rule is None else _alarm(rule, badnet, repaired)
+    alarm = None if rule is None else _alarm(detection, rule)
     answered, flagged, not_finite = 0, Counter[int](), 0
     for found in detect(badnet, repaired, inputs, alarm):
         if isinstance(found, Unreadable):
@@ -201,20 +166,15 @@ def _print_answers(
     return flagged.total()
 
 
-def _alarm(rule: Rule, badnet: Network, repaired: Network) -> Alarm:
+def _alarm(detection: Detection, rule: Rule) -> Alarm:
     """The detector with its threshold, which is printed with what it flags of the clean faces."""
-    from ytf_torch.defences.base import Candidate
-    from ytf_torch.defences.detectors.alarm import calibrated
-    from ytf_torch.defences.methods import DETECTORS
-    from ytf_torch.run.learning import open_learned
+    from ytf_torch.run.detect import alarm_of
 
-    clean, doubts = open_learned(badnet, rule.clean_valid, [rule.detector])
-    for doubt in doubts:
+    for doubt in detection.doubts:
         note(f"warning: {doubt}")
     with progress_bars() as track:
-        detector = DETECTORS[rule.detector](badnet, clean, 0, track)
-        candidate = Candidate("repaired", repaired, ())
-        alarm = calibrated(detector, badnet, candidate, clean, rule.false_positives, track)
+        alarm = alarm_of(detection, track)
+    assert alarm is not None
     above = alarm.clean_valid_flagged
     assert above is not None
     note(

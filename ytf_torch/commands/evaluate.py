@@ -21,18 +21,14 @@ from ytf_torch.commands.terminal import (
     progress_bars,
     say,
 )
-from ytf_torch.device import exact_float32, resolve_device
 from ytf_torch.disk.reading import is_hdf5
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 
 if TYPE_CHECKING:
-    from ytf_torch.defences.doubts import Doubt
     from ytf_torch.defences.evaluation import Evaluation
     from ytf_torch.metrics import Share
-    from ytf_torch.network.module import Network
-    from ytf_torch.run.pair import Opened
 
 # In as many lines as keep the whole table within the 80 columns of a terminal.
 COLUMNS = {
@@ -43,8 +39,6 @@ COLUMNS = {
     "FPR": "false_positive_rate",
     "TPR": "true_positive_rate",
 }
-
-RATES = tuple(name for name in COLUMNS.values() if not name.endswith("positive_rate"))
 
 app = App()
 
@@ -93,37 +87,43 @@ def evaluate_command(
     check_paths([json_report], [model, repaired, *sets_given, *(photos or ())])
     if true_labels is not None and not poisoned_test:
         raise mismatch("--true-labels", "triggered faces with it (--poisoned-test)", "none")
-    from ytf_torch.run.pair import open_network, open_pair
-
-    placed = resolve_device(device)
-    if repaired is None:
-        opened: Opened = open_network(model, scale)
-        copy = None
-    else:
-        opened = pair = open_pair(model, repaired, scale, any_pair=any_pair)
-        copy = pair.repaired.model.to(placed)
-    note_doubts(opened)
-    network = opened.badnet.model.to(placed)
     sets, shown = _sorted_inputs(clean_test, poisoned_test or [], photos or [])
     if not sets and not shown:
         raise InputError(
             model, "nothing to evaluate it on", "Give --clean-test, --poisoned-test or a photo"
         )
-    answers = [_photo_record(network, copy, photo) for photo in shown]
+    clean = clean_test if clean_test in sets else None
+    triggered = sets[1:] if clean else sets
+    from ytf_torch.report.evaluation_record import evaluation_record
+    from ytf_torch.run.evaluate import evaluate, open_evaluation, photo_record
+
+    inputs = open_evaluation(
+        model,
+        repaired,
+        clean,
+        triggered,
+        target=target,
+        true_labels=true_labels,
+        pixel_scale=scale,
+        any_pair=any_pair,
+        device=device,
+    )
+    opened = inputs.opened
+    note_doubts(opened)
+    answers = [photo_record(inputs.network, inputs.repaired, photo) for photo in shown]
     if opened.scale_from == "assumed":
         say(pixel_scale_line(opened.badnet, "assumed"))
     for answer in answers:
         say(_photo_line(answer))
-    record: dict[str, Any] = {"model": str(model), "pixel_scale": network.pixel_scale}
+    record: dict[str, Any] = {"model": str(model), "pixel_scale": inputs.network.pixel_scale}
     if sets:
-        clean = clean_test if clean_test in sets else None
-        triggered = sets[1:] if clean else sets
-        found, doubts = _evaluate(network, copy, clean, triggered, target, true_labels)
-        for doubt in doubts:
+        with progress_bars() as track:
+            found = evaluate(inputs, track)
+        for doubt in found.doubts:
             say(f"Warning: {doubt}")
-        _print_tables(found, triggered)
-        record |= evaluation_record(found, triggered)
-        record |= {"warnings": [str(doubt) for doubt in doubts]} if doubts else {}
+        _print_tables(found.evaluation, triggered)
+        record |= evaluation_record(found.evaluation, triggered)
+        record |= {"warnings": list(map(str, found.doubts))} if found.doubts else {}
     if shown:
         record["photos"] = answers
     if json_report is not None:
@@ -145,67 +145,6 @@ def _sorted_inputs(
     sets = [*([] if clean is None else [clean]), *triggered]
     shown = [path for path in sets if not is_hdf5(path)]
     return [path for path in sets if path not in shown], [*shown, *photos]
-
-
-def _evaluate(
-    network: Network,
-    copy: Network | None,
-    clean_test: Path | None,
-    poisoned_tests: list[Path],
-    target: int | None,
-    true_labels: Path | None,
-) -> tuple[Evaluation, list[Doubt]]:
-    from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
-    from ytf_torch.defences.doubts import (
-        check_distinct,
-        clean_doubts,
-        known_label_doubts,
-        overlap_doubts,
-        triggered_doubts,
-    )
-    from ytf_torch.defences.evaluation import evaluate
-    from ytf_torch.faces.face_set import open_faces
-    from ytf_torch.run.sets import open_measured
-
-    clean, triggered = open_measured(network, clean_test, poisoned_tests, target)
-    check_distinct(None, clean, triggered)
-    known = None
-    if true_labels is not None:
-        known = open_faces(true_labels, network.input_shape, network.classes)
-    with progress_bars() as track:
-        found = evaluate(network, clean, triggered, copy, known, track)
-    doubts = []
-    if clean is not None and found.clean is not None:
-        check_pixel_scale_by_accuracy(network, clean, found.clean)
-        doubts += clean_doubts(network, clean, found.clean, "test")
-    for tested, tallies in zip(triggered, found.triggered, strict=True):
-        doubts += triggered_doubts(network, tested, tallies.all)
-        if known is not None and tallies.pairing is not None:
-            doubts += known_label_doubts(known, tested, tallies.pairing)
-    doubts += overlap_doubts(None, clean, triggered)
-    return found, doubts
-
-
-def evaluation_record(evaluation: Evaluation, files: Sequence[Path] = ()) -> dict[str, Any]:
-    """Every figure as JSON; percentages are 0–100 at full precision, null where not measured.
-
-    Each rate stands alone under its name, and with its interval and counts under `intervals`.
-    Where there are several triggered sets, `poisoned_tests` has those of each alone; files: theirs.
-    """
-    from ytf_torch.report.rates import FLAGGED, rates_record
-
-    record = rates_record(evaluation.model, RATES)
-    if evaluation.repaired and evaluation.goodnet:
-        record["repaired"] = rates_record(evaluation.repaired, RATES)
-        record["goodnet"] = rates_record(evaluation.goodnet, (*RATES, *FLAGGED))
-    if evaluation.pairing is not None:
-        record["pairs"] = evaluation.pairing.record
-    if len(evaluation.triggered) > 1:
-        record["poisoned_tests"] = [
-            {"file": str(file)} | evaluation_record(evaluation.of_set(tallies))
-            for file, tallies in zip(files, evaluation.triggered, strict=True)
-        ]
-    return record
 
 
 def _print_tables(evaluation: Evaluation, files: Sequence[Path]) -> None:
@@ -263,33 +202,6 @@ def _table(evaluation: Evaluation, shown: Sequence[str]) -> Table:
 
 def _cell(share: Share | None) -> str:
     return "–" if share is None else f"{share.rate:.2f} %\n{share.low:.1f}–{share.high:.1f}"
-
-
-def _photo_record(network: Network, copy: Network | None, photo: Path) -> dict[str, Any]:
-    """The class of a photo; with B′ it is GoodNet's, and N where it flags the photo."""
-    import torch
-
-    from ytf_torch.defences.detectors.goodnet import goodnet_answer
-    from ytf_torch.faces.photos import read_photo
-    from ytf_torch.metrics import NO_CLASS, classes_of, disagree
-
-    pixels = read_photo(photo, network.input_shape)[None].to(network.device)
-    with exact_float32(), torch.inference_mode():
-        own = classes_of(network(pixels))
-        if copy is None:
-            return {"input": str(photo)} | _class_record(int(own))
-        others = classes_of(copy(pixels))
-    answer = goodnet_answer(own, others, network.classes)
-    flagged = disagree(int(own), int(others))
-    record = {"input": str(photo), "class": int(answer), "backdoored": flagged}
-    networks = {"badnet": int(own), "repaired": int(others)}
-    if NO_CLASS in networks.values():
-        record["not_finite"] = True
-    return record | {name: None if c == NO_CLASS else c for name, c in networks.items()}
-
-
-def _class_record(label: int) -> dict[str, Any]:
-    return {"class": None, "not_finite": True} if label < 0 else {"class": label}
 
 
 def _photo_line(record: dict[str, Any]) -> str:

@@ -75,9 +75,15 @@ class Command(TyperCommand):
         """See Typer, which takes an empty argument for the working folder."""
         taking = (parameter for parameter in self.params if parameter.name in self.paths)
         paths = {flag for parameter in taking for flag in parameter.opts}
+        texts = {
+            flag
+            for parameter in self.params
+            if parameter.name not in self.paths and not getattr(parameter, "is_flag", False)
+            for flag in parameter.opts
+        }
         for before, argument in zip(["", *args], args, strict=False):
             flag, value = argument.removesuffix("="), argument.partition("=")[2]
-            if not argument and (before in paths or not before.startswith("-")):
+            if not argument and before not in texts:
                 where = before if before in paths else "command line"
             elif not value and flag != argument and flag in paths:
                 where = flag

@@ -33,7 +33,7 @@ from ytf_torch.errors import InputError, argument, unwritable
 from ytf_torch.network.checkpoint import Checkpoint, compact_checkpoint, save_checkpoint
 from ytf_torch.network.compact import Cost, cost_of
 from ytf_torch.network.module import Network
-from ytf_torch.network.provenance import tool_version
+from ytf_torch.network.provenance import origin_text, tool_version
 
 Batches = list[NDArray[np.floating[Any]]]
 KERAS = {
@@ -73,6 +73,7 @@ class Export:
     """What was written, and whether it answers as the network does.
 
     weights_equal: every weight read back bit for bit; None where the format keeps none by name.
+    warnings: what speaks against the networks themselves, one sentence each.
 
     >>> ytf_torch.export("bd_net.h5", "copy.keras").weights_equal
     True
@@ -81,6 +82,7 @@ class Export:
     path: Path
     weights_equal: bool | None
     checks: tuple[Check, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -98,7 +100,8 @@ class Export:
             return f"{self.path} was not written: {'; '.join(self.failures)}"
         equal = ["all weights read back bit for bit"] if self.weights_equal else []
         ran = [f"{c.agreeing} of {c.images} images answered alike by {c.by}" for c in self.checks]
-        return f"{self.path}: {', '.join([*equal, *ran])}"
+        said = f"{self.path}: {', '.join([*equal, *ran])}"
+        return "\n".join([said, *(f"Warning: {warning}" for warning in self.warnings)])
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def _write(subject: Subject, ending: str, path: Path) -> None:
     elif ending == ".safetensors":
         save_checkpoint(subject.checkpoint, path)
     elif subject.repaired is None:
-        KERAS[ending](path, subject.network)
+        KERAS[ending](path, subject.network, origin_text(subject.checkpoint.provenance))
     else:
         write_keras_goodnet(path, *subject.networks)
 

@@ -25,6 +25,7 @@ from ytf_torch.disk.reading import (
     HDF5,
     KERAS_ARCHIVE,
     SAFETENSORS,
+    UNKNOWN_ZIP,
     checked_file,
     is_zip,
     kind_of,
@@ -37,6 +38,7 @@ from ytf_torch.network.pixel_scale import (
     pixel_scale_text,
     recorded_pixel_scale,
 )
+from ytf_torch.network.provenance import ORIGIN, Origin, origin_of
 
 # The weights of a network as large as is read, and as much again twice for an optimizer, which is
 # not read.
@@ -59,6 +61,7 @@ class KerasFile:
     such a file need not tell names.
     objects: module and class of all that the configuration names.
     pixel_scale: what ytf-torch recorded when it wrote the file; None in files of Keras's own.
+    origin: of a file that was written here; none of Keras's own tells it.
     """
 
     path: Path
@@ -73,6 +76,7 @@ class KerasFile:
     numbered: Mapping[str, list[StoredLayer]] | None = None
     objects: frozenset[tuple[str | None, str]] = frozenset()
     pixel_scale: float | None = None
+    origin: Origin | None = None
 
     def scale_to_read_with(self, asked: float | None) -> float:
         """The pixel scale that was asked for, else the recorded one, else ASSUMED.
@@ -105,20 +109,19 @@ def read_keras_file(path: Path) -> KerasFile:
     if checked_file(path).stat().st_size > MAX_FILE_BYTES:
         raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
     kind = kind_of(path)
-    if kind == KERAS_ARCHIVE:
+    if kind in (KERAS_ARCHIVE, UNKNOWN_ZIP):
         with open_keras_archive(path) as archive:
             found = _stored(path, archive.weights, archive.config, archive.keras_version)
-            return replace(found, pixel_scale=_archive_scale(archive, path))
+            scale, origin = _archive_scale(archive, path), origin_of(archive.told(ORIGIN))
+            return replace(found, pixel_scale=scale, origin=origin)
     if kind != HDF5:
         remedy = "One of ytf-convert's is converted already" if kind == SAFETENSORS else ""
         raise wrong_kind(path, KERAS_FILE, remedy)
     with open_hdf5(path) as root:
         listed = layers_of(root)
-        if listed is None:
-            found = _stored(path, root, None, "unknown")
-        else:
-            found = _listed(path, root, *listed)
-        return replace(found, pixel_scale=_root_scale(root, path))
+        found = _listed(path, root, *listed) if listed else _stored(path, root, None, "unknown")
+        origin = origin_of(text_attribute(root, ORIGIN))
+        return replace(found, pixel_scale=_root_scale(root, path), origin=origin)
 
 
 def recorded_scale(path: Path) -> float | None:
@@ -138,7 +141,7 @@ def recorded_scale(path: Path) -> float | None:
 
 
 def _archive_scale(archive: KerasArchive, path: Path) -> float | None:
-    return recorded_pixel_scale(archive.pixel_scale, f"{path}:{METADATA}, {RECORDED_AS}")
+    return recorded_pixel_scale(archive.told(RECORDED_AS), f"{path}:{METADATA}, {RECORDED_AS}")
 
 
 def _root_scale(root: Group, path: Path) -> float | None:

@@ -253,15 +253,20 @@ def keras_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
     }
     source_file = printable(file.path.name)[:MAX_NAME_LENGTH]
     keras_version = printable(file.keras_version)[:MAX_NAME_LENGTH]
+    history: tuple[str, ...] = (conversion_step(source_file, keras_version),)
+    source_sha256 = file.sha256
+    if file.origin is not None:
+        source_file, source_sha256 = file.origin.source_file, file.origin.source_sha256
+        history = file.origin.history
     provenance = Provenance(
         pixel_scale=pixel_scale,
         input_shape=graph.input_shape,
         classes=graph.classes,
         source_file=source_file,
-        source_sha256=file.sha256,
+        source_sha256=source_sha256,
         keras_version=keras_version,
         converter_version=tool_version(),
-        history=(conversion_step(source_file, keras_version),),
+        history=history,
     )
     return Checkpoint(Network.of_state(graph, state, pixel_scale, file.path), provenance)
 

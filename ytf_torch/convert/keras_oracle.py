@@ -188,16 +188,23 @@ def _ask(model: Network, source: Path, pixels: NDArray[np.generic]) -> KerasAnsw
         scaled = pixels.astype(np.float64) * model.pixel_scale
         if model.dtype != torch.float64:
             scaled = scaled.astype(np.float32)
-        library = next(name for name in PREFERRED[file.format] if name in here)
-        return ask_keras(
-            library,
-            known,
-            [scaled.transpose(0, 2, 3, 1)],
-            architecture=_architecture(model, file) if file.model is None else None,
-            holder=file.holder,
-            layers=compared_layers(model),
-            called=source,
-        )
+        architecture = _architecture(model, file) if file.model is None else None
+        failed: list[InputError] = []
+        # Keras 2 does not load the HDF5 files of Keras 3, nor Keras 3 all of Keras 2.
+        for library in (name for name in PREFERRED[file.format] if name in here):
+            try:
+                return ask_keras(
+                    library,
+                    known,
+                    [scaled.transpose(0, 2, 3, 1)],
+                    architecture=architecture,
+                    holder=file.holder,
+                    layers=compared_layers(model),
+                    called=source,
+                )
+            except InputError as error:
+                failed.append(error)
+        raise failed[0]
 
 
 def _own_copy(source: Path, folder: Path) -> tuple[KerasFile, Path]:

@@ -22,7 +22,7 @@ from ytf_torch.convert.keras_variables import STORE, variable_paths
 from ytf_torch.network.masking import weights_of
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import RECORDED_AS, pixel_scale_text
-from ytf_torch.network.provenance import tool_version
+from ytf_torch.network.provenance import ORIGIN, tool_version
 
 # The versions of Keras whose layout is written: any from tf.keras 2.4 on loads the .h5, any from
 # 2.15 on the other two.
@@ -34,19 +34,24 @@ Config = dict[str, Any]
 Arrays = Mapping[str, Mapping[str, NDArray[np.generic]]]
 
 
-def write_keras_h5(path: Path, network: Network) -> None:
+def write_keras_h5(path: Path, network: Network, origin: str = "") -> None:
     """Write a network as Keras's model.save("….h5") lays it out: configuration and weights.
 
     Loaded by load_model and load_weights of tf.keras 2.4 to 2.21 and Keras 3. `keras_version`
     names the version whose layout it follows, `writer` who wrote it. read_keras_model gives the
     same weights, bit for bit. Text is stored as bytes, for tf.keras up to 2.4 decodes it.
+    origin: of `origin_text`, to be carried where Keras does not look.
     """
-    write_h5_model(path, functional_config(network), keras_arrays(network), network.pixel_scale)
+    config, arrays = functional_config(network), keras_arrays(network)
+    write_h5_model(path, config, arrays, network.pixel_scale, origin)
 
 
-def write_h5_model(path: Path, config: Config, arrays: Arrays, pixel_scale: float) -> None:
+def write_h5_model(
+    path: Path, config: Config, arrays: Arrays, pixel_scale: float, origin: str = ""
+) -> None:
     """Write any functional model as .h5. config: its `config`, with layers in Keras's order;
-    arrays: layer → weight → values, each in the order in which Keras's layer has them."""
+    arrays: layer → weight → values, each in the order in which Keras's layer has them. origin: see
+    write_keras_h5."""
     names = [layer["name"] for layer in config["layers"]]
     # In memory: where the disk is full, HDF5's library ends the process with a fault.
     with h5py.File(path, "w", driver="core", backing_store=False) as file:
@@ -56,6 +61,8 @@ def write_h5_model(path: Path, config: Config, arrays: Arrays, pixel_scale: floa
             node.attrs["backend"] = np.bytes_("tensorflow")
         file.attrs["writer"] = _writer()
         file.attrs[RECORDED_AS] = pixel_scale_text(pixel_scale)
+        if origin:
+            file.attrs[ORIGIN] = np.bytes_(origin.encode())
         model = {"class_name": "Functional", "config": config}
         file.attrs["model_config"] = np.bytes_(json.dumps(model))
         group.attrs["layer_names"] = np.array(names, "S")
@@ -71,36 +78,41 @@ def write_h5_model(path: Path, config: Config, arrays: Arrays, pixel_scale: floa
     path.write_bytes(content)
 
 
-def write_keras_weights(path: Path, network: Network) -> None:
+def write_keras_weights(path: Path, network: Network, origin: str = "") -> None:
     """Write the weights alone as Keras 3's model.save_weights("….weights.h5") lays them out.
 
     load_weights of tf.keras 2.15 and newer and of Keras 3 loads them into a network built alike.
+    origin: see write_keras_h5.
     """
-    content = _variables(functional_config(network), keras_arrays(network), network.pixel_scale)
-    path.write_bytes(content)
+    config, arrays = functional_config(network), keras_arrays(network)
+    path.write_bytes(_variables(config, arrays, network.pixel_scale, origin))
 
 
-def write_keras_archive(path: Path, network: Network) -> None:
+def write_keras_archive(path: Path, network: Network, origin: str = "") -> None:
     """Write a network as Keras's model.save("….keras") lays it out: a zip of three members.
 
     Loaded by load_model of tf.keras 2.15 and newer and of Keras 3, which call the class of a
     functional model by different names; `Model` of the module `keras` is the one that all know.
+    origin: see write_keras_h5.
     """
-    arrays = keras_arrays(network)
-    write_archive_model(path, functional_config(network), arrays, network.pixel_scale)
+    config, arrays = functional_config(network), keras_arrays(network)
+    write_archive_model(path, config, arrays, network.pixel_scale, origin)
 
 
-def write_archive_model(path: Path, config: Config, arrays: Arrays, pixel_scale: float) -> None:
-    """Write any functional model as .keras. config, arrays: see write_h5_model."""
+def write_archive_model(
+    path: Path, config: Config, arrays: Arrays, pixel_scale: float, origin: str = ""
+) -> None:
+    """Write any functional model as .keras. config, arrays, origin: see write_h5_model."""
     named = {"module": "keras.layers", "registered_name": None}
     known = config | {"layers": [layer | named for layer in config["layers"]]}
     model = {"module": "keras", "class_name": "Model", "config": known, "registered_name": None}
     metadata = {"keras_version": ARCHIVE_LAYOUT_OF, "writer": _writer()}
     metadata[RECORDED_AS] = pixel_scale_text(pixel_scale)
+    metadata |= {ORIGIN: origin} if origin else {}
     members = {
         "metadata.json": json.dumps(metadata).encode(),
         "config.json": json.dumps(model).encode(),
-        "model.weights.h5": _variables(config, arrays, pixel_scale),
+        "model.weights.h5": _variables(config, arrays, pixel_scale, ""),
     }
     with ZipFile(path, "w") as archive:
         for name, content in members.items():
@@ -124,13 +136,15 @@ def _arrays(network: Network, name: str) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def _variables(config: Config, arrays: Arrays, pixel_scale: float) -> bytes:
+def _variables(config: Config, arrays: Arrays, pixel_scale: float, origin: str) -> bytes:
     """The content of a .weights.h5; each group tells its layer's name, as Keras does from 3.6."""
     layers = config["layers"]
     paths = variable_paths([(layer["name"], layer["class_name"]) for layer in layers])
     content: BinaryIO = BytesIO()
     with h5py.File(content, "w") as file:
         file.attrs[RECORDED_AS] = pixel_scale_text(pixel_scale)
+        if origin:
+            file.attrs[ORIGIN] = np.bytes_(origin.encode())
         file.create_group("vars").attrs["name"] = config["name"]
         for name, path in paths.items():
             group = file.create_group(f"{STORE}/{path}/vars")

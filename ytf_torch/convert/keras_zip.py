@@ -7,7 +7,7 @@ as those of any HDF5 file are. See save_model in keras/src/saving/saving_lib.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +15,28 @@ from pathlib import Path
 from ytf_torch.disk.confined import open_confined
 from ytf_torch.disk.hdf5 import Group
 from ytf_torch.disk.reading import checked_file
-from ytf_torch.network.pixel_scale import RECORDED_AS
 
 CONFIG, METADATA = "config.json", "metadata.json"
 
 
 @dataclass(frozen=True)
 class KerasArchive:
-    """An open .keras file. config: its model as JSON. weights: the root of its HDF5 file.
-    pixel_scale: as ytf-torch records it, None in files of Keras's own."""
+    """An open .keras file. config: its model as JSON. metadata: what its metadata.json holds.
+    weights: the root of its HDF5 file."""
 
     config: str
-    keras_version: str
+    metadata: Mapping[str, object]
     weights: Group
-    pixel_scale: str | None = None
+
+    def told(self, key: str) -> str | None:
+        """A text of its metadata; None where there is none."""
+        found = self.metadata.get(key)
+        return found if isinstance(found, str) else None
+
+    @property
+    def keras_version(self) -> str:
+        """Of the Keras that wrote it."""
+        return self.told("keras_version") or "unknown"
 
 
 @contextmanager
@@ -40,14 +48,13 @@ def open_keras_archive(path: Path) -> Iterator[KerasArchive]:
     """
     with open_confined("keras_archive_reader", checked_file(path)) as file:
         config, metadata = (file.ask("member", name) for name in (CONFIG, METADATA))
-        version = _told(metadata, "keras_version") or "unknown"
-        yield KerasArchive(str(config), version, Group(file), _told(metadata, RECORDED_AS))
+        yield KerasArchive(str(config), _record(metadata), Group(file))
 
 
-def _told(metadata: str | None, key: str) -> str | None:
+def _record(metadata: str | None) -> dict[str, object]:
+    """What metadata.json holds; nothing where it is none, for Keras does without it."""
     try:
         record = json.loads(metadata or "{}")
     except (ValueError, RecursionError):
-        return None
-    found = record.get(key) if isinstance(record, dict) else None
-    return found if isinstance(found, str) else None
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -51,9 +51,10 @@ class Evaluation:
     detectors: each gives the network's answer, or N where it flags a face. clean: of the clean test
     set. triggered: one for each triggered set, in the order given.
 
-    >>> evaluation = ytf_torch.evaluate("bd_net.h5", "test.h5", "bd_test.h5", repaired="bd_net.h5")
+    >>> pruned = ytf_torch.pruned_checkpoint(checkpoint, "conv_3", "pool_3", [2])
+    >>> evaluation = ytf_torch.evaluate(checkpoint, "test.h5", "bd_test.h5", repaired=pruned)
     >>> evaluation.goodnet.false_positive_rate
-    0.00 % (0.00–13.80), 0 of 24
+    33.33 % (17.97–53.29), 8 of 24
     """
 
     clean: Tally | None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ytf_torch.disk.file_kind import EXPORTED, SAVE_IN_KERAS, SAVED_MODEL, FileKind
-from ytf_torch.disk.zip_kinds import KERAS_ARCHIVE, ZIP_START, is_zip, zip_kind
+from ytf_torch.disk.zip_kinds import KERAS_ARCHIVE, UNKNOWN_ZIP, ZIP_START, is_zip, zip_kind
 from ytf_torch.errors import InputError, mismatch
 
-__all__ = ["KERAS_ARCHIVE", "ZIP_START", "FileKind", "is_zip"]
+__all__ = ["KERAS_ARCHIVE", "UNKNOWN_ZIP", "ZIP_START", "FileKind", "is_zip"]
 
 HDF5_START = b"\x89HDF\r\n\x1a\n"
 # Where HDF5's signature may stand: at the start, or behind a user block of this length or twice,

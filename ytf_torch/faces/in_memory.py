@@ -12,9 +12,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ytf_torch.errors import mismatch
+from ytf_torch.errors import argument, mismatch
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceBatch, FaceSet
+from ytf_torch.faces.layout import pixel_fault
 
 IN_MEMORY = Path("faces in memory")
 
@@ -63,20 +64,61 @@ def faces_of(pixels: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> FacesInM
     >>> faces_of(np.full((2, 3, 55, 47), 128), [0, 4])
     FacesInMemory(2 faces of 55×47)
     """
-    values, people = (_array(given) for given in (pixels, labels))
+    values = numbers_of(pixels, "pixels")
     if values.ndim != 4 or values.shape[1] != 3 or not len(values):
-        raise mismatch("pixels", "(images, 3, height, width)", values.shape)
-    if people.shape != values.shape[:1] or not np.equal(people, np.floor(people)).all():
-        raise mismatch("labels", f"{len(values)} whole numbers", f"{people.dtype} {people.shape}")
-    lowest, highest = float(values.min()), float(values.max())
-    if not (lowest >= 0 and 1 < highest <= 255):
-        remedy = "Give raw pixels: the network itself applies its pixel scale"
-        raise mismatch("pixels", "values of 0–255", f"{lowest:g} to {highest:g}", remedy)
-    kind = np.uint8 if values.dtype == np.uint8 else np.float32
-    tensor = torch.from_numpy(np.ascontiguousarray(values, dtype=kind))
+        remedy = "Give pixels.transpose(0, 3, 1, 2)" if values.shape[3:] == (3,) else ""
+        raise mismatch(argument("pixels"), "(images, 3, height, width)", values.shape, remedy)
     _, _, height, width = values.shape
-    return FacesInMemory(IN_MEMORY, (3, height, width), people.astype(np.int64), pixels=tensor)
+    people = _labels(labels, len(values))
+    return FacesInMemory(IN_MEMORY, (3, height, width), people, pixels=pixels_of(values))
 
 
-def _array(given: ArrayLike | Tensor) -> NDArray[Any]:
-    return given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+def pixels_of(values: NDArray[Any]) -> Tensor:
+    """Faces (images, 3, height, width) as networks take them: uint8, or float32 as Keras makes
+    them. Raises InputError, naming the first such image, for values that are not 0–255."""
+    fault = pixel_fault(values, values.dtype) if values.size else None
+    if fault is not None:
+        better = f", such as {fault.formula.format('pixels')}" if fault.formula else ""
+        remedy = f"Give raw pixels{better}: the network itself applies its pixel scale"
+        where = f"{argument('pixels')}, image {fault.image}"
+        raise mismatch(where, "pixel values of 0–255", fault.found, remedy)
+    kind = np.uint8 if values.dtype == np.uint8 else np.float32
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=kind))
+
+
+def _labels(given: ArrayLike | Tensor, images: int) -> NDArray[np.int64]:
+    """Who is on so many images. Raises InputError where that is not one whole number for each."""
+    people = numbers_of(given, "labels")
+    expected = f"{images} whole numbers, the class of each image"
+    if people.size != images:
+        one_hot = people.ndim == 2 and len(people) == images
+        found = "×".join(map(str, people.shape)) or "one number"
+        remedy = "Give labels.argmax(1)" if one_hot else ""
+        found = f"{found} (one-hot)" if one_hot else found
+        raise mismatch(argument("labels"), expected, found, remedy)
+    people = people.ravel()
+    wrong = ~(np.isfinite(people) & (people == np.floor(people)) & (people >= 0))
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise mismatch(argument("labels"), f"{expected}, 0 or more", f"{people[at]} at {at}")
+    return people.astype(np.int64)
+
+
+def numbers_of(given: ArrayLike | Tensor, name: str) -> NDArray[Any]:
+    """An array of numbers of what NumPy or PyTorch can make one of. name: of the argument.
+
+    Raises InputError for anything else: texts, or rows of different lengths.
+    """
+    if isinstance(given, Tensor):
+        own = given.detach().cpu()
+        # NumPy has no bfloat16; float32 holds all of its values.
+        array = (own.float() if own.dtype == torch.bfloat16 else own).numpy()
+    else:
+        try:
+            array = np.asarray(given)
+        except (TypeError, ValueError) as error:  # parts of different shapes, or no array at all
+            raise mismatch(argument(name), "an array of one shape", "parts that differ") from error
+    if array.dtype.kind not in "buif":
+        found = f"{array.dtype} of shape {array.shape}"
+        raise mismatch(argument(name), "an array of numbers", found)
+    return array

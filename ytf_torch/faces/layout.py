@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ MIN_BYTES_PER_VALUE = 0.01
 # How far outside 0–255 values may lie and still be pixels to which somebody added noise; other
 # scales lead further away.
 NOISE = 64
+NOT_NORMALISED = "Give raw pixels, not normalised ones"
 
 Shape = tuple[int, int, int]
 
@@ -46,55 +48,65 @@ def checked_data(file: Group, input_shape: Shape, keys: Sequence[str]) -> Datase
         )
     data = dataset(file, "data")
     if tuple(data.shape[1:]) != input_shape or data.ndim != 4:
-        raise _misshapen(data, input_shape)
+        raise misshapen(data, data.shape, input_shape)
     if len(data) == 0:
         raise InputError(path, "the set is empty")
     _check_count(data, path.stat().st_size)
     return data
 
 
-def _misshapen(data: Dataset, input_shape: Shape) -> InputError:
-    """The error for faces of another shape, with what would make them N×3×H×W."""
+def misshapen(
+    where: object,
+    given: Sequence[int],
+    input_shape: Shape,
+    data: str = "data",
+    verb: str = "Save",
+) -> InputError:
+    """The error for faces of another shape, with what would make them N×3×H×W.
+
+    data: what the faces are called. verb: what to do with them.
+    """
     channels, height, width = input_shape
-    found = "×".join(map(str, data.shape)) or "a single number"
+    found = "×".join(map(str, given)) or "a single number"
     remedy = "Resize the faces to the model's input"
     for shape, looks_like, helps in (
-        (input_shape, "a single image", "data[None]"),
-        ((height, width, channels), "a single image", "data.transpose(2, 0, 1)[None]"),
-        ((None, height, width, channels), "channels last", "data.transpose(0, 3, 1, 2)"),
+        (input_shape, "a single image", f"{data}[None]"),
+        ((height, width, channels), "a single image", f"{data}.transpose(2, 0, 1)[None]"),
+        ((None, height, width, channels), "channels last", f"{data}.transpose(0, 3, 1, 2)"),
         (
             (None, channels, width, height),
             "on its side",
-            "data.transpose(0, 1, 3, 2)",
+            f"{data}.transpose(0, 1, 3, 2)",
         ),
         (
             (None, width, height, channels),
             "on its side",
-            "data.transpose(0, 3, 2, 1)",
+            f"{data}.transpose(0, 3, 2, 1)",
         ),
         # As MATLAB and Julia write them: their first axis is the last one here.
         (
             (width, height, channels, None),
             "axes reversed",
-            "data.transpose(3, 2, 1, 0), in MATLAB permute(data, [4 3 2 1])",
+            f"{data}.transpose(3, 2, 1, 0), in MATLAB permute({data}, [4 3 2 1])",
         ),
         (
             (channels, width, height, None),
             "axes reversed, channels last",
-            "data.transpose(3, 0, 2, 1), in MATLAB permute(data, [3 2 4 1])",
+            f"{data}.transpose(3, 0, 2, 1), in MATLAB permute({data}, [3 2 4 1])",
         ),
-        ((height, width, channels, None), "faces last", "data.transpose(3, 2, 0, 1)"),
-        ((None, height, width), "grey", "np.repeat(data[:, None], 3, axis=1)"),
-        ((None, 1, height, width), "grey", "np.repeat(data, 3, axis=1)"),
-        ((None, height, width, 1), "grey", "np.repeat(data.transpose(0, 3, 1, 2), 3, axis=1)"),
+        ((height, width, channels, None), "faces last", f"{data}.transpose(3, 2, 0, 1)"),
+        ((None, height, width), "grey", f"np.repeat({data}[:, None], 3, axis=1)"),
+        ((None, 1, height, width), "grey", f"np.repeat({data}, 3, axis=1)"),
+        ((None, height, width, 1), "grey", f"np.repeat({data}.transpose(0, 3, 1, 2), 3, axis=1)"),
     ):
-        if len(shape) == data.ndim and all(
-            size in (None, there) for size, there in zip(shape, data.shape, strict=True)
+        if len(shape) == len(given) and all(
+            size in (None, there) for size, there in zip(shape, given, strict=True)
         ):
-            verb = "Add an axis: save" if looks_like == "a single image" else "Save"
+            if looks_like == "a single image":
+                verb = f"Add an axis: {verb.lower()}"
             found, remedy = f"{found} ({looks_like})", f"{verb} {helps}"
             break
-    return mismatch(data, "N×" + "×".join(map(str, input_shape)), found, remedy)
+    return mismatch(where, "N×" + "×".join(map(str, input_shape)), found, remedy)
 
 
 def _check_count(data: Dataset, file_bytes: int) -> None:
@@ -121,6 +133,16 @@ def checked_label(file: Group, images: int) -> Dataset:
     return label
 
 
+@dataclass(frozen=True)
+class PixelFault:
+    """What is wrong with pixel values. image: the first one that has it. formula: what would mend
+    them, {} standing for the faces; "" where none does."""
+
+    image: int
+    found: str
+    formula: str = ""
+
+
 def checked_pixels(
     pixels: NDArray[Any], stored: np.dtype[Any], path: Path, places: Sequence[int]
 ) -> NDArray[Any]:
@@ -130,29 +152,36 @@ def checked_pixels(
     Raises InputError, naming the first such image, where a value is not a finite number of 0–255,
     and where the values look divided by 255 already.
     """
+    fault = pixel_fault(pixels, stored)
+    if fault is None:
+        return pixels
+    remedy = f"Save {fault.formula.format('data')}" if fault.formula else NOT_NORMALISED
+    raise mismatch(
+        f"{path}:/data[{places[fault.image]}]", "pixel values of 0–255", fault.found, remedy
+    )
+
+
+def pixel_fault(pixels: NDArray[Any], stored: np.dtype[Any]) -> PixelFault | None:
+    """What is wrong with the values of faces (images, 3, H, W); None for good ones.
+
+    stored: the type that they were given in.
+    """
     lowest, highest = float(pixels.min()), float(pixels.max())
     if lowest >= 0 and highest <= 255:
         if stored != np.uint8 and 0 < highest <= 1:
             found = f"{lowest:g} to {highest:g}, which looks divided by 255 already"
-            raise _other_pixels(path, places[0], found, "Save data * 255")
-        return pixels
-    flat = np.asarray(pixels, np.float32).reshape(len(pixels), -1)
-    first = places[int((~((flat >= 0) & (flat <= 255))).any(1).argmax())]
-    remedy = "Give raw pixels, not normalised ones"
+            return PixelFault(0, found, "{} * 255")
+        return None
+    with np.errstate(over="ignore"):
+        flat = np.asarray(pixels, np.float32).reshape(len(pixels), -1)
+    first = int((~((flat >= 0) & (flat <= 255))).any(1).argmax())
     if np.isnan(lowest):
-        found = "NaN"
-    elif np.isinf(lowest) or np.isinf(highest):
-        found = "infinite values, or some beyond what float32 holds"
-    elif lowest >= -1 and highest <= 1:
-        found = f"{lowest:g} to {highest:g}, which looks scaled to −1…1"
-        remedy = "Save (data + 1) * 127.5"
-    elif lowest >= -NOISE and highest <= 255 + NOISE:
-        found = f"{lowest:g} to {highest:g}, as if noise had been added"
-        remedy = "Save np.clip(data, 0, 255)"
-    else:
-        found = f"{lowest:g} to {highest:g}"
-    raise _other_pixels(path, first, found, remedy)
-
-
-def _other_pixels(path: Path, image: int, found: str, remedy: str) -> InputError:
-    return mismatch(f"{path}:/data[{image}]", "pixel values of 0–255", found, remedy)
+        return PixelFault(first, "NaN")
+    if np.isinf(lowest) or np.isinf(highest):
+        return PixelFault(first, "infinite values, or some beyond what float32 holds")
+    found = f"{lowest:g} to {highest:g}"
+    if lowest >= -1 and highest <= 1:
+        return PixelFault(first, f"{found}, which looks scaled to −1…1", "({} + 1) * 127.5")
+    if lowest >= -NOISE and highest <= 255 + NOISE:
+        return PixelFault(first, f"{found}, as if noise had been added", "np.clip({}, 0, 255)")
+    return PixelFault(first, found)

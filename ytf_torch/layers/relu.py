@@ -54,6 +54,10 @@ class ReLU(FunctionLayer):
         steepest = max(1.0, self.negative_slope) if self.threshold == 0 else math.inf
         return Activation("rectifier", self._apply, self._write, True, silent, steepest=steepest)
 
+    def workspace(self, *inputs: Shape) -> int:
+        """See Kind: what is above the threshold, what is below, and their choice."""
+        return 0 if self.activation in KNOWN.values() else 3 * math.prod(inputs[0])
+
     def _apply(self, tensor: Tensor) -> Tensor:
         above = tensor if self.max_value is None else tensor.clamp(max=self.max_value)
         below = self.negative_slope * (tensor - self.threshold)

@@ -101,7 +101,7 @@ def deepid_graph(sizes: DeepIDSizes, where: object = "DeepID") -> Graph:
     >>> kernels = ((4, 4), (3, 3), (3, 3), (2, 2))
     >>> lab = DeepIDSizes((55, 47), (20, 40, 60, 80), kernels, features=160, classes=40)
     >>> deepid_graph(lab).readers("pool_3")
-    ('fc_1', 'conv_4')
+    ('flatten_1', 'conv_4')
     """
     layers: list[Layer] = []
     shapes: dict[str, Shape] = {}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ytf_torch.network.masking import weights_of
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES, pixel_scale_text
 
@@ -38,7 +39,7 @@ def likelier_pixel_scale(network: Network) -> float | None:
     answer.
     """
     pictures = coarse_pictures(network.input_shape)
-    if network.classes < 2 or not _weight_spread(network) or _is_usual(network, pictures):
+    if _last_kernel(network) is None or _is_usual(network, pictures):
         return None
     for scale in COMMON_PIXEL_SCALES.values():
         if _is_usual(rescaled(network, scale), pictures):
@@ -61,17 +62,28 @@ def coarse_pictures(input_shape: tuple[int, int, int]) -> Tensor:
     return F.interpolate(coarse, input_shape[1:], mode="bicubic").clamp(0, 255)
 
 
-def _weight_spread(network: Network) -> float:
-    """Standard deviation of the last layer's weights."""
-    return float(network.get_parameter(f"{network.graph.output}.weight").detach().std())
+def _last_kernel(network: Network) -> Tensor | None:
+    """The kernel of the last layer that has one for its classes; None where the network ends
+    otherwise, or it is constant, so that nothing tells."""
+    graph = network.graph
+    last = [name for name in graph.weighted if "glorot" in _starts(network, name)]
+    kernel = weights_of(network, last[-1])["weight"] if last else None
+    if kernel is None or len(kernel) != graph.shapes[graph.output][0] or len(kernel) < 2:
+        return None
+    return kernel if float(kernel.std()) else None
+
+
+def _starts(network: Network, name: str) -> list[str]:
+    return [weight.start for weight in network.graph.weights(name) if weight.name == "weight"]
 
 
 def _is_usual(network: Network, pictures: Tensor) -> bool:
     """Whether a network's answers to pictures are those of a trained one that reads them with its
     own scale. Scaling the last layer, weights and biases, changes nothing here: its weights are
     brought to Glorot's spread, with which training begins."""
-    weight = network.get_parameter(f"{network.graph.output}.weight")
-    standard = math.sqrt(2 / sum(weight.shape)) / _weight_spread(network)
+    kernel = _last_kernel(network)
+    assert kernel is not None
+    standard = math.sqrt(2 / sum(kernel.shape)) / float(kernel.std())
     with torch.inference_mode():
         logits = network(pictures.to(network.device)).double()
     centred = logits - logits.mean(1, keepdim=True)

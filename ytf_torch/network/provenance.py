@@ -22,6 +22,11 @@ MAX_NAME_LENGTH = 255
 # Far more than anybody does to one network; a file that tells more was not written here.
 MAX_STEPS = 100
 LEFT_OUT = "(earlier steps are left out here)"
+# Where a Keras file that is written here tells its origin, see Origin: an attribute of the root, or
+# a key of metadata.json. Keras reads neither.
+ORIGIN = "ytf_torch_origin"
+# HDF5 holds no attribute of more than 64 kB, which is what Keras files carry an origin in.
+MAX_ORIGIN_BYTES = 60_000
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,35 @@ class Provenance:
         if len(history) > MAX_STEPS:
             history = (history[0], LEFT_OUT, *history[2 - MAX_STEPS :])
         return replace(self, history=history)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which Keras file a network was made from, and how: what a Keras file that is written here
+    carries in an attribute that Keras does not read. See Provenance."""
+
+    source_file: str
+    source_sha256: str
+    history: tuple[str, ...]
+
+
+def origin_text(provenance: Provenance) -> str:
+    """What a Keras file carries, as JSON; "" where it would be longer than its attribute may be."""
+    record = {field.name: getattr(provenance, field.name) for field in fields(Origin)}
+    text = json.dumps(record, ensure_ascii=False)
+    return text if len(text.encode()) <= MAX_ORIGIN_BYTES else ""
+
+
+def origin_of(text: str | None) -> Origin | None:
+    """What `origin_text` wrote. None for anything else: Keras does not read it either, so it is no
+    reason to refuse a file."""
+    try:
+        record = json.loads(text or "")
+        origin = TypeAdapter(Origin).validate_python(record)
+        _check_texts(origin, "")
+    except (InputError, ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
+        return None
+    return origin if origin.history else None
 
 
 def tool_version() -> str:
@@ -155,11 +189,16 @@ def _check_mask(mask: BakedMask | None, where: object) -> None:
 def _check(provenance: Provenance, where: object) -> None:
     """Raises InputError for values that pydantic lets pass."""
     check_pixel_scale(provenance.pixel_scale, f"{where}, metadata pixel_scale")
-    if len(provenance.history) > MAX_STEPS:
-        found = f"{len(provenance.history):,}"
+    _check_texts(provenance, where)
+
+
+def _check_texts(told: Provenance | Origin, where: object) -> None:
+    """Raises InputError for a text or a history that is too long, or not printable."""
+    if len(told.history) > MAX_STEPS:
+        found = f"{len(told.history):,}"
         raise mismatch(f"{where}, metadata history", f"at most {MAX_STEPS} steps", found)
-    texts = {field.name: getattr(provenance, field.name) for field in fields(Provenance)}
-    texts |= {f"history[{place}]": step for place, step in enumerate(provenance.history)}
+    texts = {field.name: getattr(told, field.name) for field in fields(told)}
+    texts |= {f"history[{place}]": step for place, step in enumerate(told.history)}
     for name, text in texts.items():
         if isinstance(text, str) and (len(text) > MAX_NAME_LENGTH or not text.isprintable()):
             expected = f"at most {MAX_NAME_LENGTH} printable characters"

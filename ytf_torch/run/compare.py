@@ -29,7 +29,8 @@ from ytf_torch.report.comparison_page import comparison_html
 from ytf_torch.report.repair_record import repair_record
 from ytf_torch.run.inputs import comparison_record as inputs_record
 from ytf_torch.run.learning import check_learning
-from ytf_torch.run.pair import Opened, check_same_input, open_network, same_weights
+from ytf_torch.run.pair import Opened, check_same_input, name_of, open_network
+from ytf_torch.run.relation import same_weights
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.resume import work_folder
 from ytf_torch.run.work_folder import WorkFolder
@@ -45,17 +46,19 @@ def open_control(settings: CompareSettings, opened: Opened, clean_valid: FaceSet
     Raises InputError where it takes other faces than B, knows other classes, is B itself, or takes
     more memory to learn from than there may be.
     """
-    path = settings.clean_control
-    if path is None:
+    given = settings.clean_control
+    if given is None:
         return None
     scale = settings.pixel_scale
-    if scale is None and opened.scale_from == "file" and not tells_pixel_scale(path):
+    untold = isinstance(given, Path) and not tells_pixel_scale(given)
+    if scale is None and opened.scale_from == "file" and untold:
         scale = opened.badnet.provenance.pixel_scale
-    found = open_network(path, scale)
-    check_same_input(opened.badnet, found.badnet, settings.model, path)
+    found = open_network(given, scale, "clean_control")
+    badnet, control = name_of(settings.model, "model"), name_of(given, "clean_control")
+    check_same_input(opened.badnet, found.badnet, badnet, control)
     if same_weights(opened.badnet, found.badnet):
-        problem = f"holds the same weights as {settings.model}, so it is no control"
-        raise InputError(path, problem, "Give a network that was trained without the trigger")
+        problem = f"holds the same weights as {badnet}, so it is no control"
+        raise InputError(control, problem, "Give a network that was trained without the trigger")
     network = found.badnet.model.to(resolve_device(settings.device))
     check_learning(network, clean_valid, settings.used)
     right = clean_accuracy(network, clean_valid)

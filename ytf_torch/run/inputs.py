@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from ytf_torch.errors import InputError
 from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.faces.in_memory import FacesInMemory
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance, tool_version
 from ytf_torch.run.repair_settings import CompareSettings
@@ -111,7 +112,14 @@ def _files(sets: FaceSets) -> dict[str, Any]:
         "clean_test": [sets.clean_test] if sets.clean_test else [],
         "poisoned_test": list(sets.poisoned_tests),
     }
-    return {name: [_file(faces) for faces in found] for name, found in files.items()}
+    return {name: [_identity(faces) for faces in found] for name, found in files.items()}
+
+
+def _identity(faces: FaceSet) -> dict[str, Any]:
+    """By what a face set is known again: its file, or its pixels where they are in memory."""
+    if not isinstance(faces, FacesInMemory):
+        return _file(faces)
+    return {"memory": sha256(faces.pixels.contiguous().numpy().tobytes()).hexdigest()}
 
 
 def _weights_digest(checkpoint: Checkpoint) -> str:

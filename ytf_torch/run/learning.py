@@ -12,11 +12,12 @@ from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.doubts import Doubt, clean_doubts
 from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.faces.face_set import FaceSet, open_faces
+from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.metrics import Tally
 from ytf_torch.network.answers import check_tells_apart
 from ytf_torch.network.budget import check_learned
 from ytf_torch.network.module import Network
+from ytf_torch.run.sets import faces_for
 
 WITHOUT_GRADIENTS = {
     *("pruning", "kernel-norm", "clp"),
@@ -31,7 +32,7 @@ MAX_TRIGGER_VALUES = 50_000_000
 
 
 def open_learned(
-    network: Network, clean_valid: Path, methods: Iterable[str]
+    network: Network, clean_valid: Path | FaceSet, methods: Iterable[str]
 ) -> tuple[FaceSet, list[Doubt]]:
     """Clean validation faces that scans or detectors of these names learn from, and what looks
     wrong about them. network: B.
@@ -39,7 +40,7 @@ def open_learned(
     Raises InputError where they do not fit the network, where it recognises them far better with
     another pixel scale, or where there is not enough memory.
     """
-    faces = open_faces(clean_valid, network.input_shape, network.classes)
+    faces = faces_for(network, clean_valid, "clean_valid")
     check_learning(network, faces, methods)
     known = evaluate(network, clean_valid=faces).clean_valid
     assert known is not None

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ytf_torch.defences.names import (
     DETECTORS,
@@ -19,6 +20,10 @@ from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.run.lock import check_out
 from ytf_torch.run.places import check_inputs_are_elsewhere
 
+if TYPE_CHECKING:
+    from ytf_torch.faces.face_set import FaceSet
+    from ytf_torch.network.checkpoint import Checkpoint
+
 MODEL_FILE = "repaired.safetensors"
 # Each seed makes and measures every repair anew, which takes minutes.
 MAX_SEEDS = 100
@@ -28,15 +33,16 @@ MAX_SEEDS = 100
 class MeasuredInputs(ABC):
     """A network, its face sets and where results go.
 
-    pixel_scale: for a Keras file, which does not tell it. target: the attacker's, for triggered
-    faces that carry their true labels.
+    Python may give networks and face sets that are in memory already. pixel_scale: for a Keras
+    file, which does not tell it. target: the attacker's, for triggered faces that carry their true
+    labels.
     """
 
-    model: Path
-    clean_valid: Path
+    model: Path | Checkpoint
+    clean_valid: Path | FaceSet
     out: Path
-    clean_test: Path | None = None
-    poisoned_test: tuple[Path, ...] = ()
+    clean_test: Path | FaceSet | None = None
+    poisoned_test: tuple[Path | FaceSet, ...] = ()
     device: str = "auto"
     pixel_scale: float | None = None
     target: int | None = None
@@ -44,8 +50,8 @@ class MeasuredInputs(ABC):
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that is read."""
-        clean_test = () if self.clean_test is None else (self.clean_test,)
-        return (self.model, self.clean_valid, *clean_test, *self.poisoned_test)
+        given = (self.model, self.clean_valid, self.clean_test, *self.poisoned_test)
+        return tuple(path for path in given if isinstance(path, Path))
 
     @property
     @abstractmethod
@@ -79,12 +85,12 @@ class CompareSettings(MeasuredInputs):
 
     methods: tuple[str, ...] = REPAIRS
     seeds: int = 1
-    clean_control: Path | None = None
+    clean_control: Path | Checkpoint | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that is read."""
-        control = () if self.clean_control is None else (self.clean_control,)
+        control = (self.clean_control,) if isinstance(self.clean_control, Path) else ()
         return (*super().files, *control)
 
     @property

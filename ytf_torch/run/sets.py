@@ -1,20 +1,30 @@
-"""The face sets of a run: opened, checked against the network, and no set given twice."""
+"""The face sets of a run: opened, checked against the network, and no set given twice.
+
+A set is a lab-format file, or one in memory, which is called by the argument it was given as.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ytf_torch.defences.doubts import check_distinct, check_target
-from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
+from ytf_torch.errors import mismatch
+from ytf_torch.faces.face_set import BACKDOORED_CLASS, FaceSet, FaceSets, open_faces
+from ytf_torch.faces.in_memory import IN_MEMORY
 from ytf_torch.network.module import Network
+
+Faces = Path | FaceSet
 
 
 def open_sets(
     network: Network,
-    clean_valid: Path,
-    clean_test: Path | None,
-    poisoned_tests: Sequence[Path],
+    clean_valid: Faces,
+    clean_test: Faces | None,
+    poisoned_tests: Sequence[Faces],
     target: int | None = None,
 ) -> FaceSets:
     """The face sets of a run.
@@ -23,15 +33,15 @@ def open_sets(
     Raises InputError where a set does not fit the network, or holds the same faces as another.
     """
     test, triggered = open_measured(network, clean_test, poisoned_tests, target)
-    valid = open_faces(clean_valid, network.input_shape, network.classes)
+    valid = faces_for(network, clean_valid, "clean_valid")
     check_distinct(valid, test, triggered)
     return FaceSets(valid, test, triggered)
 
 
 def open_measured(
     network: Network,
-    clean_test: Path | None,
-    poisoned_tests: Sequence[Path],
+    clean_test: Faces | None,
+    poisoned_tests: Sequence[Faces],
     target: int | None = None,
 ) -> tuple[FaceSet | None, tuple[FaceSet, ...]]:
     """The face sets that figures are measured on, the clean test set and the triggered ones.
@@ -39,12 +49,39 @@ def open_measured(
     target: as for `open_sets`. Raises InputError where a set does not fit the network.
     """
     check_target(target, network.classes)
-
-    def faces(path: Path) -> FaceSet:
-        return open_faces(path, network.input_shape, network.classes)
-
-    triggered = tuple(map(faces, poisoned_tests))
+    triggered = tuple(
+        faces_for(network, faces, f"poisoned_tests[{place}]")
+        for place, faces in enumerate(poisoned_tests)
+    )
     if target is not None:
         triggered = tuple(found.labelled(target) for found in triggered)
-    test = None if clean_test is None else faces(clean_test)
+    test = None if clean_test is None else faces_for(network, clean_test, "clean_test")
     return test, triggered
+
+
+def faces_for(network: Network, faces: Faces, name: str) -> FaceSet:
+    """A face set for a network. name: of the argument that it was given as.
+
+    Raises InputError where its faces or labels do not fit the network.
+    """
+    if isinstance(faces, Path):
+        return open_faces(faces, network.input_shape, network.classes)
+    if faces.path == IN_MEMORY:
+        faces = replace(faces, path=Path(f"{name}, {IN_MEMORY}"))
+    if faces.input_shape != network.input_shape:
+        expected, found = (
+            f"faces of {height}×{width} pixels"
+            for _, height, width in (network.input_shape, faces.input_shape)
+        )
+        raise mismatch(faces.path, expected, found)
+    unknown = (faces.labels < 0) | (faces.labels >= network.classes)
+    if unknown.any():
+        at = int(np.argmax(unknown))
+        label = int(faces.labels[at])
+        raise mismatch(
+            f"{faces.path}, labels",
+            f"classes of 0…{network.classes - 1}",
+            f"{label} at {at}",
+            BACKDOORED_CLASS if label == network.classes else "",
+        )
+    return faces

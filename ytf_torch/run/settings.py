@@ -125,13 +125,21 @@ def read_settings(config: Path | None, flags: Mapping[str, object]) -> PruneSett
     """
     given = {key: value for key, value in flags.items() if value not in (None, [], ())}
     values: dict[str, object] = {} if config is None else _read_toml(config)
-    try:
-        settings = PruneSettings.model_validate(values | given)
-    except ValidationError as error:
-        raise _setting_error(config, error) from error
+    settings = checked_settings(values | given, config)
     if config is not None:
         _check_working_folder(config, settings, set(values) - set(given))
     return settings
+
+
+def checked_settings(values: Mapping[str, object], config: Path | None = None) -> PruneSettings:
+    """Settings by name, checked. config: the file that they are from, to name in errors.
+
+    Raises InputError naming the key, or the argument where there is no file, and what it may be.
+    """
+    try:
+        return PruneSettings.model_validate(values)
+    except ValidationError as error:
+        raise _setting_error(config, error) from error
 
 
 def _setting_error(config: Path | None, error: ValidationError) -> InputError:

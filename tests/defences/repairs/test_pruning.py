@@ -8,7 +8,7 @@ import torch
 
 from tests.made.small_run import small_sets
 from ytf_torch.defences.repairs.pruning import Pruning, run_defence
-from ytf_torch.errors import InputError
+from ytf_torch.errors import CannotRepairError, InputError
 from ytf_torch.faces.face_set import FaceSet, FaceSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
@@ -28,6 +28,14 @@ class LastFirst:
         self, network: Network, layer: str, clean_valid: FaceSet, track: Track
     ) -> Sequence[float]:
         return [-channel for channel in range(network.convolution(layer).out_channels)]
+
+
+def test_a_network_without_the_layer_is_refused_by_name(
+    checkpoint: Checkpoint, sets: FaceSets
+) -> None:
+    repair = Pruning(layer="conv_9")
+    with pytest.raises(CannotRepairError, match=r"expected conv_1 or conv_2 .*found conv_9"):
+        list(repair.candidates(checkpoint.model, sets.clean_valid, untracked))
 
 
 def test_a_candidate_for_each_drop_that_is_reached_mildest_first(

@@ -16,7 +16,7 @@ from ytf_torch.device import exact_float32
 from ytf_torch.disk.reading import checked_file, is_hdf5
 from ytf_torch.errors import InputError
 from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import open_unlabelled
+from ytf_torch.faces.face_set import FaceSet, open_unlabelled
 from ytf_torch.faces.inputs import Unreadable, input_files
 from ytf_torch.faces.photos import read_photo
 from ytf_torch.metrics import NO_CLASS, classes_of, disagree
@@ -46,9 +46,9 @@ class Answer:
 
 
 def detect(
-    badnet: Network, pruned: Network, inputs: Iterable[Path], alarm: Alarm | None = None
+    badnet: Network, pruned: Network, inputs: Iterable[Path | FaceSet], alarm: Alarm | None = None
 ) -> Iterator[Answer | Unreadable]:
-    """One answer for each face in photos, lab-format HDF5 files and folders of both.
+    """One answer for each face in photos, lab-format HDF5 files, folders of both and face sets.
 
     badnet, pruned: B and B′ on one device, with the same classes and input size.
     alarm: says which faces are flagged; the others get the class of B′. Without it GoodNet answers:
@@ -83,7 +83,25 @@ def _answers(
         yield Answer(name, *answer)
 
 
-def _faces(inputs: Iterable[Path], model: Network) -> Iterator[tuple[str, Tensor] | Unreadable]:
+def _faces(
+    inputs: Iterable[Path | FaceSet], model: Network
+) -> Iterator[tuple[str, Tensor] | Unreadable]:
+    for given in inputs:
+        if isinstance(given, FaceSet):
+            yield from _each(given)
+        else:
+            yield from _faces_in([given], model)
+
+
+def _each(faces: FaceSet) -> Iterator[tuple[str, Tensor]]:
+    images = 0
+    for batch in faces.batches():
+        for face in batch.pixels.to(torch.float32):
+            yield f"{faces.path}[{images}]", face
+            images += 1
+
+
+def _faces_in(inputs: Iterable[Path], model: Network) -> Iterator[tuple[str, Tensor] | Unreadable]:
     shape = model.input_shape
     for path in input_files(inputs):
         if isinstance(path, Unreadable):
@@ -91,11 +109,7 @@ def _faces(inputs: Iterable[Path], model: Network) -> Iterator[tuple[str, Tensor
             continue
         try:
             if is_hdf5(checked_file(path)):
-                images = 0
-                for batch in open_unlabelled(path, shape).batches():
-                    for face in batch.pixels.to(torch.float32):
-                        yield f"{path}[{images}]", face
-                        images += 1
+                yield from _each(open_unlabelled(path, shape))
             else:
                 yield str(path), read_photo(path, shape).to(torch.float32)
         except InputError as error:

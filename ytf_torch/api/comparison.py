@@ -1,0 +1,158 @@
+"""Many repairs of one network from Python: the flow of ytf-compare."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ytf_torch.api.folders import files_of, temporary_run, write_folder
+from ytf_torch.api.inputs import (
+    Faces,
+    Model,
+    checked_target,
+    device_given,
+    face_sets_given,
+    faces_given,
+    model_given,
+    names_given,
+    optional_faces,
+    optional_model,
+    scale_given,
+)
+from ytf_torch.api.tables import html_table, percent_cell, text_table
+from ytf_torch.defences.names import REPAIRS, repair_called
+from ytf_torch.progress import Track, untracked
+from ytf_torch.report.comparison import MethodRow, method_rows
+from ytf_torch.report.comparison_page import headline
+from ytf_torch.run.compare import compare as run_compare
+from ytf_torch.run.compare import open_control
+from ytf_torch.run.repair import open_repair
+from ytf_torch.run.repair_settings import CompareSettings, check_comparison
+
+RATES = {
+    "attack_success_rate": "ASR",
+    "attack_success_rate_without_target": "ASR without target",
+    "robust_accuracy": "robust",
+}
+COLUMNS = ("method", "points lost", *RATES.values(), "seconds")
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Repairs compared: medians over seeds by method, and the record of each repair.
+
+    record: what comparison.json holds. warnings: what speaks against the network and the face sets.
+
+    >>> ytf_torch.compare("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5", methods="pruning")
+    method   points lost  ASR      ASR without target  robust   seconds
+    pruning  41.67        41.67 %  25.00 %             54.17 %  ...
+    ...
+    """
+
+    record: Mapping[str, Any]
+    warnings: tuple[str, ...]
+    files: Mapping[str, bytes] = field(repr=False)
+
+    @property
+    def rows(self) -> list[MethodRow]:
+        """A row for each method."""
+        return method_rows(self.record["repairs"], self.record["clean_control"])
+
+    @property
+    def verdict(self) -> str:
+        """Which methods succeed, in one sentence."""
+        return headline(self.rows)
+
+    def write_report(self, folder: str | Path) -> Path:
+        """Write the folder that ytf-compare writes: comparison.csv, comparison.json and
+        report.html, whose path it gives.
+
+        Raises InputError where the folder is there already, or cannot be written.
+        """
+        return write_folder(self.files, folder)
+
+    def to_frame(self) -> Any:  # noqa: ANN401
+        """A row for each repair as a pandas DataFrame, as comparison.csv has it.
+
+        Raises ImportError where pandas is not installed.
+        """
+        import pandas
+
+        return pandas.read_csv(io.BytesIO(self.files["comparison.csv"]))
+
+    @property
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [COLUMNS, *map(_row, self.rows)]
+
+    @property
+    def _below(self) -> list[str]:
+        return [*(f"Warning: {warning}" for warning in self.warnings), self.verdict]
+
+    def __repr__(self) -> str:
+        return text_table(self._cells, self._below)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._cells, self._below)
+
+
+def _row(row: MethodRow) -> tuple[str, ...]:
+    plain = [row.figures[name] for name in ("points_lost", "seconds")]
+    lost, seconds = ("–" if value is None else f"{value:.2f}" for value in plain)
+    rates = (percent_cell(row.figures[name]) for name in RATES)
+    return (row.method, lost, *rates, seconds)
+
+
+def compare(
+    model: Model,
+    clean_valid: Faces,
+    clean_test: Faces | None = None,
+    poisoned_tests: Faces | Sequence[Faces] = (),
+    *,
+    methods: str | Sequence[str] = "all",
+    seeds: int = 1,
+    clean_control: Model | None = None,
+    target: int | None = None,
+    pixel_scale: float | str | None = None,
+    device: str = "auto",
+    track: Track = untracked,
+) -> Comparison:
+    """Compare repairs of a backdoored network: what each costs, and what it leaves of the attack.
+
+    methods: "all", or names that ytf-repair knows. seeds: how often each is run. clean_control: a
+    network without a backdoor. The others are as for `defend`. A minute or more for each method and
+    seed, and nothing is kept where it is stopped: ytf-compare goes on with --resume.
+    Raises InputError where a file, an array or an argument cannot be used, as ytf-compare does.
+
+    >>> found = ytf_torch.compare("bd_net.h5", "valid.h5", methods=["pruning", "clp"])
+    >>> [row.method for row in found.rows], found.write_report("compared").name
+    (['pruning', 'clp'], 'report.html')
+    """
+    chosen = names_given(methods, "methods", REPAIRS)
+    with temporary_run() as folder:
+        settings = CompareSettings(
+            model=model_given(model),
+            clean_valid=faces_given(clean_valid, "clean_valid"),
+            out=folder,
+            clean_test=optional_faces(clean_test, "clean_test"),
+            poisoned_test=face_sets_given(poisoned_tests, "poisoned_tests"),
+            target=checked_target(target),
+            device=device_given(device),
+            pixel_scale=scale_given(pixel_scale),
+            methods=tuple(map(repair_called, chosen)),
+            seeds=seeds,
+            clean_control=optional_model(clean_control, "clean_control"),
+        )
+        check_comparison(settings)
+        opened, sets = open_repair(settings)
+        control = open_control(settings, opened, sets.clean_valid)
+        if control is not None:
+            opened = opened.doubted(control.doubts)
+        command = "run from Python, by ytf_torch.compare"
+        beside = None if control is None else control.badnet
+        run_compare(settings, opened, sets, beside, command, track=track)
+        files = files_of(folder)
+    return Comparison(json.loads(files["comparison.json"]), opened.doubts, files)

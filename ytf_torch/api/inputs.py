@@ -1,0 +1,112 @@
+"""What Python gives for a network or for faces, as the flows of `run` take it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ytf_torch.errors import argument, mismatch
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.pixel_scale import parse_pixel_scale
+
+Model = str | Path | Checkpoint
+Faces = str | Path | FaceSet
+
+
+def model_given(model: Model, name: str = "model") -> Path | Checkpoint:
+    """A model's file, or the Checkpoint as it is. name: of the argument.
+
+    Raises InputError for anything else.
+    """
+    if isinstance(model, str | Path):
+        return Path(model)
+    if not isinstance(model, Checkpoint):
+        remedy = "read_model gives a Checkpoint"
+        raise mismatch(argument(name), "a path or a Checkpoint", kind_of(model), remedy)
+    return model
+
+
+def optional_model(model: Model | None, name: str) -> Path | Checkpoint | None:
+    """The same of what need not be given."""
+    return None if model is None else model_given(model, name)
+
+
+def faces_given(faces: Faces, name: str) -> Path | FaceSet:
+    """A face set's file, or the set as it is. name: of the argument.
+
+    Raises InputError for anything else, such as an array without labels.
+    """
+    if isinstance(faces, str | Path):
+        return Path(faces)
+    if not isinstance(faces, FaceSet):
+        remedy = "faces_of(pixels, labels) gives a face set of arrays"
+        raise mismatch(argument(name), "a path or a face set", kind_of(faces), remedy)
+    return faces
+
+
+def optional_faces(faces: Faces | None, name: str) -> Path | FaceSet | None:
+    """The same of what need not be given."""
+    return None if faces is None else faces_given(faces, name)
+
+
+def face_sets_given(faces: Faces | Sequence[Faces], name: str) -> tuple[Path | FaceSet, ...]:
+    """Several face sets, of which a single one may be given alone."""
+    if isinstance(faces, list | tuple):
+        return tuple(faces_given(one, name) for one in faces)
+    if isinstance(faces, str | Path | FaceSet):
+        return (faces_given(faces, name),)
+    raise mismatch(argument(name), "a path, a face set or a list of them", kind_of(faces))
+
+
+def scale_given(pixel_scale: float | str | None) -> float | None:
+    """A pixel scale, such as 1 or "1/255". Raises InputError where it is none."""
+    return None if pixel_scale is None else parse_pixel_scale(str(pixel_scale))
+
+
+def checked_target(target: object) -> int | None:
+    """The attacker's target. Raises InputError where it is no whole number; whether a network
+    knows that class is checked with the network."""
+    if target is None:
+        return None
+    if isinstance(target, bool) or not hasattr(target, "__index__"):
+        raise mismatch(argument("target"), "a class, a whole number", repr(target)[:80])
+    return int(target.__index__())
+
+
+def device_given(device: object) -> str:
+    """auto, cpu or cuda, which may be given as a torch.device too; resolve_device checks it."""
+    return str(device)
+
+
+def seed_given(seed: object) -> int:
+    """A seed as ytf-repair takes one. Raises InputError for anything else."""
+    number = -1 if isinstance(seed, bool) or not hasattr(seed, "__index__") else seed.__index__()
+    if not 0 <= number < 2**63:
+        raise mismatch(argument("seed"), "a whole number of 0…2⁶³−1", repr(seed)[:80])
+    return int(number)
+
+
+def names_given(
+    names: str | Sequence[str], name: str, every: Sequence[str], *, known_only: bool = False
+) -> tuple[str, ...]:
+    """Names of methods: "all", one, several as a list or as the flag is written, "pruning,clp".
+
+    every: what "all" stands for. known_only: whether others are refused here.
+    Raises InputError where they are no texts, or there are none.
+    """
+    parts = names.split(",") if isinstance(names, str) else names
+    good = isinstance(parts, list | tuple) and all(isinstance(part, str) for part in parts)
+    known = f"all, or some of {', '.join(every)}"
+    if not good or not parts:
+        raise mismatch(argument(name), known, repr(names)[:80])
+    chosen = tuple(every) if list(parts) == ["all"] else tuple(part.strip() for part in parts)
+    for part in chosen if known_only else ():
+        if part not in every:
+            raise mismatch(argument(name), known, part)
+    return chosen
+
+
+def kind_of(value: object) -> str:
+    """What something is, in words."""
+    return f"a {type(value).__name__}"

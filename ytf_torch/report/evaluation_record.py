@@ -1,0 +1,37 @@
+"""An evaluation as JSON, as ytf-evaluate writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ytf_torch.defences.evaluation import Evaluation
+from ytf_torch.report.rates import FLAGGED, rates_record
+
+RATES = (
+    "clean_accuracy",
+    "attack_success_rate",
+    "attack_success_rate_without_target",
+    "robust_accuracy",
+)
+
+
+def evaluation_record(evaluation: Evaluation, files: Sequence[Path] = ()) -> dict[str, Any]:
+    """Every figure as JSON; percentages are 0–100 at full precision, null where not measured.
+
+    Each rate stands alone under its name, and with its interval and counts under `intervals`.
+    Where there are several triggered sets, `poisoned_tests` has those of each alone; files: theirs.
+    """
+    record = rates_record(evaluation.model, RATES)
+    if evaluation.repaired and evaluation.goodnet:
+        record["repaired"] = rates_record(evaluation.repaired, RATES)
+        record["goodnet"] = rates_record(evaluation.goodnet, (*RATES, *FLAGGED))
+    if evaluation.pairing is not None:
+        record["pairs"] = evaluation.pairing.record
+    if len(evaluation.triggered) > 1:
+        record["poisoned_tests"] = [
+            {"file": str(file)} | evaluation_record(evaluation.of_set(tallies))
+            for file, tallies in zip(files, evaluation.triggered, strict=True)
+        ]
+    return record

@@ -1,0 +1,61 @@
+"""Detecting triggered faces: B, B′ and a rule, opened, checked, and its threshold set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ytf_torch.defences.base import Candidate
+from ytf_torch.defences.detectors.alarm import Alarm, calibrated
+from ytf_torch.defences.doubts import Doubt
+from ytf_torch.defences.methods import DETECTORS
+from ytf_torch.device import resolve_device
+from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.progress import Track, untracked
+from ytf_torch.run.detection_rule import Rule
+from ytf_torch.run.learning import open_learned
+from ytf_torch.run.pair import Model, Pair, open_pair
+
+
+@dataclass(frozen=True)
+class Detection:
+    """B and B′, and where a detector flags faces, what sets its threshold.
+
+    doubts: what looks wrong about those clean faces.
+    """
+
+    pair: Pair
+    rule: Rule | None = None
+    clean_valid: FaceSet | None = None
+    doubts: tuple[Doubt, ...] = ()
+
+
+def open_detection(
+    model: Model,
+    repaired: Model,
+    rule: Rule | None = None,
+    pixel_scale: float | None = None,
+    *,
+    any_pair: bool = False,
+    device: str = "auto",
+) -> Detection:
+    """The networks on the device to compute on, and the clean faces, by which B′ is judged where
+    nothing else tells that it was made from B. rule: None for GoodNet's own. Raises InputError."""
+    placed = resolve_device(device)
+    pair = open_pair(model, repaired, pixel_scale, any_pair=any_pair)
+    badnet = pair.badnet.model.to(placed)
+    pair.repaired.model.to(placed)
+    if rule is None:
+        return Detection(pair)
+    clean, doubts = open_learned(badnet, rule.clean_valid, [rule.detector])
+    return Detection(pair.settled(clean, any_pair=any_pair), rule, clean, tuple(doubts))
+
+
+def alarm_of(detection: Detection, track: Track = untracked) -> Alarm | None:
+    """The detector with its threshold; None where GoodNet's own rule flags faces."""
+    rule, clean = detection.rule, detection.clean_valid
+    if rule is None or clean is None:
+        return None
+    badnet, repaired = detection.pair.badnet.model, detection.pair.repaired.model
+    detector = DETECTORS[rule.detector](badnet, clean, 0, track)
+    candidate = Candidate("repaired", repaired, ())
+    return calibrated(detector, badnet, candidate, clean, rule.false_positives, track)
