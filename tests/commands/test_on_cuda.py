@@ -22,7 +22,7 @@ from ytf_torch.commands.repair import app as repair_app
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.network.deepid import deepid
-from ytf_torch.sweep.fast import LinearEngine
+from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.plain import PlainEngine
 from ytf_torch.sweep.suffix import SuffixEngine
 
@@ -69,9 +69,9 @@ class TestTheClaimedDevice:
     ("engine", "layer", "waits"),
     [
         (PlainEngine, "conv_3", 0),
-        (SuffixEngine, "conv_2", 1),
-        (LinearEngine, "conv_3", 5),
-        (LinearEngine, "conv_4", 5),
+        (SuffixEngine, "conv_2", 2),
+        (fast_engine, "conv_3", 5),
+        (fast_engine, "conv_4", 5),
     ],
 )
 def test_an_engine_waits_a_few_times_a_group_however_many_steps_and_images_it_has(
@@ -82,6 +82,7 @@ def test_an_engine_waits_a_few_times_a_group_however_many_steps_and_images_it_ha
     network = deepid(sizes).eval().to(CUDA)
     with torch.inference_mode():
         made = engine(network, layer, network.graph.rank_points(layer)[0])
+        claimed.waits.clear()
         pixels = torch.from_numpy(random_images(SMALL, BATCH_SIZE)).to(CUDA)
         prepared = torch.cat([made.observe(pixels)[1] for _ in range(batches)])
         assert not claimed.waits

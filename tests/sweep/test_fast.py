@@ -19,7 +19,7 @@ from ytf_torch.faces.batches import BATCH_SIZE, whole_batch
 from ytf_torch.metrics import NO_CLASS
 from ytf_torch.network.deepid import DeepIDSizes, deepid, deepid_graph
 from ytf_torch.network.module import Network
-from ytf_torch.sweep import fast as fast_sweep
+from ytf_torch.sweep import contributions
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.plain import PlainEngine
 from ytf_torch.sweep.prepared import Prepared, group_sizes, grouped
@@ -92,7 +92,7 @@ def test_batch_boundaries(images: int) -> None:
 
 @pytest.mark.parametrize(("group_bytes", "groups"), [(0, 10), (100_000, 2), (10**9, 1)])
 def test_any_size_of_groups(monkeypatch: pytest.MonkeyPatch, group_bytes: int, groups: int) -> None:
-    monkeypatch.setattr(fast_sweep, "GROUP_BYTES", group_bytes)
+    monkeypatch.setattr(contributions, "GROUP_BYTES", group_bytes)
     model, images = random_model(8), pixels(300)
     assert -(-len(images) // fast_engine(model, "conv_3", "pool_3").group) == groups
     assert_equal_predictions(model, images)

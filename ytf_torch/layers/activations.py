@@ -5,6 +5,7 @@ Keras 2 and Keras 3 define hard_sigmoid differently; the file's own version deci
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,8 @@ class Activation:
     f(0) = 0, so that a channel without kernel and bias stays zero. keeps_argmax: whether the
     largest value of a row stays the largest, so that a network's last activation may be left out
     for its logits. across_channels: whether a value depends on those of other channels. onnx: adds
-    it to a graph, from the names of its input and output.
+    it to a graph, from the names of its input and output. steepest: by how much it enlarges a
+    difference of two values at most; infinite where nobody has worked it out.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Activation:
     silent_at_zero: bool = True
     keeps_argmax: bool = False
     across_channels: bool = False
+    steepest: float = math.inf
 
     def __deepcopy__(self, memo: object) -> Activation:
         """Itself: nothing in it can change."""
@@ -164,7 +167,9 @@ def _softmax(tensor: Tensor) -> Tensor:
     return tensor.softmax(1)
 
 
-LINEAR = Activation("linear", _keep, _operator("Identity"), rising=True, keeps_argmax=True)
+LINEAR = Activation(
+    "linear", _keep, _operator("Identity"), rising=True, keeps_argmax=True, steepest=1
+)
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 # Keras's default.
 _LEAKY = 0.2
@@ -172,34 +177,51 @@ KNOWN = {
     function.name: function
     for function in (
         LINEAR,
-        Activation("relu", F.relu, _operator("Relu"), rising=True),
-        Activation("relu6", F.relu6, clip_onnx(0, 6), rising=True),
+        Activation("relu", F.relu, _operator("Relu"), rising=True, steepest=1),
+        Activation("relu6", F.relu6, clip_onnx(0, 6), rising=True, steepest=1),
         Activation(
             "leaky_relu",
             lambda tensor: F.leaky_relu(tensor, _LEAKY),
             leaky_onnx(_LEAKY),
             rising=True,
             keeps_argmax=True,
+            steepest=1,
         ),
-        Activation("elu", F.elu, elu_onnx(1), rising=True),
-        Activation("celu", F.celu, elu_onnx(1), rising=True),
-        Activation("selu", F.selu, elu_onnx(_SELU_ALPHA, _SELU_SCALE), rising=True),
-        Activation("softplus", _exact_softplus, _softplus_onnx, True, False),
-        Activation("softsign", F.softsign, _softsign_onnx, rising=True),
-        Activation("tanh", torch.tanh, _operator("Tanh"), rising=True, keeps_argmax=True),
-        Activation("hard_tanh", F.hardtanh, clip_onnx(-1, 1), rising=True),
-        Activation("sigmoid", torch.sigmoid, _operator("Sigmoid"), True, False, True),
+        Activation("elu", F.elu, elu_onnx(1), rising=True, steepest=1),
+        Activation("celu", F.celu, elu_onnx(1), rising=True, steepest=1),
+        Activation(
+            "selu",
+            F.selu,
+            elu_onnx(_SELU_ALPHA, _SELU_SCALE),
+            rising=True,
+            steepest=_SELU_ALPHA * _SELU_SCALE,
+        ),
+        Activation("softplus", _exact_softplus, _softplus_onnx, True, False, steepest=1),
+        Activation("softsign", F.softsign, _softsign_onnx, rising=True, steepest=1),
+        Activation(
+            "tanh", torch.tanh, _operator("Tanh"), rising=True, keeps_argmax=True, steepest=1
+        ),
+        Activation("hard_tanh", F.hardtanh, clip_onnx(-1, 1), rising=True, steepest=1),
+        Activation(
+            "sigmoid", torch.sigmoid, _operator("Sigmoid"), True, False, True, steepest=0.25
+        ),
         Activation(
             "log_sigmoid",
             lambda tensor: -_exact_softplus(-tensor),
             _log_sigmoid_onnx,
             True,
             False,
+            steepest=1,
         ),
-        Activation("swish", F.silu, _swish),
-        Activation("hard_swish", F.hardswish, _hard_swish_onnx),
-        Activation("gelu", F.gelu, _gelu),
-        Activation("mish", lambda tensor: tensor * _exact_softplus(tensor).tanh(), _mish_onnx),
+        Activation("swish", F.silu, _swish, steepest=1.1),
+        Activation("hard_swish", F.hardswish, _hard_swish_onnx, steepest=1.5),
+        Activation("gelu", F.gelu, _gelu, steepest=1.13),
+        Activation(
+            "mish",
+            lambda tensor: tensor * _exact_softplus(tensor).tanh(),
+            _mish_onnx,
+            steepest=1.09,
+        ),
         Activation("exponential", torch.exp, _operator("Exp"), True, False, True),
         Activation(
             "hard_sigmoid",
@@ -207,9 +229,17 @@ KNOWN = {
             _hard_sigmoid_onnx(0.2),
             True,
             False,
+            steepest=0.2,
         ),
         # Keras 3's: relu6(x + 3) / 6.
-        Activation("hard_sigmoid_3", F.hardsigmoid, _hard_sigmoid_onnx(1 / 6), True, False),
+        Activation(
+            "hard_sigmoid_3",
+            F.hardsigmoid,
+            _hard_sigmoid_onnx(1 / 6),
+            True,
+            False,
+            steepest=1 / 6,
+        ),
         Activation("softmax", _softmax, _operator("Softmax", axis=1), False, False, True, True),
         Activation(
             "log_softmax",

@@ -33,7 +33,14 @@ class ELU(FunctionLayer):
     @property
     def activation(self) -> Activation:
         """See Kind."""
-        return Activation("exponential_below", self._apply, elu_onnx(self.alpha), self.alpha >= 0)
+        steepest = max(1.0, abs(self.alpha))
+        return Activation(
+            "exponential_below",
+            self._apply,
+            elu_onnx(self.alpha),
+            self.alpha >= 0,
+            steepest=steepest,
+        )
 
     def _apply(self, tensor: Tensor) -> Tensor:
         return F.elu(tensor, self.alpha)

@@ -37,7 +37,10 @@ class LeakyReLU(FunctionLayer):
         """See Kind."""
         rising, strictly = self.slope >= 0, self.slope > 0
         onnx = leaky_onnx(self.slope)
-        return Activation("leaky", self._apply, onnx, rising, keeps_argmax=strictly)
+        steepest = max(1.0, abs(self.slope))
+        return Activation(
+            "leaky", self._apply, onnx, rising, keeps_argmax=strictly, steepest=steepest
+        )
 
     def _apply(self, tensor: Tensor) -> Tensor:
         return F.leaky_relu(tensor, self.slope)

@@ -51,7 +51,8 @@ class ReLU(FunctionLayer):
         if self.negative_slope == self.threshold == 0 and self.max_value in (None, 6):
             return KNOWN["relu" if self.max_value is None else "relu6"]
         silent = self.threshold == 0 or self.negative_slope == 0
-        return Activation("rectifier", self._apply, self._write, True, silent)
+        steepest = max(1.0, self.negative_slope) if self.threshold == 0 else math.inf
+        return Activation("rectifier", self._apply, self._write, True, silent, steepest=steepest)
 
     def workspace(self, *inputs: Shape) -> int:
         """See Kind: what is above the threshold, what is below, and their choice."""

@@ -62,12 +62,14 @@ def _is_plain(graph: Graph, name: str) -> bool:
 
 
 def _is_dense(graph: Graph, name: str, maps: str) -> bool:
-    """Whether a layer reads all values of these maps, channel by channel, and is nothing but sums
-    with a bias."""
+    """Whether a layer reads all values of these maps and nothing else, channel by channel, and is
+    nothing but sums with a bias."""
     weights, kind = graph.weights(name), graph[name].kind
     if len(weights) != 2 or len(weights[0].shape) != 2 or kind.activation.name != "linear":
         return False
-    return getattr(graph.input_shapes(name)[0], "maps", None) == graph.shapes[maps]
+    (flat,) = graph[name].inputs
+    flattened = getattr(graph.shapes[flat], "maps", None) == graph.shapes[maps]
+    return flattened and graph[flat].inputs == (maps,)
 
 
 def _is_last_sum(graph: Graph, *names: str) -> bool:

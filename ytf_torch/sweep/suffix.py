@@ -1,4 +1,4 @@
-"""The suffix engine: what precedes the masked maps is computed once, what follows at every step.
+"""The suffix engine: what precedes the masked maps is computed once, what follows where it changes.
 
 It serves any layer of any network, and faster engines fall back to it.
 """
@@ -6,63 +6,68 @@ It serves any layer of any network, and faster engines fall back to it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.metrics import classes_of
+from ytf_torch.network.graph import Graph
 from ytf_torch.network.module import Network
 from ytf_torch.sweep.engine import SweepEngine
+from ytf_torch.sweep.pairs import batches_of, changes, latest, places_in_batches, pruning_steps
+
+# What prepared images of a group may take. In a larger group fewer rows of batches stay without a
+# pair; beyond some batches that gains nothing.
+GROUP_BYTES = 24 * 2**20
+MOST_BATCHES = 8
 
 
 class SuffixEngine:
-    """Runs what follows the masked maps again at every step, for any layer.
+    """Runs what follows the masked maps again, for any layer, where a step changes an image.
 
     maps: where a masked channel ends, behind the layer's batch normalization, activation and
-    pooling; it has the same values there on every image, `silence`, None where they are 0.
-    prepares: the layers whose outputs are kept of each image: the maps (for a layer that nothing of
-    this follows, what it reads), and where other ways lead around them, such as a shortcut, what
+    pooling; it has the same values there on every image. prepares: the layers whose outputs are
+    kept of each image: the maps, and where other ways lead around them, such as a shortcut, what
     enters from those.
-    """
 
-    group = BATCH_SIZE
+    Every pair of step and image runs in a batch of BATCH_SIZE, at the row that the image has in the
+    plain sweep's batch and with values that lie in memory as they do there: then its logits are the
+    plain sweep's to the last bit.
+    """
 
     def __init__(self, model: Network, layer: str, rank_at: str) -> None:
         self.model, self.layer, self.rank_at = model, layer, rank_at
         self.maps = model.graph.maps_of(layer)
-        self.prepares = self._cut()
+        self.prepares = cut_behind(model.graph, self.maps)
         self.shapes = [model.output_shape(name) for name in self.prepares]
-        behind = model.graph.channel_path(layer)[1:]
-        keeps_zero = all(model.graph[name].kind.keeps_zero for name in behind)
-        self.silence = None if keeps_zero else self._silence()
+        values = sum(map(math.prod, self.shapes))
+        batches = GROUP_BYTES // (values * model.dtype.itemsize * BATCH_SIZE)
+        self.group = min(max(batches, 1), MOST_BATCHES) * BATCH_SIZE
 
     def beside(self) -> SweepEngine:
         """See SweepEngine. It changes nothing of itself or of the network."""
         return self
 
-    @torch.inference_mode()
-    def _silence(self) -> Tensor | None:
-        """What the maps are where every channel is masked, (1, channels, H, W); None if zero."""
-        shape = (1, *self.model.output_shape(self.layer))
+    @cached_property
+    def silence(self) -> Tensor:
+        """(BATCH_SIZE, channels, H, W): the maps of channels that are masked. Not always zero: a
+        batch normalization makes something else of a zero before it."""
+        shape = (BATCH_SIZE, *self.model.output_shape(self.layer))
         zeros = torch.zeros(shape, dtype=self.model.dtype, device=self.model.device)
-        silence = self.model.output_of(self.maps, {self.layer: zeros})
-        return silence if bool((silence != 0).any()) else None
+        zeros = zeros.contiguous(memory_format=torch.channels_last)
+        return self.model.output_of(self.maps, {self.layer: zeros})
 
-    def _cut(self) -> tuple[str, ...]:
-        """The layers from whose outputs everything that the mask changes can be computed."""
-        graph = self.model.graph
-        at_layer = self.maps == self.layer
-        cut = graph[self.layer].inputs[0] if at_layer else self.maps
-        if graph.is_on_every_way(cut):
-            return (cut,)
-        again = {self.layer} if at_layer else set()
-        for each in graph.layers:
-            if {self.maps, *again} & set(each.inputs):
-                again.add(each.name)
-        read = {source for name in again for source in graph[name].inputs} - again
-        return tuple(each.name for each in graph.layers if each.name in read)
+    @cached_property
+    def strides(self) -> dict[str, tuple[int, ...]]:
+        """How the prepared outputs of a batch lie in memory."""
+        shape = (BATCH_SIZE, *self.model.input_shape)
+        pixels = torch.zeros(shape, dtype=torch.uint8, device=self.model.device)
+        scaled = {self.model.graph.input: self.model.scale(pixels)}
+        outputs = self.model.outputs_of(self.prepares, scaled)
+        return {name: output.stride() for name, output in outputs.items()}
 
     def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """See SweepEngine."""
@@ -72,14 +77,14 @@ class SuffixEngine:
 
     def _packed(self, outputs: list[Tensor]) -> Tensor:
         """The prepared outputs as one tensor: a single one as it is, several as rows of values,
-        maps place by place, as they lie in memory."""
+        maps place by place, as they mostly lie in memory."""
         if len(outputs) == 1:
             return outputs[0]
-        rows = [o.permute(0, 2, 3, 1).flatten(1) if o.ndim == 4 else o for o in outputs]
-        return torch.cat(rows, dim=1)
+        rows = [o.permute(0, 2, 3, 1) if o.ndim == 4 else o for o in outputs]
+        return torch.cat([row.flatten(1) for row in rows], dim=1)
 
-    def _unpacked(self, prepared: Tensor) -> dict[str, Tensor]:
-        """Layer → output, of what `_packed` gave."""
+    def unpacked(self, prepared: Tensor) -> dict[str, Tensor]:
+        """Layer → output (images, …), of what `observe` gave."""
         if len(self.prepares) == 1:
             return {self.prepares[0]: prepared}
         parts = torch.split(prepared, [math.prod(shape) for shape in self.shapes], dim=1)
@@ -87,45 +92,74 @@ class SuffixEngine:
         for part, shape in zip(parts, self.shapes, strict=True):
             if len(shape) == 3:
                 channels, height, width = shape
-                part = part.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
-            outputs.append(part)
+                maps = part.reshape(-1, height, width, channels)
+                outputs.append(maps.permute(0, 3, 1, 2))
+            else:
+                outputs.append(part.reshape(-1, *shape))
         return dict(zip(self.prepares, outputs, strict=True))
 
-    def masked_maps(self, prepared: Tensor) -> Tensor:
-        """The maps (batch, channels, H, W) in which a masked channel is silent."""
-        return self.model.output_of(self.maps, self._unpacked(prepared))
-
     def logits(self, prepared: Tensor, masked: Tensor) -> Tensor:
-        """Logits (batch, classes) where `masked` (batch or 1, channels) is True at what is off."""
-        known = self._unpacked(prepared)
-        maps = self.model.output_of(self.maps, known)
+        """Logits (BATCH_SIZE, classes) of one batch where `masked` (batch or 1, channels) is True
+        at what is off."""
+        known = {
+            name: _lying(output, self.strides[name])
+            for name, output in self.unpacked(prepared).items()
+        }
+        maps = known[self.maps]
         off = masked[:, :, None, None]
-        if self.silence is None:
-            maps = maps.masked_fill(off, 0)
-        else:
-            maps = torch.where(off, self.silence, maps)
-        return self.model.output_of(self.model.graph.output, known | {self.maps: maps})
+        known[self.maps] = _lying(torch.where(off, self.silence, maps), maps.stride())
+        return self.model.output_of(self.model.graph.output, known)
+
+    def alive(self, maps: Tensor) -> Tensor:
+        """(images, channels): whether masking a channel changes anything on an image."""
+        differs = torch.unflatten(maps, 0, (-1, BATCH_SIZE)) != self.silence
+        return differs.flatten(0, 1).flatten(2).any(2)
 
     def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
-        """See SweepEngine."""
-        step_of = pruning_steps(order, prepared.device)
-        alive = self._alive(self.masked_maps(prepared))
-        rows = [classes_of(self.logits(prepared, step_of[None] < 0))]
-        for step, channel in enumerate(order, start=1):
-            changed = alive[channel]
-            masked = step_of[None] < step
-            rows.append(classes_of(self.logits(prepared, masked)) if changed else rows[-1])
-        return torch.stack(rows)
+        """See SweepEngine. Where masking a channel changes nothing on an image, its class stays."""
+        alive = self.alive(self.unpacked(prepared)[self.maps])
+        steps, images, _ = changes(alive, order)
+        places, count = places_in_batches(images)
+        pairs = self.pair_logits(prepared, images, steps, order, places, count)
+        found = torch.cat([classes_of(logits) for logits in pairs])[places]
+        return latest(found, steps, images, len(order) + 1, len(prepared))
 
-    def _alive(self, maps: Tensor) -> list[bool]:
-        """For each channel of (batch, channels, H, W) whether masking it changes any image."""
-        differs = maps != (0 if self.silence is None else self.silence)
-        alive: list[bool] = differs.any(dim=3).any(dim=2).any(dim=0).tolist()
-        return alive
+    def pair_logits(
+        self,
+        prepared: Tensor,
+        images: Tensor,
+        steps: Tensor,
+        order: Sequence[int],
+        places: Tensor,
+        count: int,
+    ) -> Iterator[Tensor]:
+        """The logits of pairs of image and step, batch by batch, see places_in_batches; the places
+        between are filled with any image."""
+        rank = pruning_steps(order, prepared.device)
+        all_images = torch.arange(count, device=places.device) % BATCH_SIZE
+        all_steps = torch.zeros_like(all_images)
+        all_images[places], all_steps[places] = images, steps
+        for rows, at in zip(batches_of(all_images), batches_of(all_steps), strict=True):
+            yield self.logits(prepared[rows], rank[None] < at[:, None])
 
 
-def pruning_steps(order: Sequence[int], device: torch.device) -> Tensor:
-    """(channels,): after how many other channels each one is masked."""
-    steps = torch.empty(len(order), dtype=torch.int64)
-    steps[list(order)] = torch.arange(len(order))
-    return steps.to(device)
+def cut_behind(graph: Graph, maps: str) -> tuple[str, ...]:
+    """The layers from whose outputs everything can be computed that depends on these maps: they,
+    and what else is read by whatever lies behind them."""
+    if graph.is_on_every_way(maps):
+        return (maps,)
+    behind: set[str] = set()
+    for each in graph.layers:
+        if {maps, *behind} & set(each.inputs):
+            behind.add(each.name)
+    read = {maps} | {source for name in behind for source in graph[name].inputs} - behind
+    return tuple(each.name for each in graph.layers if each.name in read)
+
+
+def _lying(tensor: Tensor, strides: tuple[int, ...]) -> Tensor:
+    """The same values with these strides."""
+    if tensor.stride() == strides or 0 in strides:
+        return tensor
+    return torch.empty_strided(
+        tensor.shape, strides, dtype=tensor.dtype, device=tensor.device
+    ).copy_(tensor)
