@@ -27,8 +27,8 @@ def row(method: str, *verdicts: str, **figures: float) -> MethodRow:
             [row("fine-tuning", "unrecognised", robust_accuracy=11.0)],
             "No method removes the backdoor at a bearable price; fine-tuning leaves the attack "
             "the least success, 0.0 %, and costs 1.0 points of clean test accuracy. After "
-            "fine-tuning the triggered faces have lost the target, but only 11.0 % of them get their true "
-            "class (robust accuracy).",
+            "fine-tuning the triggered faces have lost the target, but only 11.0 % of them get "
+            "their true class (robust accuracy).",
         ),
         (
             [row("distillation", "unfit", points_lost=31.3)],
