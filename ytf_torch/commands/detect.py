@@ -139,7 +139,7 @@ def _print_answers(
     Raises typer.Exit where no input could be read.
     """
     from ytf_torch.defences.detectors.answers import detect
-    from ytf_torch.faces.inputs import Unreadable
+    from ytf_torch.images.input_files import Unreadable
 
     pair, rule = detection.pair, detection.rule
     badnet, repaired = pair.badnet.model, pair.repaired.model

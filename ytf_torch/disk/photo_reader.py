@@ -1,4 +1,4 @@
-"""How photos are read, in a confined process: see confinement.py. faces/photos.py asks."""
+"""How photos are read, in a confined process: see confinement.py. images/photos.py asks."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class OpenFile:
         return None if self.photo is None else self.photo.format
 
     def face(self, height: int, width: int) -> memoryview:
-        """Its pixels, height × width × 3, uint8, by the rule of faces/photos.py."""
+        """Its pixels, height × width × 3, uint8, by the rule of images/photos.py."""
         assert self.photo is not None
         check_at_most("", MAX_PIXELS, self.photo.width * self.photo.height, "pixels")
         _check_colours(self.photo)

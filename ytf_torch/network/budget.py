@@ -17,7 +17,7 @@ from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.fork import Fork, fork_of
 from ytf_torch.network.graph import Graph
 
-# As many faces as are computed at once, see faces/batches.py.
+# As many faces as are computed at once, see images/batches.py.
 BATCH = 32
 # Values in memory at once, of at most 8 bytes each: 6, 29 and 42 million for the three networks.
 MAX_VALUES = 56_000_000

@@ -15,8 +15,8 @@ import torch
 from pydantic import TypeAdapter
 
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import FaceSet, FaceSets
-from ytf_torch.faces.in_memory import FacesInMemory
+from ytf_torch.images.arrays import ImagesInMemory
+from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance, tool_version
 from ytf_torch.run.repair_settings import CompareSettings
@@ -29,7 +29,7 @@ DECISIVE = {"drops", "layer", "rank_at", "order", "engine", "precision"}
 FILE_FACTS = {"path", "bytes", "modified"}
 
 
-def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings) -> dict[str, Any]:
+def fingerprint(checkpoint: Checkpoint, sets: ImageSets, settings: PruneSettings) -> dict[str, Any]:
     """What has to be the same on all processes of a run, wherever their files lie. As JSON."""
     return {
         **_network_and_labels(checkpoint, sets),
@@ -38,7 +38,7 @@ def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings)
 
 
 def inputs_record(
-    checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings, device: torch.device
+    checkpoint: Checkpoint, sets: ImageSets, settings: PruneSettings, device: torch.device
 ) -> dict[str, Any]:
     """What has to be the same for a run to go on where it was cut off. As JSON.
 
@@ -56,7 +56,7 @@ def inputs_record(
 
 def comparison_record(
     checkpoint: Checkpoint,
-    sets: FaceSets,
+    sets: ImageSets,
     settings: CompareSettings,
     control: Checkpoint | None,
     device: torch.device,
@@ -72,7 +72,7 @@ def comparison_record(
     }
 
 
-def sets_record(sets: FaceSets) -> dict[str, Any]:
+def sets_record(sets: ImageSets) -> dict[str, Any]:
     """The part of a run's inputs that `check_unchanged` looks at; sets in memory have none."""
     files: list[dict[str, Any]] = []
     for faces in (sets.clean_valid, *sets.measured):
@@ -94,7 +94,7 @@ def check_unchanged(inputs: Mapping[str, Any]) -> None:
                     raise InputError(path, problem, remedy)
 
 
-def _network_and_labels(checkpoint: Checkpoint, sets: FaceSets) -> dict[str, Any]:
+def _network_and_labels(checkpoint: Checkpoint, sets: ImageSets) -> dict[str, Any]:
     return {
         "model": TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json"),
         "weights": _weights_digest(checkpoint),
@@ -106,7 +106,7 @@ def _surroundings(device: torch.device) -> dict[str, Any]:
     return {"ytf-torch": tool_version(), "PyTorch": torch.__version__, "device": device.type}
 
 
-def _files(sets: FaceSets) -> dict[str, Any]:
+def _files(sets: ImageSets) -> dict[str, Any]:
     files = {
         "clean_valid": [sets.clean_valid],
         "clean_test": [sets.clean_test] if sets.clean_test else [],
@@ -115,9 +115,9 @@ def _files(sets: FaceSets) -> dict[str, Any]:
     return {name: [_identity(faces) for faces in found] for name, found in files.items()}
 
 
-def _identity(faces: FaceSet) -> dict[str, Any]:
+def _identity(faces: ImageSet) -> dict[str, Any]:
     """By what a face set is known again: its file, or its pixels where they are in memory."""
-    if not isinstance(faces, FacesInMemory):
+    if not isinstance(faces, ImagesInMemory):
         return _file(faces)
     return {"memory": sha256(faces.pixels.contiguous().numpy().tobytes()).hexdigest()}
 
@@ -129,7 +129,7 @@ def _weights_digest(checkpoint: Checkpoint) -> str:
     return weights.hexdigest()
 
 
-def _file(faces: FaceSet) -> dict[str, Any]:
+def _file(faces: ImageSet) -> dict[str, Any]:
     return _state(faces.path)
 
 
@@ -146,5 +146,5 @@ def _state(path: Path) -> dict[str, Any]:
     }
 
 
-def _digest(faces: FaceSet) -> str:
+def _digest(faces: ImageSet) -> str:
     return sha256(faces.labels.tobytes()).hexdigest()

@@ -21,7 +21,7 @@ from ytf_torch.run.lock import check_out
 from ytf_torch.run.places import check_inputs_are_elsewhere
 
 if TYPE_CHECKING:
-    from ytf_torch.faces.face_set import FaceSet
+    from ytf_torch.images.image_set import ImageSet
     from ytf_torch.network.checkpoint import Checkpoint
 
 MODEL_FILE = "repaired.safetensors"
@@ -39,10 +39,10 @@ class MeasuredInputs(ABC):
     """
 
     model: Path | Checkpoint
-    clean_valid: Path | FaceSet
+    clean_valid: Path | ImageSet
     out: Path
-    clean_test: Path | FaceSet | None = None
-    poisoned_test: tuple[Path | FaceSet, ...] = ()
+    clean_test: Path | ImageSet | None = None
+    poisoned_test: tuple[Path | ImageSet, ...] = ()
     device: str = "auto"
     pixel_scale: float | None = None
     target: int | None = None

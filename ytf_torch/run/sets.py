@@ -13,59 +13,59 @@ import numpy as np
 
 from ytf_torch.defences.doubts import check_distinct, check_target
 from ytf_torch.errors import mismatch
-from ytf_torch.faces.face_set import BACKDOORED_CLASS, FaceSet, FaceSets, open_faces
-from ytf_torch.faces.in_memory import IN_MEMORY
+from ytf_torch.images.arrays import IN_MEMORY
+from ytf_torch.images.image_set import BACKDOORED_CLASS, ImageSet, ImageSets, open_images
 from ytf_torch.network.module import Network
 
-Faces = Path | FaceSet
+Images = Path | ImageSet
 
 
 def open_sets(
     network: Network,
-    clean_valid: Faces,
-    clean_test: Faces | None,
-    poisoned_tests: Sequence[Faces],
+    clean_valid: Images,
+    clean_test: Images | None,
+    poisoned_tests: Sequence[Images],
     target: int | None = None,
-) -> FaceSets:
+) -> ImageSets:
     """The face sets of a run.
 
     target: the attacker's, for triggered faces that carry their true labels.
     Raises InputError where a set does not fit the network, or holds the same faces as another.
     """
     test, triggered = open_measured(network, clean_test, poisoned_tests, target)
-    valid = faces_for(network, clean_valid, "clean_valid")
+    valid = images_for(network, clean_valid, "clean_valid")
     check_distinct(valid, test, triggered)
-    return FaceSets(valid, test, triggered)
+    return ImageSets(valid, test, triggered)
 
 
 def open_measured(
     network: Network,
-    clean_test: Faces | None,
-    poisoned_tests: Sequence[Faces],
+    clean_test: Images | None,
+    poisoned_tests: Sequence[Images],
     target: int | None = None,
-) -> tuple[FaceSet | None, tuple[FaceSet, ...]]:
+) -> tuple[ImageSet | None, tuple[ImageSet, ...]]:
     """The face sets that figures are measured on, the clean test set and the triggered ones.
 
     target: as for `open_sets`. Raises InputError where a set does not fit the network.
     """
     check_target(target, network.classes)
     triggered = tuple(
-        faces_for(network, faces, f"poisoned_tests[{place}]")
+        images_for(network, faces, f"poisoned_tests[{place}]")
         for place, faces in enumerate(poisoned_tests)
     )
     if target is not None:
         triggered = tuple(found.labelled(target) for found in triggered)
-    test = None if clean_test is None else faces_for(network, clean_test, "clean_test")
+    test = None if clean_test is None else images_for(network, clean_test, "clean_test")
     return test, triggered
 
 
-def faces_for(network: Network, faces: Faces, name: str) -> FaceSet:
+def images_for(network: Network, faces: Images, name: str) -> ImageSet:
     """A face set for a network. name: of the argument that it was given as.
 
     Raises InputError where its faces or labels do not fit the network.
     """
     if isinstance(faces, Path):
-        return open_faces(faces, network.input_shape, network.classes)
+        return open_images(faces, network.input_shape, network.classes)
     if faces.path == IN_MEMORY:
         faces = replace(faces, path=Path(f"{name}, {IN_MEMORY}"))
     if faces.input_shape != network.input_shape:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.metrics import classes_of
 from ytf_torch.network.budget import MAX_CONTRIBUTIONS, contributions
 from ytf_torch.network.fork import fork_of

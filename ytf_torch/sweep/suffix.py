@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.metrics import classes_of
 from ytf_torch.network.module import Network
 from ytf_torch.sweep.engine import SweepEngine

@@ -13,19 +13,19 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ytf_torch.errors import argument, mismatch
-from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import FaceBatch, FaceSet
-from ytf_torch.faces.layout import pixel_fault
+from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.images.image_set import ImageBatch, ImageSet
+from ytf_torch.images.layout import pixel_fault
 
 IN_MEMORY = Path("faces in memory")
 
 
 @dataclass(frozen=True, repr=False)
-class FacesInMemory(FaceSet):
+class ImagesInMemory(ImageSet):
     """A face set without a file: pixels (images, 3, H, W), uint8 or float32, of the whole set.
 
-    >>> faces = faces_of(pixels, [0] * 24)
-    >>> isinstance(faces, FaceSet), len(faces)
+    >>> faces = images_of(pixels, [0] * 24)
+    >>> isinstance(faces, ImageSet), len(faces)
     (True, 24)
     """
 
@@ -33,36 +33,36 @@ class FacesInMemory(FaceSet):
 
     def __repr__(self) -> str:
         _, height, width = self.input_shape
-        return f"FacesInMemory({len(self):,} faces of {height}×{width})"
+        return f"ImagesInMemory({len(self):,} faces of {height}×{width})"
 
     def batches(
         self, size: int = BATCH_SIZE, readers: int | None = None
-    ) -> Generator[FaceBatch, None, None]:
-        """See FaceSet; there is nothing to unpack."""
+    ) -> Generator[ImageBatch, None, None]:
+        """See ImageSet; there is nothing to unpack."""
         labels = torch.from_numpy(self.labels)
         own = self.pixels[self.first : self.first + len(self)]
         for pixels, chosen in zip(torch.split(own, size), torch.split(labels, size), strict=True):
-            yield FaceBatch(pixels, chosen)
+            yield ImageBatch(pixels, chosen)
 
     def lines(self, first: int, step: int) -> Generator[NDArray[np.generic], None, None]:
-        """See FaceSet."""
+        """See ImageSet."""
         own = self.pixels[self.first : self.first + len(self)]
         yield own[:, :, first::step].numpy()
 
-    def select(self, indices: Sequence[int]) -> FaceBatch:
-        """See FaceSet."""
+    def select(self, indices: Sequence[int]) -> ImageBatch:
+        """See ImageSet."""
         places = [self.first + index for index in indices]
-        return FaceBatch(self.pixels[places], torch.from_numpy(self.labels[list(indices)]))
+        return ImageBatch(self.pixels[places], torch.from_numpy(self.labels[list(indices)]))
 
 
-def faces_of(pixels: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> FacesInMemory:
+def images_of(pixels: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> ImagesInMemory:
     """A face set of arrays: pixels (images, 3, height, width), values 0–255; labels (images,).
 
     NumPy arrays, tensors and what they can be made of. Raises InputError where shapes, values or
     labels do not fit.
 
-    >>> faces_of(np.full((2, 3, 55, 47), 128), [0, 4])
-    FacesInMemory(2 faces of 55×47)
+    >>> images_of(np.full((2, 3, 55, 47), 128), [0, 4])
+    ImagesInMemory(2 faces of 55×47)
     """
     values = numbers_of(pixels, "pixels")
     if values.ndim != 4 or values.shape[1] != 3 or not len(values):
@@ -70,7 +70,7 @@ def faces_of(pixels: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> FacesInM
         raise mismatch(argument("pixels"), "(images, 3, height, width)", values.shape, remedy)
     _, _, height, width = values.shape
     people = _labels(labels, len(values))
-    return FacesInMemory(IN_MEMORY, (3, height, width), people, pixels=pixels_of(values))
+    return ImagesInMemory(IN_MEMORY, (3, height, width), people, pixels=pixels_of(values))
 
 
 def pixels_of(values: NDArray[Any]) -> Tensor:

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from ytf_torch.errors import InputError
-from ytf_torch.faces.photos import FORMATS, SUFFIXES
+from ytf_torch.images.photos import FORMATS, SUFFIXES
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 KNOWN_SUFFIXES = (*SUFFIXES, *HDF5_SUFFIXES)

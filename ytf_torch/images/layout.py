@@ -19,10 +19,10 @@ from ytf_torch.disk.hdf5 import Dataset, Group, dataset, kind, listing
 from ytf_torch.errors import InputError, mismatch
 
 # YouTube Faces has 621,126 pictures.
-MAX_FACES = 1_000_000
+MAX_IMAGES = 1_000_000
 # A face takes some 500 bytes and more of a file, however well it is compressed; a bomb's, or one
 # that was never written, takes almost none. The first ones are not counted.
-FREE_FACES = 1_000
+FREE_IMAGES = 1_000
 MIN_BYTES_PER_VALUE = 0.01
 # How far outside 0–255 values may lie and still be pixels to which somebody added noise; other
 # scales lead further away.
@@ -111,10 +111,10 @@ def misshapen(
 
 def _check_count(data: Dataset, file_bytes: int) -> None:
     """Raises InputError where there are more faces than anybody has, or than fit into the file."""
-    if len(data) > MAX_FACES:
-        raise mismatch(data, f"at most {MAX_FACES:,} faces", f"{len(data):,}")
+    if len(data) > MAX_IMAGES:
+        raise mismatch(data, f"at most {MAX_IMAGES:,} faces", f"{len(data):,}")
     smallest = math.prod(data.shape[1:]) * MIN_BYTES_PER_VALUE
-    if (len(data) - FREE_FACES) * smallest > file_bytes:
+    if (len(data) - FREE_IMAGES) * smallest > file_bytes:
         found = f"{len(data):,} declared in {file_bytes:,} bytes"
         raise mismatch(data, f"faces of at least {smallest:,.0f} bytes each", found)
 

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from ytf_torch.disk.hdf5 import Dataset, dataset, open_hdf5, read_array
 from ytf_torch.errors import mismatch
-from ytf_torch.faces.batches import BATCH_SIZE, rebatched
-from ytf_torch.faces.layout import checked_data, checked_label, checked_pixels
-from ytf_torch.faces.pairing import Pairing, pair
-from ytf_torch.faces.read_ahead import read_ahead
+from ytf_torch.images.batches import BATCH_SIZE, rebatched
+from ytf_torch.images.layout import checked_data, checked_label, checked_pixels
+from ytf_torch.images.pairing import Pairing, pair
+from ytf_torch.images.read_ahead import read_ahead
 
 # What is read from a file at once: memory stays small, and each call of HDF5 is worth its price.
 READ_BYTES = 16 * 2**20
@@ -40,26 +40,26 @@ BACKDOORED_CLASS = (
 
 
 @dataclass(frozen=True)
-class FaceBatch:
+class ImageBatch:
     """Some faces: pixels (batch, 3, H, W), 0–255, uint8 or float32; labels (batch,), int64."""
 
     pixels: Tensor
     labels: Tensor
 
-    def to(self, device: torch.device) -> FaceBatch:
+    def to(self, device: torch.device) -> ImageBatch:
         """The same on `device`, copied while the device computes where it can do both."""
-        return FaceBatch(_placed(self.pixels, device), _placed(self.labels, device))
+        return ImageBatch(_placed(self.pixels, device), _placed(self.labels, device))
 
 
 @dataclass(frozen=True)
-class FaceSet:
+class ImageSet:
     """A lab-format file whose layout and labels have been checked; its pixels are read on demand.
 
     input_shape: (3, height, width) of a face. labels: (images,), int64, UNLABELLED where nobody
     says who it is. first: where in the file
     its images begin, for a part of a file.
 
-    >>> faces = ytf_torch.open_faces(Path("valid.h5"), (3, 55, 47), classes=7)
+    >>> faces = ytf_torch.open_images(Path("valid.h5"), (3, 55, 47), classes=7)
     >>> len(faces), len(faces.part(0, 10))
     (24, 10)
     >>> [tuple(batch.pixels.shape) for batch in faces.batches(size=16)]
@@ -74,17 +74,17 @@ class FaceSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def part(self, start: int, stop: int) -> FaceSet:
+    def part(self, start: int, stop: int) -> ImageSet:
         """Images start…stop-1 only."""
         return replace(self, labels=self.labels[start:stop], first=self.first + start)
 
-    def labelled(self, label: int) -> FaceSet:
+    def labelled(self, label: int) -> ImageSet:
         """The same faces, all with this label."""
         return replace(self, labels=np.full_like(self.labels, label))
 
     def batches(
         self, size: int = BATCH_SIZE, readers: int | None = None
-    ) -> Generator[FaceBatch, None, None]:
+    ) -> Generator[ImageBatch, None, None]:
         """All faces in file order, `size` at a time; reading runs ahead in threads of its own.
 
         readers: processes that unpack a compressed file side by side, by default for every second
@@ -101,7 +101,7 @@ class FaceSet:
             for pixels in rebatched(reads, size):
                 labels = self.labels[start : start + len(pixels)]
                 start += len(pixels)
-                yield FaceBatch(torch.from_numpy(pixels), torch.from_numpy(labels))
+                yield ImageBatch(torch.from_numpy(pixels), torch.from_numpy(labels))
 
     def _sources(self, size: int, readers: int) -> list[Generator[NDArray[np.generic], None, None]]:
         """What is read by each of some processes in turn."""
@@ -134,7 +134,7 @@ class FaceSet:
             yield range(start, stop)
             start = stop
 
-    def paired_with(self, clean: FaceSet) -> Pairing:
+    def paired_with(self, clean: ImageSet) -> Pairing:
         """Which faces of a clean set these faces are, under a trigger. Reads both sets.
 
         Raises InputError as `batches` does.
@@ -149,7 +149,7 @@ class FaceSet:
             for places in self._read_at_once(data, BATCH_SIZE):
                 yield data.lines(places.start, places.stop, first, step)
 
-    def select(self, indices: Sequence[int]) -> FaceBatch:
+    def select(self, indices: Sequence[int]) -> ImageBatch:
         """The faces at `indices` of the file, in the order given.
 
         Raises InputError as `batches` does.
@@ -158,24 +158,24 @@ class FaceSet:
             places = [self.first + index for index in indices]
             read = [data.narrowed(place, place + 1) for place in places]
         pixels = checked_pixels(np.concatenate(read), data.dtype, self.path, places)
-        return FaceBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[list(indices)]))
+        return ImageBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[list(indices)]))
 
 
 @dataclass(frozen=True)
-class FaceSets:
+class ImageSets:
     """What the defence is run on: only the clean validation set decides anything.
 
-    >>> valid, test = (open_faces(Path(name), (3, 55, 47), 7) for name in ("valid.h5", "test.h5"))
-    >>> len(FaceSets(clean_valid=valid, clean_test=test).measured)
+    >>> valid, test = (open_images(Path(name), (3, 55, 47), 7) for name in ("valid.h5", "test.h5"))
+    >>> len(ImageSets(clean_valid=valid, clean_test=test).measured)
     1
     """
 
-    clean_valid: FaceSet
-    clean_test: FaceSet | None = None
-    poisoned_tests: tuple[FaceSet, ...] = ()
+    clean_valid: ImageSet
+    clean_test: ImageSet | None = None
+    poisoned_tests: tuple[ImageSet, ...] = ()
 
     @property
-    def measured(self) -> tuple[FaceSet, ...]:
+    def measured(self) -> tuple[ImageSet, ...]:
         """The sets that are evaluated at every step and never used to choose."""
         return (*((self.clean_test,) if self.clean_test else ()), *self.poisoned_tests)
 
@@ -231,7 +231,7 @@ def _open_data(path: Path) -> Iterator[Dataset]:
         yield dataset(file, "data")
 
 
-def open_faces(path: str | Path, input_shape: tuple[int, int, int], classes: int) -> FaceSet:
+def open_images(path: str | Path, input_shape: tuple[int, int, int], classes: int) -> ImageSet:
     """Check a lab-format file against a model; no pixel is read yet.
 
     input_shape: (3, height, width) the model reads. classes: how many people it knows.
@@ -239,7 +239,7 @@ def open_faces(path: str | Path, input_shape: tuple[int, int, int], classes: int
     differ, the set is empty or declares more faces than its file can hold, or a label is not a
     whole number of 0…classes-1.
 
-    >>> open_faces("bd_test.h5", (3, 55, 47), classes=7).labels[:3]
+    >>> open_images("bd_test.h5", (3, 55, 47), classes=7).labels[:3]
     array([0, 0, 0])
     """
     path = Path(path)
@@ -255,13 +255,13 @@ def open_faces(path: str | Path, input_shape: tuple[int, int, int], classes: int
             f"{labels[at]:g}",
             BACKDOORED_CLASS if labels[at] == classes else "",
         )
-    return FaceSet(path, input_shape, labels.astype(np.int64))
+    return ImageSet(path, input_shape, labels.astype(np.int64))
 
 
-def open_unlabelled(path: Path, input_shape: tuple[int, int, int]) -> FaceSet:
+def open_unlabelled(path: Path, input_shape: tuple[int, int, int]) -> ImageSet:
     """Check a lab-format file of which only the faces matter: its labels are all UNLABELLED,
-    whatever it says, and it may lack them. Raises InputError as `open_faces` does.
+    whatever it says, and it may lack them. Raises InputError as `open_images` does.
     """
     with open_hdf5(path) as file:
         images = len(checked_data(file, input_shape, keys=("data",)))
-    return FaceSet(path, input_shape, np.full(images, UNLABELLED))
+    return ImageSet(path, input_shape, np.full(images, UNLABELLED))

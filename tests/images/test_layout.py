@@ -11,14 +11,14 @@ import pytest
 
 from tests.made.keras_files import SMALL, random_images
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import FaceSet, open_faces, open_unlabelled
+from ytf_torch.images.image_set import ImageSet, open_images, open_unlabelled
 
 SHAPE = (3, 55, 47)
 IMAGES = random_images(SMALL, 10)
 LABELS = np.arange(10) % 7
 
 
-def faces(folder: Path, **datasets: Any) -> FaceSet:
+def faces(folder: Path, **datasets: Any) -> ImageSet:
     """An opened face set of these datasets; a dataset of None is left out."""
     with h5py.File(folder / "valid.h5", "w") as file:
         for name, value in ({"data": IMAGES, "label": LABELS} | datasets).items():
@@ -26,7 +26,7 @@ def faces(folder: Path, **datasets: Any) -> FaceSet:
                 file.create_dataset(name, **value)
             elif value is not None:
                 file[name] = value
-    return open_faces(folder / "valid.h5", SHAPE, classes=7)
+    return open_images(folder / "valid.h5", SHAPE, classes=7)
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.faces.same_photos import evenly_spread
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.repeated import evenly_spread
 
 COMPARED = 24
 LINES = 3
 
 
-def shared_faces(sets: Sequence[FaceSet]) -> dict[tuple[int, int], int]:
+def shared_images(sets: Sequence[ImageSet]) -> dict[tuple[int, int], int]:
     """How many faces of a set are in an earlier one too, pixel for pixel: by the places of the
     earlier set and of the set, for those pairs that share any.
 
@@ -39,7 +39,7 @@ def shared_faces(sets: Sequence[FaceSet]) -> dict[tuple[int, int], int]:
 
 
 def _are_equal(
-    one: FaceSet, places: NDArray[np.int64], other: FaceSet, others: NDArray[np.int64]
+    one: ImageSet, places: NDArray[np.int64], other: ImageSet, others: NDArray[np.int64]
 ) -> bool:
     """Whether faces at these places of two sets are equal: some of them are looked at."""
     chosen = list(evenly_spread(len(places), COMPARED))
@@ -50,7 +50,7 @@ def _are_equal(
     return torch.equal(first, second)
 
 
-def digests(faces: FaceSet) -> NDArray[np.int64]:
+def digests(faces: ImageSet) -> NDArray[np.int64]:
     """A number for LINES lines of each face, (images,): equal ones have equal numbers, others
     almost never; the type they are stored in makes no difference.
 
