@@ -26,7 +26,7 @@ from ytf_torch.convert.onnx_writer import run_onnx
 from ytf_torch.convert.torch_export import run_pt2
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
-from ytf_torch.images.image_set import open_unlabelled
+from ytf_torch.images.opening import open_unlabelled
 from ytf_torch.network.module import Network
 
 # Which networks were trained on pixels divided by 255; no Keras file tells it.

@@ -15,7 +15,7 @@ from ytf_torch.convert import read_keras_model
 from ytf_torch.convert.keras_writer import write_keras_h5
 from ytf_torch.images.arrays import ImagesInMemory
 from ytf_torch.images.batches import BATCH_SIZE
-from ytf_torch.images.image_set import open_images
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepIDSizes, deepid
 from ytf_torch.network.module import Network
 

@@ -46,7 +46,8 @@ from ytf_torch.device import resolve_device
 from ytf_torch.errors import InputError
 from ytf_torch.images.arrays import ImagesInMemory
 from ytf_torch.images.batches import BATCH_SIZE
-from ytf_torch.images.image_set import ImageSet, ImageSets, open_images
+from ytf_torch.images.image_set import ImageSet, ImageSets
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepIDSizes
 from ytf_torch.network.module import Network

@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch.distributed import Place, gathered, is_first
 from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.images.hdf5_images import HDF5Images
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.images.shares import share_of
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
@@ -52,7 +53,7 @@ app()
 
 
 def faces(images: int) -> ImageSet:
-    return ImageSet(Path("valid.h5"), SMALL.input_shape, np.arange(images))
+    return HDF5Images(Path("valid.h5"), SMALL.input_shape, np.arange(images))
 
 
 class TestShares:

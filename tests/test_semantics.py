@@ -23,7 +23,7 @@ from tests.made.keras_files import (
 )
 from ytf_torch.convert.keras_file import read_keras_file
 from ytf_torch.convert.keras_graph import keras_checkpoint
-from ytf_torch.images.image_set import open_images
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import ChannelMask, bake_mask
 from ytf_torch.sweep.drop import first_step_of_drop

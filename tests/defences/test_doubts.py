@@ -80,7 +80,7 @@ def triggered(tmp_path: Path, network: Network) -> ImageSet:
 
 
 def relabelled(faces: ImageSet, labels: np.ndarray) -> ImageSet:
-    return replace(faces, labels=labels)
+    return faces.labelled(labels)
 
 
 def test_the_networks_answers_are_what_these_tests_need(

@@ -12,7 +12,8 @@ from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.methods import last_candidate
 from ytf_torch.errors import InputError
-from ytf_torch.images.image_set import ImageSet, open_images
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.deepid import deepid
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked

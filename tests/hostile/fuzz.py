@@ -40,7 +40,7 @@ from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.convert.parity import read_reference
 from ytf_torch.errors import InputError
 from ytf_torch.images.batches import BATCH_SIZE
-from ytf_torch.images.image_set import open_images
+from ytf_torch.images.opening import open_images
 from ytf_torch.images.photos import read_photo
 from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
 from ytf_torch.network.deepid import DeepIDSizes

@@ -9,14 +9,9 @@ import torch
 
 from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch.errors import InputError
-from ytf_torch.images.image_set import (
-    UNLABELLED,
-    ImageSet,
-    images_per_read,
-    open_images,
-    open_unlabelled,
-    readers_for,
-)
+from ytf_torch.images.hdf5_images import images_per_read, readers_for
+from ytf_torch.images.image_set import UNLABELLED, ImageSet
+from ytf_torch.images.opening import open_images, open_unlabelled
 
 SHAPE = (3, 55, 47)
 IMAGES = random_images(SMALL, 10)
@@ -44,7 +39,7 @@ def test_batches_hold_every_face_in_order(tmp_path: Path, stored: type, size: in
 def test_values_that_are_not_whole_come_as_float32_and_others_beside_them_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: type
 ) -> None:
-    monkeypatch.setattr("ytf_torch.images.image_set.READ_BYTES", 1)
+    monkeypatch.setattr("ytf_torch.images.hdf5_images.READ_BYTES", 1)
     data: np.ndarray = IMAGES.astype(stored)
     data[7, 1, 2, 3] += 0.5 if data[7, 1, 2, 3] < 100 else -0.5
     found = [batch.pixels for batch in faces(tmp_path, data).batches(2)]
@@ -81,8 +76,8 @@ def test_how_a_file_is_stored_and_read_changes_nothing(
     read_bytes: int,
     whole_pieces_bytes: int,
 ) -> None:
-    monkeypatch.setattr("ytf_torch.images.image_set.READ_BYTES", read_bytes)
-    monkeypatch.setattr("ytf_torch.images.image_set.WHOLE_PIECES_BYTES", whole_pieces_bytes)
+    monkeypatch.setattr("ytf_torch.images.hdf5_images.READ_BYTES", read_bytes)
+    monkeypatch.setattr("ytf_torch.images.hdf5_images.WHOLE_PIECES_BYTES", whole_pieces_bytes)
     path = tmp_path / "valid.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset(
@@ -121,7 +116,7 @@ def test_reads_are_some_16_mib_and_end_where_hdf5s_chunks_do(
 def test_several_readers_unpack_a_file_in_its_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: int, chunk: int
 ) -> None:
-    monkeypatch.setattr("ytf_torch.images.image_set.READ_BYTES", 1)
+    monkeypatch.setattr("ytf_torch.images.hdf5_images.READ_BYTES", 1)
     with h5py.File(tmp_path / "valid.h5", "w") as file:
         file.create_dataset("data", data=IMAGES, chunks=(chunk, 3, 55, 47), compression="gzip")
         file["label"] = np.arange(10) % 7

@@ -9,7 +9,8 @@ import pytest
 from tests.made.keras_files import SMALL, random_images
 from tests.made.small_run import write_faces
 from ytf_torch.images.arrays import images_of
-from ytf_torch.images.image_set import ImageSet, open_unlabelled
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.opening import open_unlabelled
 from ytf_torch.images.overlap import digests, shared_images
 
 PIXELS = random_images(SMALL, 40, seed=3).round()

@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from tests.made.keras_files import write_faces
-from ytf_torch.images.image_set import ImageSet, open_images
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.deepid import DeepIDSizes, deepid
 from ytf_torch.network.module import Network

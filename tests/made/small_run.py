@@ -10,7 +10,8 @@ import numpy as np
 from tests.made.keras_files import SMALL, random_images
 from ytf_torch.commands.prune import command_line
 from ytf_torch.defences.repairs.pruning import run_defence
-from ytf_torch.images.image_set import ImageSet, ImageSets, open_images
+from ytf_torch.images.image_set import ImageSet, ImageSets
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report.exhibits import Exhibits, gather_exhibits
 from ytf_torch.report.page import report_html

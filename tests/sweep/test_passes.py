@@ -15,7 +15,8 @@ from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.repairs.pruning import ENGINES, pruned_checkpoint, run_defence
 from ytf_torch.errors import InputError
 from ytf_torch.images.batches import BATCH_SIZE
-from ytf_torch.images.image_set import ImageSet, ImageSets, open_images
+from ytf_torch.images.image_set import ImageSet, ImageSets
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import deepid
 from ytf_torch.network.masking import bake_mask

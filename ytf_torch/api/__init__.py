@@ -17,7 +17,8 @@ from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
 from ytf_torch.demo.files import DemoFiles, demo_files
 from ytf_torch.errors import InputError
 from ytf_torch.images.arrays import ImagesInMemory, images_of
-from ytf_torch.images.image_set import ImageSet, ImageSets, open_images
+from ytf_torch.images.image_set import ImageSet, ImageSets
+from ytf_torch.images.opening import open_images
 from ytf_torch.metrics import Figures, Share
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ytf_torch.network.compact import compact

@@ -234,7 +234,7 @@ def _triggered_tallies(
     everything = _tally(answers, faces)
     if pairing is None or labels is None or not pairing.is_enough:
         return TriggeredTallies(everything, pairing=pairing)
-    people = replace(faces, labels=np.where(pairing.paired, labels[pairing.places], UNLABELLED))
+    people = faces.labelled(np.where(pairing.paired, labels[pairing.places], UNLABELLED))
     others = pairing.paired & (people.labels != faces.labels)
     without = _tally(answers, faces, others) if others.any() else None
     return TriggeredTallies(everything, without, _tally(answers, people, pairing.paired), pairing)

@@ -56,11 +56,11 @@ def digests(faces: ImageSet) -> NDArray[np.int64]:
 
     Sums of products that overflow are exact, so it does not matter how many faces are read at once.
     """
-    _, height, width = faces.input_shape
+    channels, height, width = faces.input_shape
     step = max(height // LINES, 1)
     lines = faces.lines(step // 2, step)
     count = len(range(step // 2, height, step))
-    weights = np.random.default_rng(0).integers(-(2**62), 2**62, 3 * count * width) * 2 + 1
+    weights = np.random.default_rng(0).integers(-(2**62), 2**62, channels * count * width) * 2 + 1
     parts = [
         (part.astype(np.float32) + 0).reshape(len(part), -1).view(np.int32) @ weights
         for part in lines

@@ -5,6 +5,7 @@ Processes that share a run compare it, and so does a run that goes on where one 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
@@ -15,7 +16,6 @@ import torch
 from pydantic import TypeAdapter
 
 from ytf_torch.errors import InputError
-from ytf_torch.images.arrays import ImagesInMemory
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance, tool_version
@@ -75,9 +75,10 @@ def comparison_record(
 def sets_record(sets: ImageSets) -> dict[str, Any]:
     """The part of a run's inputs that `check_unchanged` looks at; sets in memory have none."""
     files: list[dict[str, Any]] = []
-    for faces in (sets.clean_valid, *sets.measured):
-        with suppress(InputError):
-            files.append(_file(faces))
+    for images in (sets.clean_valid, *sets.measured):
+        if images.file is not None:
+            with suppress(InputError):
+                files.append(_state(images.file))
     return {"faces": files}
 
 
@@ -117,9 +118,12 @@ def _files(sets: ImageSets) -> dict[str, Any]:
 
 def _identity(faces: ImageSet) -> dict[str, Any]:
     """By what a face set is known again: its file, or its pixels where they are in memory."""
-    if not isinstance(faces, ImagesInMemory):
-        return _file(faces)
-    return {"memory": sha256(faces.pixels.contiguous().numpy().tobytes()).hexdigest()}
+    if faces.file is not None:
+        return _state(faces.file)
+    pixels = sha256()
+    for batch in faces.batches():
+        pixels.update(batch.pixels.contiguous().numpy().tobytes())
+    return {"memory": pixels.hexdigest()}
 
 
 def _weights_digest(checkpoint: Checkpoint) -> str:
@@ -129,21 +133,29 @@ def _weights_digest(checkpoint: Checkpoint) -> str:
     return weights.hexdigest()
 
 
-def _file(faces: ImageSet) -> dict[str, Any]:
-    return _state(faces.path)
-
-
 def _state(path: Path) -> dict[str, Any]:
-    """A file as it is now: FILE_FACTS."""
+    """A file as it is now, or a folder by all files below it: FILE_FACTS."""
     try:
         status = path.stat()
+        size, modified = status.st_size, status.st_mtime_ns
+        if path.is_dir():
+            size, modified = _folder_state(path)
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})") from error
-    return {
-        "path": str(path.absolute()),
-        "bytes": status.st_size,
-        "modified": status.st_mtime_ns,
-    }
+    return {"path": str(path.absolute()), "bytes": size, "modified": modified}
+
+
+def _folder_state(folder: Path) -> tuple[int, int]:
+    """Bytes of all files below a folder, and a number that another name, size or time of change of
+    one of them changes."""
+    size, known = 0, sha256()
+    for inside, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            status = os.lstat(Path(inside) / name)
+            size += status.st_size
+            known.update(f"{inside}/{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return size, int.from_bytes(known.digest()[:6], "big")
 
 
 def _digest(faces: ImageSet) -> str:

@@ -13,11 +13,12 @@ from torch import Tensor
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.detectors.alarm import Alarm, suspicions
 from ytf_torch.device import exact_float32
-from ytf_torch.disk.reading import checked_file, is_hdf5
+from ytf_torch.disk.reading import is_image_set
 from ytf_torch.errors import InputError
 from ytf_torch.images.batches import BATCH_SIZE
-from ytf_torch.images.image_set import ImageSet, open_unlabelled
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.images.input_files import Unreadable, input_files
+from ytf_torch.images.opening import open_unlabelled
 from ytf_torch.images.photos import read_photo
 from ytf_torch.metrics import NO_CLASS, classes_of, disagree
 from ytf_torch.network.module import Network
@@ -108,7 +109,7 @@ def _faces_in(inputs: Iterable[Path], model: Network) -> Iterator[tuple[str, Ten
             yield path
             continue
         try:
-            if is_hdf5(checked_file(path)):
+            if is_image_set(path):
                 yield from _each(open_unlabelled(path, shape))
             else:
                 yield str(path), read_photo(path, shape).to(torch.float32)
