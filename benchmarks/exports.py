@@ -26,7 +26,7 @@ from ytf_torch.convert.onnx_writer import run_onnx
 from ytf_torch.convert.torch_export import run_pt2
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
-from ytf_torch.faces.face_set import open_unlabelled
+from ytf_torch.images.opening import open_unlabelled
 from ytf_torch.network.module import Network
 
 # Which networks were trained on pixels divided by 255; no Keras file tells it.
@@ -37,7 +37,7 @@ Answers = tuple[str, NDArray[np.int64]]
 Run = Callable[[Path, Subject, Batches], Iterator[Answers]]
 
 
-def faces_for(network: Network, files: list[Path]) -> Batches:
+def images_for(network: Network, files: list[Path]) -> Batches:
     """All faces that are as large as the network reads them, pixel values 0–255."""
     return [
         batch.pixels.float().numpy()
@@ -87,7 +87,7 @@ def subjects(path: Path) -> Iterator[tuple[Subject, tuple[str, ...]]]:
 def rows(path: Path, faces: list[Path], run: Run) -> Iterator[tuple[str, str, str, int, int]]:
     """Network, format, who ran it, faces, and how many of them got another class."""
     for subject, endings in subjects(path):
-        batches = faces_for(subject.network, faces)
+        batches = images_for(subject.network, faces)
         expected = answers_of(subject.module, batches)
         name = path.name if subject.repaired is None else f"GoodNet of {path.name}"
         for ending in endings:

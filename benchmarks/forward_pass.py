@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ytf_torch.faces.in_memory import FacesInMemory
+from ytf_torch.images.arrays import ImagesInMemory
 
 
-def forward_pass(model: nn.Module, faces: FacesInMemory, size: int) -> None:
+def forward_pass(model: nn.Module, faces: ImagesInMemory, size: int) -> None:
     """What a plain evaluation costs at best: channels_last, in batches of `size`."""
     device = next(model.parameters()).device
     with torch.inference_mode():

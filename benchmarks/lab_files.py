@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ytf_torch.convert import read_keras_model
 from ytf_torch.convert.keras_writer import write_keras_h5
-from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import open_faces
-from ytf_torch.faces.in_memory import FacesInMemory
+from ytf_torch.images.arrays import ImagesInMemory
+from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepIDSizes, deepid
 from ytf_torch.network.module import Network
 
@@ -86,14 +86,14 @@ def make_lab_files(folder: Path, share: float = 1.0) -> LabFiles:
     return LabFiles(keras_model, valid, test, poisoned, source)
 
 
-def in_memory(path: Path, model: Network) -> FacesInMemory:
+def in_memory(path: Path, model: Network) -> ImagesInMemory:
     """A face set, read whole."""
-    faces = open_faces(path, model.input_shape, model.classes)
+    faces = open_images(path, model.input_shape, model.classes)
     pixels = torch.cat([batch.pixels for batch in faces.batches()])
-    return FacesInMemory(faces.path, faces.input_shape, faces.labels, pixels=pixels)
+    return ImagesInMemory(faces.path, faces.input_shape, faces.labels, pixels=pixels)
 
 
-def repeated(faces: FacesInMemory, times: int) -> FacesInMemory:
+def repeated(faces: ImagesInMemory, times: int) -> ImagesInMemory:
     """The same faces several times over, as uint8, to have more of them."""
     pixels = faces.pixels.to(torch.uint8).repeat(times, 1, 1, 1)
     return replace(faces, labels=np.tile(faces.labels, times), pixels=pixels)

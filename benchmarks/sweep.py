@@ -44,9 +44,10 @@ from ytf_torch.convert.onnx_writer import INPUT, write_onnx
 from ytf_torch.defences.repairs.pruning import run_defence
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import InputError
-from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
-from ytf_torch.faces.in_memory import FacesInMemory
+from ytf_torch.images.arrays import ImagesInMemory
+from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.images.image_set import ImageSet, ImageSets
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepIDSizes
 from ytf_torch.network.module import Network
@@ -204,7 +205,7 @@ def installed(package: str) -> str:
         return "not installed"
 
 
-def onnx_pass(model: Network, faces: FacesInMemory) -> Callable[[], None]:
+def onnx_pass(model: Network, faces: ImagesInMemory) -> Callable[[], None]:
     """The same by onnxruntime, from the file that ytf-export writes. Raises ImportError or
     InputError where it or onnx is not installed."""
     import onnxruntime
@@ -224,7 +225,7 @@ def onnx_pass(model: Network, faces: FacesInMemory) -> Callable[[], None]:
 
 
 def one_set(
-    found: Results, model: Network, faces: FacesInMemory, keras: KerasLab, rounds: int
+    found: Results, model: Network, faces: ImagesInMemory, keras: KerasLab, rounds: int
 ) -> None:
     """The sweep of one set, all from memory, beside everything it is compared with."""
     some = faces.part(0, min(PLAIN_IMAGES, len(faces)))
@@ -303,12 +304,12 @@ def _phase_table(found: Results, title: str, phases: list[dict[str, float]]) -> 
     found.numbers[title] = {name: measured.seconds for name, measured in times.items()}
 
 
-def growth(found: Results, model: Network, faces: FacesInMemory, rounds: int) -> None:
+def growth(found: Results, model: Network, faces: ImagesInMemory, rounds: int) -> None:
     """How the fast sweep grows with images, channels and classes."""
     many = repeated(faces, 4)
     few = faces.part(0, max(len(faces) // 4, 1))
 
-    def sweeping(network: Network, images: FaceSet) -> Contestant:
+    def sweeping(network: Network, images: ImageSet) -> Contestant:
         return seconds_of(lambda: sweep(network, images, engine=fast_engine))
 
     grown = {
@@ -419,7 +420,7 @@ def check_ratios(found: Results, files: LabFiles, model: Network, rounds: int) -
     """Print what the defence costs in forward passes, beside what it is to cost at most."""
     faces = in_memory(files.clean_valid, model)
     layout = model.input_shape, model.classes
-    images = sum(len(open_faces(path, *layout)) for path in _set_paths(files))
+    images = sum(len(open_images(path, *layout)) for path in _set_paths(files))
     costs: list[ProcessCost] = []
 
     def prune() -> float:
@@ -486,9 +487,9 @@ def phases_of_prune(files: LabFiles) -> dict[str, float]:
     checkpoint: Checkpoint = read_keras_model(files.keras_model, 1.0)
     model = checkpoint.model
     valid, test, poisoned = (
-        open_faces(path, model.input_shape, model.classes) for path in _set_paths(files)
+        open_images(path, model.input_shape, model.classes) for path in _set_paths(files)
     )
-    sets = FaceSets(valid, test, (poisoned,))
+    sets = ImageSets(valid, test, (poisoned,))
     lap("opening model and sets")
     defence = run_defence(checkpoint, sets, ("2", "4", "10"), track=watch)
     exhibits = gather_exhibits(checkpoint.model, sets, defence)

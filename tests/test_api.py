@@ -111,9 +111,9 @@ def test_arrays_and_tensors_give_what_files_give(
     network = defence.run.checkpoint.model
     sets: dict[str, Any] = {}
     for use, path in files.items():
-        faces = ytf_torch.open_faces(Path(path), network.input_shape, network.classes)
+        faces = ytf_torch.open_images(Path(path), network.input_shape, network.classes)
         pixels = faces.select(range(len(faces))).pixels.numpy()
-        sets[use] = ytf_torch.faces_of(kind(pixels), faces.labels)
+        sets[use] = ytf_torch.images_of(kind(pixels), faces.labels)
     again = ytf_torch.defend(keras_file, **sets, drops=[2, 40])
     assert again.outcome == defence.outcome
     assert "24 faces of 55×47" in repr(sets["clean_test"])
@@ -131,7 +131,7 @@ def test_arrays_and_tensors_give_what_files_give(
 )
 def test_arrays_that_are_no_face_set(pixels: np.ndarray, labels: list, message: str) -> None:
     with pytest.raises(ytf_torch.InputError, match=message):
-        ytf_torch.faces_of(pixels, labels)
+        ytf_torch.images_of(pixels, labels)
 
 
 def test_goodnet_answers_n_where_it_flags(defence: ytf_torch.PruningDefence) -> None:
@@ -166,12 +166,12 @@ def test_paths_may_be_text(
     for network in networks:
         assert network.model.classes == SMALL.classes
     shape = checkpoint.model.input_shape
-    faces = ytf_torch.open_faces(files["clean_test"], shape, SMALL.classes)
+    faces = ytf_torch.open_images(files["clean_test"], shape, SMALL.classes)
     assert faces.path == Path(files["clean_test"])
 
 
 def test_labels_that_a_network_does_not_know_are_refused(keras_file: Path) -> None:
-    faces = ytf_torch.faces_of(random_images(SMALL, 3), [0, TARGET, SMALL.classes])
+    faces = ytf_torch.images_of(random_images(SMALL, 3), [0, TARGET, SMALL.classes])
     with pytest.raises(ytf_torch.InputError, match=r"labels: expected classes of 0…6, found 7"):
         ytf_torch.evaluate(keras_file, faces)
 

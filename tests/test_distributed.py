@@ -17,15 +17,16 @@ import torch
 from tests.conftest import ROOT
 from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch.distributed import Place, gathered, is_first
-from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.faces.shares import share_of
+from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.images.hdf5_images import HDF5Images
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.shares import share_of
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 
 IMAGES = {"valid": 700, "test": 300, "bd_test": 100}
 DYING_WORKER = """
 import os, signal
-from ytf_torch.faces import face_set as faces
+from ytf_torch.images import hdf5_images as faces
 from ytf_torch.commands.prune import app
 if os.environ["RANK"] == os.environ["DYING_RANK"]:
     faces.checked_pixels = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -51,8 +52,8 @@ app()
 """
 
 
-def faces(images: int) -> FaceSet:
-    return FaceSet(Path("valid.h5"), SMALL.input_shape, np.arange(images))
+def faces(images: int) -> ImageSet:
+    return HDF5Images(Path("valid.h5"), SMALL.input_shape, np.arange(images))
 
 
 class TestShares:

@@ -67,10 +67,10 @@ def test_a_grader_finds_the_figures_of_the_evaluation(
     folder = shared / "data" / "orl"
     sets = folder / "cl" / "test.h5", folder / "bd" / "bd_test.h5"
     badnet = ytf_torch.read_model(folder / "models" / "bd_net.h5", 1)
-    clean_valid = ytf_torch.open_faces(
+    clean_valid = ytf_torch.open_images(
         folder / "cl" / "valid.h5", badnet.model.input_shape, badnet.model.classes
     )
-    order = ytf_torch.run_defence(badnet, ytf_torch.FaceSets(clean_valid), ["4"]).sweep.order
+    order = ytf_torch.run_defence(badnet, ytf_torch.ImageSets(clean_valid), ["4"]).sweep.order
     repaired = ytf_torch.pruned_checkpoint(badnet, "conv_3", "pool_3", order[:PRUNED])
     path = tmp_path / f"network{ending}"
     if kind == "goodnet":

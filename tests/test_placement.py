@@ -17,8 +17,8 @@ from ytf_torch.defences.detectors.alarm import scores_of
 from ytf_torch.defences.detectors.goodnet import Disagreement, GoodNet
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import InputError
-from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import FaceBatch
+from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.images.image_set import ImageBatch
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import deepid, deepid_graph
 from ytf_torch.network.masking import ChannelMask
@@ -60,7 +60,7 @@ def test_the_plain_engine_never_leaves_the_gpu(
     fake_cuda_model: Network, layer: str, rank_at: str
 ) -> None:
     engine = PlainEngine(fake_cuda_model, layer, rank_at)
-    batch = FaceBatch(torch.empty(4, 3, 55, 47), torch.zeros(4, dtype=torch.int64)).to(CUDA)
+    batch = ImageBatch(torch.empty(4, 3, 55, 47), torch.zeros(4, dtype=torch.int64)).to(CUDA)
     assert engine.observe(batch.pixels)[0].device == CUDA
     predictions = engine.predictions(batch.pixels, [1, 0, 2])
     assert (predictions.device, predictions.shape) == (CUDA, (4, 4))

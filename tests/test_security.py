@@ -26,7 +26,7 @@ from ytf_torch.disk import (
     zip_reader,
 )
 from ytf_torch.disk.confined import SHARED_BYTES
-from ytf_torch.faces import inputs, layout, photos
+from ytf_torch.images import input_files, layout, photos
 from ytf_torch.network import checkpoint
 from ytf_torch.run import learning, settings
 
@@ -88,13 +88,13 @@ LIMITS = {
         f"{learning.MAX_VALUES_IN_MEMORY // 10**6} million",
         f"{learning.MAX_TRIGGER_VALUES // 10**6} million",
     ],
-    f"faces of a set; bytes that each takes beyond the first {layout.FREE_FACES:,}": [
-        f"{layout.MAX_FACES:,}",
+    f"faces of a set; bytes that each takes beyond the first {layout.FREE_IMAGES:,}": [
+        f"{layout.MAX_IMAGES:,}",
         f"1 for {round(1 / layout.MIN_BYTES_PER_VALUE)} values",
     ],
     "a photo; its pixels": [mib(photos.MAX_BYTES), f"{photo_reader.MAX_PIXELS // 10**6} million"],
     "files and folders that are walked; links in them": [
-        f"{inputs.MAX_ENTRIES:,}",
+        f"{input_files.MAX_ENTRIES:,}",
         "none followed",
     ],
     "a settings file; drops; triggered sets": [

@@ -23,7 +23,7 @@ from tests.made.keras_files import (
 )
 from ytf_torch.convert.keras_file import read_keras_file
 from ytf_torch.convert.keras_graph import keras_checkpoint
-from ytf_torch.faces.face_set import open_faces
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import ChannelMask, bake_mask
 from ytf_torch.sweep.drop import first_step_of_drop
@@ -51,7 +51,7 @@ def test_1_ranking_looks_at_pool_3_and_the_mask_acts_on_conv_3(
     path = write_keras_file(tmp_path / "net.h5", sizes, random_weights(sizes))
     checkpoint = keras_checkpoint(read_keras_file(path), 1.0)
     images = random_images(sizes, 16)
-    faces = open_faces(
+    faces = open_images(
         write_faces(tmp_path / "valid.h5", images, np.zeros(16)), (3, 55, 47), sizes.classes
     )
     orders = {}
@@ -91,7 +91,7 @@ def test_3_channels_that_never_fire_go_first_by_index_and_change_nothing(
     images = random_images(SMALL, 16)
     with torch.inference_mode():
         labels = checkpoint.model(torch.from_numpy(images)).argmax(1).numpy()
-    faces = open_faces(write_faces(tmp_path / "valid.h5", images, labels), (3, 55, 47), 7)
+    faces = open_images(write_faces(tmp_path / "valid.h5", images, labels), (3, 55, 47), 7)
     swept = sweep(checkpoint.model, faces)
     dead = tuple(channel for channel, mean in enumerate(swept.mean_activation) if mean == 0)
     assert {1, 4} <= set(dead)

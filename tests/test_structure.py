@@ -18,7 +18,7 @@ ROOMS = (
     ("ytf_torch.disk",),
     ("ytf_torch.layers",),
     ("ytf_torch.network",),
-    ("ytf_torch.faces",),
+    ("ytf_torch.images",),
     ("ytf_torch.convert",),
     ("ytf_torch.sweep", "ytf_torch.demo"),
     ("ytf_torch.defences",),

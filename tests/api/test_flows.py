@@ -36,10 +36,10 @@ def given(faces: Path) -> tuple[Path, Path, Path]:
 
 
 @pytest.fixture
-def in_memory(given: tuple[Path, Path, Path]) -> list[ytf_torch.FacesInMemory]:
+def in_memory(given: tuple[Path, Path, Path]) -> list[ytf_torch.ImagesInMemory]:
     """The same sets as arrays."""
-    sets = [ytf_torch.open_faces(path, SMALL.input_shape, SMALL.classes) for path in given]
-    return [ytf_torch.faces_of(one.select(range(len(one))).pixels, one.labels) for one in sets]
+    sets = [ytf_torch.open_images(path, SMALL.input_shape, SMALL.classes) for path in given]
+    return [ytf_torch.images_of(one.select(range(len(one))).pixels, one.labels) for one in sets]
 
 
 def run(app: Typer, *words: object) -> None:
@@ -67,7 +67,7 @@ def test_a_repair(
     keras_file: Path,
     faces: Path,
     given: tuple[Path, Path, Path],
-    in_memory: list[ytf_torch.FacesInMemory],
+    in_memory: list[ytf_torch.ImagesInMemory],
 ) -> None:
     words = ["--model", keras_file, *flags(faces, *SETS), "--method", "pruning"]
     run(repair.app, *words, "--out", tmp_path / "command")
@@ -85,7 +85,7 @@ def test_a_repair(
 
 
 def test_a_comparison(
-    tmp_path: Path, keras_file: Path, faces: Path, in_memory: list[ytf_torch.FacesInMemory]
+    tmp_path: Path, keras_file: Path, faces: Path, in_memory: list[ytf_torch.ImagesInMemory]
 ) -> None:
     weights = random_weights(SMALL)
     weights["conv_4"][0][:] *= 1.05
@@ -109,7 +109,7 @@ def test_a_comparison(
 
 
 def test_a_scan(
-    tmp_path: Path, keras_file: Path, faces: Path, in_memory: list[ytf_torch.FacesInMemory]
+    tmp_path: Path, keras_file: Path, faces: Path, in_memory: list[ytf_torch.ImagesInMemory]
 ) -> None:
     words = ["--model", keras_file, *flags(faces, "--clean-valid"), "--methods", "last-layer"]
     run(scan.app, *words, "--out", tmp_path / "command")
@@ -146,7 +146,7 @@ def test_detection(
     keras_file: Path,
     faces: Path,
     checkpoint: Checkpoint,
-    in_memory: list[ytf_torch.FacesInMemory],
+    in_memory: list[ytf_torch.ImagesInMemory],
     detector: str | None,
 ) -> None:
     pruned = ytf_torch.pruned_checkpoint(checkpoint, "conv_3", "pool_3", [0, 2])

@@ -45,7 +45,7 @@ def test_pixels_that_are_not_0_to_255(checkpoint: Checkpoint, pixels: Any, messa
     with pytest.raises(ytf_torch.InputError, match=message):
         ytf_torch.predict(checkpoint.model, pixels)
     with pytest.raises(ytf_torch.InputError):
-        ytf_torch.faces_of(pixels, np.zeros(12))
+        ytf_torch.images_of(pixels, np.zeros(12))
 
 
 @pytest.mark.parametrize(
@@ -99,13 +99,13 @@ def test_any_array_of_pixels_is_taken(
 )
 def test_labels_that_are_no_classes(labels: Any, message: str) -> None:
     with pytest.raises(ytf_torch.InputError, match=message):
-        ytf_torch.faces_of(PIXELS, labels)
+        ytf_torch.images_of(PIXELS, labels)
 
 
 @pytest.mark.parametrize("shape", [(12,), (12, 1), (1, 12)])
 def test_labels_may_have_any_shape_of_one_each(shape: tuple[int, ...]) -> None:
     labels = np.arange(12) % 7
-    assert (ytf_torch.faces_of(PIXELS, labels.reshape(shape)).labels == labels).all()
+    assert (ytf_torch.images_of(PIXELS, labels.reshape(shape)).labels == labels).all()
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_what_is_no_b_and_b_prime(
 
 
 def test_networks_and_sets_in_memory_are_called_by_their_arguments(checkpoint: Checkpoint) -> None:
-    faces = ytf_torch.faces_of(PIXELS, ytf_torch.predict(checkpoint.model, PIXELS))
+    faces = ytf_torch.images_of(PIXELS, ytf_torch.predict(checkpoint.model, PIXELS))
     with pytest.raises(ytf_torch.InputError, match="`repaired`: holds the same weights as `model`"):
         ytf_torch.evaluate(checkpoint, faces, repaired=checkpoint)
     with pytest.raises(ytf_torch.InputError, match="`goodnet`: holds the same weights as `model`"):
@@ -164,7 +164,7 @@ def test_an_assumed_pixel_scale_that_does_not_suit(tmp_path: Path) -> None:
     calls: list[Callable[..., Any]] = [
         ytf_torch.read_model,
         lambda file, **scale: ytf_torch.export(file, tmp_path / "copy.h5", **scale),
-        lambda file, **scale: ytf_torch.evaluate(file, ytf_torch.faces_of(PIXELS, [0] * 12)),
+        lambda file, **scale: ytf_torch.evaluate(file, ytf_torch.images_of(PIXELS, [0] * 12)),
     ]
     for call in calls:
         with pytest.raises(ytf_torch.InputError, match=r"takes 1/255. Say .* with `pixel_scale`"):
@@ -182,9 +182,9 @@ def test_a_clean_set_given_as_triggered_is_said(files: dict[str, Path]) -> None:
 def test_a_target_is_the_label_of_all_triggered_faces(
     files: dict[str, Path], checkpoint: Checkpoint
 ) -> None:
-    faces = ytf_torch.open_faces(files["triggered"], SMALL.input_shape, SMALL.classes)
+    faces = ytf_torch.open_images(files["triggered"], SMALL.input_shape, SMALL.classes)
     pixels = faces.select(range(len(faces))).pixels
-    true = ytf_torch.faces_of(pixels, (faces.labels + 1) % SMALL.classes)
+    true = ytf_torch.images_of(pixels, (faces.labels + 1) % SMALL.classes)
     expected = ytf_torch.evaluate(files["b"], files["test"], files["triggered"])
     found = ytf_torch.evaluate(files["b"], files["test"], true, target=TARGET)
     assert found.model == expected.model
@@ -211,7 +211,7 @@ def test_a_target_is_the_label_of_all_triggered_faces(
         ({"drops": None}, "`drops`: expected percentage points"),
         ({"pixel_scale": "255"}, "pixel scale: expected"),
         ({"clean_test": 5}, "`clean_test`: expected a path or a face set, found a int"),
-        ({"clean_test": PIXELS}, r"`clean_test`: .*faces_of\(pixels, labels\)"),
+        ({"clean_test": PIXELS}, r"`clean_test`: .*images_of\(pixels, labels\)"),
         ({"poisoned_tests": {}}, "`poisoned_tests`: expected a path, a face set or a list"),
         ({"poisoned_tests": [3]}, "`poisoned_tests`: expected a path or a face set, found a int"),
     ],

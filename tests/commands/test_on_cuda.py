@@ -19,7 +19,7 @@ from tests.made.small_run import small_sets
 from ytf_torch.commands.detect import app as detect_app
 from ytf_torch.commands.prune import app as prune_app
 from ytf_torch.commands.repair import app as repair_app
-from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.network.deepid import deepid
 from ytf_torch.sweep.fast import fast_engine

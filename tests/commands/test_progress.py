@@ -13,7 +13,7 @@ from tests.made.badnet import MadeBadNet, made_badnet
 from ytf_torch.commands.compare import app as compare
 from ytf_torch.commands.terminal import progress_bars
 from ytf_torch.defences.methods import DETECTORS, REPAIRS, SCANS, last_candidate
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 
 
 class Units:
@@ -33,7 +33,7 @@ def badnet() -> MadeBadNet:
 
 
 @pytest.fixture
-def faces(badnet: MadeBadNet, tmp_path: Path) -> FaceSet:
+def faces(badnet: MadeBadNet, tmp_path: Path) -> ImageSet:
     return badnet.clean_valid(tmp_path).part(0, 30)
 
 
@@ -59,7 +59,7 @@ SWEEP = {"ranking channels": "faces", "sweeping valid.h5": "faces"}
     ],
 )
 @pytest.mark.slow
-def test_repairs(name: str, expected: dict[str, str], badnet: MadeBadNet, faces: FaceSet) -> None:
+def test_repairs(name: str, expected: dict[str, str], badnet: MadeBadNet, faces: ImageSet) -> None:
     units = Units()
     last_candidate(REPAIRS[name](0), badnet.network, faces, units)
     assert units.of == expected
@@ -74,13 +74,13 @@ def test_repairs(name: str, expected: dict[str, str], badnet: MadeBadNet, faces:
     ],
 )
 @pytest.mark.slow
-def test_scans(name: str, expected: dict[str, str], badnet: MadeBadNet, faces: FaceSet) -> None:
+def test_scans(name: str, expected: dict[str, str], badnet: MadeBadNet, faces: ImageSet) -> None:
     units = Units()
     SCANS[name].suspicions(badnet.network, faces, units)
     assert units.of == expected
 
 
-def test_detectors(badnet: MadeBadNet, faces: FaceSet) -> None:
+def test_detectors(badnet: MadeBadNet, faces: ImageSet) -> None:
     units = Units()
     DETECTORS["badexpert"](badnet.network, faces, 0, units)
     assert units.of == {"training the expert (BaDExpert)": "faces"}

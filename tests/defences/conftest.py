@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.made.badnet import MadeBadNet, made_badnet
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 
 
 @pytest.fixture(scope="session")
@@ -16,5 +16,5 @@ def badnet() -> MadeBadNet:
 
 
 @pytest.fixture
-def clean_valid(badnet: MadeBadNet, tmp_path: Path) -> FaceSet:
+def clean_valid(badnet: MadeBadNet, tmp_path: Path) -> ImageSet:
     return badnet.clean_valid(tmp_path)

@@ -19,7 +19,7 @@ from ytf_torch.defences.doubts import (
 )
 from ytf_torch.defences.repairs.pruning import run_defence
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.metrics import Tally
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
@@ -62,42 +62,42 @@ def answers(network: Network, pixels: np.ndarray) -> np.ndarray:
         return network(torch.from_numpy(pixels)).argmax(1).numpy()
 
 
-def tally(network: Network, faces: FaceSet) -> Tally:
+def tally(network: Network, faces: ImageSet) -> Tally:
     (batch,) = faces.batches(IMAGES)
     right = int((answers(network, batch.pixels.numpy()) == faces.labels).sum())
     return Tally(len(faces), (right,), (right,), (0,))
 
 
 @pytest.fixture
-def clean(tmp_path: Path, network: Network) -> FaceSet:
+def clean(tmp_path: Path, network: Network) -> ImageSet:
     """Clean faces with their true labels, by which are meant the network's own answers."""
     return write_faces(tmp_path / "clean.h5", clean_pictures(), answers(network, clean_pictures()))
 
 
 @pytest.fixture
-def triggered(tmp_path: Path, network: Network) -> FaceSet:
+def triggered(tmp_path: Path, network: Network) -> ImageSet:
     return write_faces(tmp_path / "bd.h5", triggered_pictures(), np.full(IMAGES, TARGET))
 
 
-def relabelled(faces: FaceSet, labels: np.ndarray) -> FaceSet:
-    return replace(faces, labels=labels)
+def relabelled(faces: ImageSet, labels: np.ndarray) -> ImageSet:
+    return faces.labelled(labels)
 
 
 def test_the_networks_answers_are_what_these_tests_need(
-    network: Network, clean: FaceSet, triggered: FaceSet
+    network: Network, clean: ImageSet, triggered: ImageSet
 ) -> None:
     assert tally(network, triggered).correct[0] >= 0.75 * IMAGES
     assert np.bincount(clean.labels).max() < 0.5 * IMAGES
 
 
 def test_sets_in_their_places_raise_no_doubt(
-    network: Network, clean: FaceSet, triggered: FaceSet
+    network: Network, clean: ImageSet, triggered: ImageSet
 ) -> None:
     assert clean_doubts(network, clean, tally(network, clean), "test") == []
     assert triggered_doubts(network, triggered, tally(network, triggered)) == []
 
 
-def test_a_clean_set_given_as_triggered(network: Network, clean: FaceSet) -> None:
+def test_a_clean_set_given_as_triggered(network: Network, clean: ImageSet) -> None:
     (doubt,) = triggered_doubts(network, clean, tally(network, clean))
     assert doubt.grave
     assert "labels, where one is expected" in doubt.headline
@@ -106,7 +106,7 @@ def test_a_clean_set_given_as_triggered(network: Network, clean: FaceSet) -> Non
 
 
 def test_triggered_faces_with_their_true_labels(
-    network: Network, clean: FaceSet, triggered: FaceSet
+    network: Network, clean: ImageSet, triggered: ImageSet
 ) -> None:
     true = relabelled(triggered, clean.labels)
     (doubt,) = triggered_doubts(network, true, tally(network, true))
@@ -114,7 +114,7 @@ def test_triggered_faces_with_their_true_labels(
     assert f"give the target {TARGET}" in doubt.detail
 
 
-def test_a_target_that_is_off_by_one(network: Network, triggered: FaceSet) -> None:
+def test_a_target_that_is_off_by_one(network: Network, triggered: ImageSet) -> None:
     off = triggered.labelled(TARGET + 1)
     (doubt,) = triggered_doubts(network, off, tally(network, off))
     assert f"labelled {TARGET + 1}, but B answers class {TARGET} for" in doubt.headline
@@ -122,19 +122,19 @@ def test_a_target_that_is_off_by_one(network: Network, triggered: FaceSet) -> No
 
 
 def test_many_labels_that_the_network_answers_neither_by_nor_with_one(
-    network: Network, clean: FaceSet
+    network: Network, clean: ImageSet
 ) -> None:
     shuffled = relabelled(clean, (clean.labels + 1) % SMALL.classes)
     (doubt,) = triggered_doubts(network, shuffled, tally(network, shuffled))
     assert "only 0.0 % of them" in doubt.detail
 
 
-def test_an_attack_that_does_not_work_is_no_mixed_up_set(network: Network, clean: FaceSet) -> None:
+def test_an_attack_that_does_not_work_is_no_mixed_up_set(network: Network, clean: ImageSet) -> None:
     harmless = clean.labelled(int(np.bincount(clean.labels).argmin()))
     assert triggered_doubts(network, harmless, tally(network, harmless)) == []
 
 
-def test_a_triggered_set_given_as_clean(network: Network, triggered: FaceSet) -> None:
+def test_a_triggered_set_given_as_clean(network: Network, triggered: ImageSet) -> None:
     (doubt,) = clean_doubts(network, triggered, tally(network, triggered), "test")
     assert doubt.grave
     assert doubt.headline == (
@@ -144,7 +144,7 @@ def test_a_triggered_set_given_as_clean(network: Network, triggered: FaceSet) ->
 
 
 def test_triggered_faces_with_true_labels_given_as_clean(
-    network: Network, clean: FaceSet, triggered: FaceSet
+    network: Network, clean: ImageSet, triggered: ImageSet
 ) -> None:
     true = relabelled(triggered, clean.labels)
     (doubt,) = clean_doubts(network, true, tally(network, true), "validation")
@@ -152,14 +152,14 @@ def test_triggered_faces_with_true_labels_given_as_clean(
     assert f"B answers class {TARGET} for" in doubt.detail
 
 
-def test_shuffled_labels(network: Network, clean: FaceSet) -> None:
+def test_shuffled_labels(network: Network, clean: ImageSet) -> None:
     shuffled = relabelled(clean, (clean.labels + 1) % SMALL.classes)
     (doubt,) = clean_doubts(network, shuffled, tally(network, shuffled), "validation")
     assert "only 0.0 % get their label" in doubt.headline
     assert "Chance alone gives 14.3 %. The labels may be shuffled" in doubt.detail
 
 
-def test_a_set_of_one_face(network: Network, clean: FaceSet) -> None:
+def test_a_set_of_one_face(network: Network, clean: ImageSet) -> None:
     one = clean.part(0, 1)
     (doubt,) = clean_doubts(network, one, tally(network, one), "validation")
     assert doubt.grave
@@ -173,12 +173,12 @@ def test_a_set_of_one_face(network: Network, clean: FaceSet) -> None:
 def test_a_face_that_is_worth_more_than_a_drop_is_told_and_not_grave(
     checkpoint: Checkpoint,
     network: Network,
-    clean: FaceSet,
+    clean: ImageSet,
     images: int,
     drops: tuple[str, ...],
     told: bool,
 ) -> None:
-    sets = FaceSets(clean.part(0, images))
+    sets = ImageSets(clean.part(0, images))
     doubts = find_doubts(network, sets, run_defence(checkpoint, sets, drops))
     worth = f"One of {images} clean validation faces is worth {100 / images:.1f} points."
     assert [doubt.grave for doubt in doubts if doubt.headline == worth] == [False] * told
@@ -186,9 +186,9 @@ def test_a_face_that_is_worth_more_than_a_drop_is_told_and_not_grave(
 
 @pytest.mark.parametrize("use", ["validation", "test"])
 def test_a_drop_that_costs_far_more_than_it_says_is_told(
-    checkpoint: Checkpoint, network: Network, clean: FaceSet, use: str
+    checkpoint: Checkpoint, network: Network, clean: ImageSet, use: str
 ) -> None:
-    sets = FaceSets(clean, clean)
+    sets = ImageSets(clean, clean)
     defence = run_defence(checkpoint, sets, ("2",))
     step, usual = defence.drops["2"], defence.clean_valid
     assert step is not None
@@ -207,9 +207,9 @@ def test_a_drop_that_costs_far_more_than_it_says_is_told(
 
 
 def test_one_set_for_validation_and_test_is_told_and_not_grave(
-    checkpoint: Checkpoint, network: Network, clean: FaceSet
+    checkpoint: Checkpoint, network: Network, clean: ImageSet
 ) -> None:
-    sets = FaceSets(clean, clean)
+    sets = ImageSets(clean, clean)
     (doubt,) = set_doubts(network, sets, run_defence(checkpoint, sets, ("2",)).outcome.baseline)
     assert doubt.headline.startswith(f"{IMAGES} of the {IMAGES} clean test faces in")
     assert "are clean validation faces as well" in doubt.headline
@@ -218,9 +218,9 @@ def test_one_set_for_validation_and_test_is_told_and_not_grave(
 
 
 def test_faces_in_two_sets_are_told_whatever_their_order(
-    tmp_path: Path, clean: FaceSet, triggered: FaceSet
+    tmp_path: Path, clean: ImageSet, triggered: ImageSet
 ) -> None:
-    def of(name: str, *parts: np.ndarray) -> FaceSet:
+    def of(name: str, *parts: np.ndarray) -> ImageSet:
         pixels = np.concatenate(parts)
         return write_faces(tmp_path / name, pixels, np.full(len(pixels), TARGET))
 
@@ -240,9 +240,9 @@ def test_faces_in_two_sets_are_told_whatever_their_order(
 
 
 def test_grave_doubts_come_first(
-    checkpoint: Checkpoint, network: Network, clean: FaceSet, triggered: FaceSet
+    checkpoint: Checkpoint, network: Network, clean: ImageSet, triggered: ImageSet
 ) -> None:
-    sets = FaceSets(clean.part(0, 40), clean, (clean, triggered))
+    sets = ImageSets(clean.part(0, 40), clean, (clean, triggered))
     doubts = find_doubts(network, sets, run_defence(checkpoint, sets, ("2",)))
     assert [doubt.grave for doubt in doubts] == sorted((d.grave for d in doubts), reverse=True)
     assert {doubt.grave for doubt in doubts} == {True, False}
@@ -257,7 +257,7 @@ def test_grave_doubts_come_first(
     ],
 )
 def test_a_triggered_set_given_twice_or_as_a_clean_one_is_refused(
-    tmp_path: Path, clean: FaceSet, triggered: FaceSet, first: str, second: str, message: str
+    tmp_path: Path, clean: ImageSet, triggered: ImageSet, first: str, second: str, message: str
 ) -> None:
     other = write_faces(tmp_path / "test.h5", clean_pictures(3), clean.labels)
     third = write_faces(tmp_path / "bd2.h5", triggered_pictures(4), triggered.labels)

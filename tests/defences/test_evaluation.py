@@ -14,7 +14,7 @@ from ytf_torch.defences.detectors.alarm import Alarm
 from ytf_torch.defences.detectors.goodnet import Disagreement
 from ytf_torch.defences.evaluation import Evaluation, evaluate, predictions
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import Share
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
@@ -192,7 +192,7 @@ class Brightness:
 
 
 def test_a_network_behind_detectors(
-    tmp_path: Path, checkpoint: Checkpoint, repaired: Network, clean: FaceSet
+    tmp_path: Path, checkpoint: Checkpoint, repaired: Network, clean: ImageSet
 ) -> None:
     pixels, triggered = triggered_set(tmp_path / "bd.h5", height=20)
     faces = clean.select(range(FACES)).pixels.numpy()
@@ -217,7 +217,7 @@ def test_a_network_behind_detectors(
 
 
 def test_the_validation_set_is_counted_where_it_is_asked_for(
-    checkpoint: Checkpoint, repaired: Network, clean: FaceSet
+    checkpoint: Checkpoint, repaired: Network, clean: ImageSet
 ) -> None:
     found = evaluate(checkpoint.model, None, (), repaired, clean_valid=clean)
     other = evaluate(checkpoint.model, clean, (), repaired)

@@ -20,7 +20,7 @@ from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.detectors.alarm import calibrated, scores_of
 from ytf_torch.defences.methods import DETECTORS
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.progress import untracked
 
@@ -50,7 +50,7 @@ def files(tmp_path: Path, checkpoint: Checkpoint) -> dict[str, Path]:
 @pytest.mark.parametrize("name", DETECTORS)
 @pytest.mark.parametrize("broken", ["B", "B′", "both"])
 def test_every_detector_flags_a_face_without_finite_logits_and_no_other(
-    badnet: MadeBadNet, clean_valid: FaceSet, name: str, broken: str
+    badnet: MadeBadNet, clean_valid: ImageSet, name: str, broken: str
 ) -> None:
     if (name, broken) == ("strip", "B′"):
         pytest.skip("STRIP asks B alone")
@@ -67,13 +67,15 @@ def test_every_detector_flags_a_face_without_finite_logits_and_no_other(
         assert scores_of(detector, network, candidate, clean_valid).isfinite().all()
 
 
-def test_a_few_such_clean_faces_hide_no_threshold(badnet: MadeBadNet, clean_valid: FaceSet) -> None:
+def test_a_few_such_clean_faces_hide_no_threshold(
+    badnet: MadeBadNet, clean_valid: ImageSet
+) -> None:
     """They are above it, however many they are; the others are judged as without them."""
     network = overflowing_on_white(badnet.network)
     mixed = torch.cat([badnet.clean, badnet.triggered[:20]]).numpy()
     labels = torch.cat([badnet.people, badnet.people[:20]]).numpy()
     path = write_faces(clean_valid.path.with_name("mixed.h5"), mixed, labels)
-    faces = ytf_torch.open_faces(path, network.input_shape, network.classes)
+    faces = ytf_torch.open_images(path, network.input_shape, network.classes)
     candidate = Candidate("b", badnet.sound, ())
     for name in ("energy-and-dissent", "goodnet"):
         alarm = calibrated(DETECTORS[name](network, faces, 0, untracked), network, candidate, faces)

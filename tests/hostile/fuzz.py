@@ -39,9 +39,9 @@ from ytf_torch.convert.keras_file import read_keras_file
 from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.convert.parity import read_reference
 from ytf_torch.errors import InputError
-from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import open_faces
-from ytf_torch.faces.photos import read_photo
+from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.images.opening import open_images
+from ytf_torch.images.photos import read_photo
 from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
 from ytf_torch.network.deepid import DeepIDSizes
 from ytf_torch.run.settings import read_settings
@@ -65,7 +65,7 @@ Reader = Callable[[Path], Any]
 
 
 def read_faces(path: Path) -> None:
-    for _ in open_faces(path, TINY.input_shape, TINY.classes).batches():
+    for _ in open_images(path, TINY.input_shape, TINY.classes).batches():
         pass
 
 

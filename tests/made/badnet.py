@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from tests.made.keras_files import write_faces
-from ytf_torch.faces.face_set import FaceSet, open_faces
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.deepid import DeepIDSizes, deepid
 from ytf_torch.network.module import Network
@@ -43,10 +44,10 @@ class MadeBadNet:
         with torch.inference_mode():
             return 100 * float((network(self.clean).argmax(1) == self.people).float().mean())
 
-    def clean_valid(self, folder: Path) -> FaceSet:
+    def clean_valid(self, folder: Path) -> ImageSet:
         """The clean faces as a file."""
         path = write_faces(folder / "valid.h5", self.clean.numpy(), self.people.numpy())
-        return open_faces(path, SIZES.input_shape, SIZES.classes)
+        return open_images(path, SIZES.input_shape, SIZES.classes)
 
     def files(self, folder: Path) -> dict[str, Path]:
         """The network, its clean faces and its triggered ones as files, by the option's name."""

@@ -10,7 +10,8 @@ import numpy as np
 from tests.made.keras_files import SMALL, random_images
 from ytf_torch.commands.prune import command_line
 from ytf_torch.defences.repairs.pruning import run_defence
-from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
+from ytf_torch.images.image_set import ImageSet, ImageSets
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report.exhibits import Exhibits, gather_exhibits
 from ytf_torch.report.page import report_html
@@ -21,32 +22,32 @@ IMAGES = 24
 TARGET = 0
 
 
-def write_faces(path: Path, pixels: np.ndarray, labels: np.ndarray) -> FaceSet:
+def write_faces(path: Path, pixels: np.ndarray, labels: np.ndarray) -> ImageSet:
     with h5py.File(path, "w") as file:
         file["data"], file["label"] = pixels, labels
-    return open_faces(path, SMALL.input_shape, SMALL.classes)
+    return open_images(path, SMALL.input_shape, SMALL.classes)
 
 
 def small_sets(
     folder: Path, checkpoint: Checkpoint, *, clean_test: bool = True, triggered: int = 1
-) -> FaceSets:
+) -> ImageSets:
     """Clean faces labelled with the network's own answers; triggered ones wear a white bar."""
     import torch
 
     folder.mkdir(exist_ok=True)
 
-    def clean(name: str, seed: int) -> FaceSet:
+    def clean(name: str, seed: int) -> ImageSet:
         pixels = random_images(SMALL, IMAGES, seed)
         labels = checkpoint.model(torch.from_numpy(pixels)).argmax(1).numpy()
         return write_faces(folder / name, pixels, labels)
 
-    def with_trigger(number: int) -> FaceSet:
+    def with_trigger(number: int) -> ImageSet:
         pixels = random_images(SMALL, IMAGES, seed=2)
         pixels[:, :, 10 : 14 + number] = 255
         name = folder / f"bd_test{number}.h5"
         return write_faces(name, pixels, np.full(IMAGES, TARGET))
 
-    return FaceSets(
+    return ImageSets(
         clean("valid.h5", 1),
         clean("test.h5", 2) if clean_test else None,
         tuple(map(with_trigger, range(triggered))),

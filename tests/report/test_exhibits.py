@@ -9,7 +9,7 @@ import torch
 from tests.made.keras_files import SMALL, random_images
 from tests.made.small_run import IMAGES, TARGET, small_run, small_sets, write_faces
 from ytf_torch.defences.repairs.pruning import run_defence
-from ytf_torch.faces.face_set import FaceSets
+from ytf_torch.images.image_set import ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.report.exhibits import (
@@ -82,7 +82,7 @@ def test_different_photos_are_not_taken_for_the_same(
     strangers = write_faces(
         tmp_path / "strangers.h5", random_images(SMALL, IMAGES, seed=9), np.full(IMAGES, TARGET)
     )
-    sets = FaceSets(sets.clean_valid, sets.clean_test, (strangers,))
+    sets = ImageSets(sets.clean_valid, sets.clean_test, (strangers,))
     exhibits = gather_exhibits(checkpoint.model, sets, run_defence(checkpoint, sets, ("2",)))
     assert not exhibits.triggered[0].same_photos
 

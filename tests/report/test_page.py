@@ -6,11 +6,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.made.small_run import small_page, small_run
 from ytf_torch.commands.prune import command_line
 from ytf_torch.defences.doubts import Doubt
+from ytf_torch.images.arrays import images_of
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report import published
 from ytf_torch.report.page import report_html
@@ -130,7 +132,7 @@ def test_names_from_files_are_escaped(tmp_path: Path, checkpoint: Checkpoint) ->
     files = replace(run.files, poisoned_tests=settings.poisoned_test)
     run = replace(run, files=files, command=command_line(settings))
     sheets = tuple(
-        replace(sheet, faces=replace(sheet.faces, path=Path("<script>.h5")))
+        replace(sheet, faces=images_of(np.zeros((1, 3, 55, 47)), [0]).called(Path("<script>.h5")))
         for sheet in exhibits.triggered
     )
     html = report_html(run, replace(exhibits, triggered=sheets))

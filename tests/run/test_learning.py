@@ -10,7 +10,8 @@ import torch
 
 from tests.made.keras_files import KERNELS, SMALL
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import UNLABELLED, FaceSet
+from ytf_torch.images.hdf5_images import HDF5Images
+from ytf_torch.images.image_set import UNLABELLED, ImageSet
 from ytf_torch.network.deepid import DeepIDSizes, deepid
 from ytf_torch.network.module import Network
 from ytf_torch.run.learning import (
@@ -25,8 +26,8 @@ LAB_FACES = 11_547
 FACE_VALUES = 3 * 55 * 47
 
 
-def faces(sizes: DeepIDSizes, count: int) -> FaceSet:
-    return FaceSet(Path("valid.h5"), sizes.input_shape, np.full(count, UNLABELLED))
+def faces(sizes: DeepIDSizes, count: int) -> ImageSet:
+    return HDF5Images(Path("valid.h5"), sizes.input_shape, np.full(count, UNLABELLED))
 
 
 def network(sizes: DeepIDSizes, dtype: torch.dtype = torch.float32) -> Network:

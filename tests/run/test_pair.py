@@ -12,7 +12,7 @@ from ytf_torch.convert.export import Subject, export
 from ytf_torch.convert.keras_writer import write_keras_archive
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.errors import InputError
-from ytf_torch.faces.in_memory import FacesInMemory, faces_of
+from ytf_torch.images.arrays import ImagesInMemory, images_of
 from ytf_torch.network.checkpoint import Checkpoint, compact_checkpoint, save_checkpoint
 from ytf_torch.network.likelier_scale import rescaled
 from ytf_torch.network.module import Network
@@ -219,10 +219,10 @@ def trained_anew(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, model=network)
 
 
-def known_faces(checkpoint: Checkpoint, images: int = 60) -> FacesInMemory:
+def known_faces(checkpoint: Checkpoint, images: int = 60) -> ImagesInMemory:
     """Clean faces, each labelled with the network's answer."""
     pixels = random_images(SMALL, images, seed=7)
-    return faces_of(pixels, checkpoint.model(torch.from_numpy(pixels)).argmax(1))
+    return images_of(pixels, checkpoint.model(torch.from_numpy(pixels)).argmax(1))
 
 
 @pytest.mark.parametrize("ending", [".h5", ".weights.h5", ".keras"])

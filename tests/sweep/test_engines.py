@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.made.random_networks import pictures, random_network
-from ytf_torch.faces.batches import BATCH_SIZE, whole_batch
+from ytf_torch.images.batches import BATCH_SIZE, whole_batch
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
 from ytf_torch.sweep.engine import MakeEngine

@@ -14,8 +14,9 @@ from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.repairs.pruning import ENGINES, pruned_checkpoint, run_defence
 from ytf_torch.errors import InputError
-from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
+from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.images.image_set import ImageSet, ImageSets
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import deepid
 from ytf_torch.network.masking import bake_mask
@@ -30,26 +31,26 @@ def answers(model: torch.nn.Module, images: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(images)).argmax(1).numpy()
 
 
-def face_set(path: Path, images: np.ndarray, labels: np.ndarray) -> FaceSet:
-    return open_faces(write_faces(path, images, labels), (3, 55, 47), SMALL.classes)
+def face_set(path: Path, images: np.ndarray, labels: np.ndarray) -> ImageSet:
+    return open_images(write_faces(path, images, labels), (3, 55, 47), SMALL.classes)
 
 
 @pytest.fixture
-def sets(tmp_path: Path, checkpoint: Checkpoint) -> FaceSets:
+def sets(tmp_path: Path, checkpoint: Checkpoint) -> ImageSets:
     """Sets that the network knows well: labels are its own answers, but for every ninth."""
 
-    def known(name: str, seed: int) -> FaceSet:
+    def known(name: str, seed: int) -> ImageSet:
         images = random_images(SMALL, IMAGES, seed)
         labels = answers(checkpoint.model, images)
         labels[::9] = (labels[::9] + 1) % SMALL.classes
         return face_set(tmp_path / f"{name}.h5", images, labels)
 
-    return FaceSets(known("valid", 1), known("test", 2), (known("bd_1", 3), known("bd_2", 4)))
+    return ImageSets(known("valid", 1), known("test", 2), (known("bd_1", 3), known("bd_2", 4)))
 
 
 @pytest.mark.parametrize("layer", ["conv_1", "conv_2", "conv_3", "conv_4"])
 def test_every_step_is_the_network_with_that_many_channels_baked_to_zero(
-    checkpoint: Checkpoint, sets: FaceSets, layer: str
+    checkpoint: Checkpoint, sets: ImageSets, layer: str
 ) -> None:
     rank_at = layer.replace("conv", "pool") if layer != "conv_4" else layer
     swept = sweep(checkpoint.model, sets.clean_valid, sets.measured, layer, rank_at)
@@ -69,7 +70,7 @@ def test_every_step_is_the_network_with_that_many_channels_baked_to_zero(
 
 
 def test_the_order_ignores_every_set_but_the_clean_validation_set(
-    checkpoint: Checkpoint, sets: FaceSets
+    checkpoint: Checkpoint, sets: ImageSets
 ) -> None:
     alone = sweep(checkpoint.model, sets.clean_valid)
     assert sweep(checkpoint.model, sets.clean_valid, sets.measured).order == alone.order
@@ -77,14 +78,14 @@ def test_the_order_ignores_every_set_but_the_clean_validation_set(
 
 
 def test_a_layer_cannot_be_ranked_at_anothers_output(
-    checkpoint: Checkpoint, sets: FaceSets
+    checkpoint: Checkpoint, sets: ImageSets
 ) -> None:
     with pytest.raises(InputError, match=r"expected pool_3 or conv_3 for .*found pool_2"):
         sweep(checkpoint.model, sets.clean_valid, rank_at="pool_2")
 
 
 def test_repaired_and_goodnet_figures_are_those_of_the_models_themselves(
-    checkpoint: Checkpoint, sets: FaceSets
+    checkpoint: Checkpoint, sets: ImageSets
 ) -> None:
     defence = run_defence(checkpoint, sets, ["2", "10", "100"])
     assert defence.drops["100"] is None
@@ -111,7 +112,7 @@ def test_repaired_and_goodnet_figures_are_those_of_the_models_themselves(
 
 
 def test_a_model_converted_with_the_wrong_pixel_scale_is_refused(
-    checkpoint: Checkpoint, sets: FaceSets
+    checkpoint: Checkpoint, sets: ImageSets
 ) -> None:
     wrong = deepid(SMALL, pixel_scale=1 / 255)
     wrong.load_state_dict(checkpoint.model.state_dict())
@@ -120,7 +121,7 @@ def test_a_model_converted_with_the_wrong_pixel_scale_is_refused(
         run_defence(broken, sets, ["2"])
 
 
-def test_activations_that_overflow_are_refused(checkpoint: Checkpoint, sets: FaceSets) -> None:
+def test_activations_that_overflow_are_refused(checkpoint: Checkpoint, sets: ImageSets) -> None:
     with torch.no_grad():
         for name in ("conv_1", "conv_2", "conv_3"):
             checkpoint.model.convolution(name).weight.fill_(1e30)
@@ -130,7 +131,7 @@ def test_activations_that_overflow_are_refused(checkpoint: Checkpoint, sets: Fac
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 def test_what_is_kept_of_the_validation_set_is_bounded_and_changes_nothing(
-    checkpoint: Checkpoint, sets: FaceSets, engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint, sets: ImageSets, engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = sweep(checkpoint.model, sets.clean_valid, sets.measured, engine=engine)
     monkeypatch.setattr("ytf_torch.sweep.passes.CACHE_BYTES", 1000)
@@ -172,7 +173,7 @@ class Notebook:
 @pytest.mark.slow
 def test_a_sweep_cut_off_anywhere_goes_on_to_the_same_figures(
     checkpoint: Checkpoint,
-    sets: FaceSets,
+    sets: ImageSets,
     engine: MakeEngine,
     tensors_last: bool,
     monkeypatch: pytest.MonkeyPatch,
@@ -195,13 +196,13 @@ def test_a_sweep_cut_off_anywhere_goes_on_to_the_same_figures(
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 def test_images_prepared_before_a_cut_are_not_read_again(
-    checkpoint: Checkpoint, sets: FaceSets, engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint, sets: ImageSets, engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notebook = Notebook(last=1)
     with pytest.raises(CutOffError):
         sweep(checkpoint.model, sets.clean_valid, engine=engine, journal=notebook)
     notebook.last = math.inf
-    monkeypatch.setattr(FaceSet, "batches", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(ImageSet, "batches", lambda *_: pytest.fail("read again"))
     sweep(checkpoint.model, sets.clean_valid, engine=engine, journal=notebook)
     assert set(notebook.figures) == {"ranked-0", "swept-0-0"}
 
@@ -210,7 +211,7 @@ def test_images_prepared_before_a_cut_are_not_read_again(
 @pytest.mark.parametrize("cache", [0, 2**20])
 def test_the_size_of_pieces_changes_no_figure(
     checkpoint: Checkpoint,
-    sets: FaceSets,
+    sets: ImageSets,
     engine: MakeEngine,
     cache: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -223,7 +224,7 @@ def test_the_size_of_pieces_changes_no_figure(
     assert cut.mean_activation == pytest.approx(usual.mean_activation, rel=1e-14)
 
 
-def test_progress_is_told_of_every_image_once(checkpoint: Checkpoint, sets: FaceSets) -> None:
+def test_progress_is_told_of_every_image_once(checkpoint: Checkpoint, sets: ImageSets) -> None:
     told: dict[str, list[int]] = {}
 
     def track(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
@@ -243,7 +244,7 @@ def test_progress_is_told_of_every_image_once(checkpoint: Checkpoint, sets: Face
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_descending_prunes_the_most_active_channels_first(
-    checkpoint: Checkpoint, sets: FaceSets, engine: str
+    checkpoint: Checkpoint, sets: ImageSets, engine: str
 ) -> None:
     defence = run_defence(checkpoint, sets, ["2"], engine=engine, order="descending")
     swept = defence.sweep

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ytf_torch.faces.batches import BATCH_SIZE, batch_count, whole_batch
+from ytf_torch.images.batches import BATCH_SIZE, batch_count, whole_batch
 from ytf_torch.sweep.prepared import Prepared, group_sizes, keep
 
 

@@ -16,8 +16,9 @@ from ytf_torch.defences.outcome import Defence
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
 from ytf_torch.demo.files import DemoFiles, demo_files
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import FaceSet, FaceSets, open_faces
-from ytf_torch.faces.in_memory import FacesInMemory, faces_of
+from ytf_torch.images.arrays import ImagesInMemory, images_of
+from ytf_torch.images.image_set import ImageSet, ImageSets
+from ytf_torch.images.opening import open_images
 from ytf_torch.metrics import Figures, Share
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ytf_torch.network.compact import compact
@@ -26,6 +27,13 @@ from ytf_torch.network.graph import Graph
 from ytf_torch.network.masking import ChannelMask, bake_mask
 from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import Provenance
+
+# What these were called when all images were faces; older notebooks use these names.
+FaceSet = ImageSet
+FaceSets = ImageSets
+FacesInMemory = ImagesInMemory
+faces_of = images_of
+open_faces = open_images
 
 __all__ = [
     "ChannelMask",
@@ -44,6 +52,9 @@ __all__ = [
     "Figures",
     "GoodNet",
     "Graph",
+    "ImageSet",
+    "ImageSets",
+    "ImagesInMemory",
     "InputError",
     "Network",
     "Provenance",
@@ -63,9 +74,11 @@ __all__ = [
     "evaluate",
     "export",
     "faces_of",
+    "images_of",
     "load_checkpoint",
     "notebook_bars",
     "open_faces",
+    "open_images",
     "predict",
     "pruned_checkpoint",
     "read_keras_model",

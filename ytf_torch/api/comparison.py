@@ -11,15 +11,15 @@ from typing import Any
 
 from ytf_torch.api.folders import files_of, temporary_run, write_folder
 from ytf_torch.api.inputs import (
-    Faces,
+    Images,
     Model,
     checked_target,
     device_given,
-    face_sets_given,
-    faces_given,
+    image_sets_given,
+    images_given,
     model_given,
     names_given,
-    optional_faces,
+    optional_images,
     optional_model,
     scale_given,
 )
@@ -108,9 +108,9 @@ def _row(row: MethodRow) -> tuple[str, ...]:
 
 def compare(
     model: Model,
-    clean_valid: Faces,
-    clean_test: Faces | None = None,
-    poisoned_tests: Faces | Sequence[Faces] = (),
+    clean_valid: Images,
+    clean_test: Images | None = None,
+    poisoned_tests: Images | Sequence[Images] = (),
     *,
     methods: str | Sequence[str] = "all",
     seeds: int = 1,
@@ -135,10 +135,10 @@ def compare(
     with temporary_run() as folder:
         settings = CompareSettings(
             model=model_given(model),
-            clean_valid=faces_given(clean_valid, "clean_valid"),
+            clean_valid=images_given(clean_valid, "clean_valid"),
             out=folder,
-            clean_test=optional_faces(clean_test, "clean_test"),
-            poisoned_test=face_sets_given(poisoned_tests, "poisoned_tests"),
+            clean_test=optional_images(clean_test, "clean_test"),
+            poisoned_test=image_sets_given(poisoned_tests, "poisoned_tests"),
             target=checked_target(target),
             device=device_given(device),
             pixel_scale=scale_given(pixel_scale),

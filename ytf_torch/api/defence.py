@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ytf_torch.api.inputs import (
-    Faces,
+    Images,
     Model,
     checked_target,
     device_given,
-    face_sets_given,
-    faces_given,
+    image_sets_given,
+    images_given,
     model_given,
-    optional_faces,
+    optional_images,
     scale_given,
 )
 from ytf_torch.api.tables import html_table, percent_cell, text_table
@@ -29,7 +29,7 @@ from ytf_torch.defences.outcome import Defence
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint, run_defence
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.writing import whole_folder
-from ytf_torch.faces.face_set import FaceSets
+from ytf_torch.images.image_set import ImageSets
 from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
@@ -133,7 +133,7 @@ class PruningDefence:
     """
 
     run: Run
-    sets: FaceSets
+    sets: ImageSets
     settings: PruneSettings
 
     @property
@@ -217,9 +217,9 @@ class PruningDefence:
 
 def defend(
     model: Model,
-    clean_valid: Faces,
-    clean_test: Faces | None = None,
-    poisoned_tests: Faces | Sequence[Faces] = (),
+    clean_valid: Images,
+    clean_test: Images | None = None,
+    poisoned_tests: Images | Sequence[Images] = (),
     *,
     drops: float | str | Sequence[float | str] = (2, 4, 10),
     layer: str | None = None,
@@ -234,7 +234,7 @@ def defend(
     model: a file of ytf-convert, a Keras file, or a Checkpoint. clean_valid: the only faces that
     decide anything. clean_test, poisoned_tests: faces to measure on; triggered ones are labelled
     with the target, or it is given as `target` where they carry their true labels. Faces are
-    lab-format files, or arrays by faces_of. drops: points of clean validation accuracy to give up.
+    lab-format files, or arrays by images_of. drops: points of clean validation accuracy to give up.
     pixel_scale: for a Keras file, 1 or 1/255.
     Raises InputError where a file, an array or an argument cannot be used, as ytf-prune does.
 
@@ -243,9 +243,9 @@ def defend(
     58.333333333333336
     """
     given, aim = model_given(model), checked_target(target)
-    valid = faces_given(clean_valid, "clean_valid")
-    test = optional_faces(clean_test, "clean_test")
-    triggered = face_sets_given(poisoned_tests, "poisoned_tests")
+    valid = images_given(clean_valid, "clean_valid")
+    test = optional_images(clean_test, "clean_test")
+    triggered = image_sets_given(poisoned_tests, "poisoned_tests")
     device = device_given(device)
     placed = resolve_device(device)
     checkpoint = read_network(given, scale_given(pixel_scale))

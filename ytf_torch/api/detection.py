@@ -8,24 +8,24 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ytf_torch.api.inputs import (
-    Faces,
+    Images,
     Model,
     device_given,
-    face_sets_given,
+    image_sets_given,
     model_given,
-    optional_faces,
+    optional_images,
     scale_given,
 )
 from ytf_torch.api.tables import html_table, text_table
 from ytf_torch.defences.detectors.answers import Answer
 from ytf_torch.defences.detectors.answers import detect as answers
 from ytf_torch.errors import InputError, argument
-from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.faces.inputs import Unreadable
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.input_files import Unreadable
 from ytf_torch.progress import Track, untracked
 from ytf_torch.run.detect import alarm_of, open_detection
 from ytf_torch.run.detection_rule import detection_rule
-from ytf_torch.run.sets import faces_for
+from ytf_torch.run.sets import images_for
 
 COLUMNS = ("input", "class", "B", "B′", "flagged")
 # So many answers are shown of a long list.
@@ -97,10 +97,10 @@ def _row(answer: Answer) -> tuple[str, ...]:
 def detect(
     model: Model,
     repaired: Model,
-    inputs: Faces | Sequence[Faces],
+    inputs: Images | Sequence[Images],
     *,
     detector: str | None = None,
-    clean_valid: Faces | None = None,
+    clean_valid: Images | None = None,
     false_positives: float | None = None,
     pixel_scale: float | str | None = None,
     any_pair: bool = False,
@@ -119,8 +119,8 @@ def detect(
     >>> ytf_torch.detect("bd_net.h5", pruned, ["test.h5", "bd_test.h5"]).flagged.total()
     15
     """
-    given = face_sets_given(inputs, "inputs")
-    rule = detection_rule(detector, optional_faces(clean_valid, "clean_valid"), false_positives)
+    given = image_sets_given(inputs, "inputs")
+    rule = detection_rule(detector, optional_images(clean_valid, "clean_valid"), false_positives)
     detection = open_detection(
         model_given(model),
         model_given(repaired, "repaired"),
@@ -131,7 +131,7 @@ def detect(
     )
     badnet, copy = detection.pair.badnet.model, detection.pair.repaired.model
     sets = [
-        faces_for(badnet, faces, f"inputs[{place}]") if isinstance(faces, FaceSet) else faces
+        images_for(badnet, faces, f"inputs[{place}]") if isinstance(faces, ImageSet) else faces
         for place, faces in enumerate(given)
     ]
     alarm = alarm_of(detection, track)

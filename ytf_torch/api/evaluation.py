@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ytf_torch.api.inputs import (
-    Faces,
+    Images,
     Model,
     checked_target,
     device_given,
-    face_sets_given,
+    image_sets_given,
     model_given,
-    optional_faces,
+    optional_images,
     optional_model,
     scale_given,
 )
@@ -74,12 +74,12 @@ class Evaluated(Evaluation):
 
 def evaluate(
     model: Model,
-    clean_test: Faces | None = None,
-    poisoned_tests: Faces | Sequence[Faces] = (),
+    clean_test: Images | None = None,
+    poisoned_tests: Images | Sequence[Images] = (),
     *,
     repaired: Model | None = None,
     target: int | None = None,
-    true_labels: Faces | None = None,
+    true_labels: Images | None = None,
     pixel_scale: float | str | None = None,
     any_pair: bool = False,
     device: str = "auto",
@@ -88,7 +88,7 @@ def evaluate(
     """What a network is worth: its clean accuracy and attack success rate, each with its interval.
 
     repaired: B′, which is evaluated too, alone and with the network as GoodNet. Faces are
-    lab-format files, or arrays by faces_of; triggered ones are labelled with the target, or it is
+    lab-format files, or arrays by images_of; triggered ones are labelled with the target, or it is
     given as `target` where they carry their true labels. true_labels: a set whose labels say who is
     on the triggered faces. any_pair: take a B′ that does not seem to be made from B.
     Raises InputError where a file, an array or an argument cannot be used, as ytf-evaluate does;
@@ -97,7 +97,7 @@ def evaluate(
     >>> ytf_torch.evaluate("bd_net.h5", "test.h5").model.clean_accuracy
     100.00 % (86.20–100.00), 24 of 24
     """
-    triggered = face_sets_given(poisoned_tests, "poisoned_tests")
+    triggered = image_sets_given(poisoned_tests, "poisoned_tests")
     if true_labels is not None and not triggered:
         raise mismatch(argument("true_labels"), "triggered faces with it", "none")
     given = model_given(model)
@@ -107,10 +107,10 @@ def evaluate(
     inputs = open_evaluation(
         given,
         optional_model(repaired, "repaired"),
-        optional_faces(clean_test, "clean_test"),
+        optional_images(clean_test, "clean_test"),
         triggered,
         target=checked_target(target),
-        true_labels=optional_faces(true_labels, "true_labels"),
+        true_labels=optional_images(true_labels, "true_labels"),
         pixel_scale=scale_given(pixel_scale),
         any_pair=any_pair,
         device=device_given(device),

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ytf_torch.errors import argument, mismatch
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 
 Model = str | Path | Checkpoint
-Faces = str | Path | FaceSet
+Images = str | Path | ImageSet
 
 
 def model_given(model: Model, name: str = "model") -> Path | Checkpoint:
@@ -32,30 +32,30 @@ def optional_model(model: Model | None, name: str) -> Path | Checkpoint | None:
     return None if model is None else model_given(model, name)
 
 
-def faces_given(faces: Faces, name: str) -> Path | FaceSet:
+def images_given(faces: Images, name: str) -> Path | ImageSet:
     """A face set's file, or the set as it is. name: of the argument.
 
     Raises InputError for anything else, such as an array without labels.
     """
     if isinstance(faces, str | Path):
         return Path(faces)
-    if not isinstance(faces, FaceSet):
-        remedy = "faces_of(pixels, labels) gives a face set of arrays"
+    if not isinstance(faces, ImageSet):
+        remedy = "images_of(pixels, labels) gives a face set of arrays"
         raise mismatch(argument(name), "a path or a face set", kind_of(faces), remedy)
     return faces
 
 
-def optional_faces(faces: Faces | None, name: str) -> Path | FaceSet | None:
+def optional_images(faces: Images | None, name: str) -> Path | ImageSet | None:
     """The same of what need not be given."""
-    return None if faces is None else faces_given(faces, name)
+    return None if faces is None else images_given(faces, name)
 
 
-def face_sets_given(faces: Faces | Sequence[Faces], name: str) -> tuple[Path | FaceSet, ...]:
+def image_sets_given(faces: Images | Sequence[Images], name: str) -> tuple[Path | ImageSet, ...]:
     """Several face sets, of which a single one may be given alone."""
     if isinstance(faces, list | tuple):
-        return tuple(faces_given(one, name) for one in faces)
-    if isinstance(faces, str | Path | FaceSet):
-        return (faces_given(faces, name),)
+        return tuple(images_given(one, name) for one in faces)
+    if isinstance(faces, str | Path | ImageSet):
+        return (images_given(faces, name),)
     raise mismatch(argument(name), "a path, a face set or a list of them", kind_of(faces))
 
 

@@ -17,8 +17,8 @@ from ytf_torch.convert.model_file import read_model as read_checkpoint
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import exact_float32
 from ytf_torch.errors import argument, mismatch
-from ytf_torch.faces.in_memory import numbers_of, pixels_of
-from ytf_torch.faces.layout import misshapen
+from ytf_torch.images.arrays import numbers_of, pixels_of
+from ytf_torch.images.layout import misshapen
 from ytf_torch.metrics import classes_of
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network

@@ -9,14 +9,14 @@ from typing import Any
 
 from ytf_torch.api.folders import files_of, temporary_run, write_folder
 from ytf_torch.api.inputs import (
-    Faces,
+    Images,
     Model,
     checked_target,
     device_given,
-    face_sets_given,
-    faces_given,
+    image_sets_given,
+    images_given,
     model_given,
-    optional_faces,
+    optional_images,
     scale_given,
     seed_given,
 )
@@ -113,9 +113,9 @@ class RepairResult:
 
 def repair(
     model: Model,
-    clean_valid: Faces,
-    clean_test: Faces | None = None,
-    poisoned_tests: Faces | Sequence[Faces] = (),
+    clean_valid: Images,
+    clean_test: Images | None = None,
+    poisoned_tests: Images | Sequence[Images] = (),
     *,
     method: str = RECOMMENDED,
     seed: int = 0,
@@ -137,10 +137,10 @@ def repair(
     with temporary_run() as folder:
         settings = RepairSettings(
             model=model_given(model),
-            clean_valid=faces_given(clean_valid, "clean_valid"),
+            clean_valid=images_given(clean_valid, "clean_valid"),
             out=folder,
-            clean_test=optional_faces(clean_test, "clean_test"),
-            poisoned_test=face_sets_given(poisoned_tests, "poisoned_tests"),
+            clean_test=optional_images(clean_test, "clean_test"),
+            poisoned_test=image_sets_given(poisoned_tests, "poisoned_tests"),
             target=checked_target(target),
             method=repair_called(method),
             seed=seed_given(seed),

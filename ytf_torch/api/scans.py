@@ -9,10 +9,10 @@ from typing import Any
 
 from ytf_torch.api.folders import files_of, temporary_run, write_folder
 from ytf_torch.api.inputs import (
-    Faces,
+    Images,
     Model,
     device_given,
-    faces_given,
+    images_given,
     model_given,
     names_given,
     scale_given,
@@ -102,7 +102,7 @@ def _row(name: str, found: Suspicions) -> tuple[str, ...]:
 
 def scan(
     model: Model,
-    clean_valid: Faces,
+    clean_valid: Images,
     *,
     methods: str | Sequence[str] = "all",
     pixel_scale: float | str | None = None,
@@ -118,7 +118,7 @@ def scan(
     ()
     """
     names = names_given(methods, "methods", SCANS, known_only=True)
-    given, faces = model_given(model), faces_given(clean_valid, "clean_valid")
+    given, faces = model_given(model), images_given(clean_valid, "clean_valid")
     placed = resolve_device(device_given(device))
     opened = open_network(given, scale_given(pixel_scale))
     network = opened.badnet.model.to(placed)

@@ -23,7 +23,7 @@ from ytf_torch.commands.terminal import (
     progress_bars,
 )
 from ytf_torch.defences.names import DETECTORS, RECOMMENDED
-from ytf_torch.disk.reading import checked_file
+from ytf_torch.disk.reading import checked_file, checked_source
 from ytf_torch.errors import mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 from ytf_torch.run.detection_rule import FALSE_POSITIVES, Rule, detection_rule
@@ -120,8 +120,10 @@ def detect_command(
         raise mismatch("--only-class", "one way to print answers", "--json as well")
     scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
     rule = detection_rule(detector, clean_valid, false_positives)
-    for file in (model, pruned, *((clean_valid,) if clean_valid else ())):
+    for file in (model, pruned):
         checked_file(file)
+    if clean_valid is not None:
+        checked_source(clean_valid)
     from ytf_torch.run.detect import open_detection
 
     found = open_detection(model, pruned, rule, scale, any_pair=any_pair, device=device)
@@ -139,7 +141,7 @@ def _print_answers(
     Raises typer.Exit where no input could be read.
     """
     from ytf_torch.defences.detectors.answers import detect
-    from ytf_torch.faces.inputs import Unreadable
+    from ytf_torch.images.input_files import Unreadable
 
     pair, rule = detection.pair, detection.rule
     badnet, repaired = pair.badnet.model, pair.repaired.model

@@ -21,7 +21,7 @@ from ytf_torch.commands.terminal import (
     progress_bars,
     say,
 )
-from ytf_torch.disk.reading import is_hdf5
+from ytf_torch.disk.reading import is_image_set, kind_of
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.pixel_scale import parse_pixel_scale
@@ -134,16 +134,17 @@ def evaluate_command(
 def _sorted_inputs(
     clean: Path | None, triggered: list[Path], photos: list[Path]
 ) -> tuple[list[Path], list[Path]]:
-    """Face sets and photos apart: what is no HDF5 file is taken to be a photo.
+    """Image sets and photos apart: a file that is neither HDF5 nor .npz is taken to be a photo.
 
-    Raises InputError where a face set is given as a photo.
+    Raises InputError where an image set is given as a photo.
     """
     for path in photos:
-        if is_hdf5(path):
-            remedy = "Give a face set as --clean-test or --poisoned-test"
-            raise mismatch(path, "a photo", "an HDF5 file", remedy)
+        if is_image_set(path):
+            remedy = "Give an image set as --clean-test or --poisoned-test"
+            found = "a folder" if path.is_dir() else kind_of(path).words
+            raise mismatch(path, "a photo", found, remedy)
     sets = [*([] if clean is None else [clean]), *triggered]
-    shown = [path for path in sets if not is_hdf5(path)]
+    shown = [path for path in sets if not is_image_set(path)]
     return [path for path in sets if path not in shown], [*shown, *photos]
 
 

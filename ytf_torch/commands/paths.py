@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ytf_torch.disk.reading import checked_file
+from ytf_torch.disk.reading import checked_source
 from ytf_torch.disk.writing import check_target, resolved
 from ytf_torch.errors import InputError
 
@@ -16,7 +16,7 @@ def check_paths(written: Sequence[Path | None], read: Sequence[Path | None]) -> 
 
     None stands for what was not given.
     """
-    taken = {resolved(checked_file(path)) for path in read if path is not None}
+    taken = {resolved(checked_source(path)) for path in read if path is not None}
     for path in written:
         if path is None:
             continue

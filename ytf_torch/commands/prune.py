@@ -12,7 +12,7 @@ from ytf_torch.commands.options import Target, TriggeredSets, shell_command
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, progress_bars, say
 from ytf_torch.disk.confined import start_reader
-from ytf_torch.disk.reading import checked_file
+from ytf_torch.disk.reading import checked_file, checked_source
 from ytf_torch.distributed import is_first
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.run.configs import config_file, known_configs
@@ -140,7 +140,8 @@ def prune(
         config = None if config is None else config_file(config)
         settings = read_settings(config, flags)
         for file in settings.files:
-            checked_file(file)
+            checked_source(file)
+        checked_file(settings.model)
         from ytf_torch.run.places import check_inputs_are_elsewhere
 
         check_inputs_are_elsewhere(settings.out, [] if config is None else [config])

@@ -13,7 +13,7 @@ from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, progress_bars, say
 from ytf_torch.defences.names import SCANS
 from ytf_torch.device import resolve_device
-from ytf_torch.disk.reading import checked_file
+from ytf_torch.disk.reading import checked_file, checked_source
 from ytf_torch.errors import mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 from ytf_torch.run.lock import check_out
@@ -45,7 +45,7 @@ def scan_command(
             raise mismatch("--methods", expected, name or "nothing")
     if len(set(names)) != len(names):
         raise mismatch("--methods", "each once", ", ".join(names))
-    files = (checked_file(model), checked_file(clean_valid))
+    files = (checked_file(model), checked_source(clean_valid))
     check_out(out_folder)
     check_inputs_are_elsewhere(out_folder, files)
     from ytf_torch.report.scan_page import CAUTION, headline

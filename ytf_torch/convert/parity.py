@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ytf_torch.disk.archive import open_archive
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.network.module import Network
 
 MEMBERS = ("input", "logits", "pixel_scale")

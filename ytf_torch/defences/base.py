@@ -12,7 +12,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -39,7 +39,7 @@ class Ranking(Protocol):
     """Says which channels of a convolution go first."""
 
     def scores(
-        self, network: Network, layer: str, clean_valid: FaceSet, track: Track
+        self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
         """One score for each channel of `layer`; lower goes first, ties go by index."""
         ...
@@ -49,7 +49,7 @@ class Repair(Protocol):
     """Makes repaired networks from a backdoored one."""
 
     def candidates(
-        self, network: Network, clean_valid: FaceSet, track: Track
+        self, network: Network, clean_valid: ImageSet, track: Track
     ) -> Iterator[Candidate]:
         """Repaired networks, in evaluation mode; `network` itself is left as it is."""
         ...
@@ -102,6 +102,6 @@ class Suspicions:
 class Scan(Protocol):
     """Looks for a backdoor's target without triggered faces."""
 
-    def suspicions(self, network: Network, clean_valid: FaceSet, track: Track) -> Suspicions:
+    def suspicions(self, network: Network, clean_valid: ImageSet, track: Track) -> Suspicions:
         """What the network and clean validation faces alone tell of each class."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.errors import InputError, argument
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import Tally
 from ytf_torch.network.likelier_scale import rescaled
 from ytf_torch.network.module import Network
@@ -14,7 +14,7 @@ DOUBTFUL_ACCURACY = 50.0
 TELLING_GAIN = 30.0
 
 
-def check_pixel_scale_by_accuracy(model: Network, clean_valid: FaceSet, baseline: Tally) -> None:
+def check_pixel_scale_by_accuracy(model: Network, clean_valid: ImageSet, baseline: Tally) -> None:
     """Raises InputError where another common pixel scale recognises the clean validation faces far
     better: then the model was converted with a wrong one. baseline: the set's tally, unpruned.
     """
@@ -33,7 +33,7 @@ def check_pixel_scale_by_accuracy(model: Network, clean_valid: FaceSet, baseline
             )
 
 
-def clean_accuracy(model: Network, faces: FaceSet) -> float:
+def clean_accuracy(model: Network, faces: ImageSet) -> float:
     """Share of faces that get their label, in percent."""
     share = evaluate(model, faces).model.clean_accuracy
     assert share is not None

@@ -17,11 +17,11 @@ import torch
 from ytf_torch.defences.evaluation import Evaluation, predictions
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.errors import InputError, argument, mismatch
-from ytf_torch.faces.batches import BATCH_SIZE, batch_count
-from ytf_torch.faces.face_set import FaceSet, FaceSets
-from ytf_torch.faces.overlap import shared_faces
-from ytf_torch.faces.pairing import Pairing
-from ytf_torch.faces.same_photos import evenly_spread, find_repeated
+from ytf_torch.images.batches import BATCH_SIZE, batch_count
+from ytf_torch.images.image_set import ImageSet, ImageSets
+from ytf_torch.images.overlap import shared_images
+from ytf_torch.images.pairing import Pairing
+from ytf_torch.images.repeated import evenly_spread, find_repeated
 from ytf_torch.metrics import NO_CLASS, Tally, percentage
 from ytf_torch.network.module import Network
 
@@ -50,7 +50,7 @@ class Doubt:
 
 
 def check_distinct(
-    clean_valid: FaceSet | None, clean_test: FaceSet | None, triggered: Sequence[FaceSet]
+    clean_valid: ImageSet | None, clean_test: ImageSet | None, triggered: Sequence[ImageSet]
 ) -> None:
     """Raises InputError where a triggered set is given twice, or as a clean one too."""
     clean = {"the clean test set": clean_test, "the clean validation set": clean_valid}
@@ -73,7 +73,7 @@ def check_target(target: int | None, classes: int) -> None:
         raise mismatch(argument("target"), f"a class of 0…{classes - 1}", target)
 
 
-def find_doubts(network: Network, sets: FaceSets, defence: Defence) -> tuple[Doubt, ...]:
+def find_doubts(network: Network, sets: ImageSets, defence: Defence) -> tuple[Doubt, ...]:
     """Everything that looks wrong about a pruning run, the grave first. network: B, on the device
     to compute on."""
     found = [
@@ -85,7 +85,7 @@ def find_doubts(network: Network, sets: FaceSets, defence: Defence) -> tuple[Dou
     return tuple(sorted(found, key=lambda doubt: not doubt.grave))
 
 
-def set_doubts(network: Network, sets: FaceSets, baseline: Evaluation) -> list[Doubt]:
+def set_doubts(network: Network, sets: ImageSets, baseline: Evaluation) -> list[Doubt]:
     """What looks wrong about face sets. network: B. baseline: its evaluation on all of them."""
     found = []
     clean = {
@@ -101,14 +101,14 @@ def set_doubts(network: Network, sets: FaceSets, baseline: Evaluation) -> list[D
 
 
 def overlap_doubts(
-    clean_valid: FaceSet | None, clean_test: FaceSet | None, triggered: Sequence[FaceSet]
+    clean_valid: ImageSet | None, clean_test: ImageSet | None, triggered: Sequence[ImageSet]
 ) -> list[Doubt]:
     """Faces that are in two of the sets, pixel for pixel, in whatever order."""
     clean = {"validation": clean_valid, "test": clean_test}
     uses = [(use, faces) for use, faces in clean.items() if faces is not None]
     uses += [("triggered", faces) for faces in triggered]
     found = []
-    for places, shared in shared_faces([faces for _, faces in uses]).items():
+    for places, shared in shared_images([faces for _, faces in uses]).items():
         (first_use, first), (use, faces) = (uses[place] for place in places)
         if use == "test":
             detail = (
@@ -132,7 +132,7 @@ def overlap_doubts(
     return found
 
 
-def not_finite_doubts(faces: FaceSet, tally: Tally, use: str) -> list[Doubt]:
+def not_finite_doubts(faces: ImageSet, tally: Tally, use: str) -> list[Doubt]:
     """Where the logits of B, and of B′ if the tally has it too, are NaN or infinite.
 
     use: what the faces are, such as "clean test".
@@ -169,13 +169,13 @@ def _not_finite_when_pruned(defence: Defence) -> list[Doubt]:
     ]
 
 
-def clean_doubts(network: Network, faces: FaceSet, tally: Tally, use: str) -> list[Doubt]:
+def clean_doubts(network: Network, faces: ImageSet, tally: Tally, use: str) -> list[Doubt]:
     """What looks wrong about a clean set. tally: B's, at step 0. use: validation or test."""
     found = not_finite_doubts(faces, tally, f"clean {use}")
     return [*found, *_clean_label_doubts(network, faces, tally, use)]
 
 
-def _clean_label_doubts(network: Network, faces: FaceSet, tally: Tally, use: str) -> list[Doubt]:
+def _clean_label_doubts(network: Network, faces: ImageSet, tally: Tally, use: str) -> list[Doubt]:
     people, right = np.unique(faces.labels), tally.at(0).correct.rate
     if len(faces) == 1:
         headline = f"The clean {use} set holds a single face."
@@ -199,7 +199,7 @@ def _clean_label_doubts(network: Network, faces: FaceSet, tally: Tally, use: str
     return found
 
 
-def _why_not_recognised(network: Network, faces: FaceSet) -> str:
+def _why_not_recognised(network: Network, faces: ImageSet) -> str:
     usual = UsualAnswer.of(network, faces)
     if usual.share >= MOST:
         return (
@@ -212,13 +212,13 @@ def _why_not_recognised(network: Network, faces: FaceSet) -> str:
     )
 
 
-def triggered_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Doubt]:
+def triggered_doubts(network: Network, faces: ImageSet, tally: Tally) -> list[Doubt]:
     """What looks wrong about a triggered set. tally: B's, at step 0."""
     found = not_finite_doubts(faces, tally, "triggered")
     return [*found, *_target_doubts(network, faces, tally)]
 
 
-def _target_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Doubt]:
+def _target_doubts(network: Network, faces: ImageSet, tally: Tally) -> list[Doubt]:
     labels, right = np.unique(faces.labels), tally.at(0).correct.rate
     carry = f"The triggered faces carry {len(labels):,} labels, where one is expected, the target's"
     if len(labels) > 1 and right >= MOST:
@@ -257,7 +257,7 @@ def _target_doubts(network: Network, faces: FaceSet, tally: Tally) -> list[Doubt
     ]
 
 
-def known_label_doubts(known: FaceSet, triggered: FaceSet, pairing: Pairing) -> list[Doubt]:
+def known_label_doubts(known: ImageSet, triggered: ImageSet, pairing: Pairing) -> list[Doubt]:
     """What looks wrong about a set that was given to say who is on the triggered faces."""
     if not pairing.is_enough:
         return [
@@ -273,7 +273,7 @@ def known_label_doubts(known: FaceSet, triggered: FaceSet, pairing: Pairing) -> 
     return [Doubt(headline, f"They were paired by their pictures: {pairing}.", grave=False)]
 
 
-def _few_faces(clean_valid: FaceSet, drops: Sequence[str]) -> list[Doubt]:
+def _few_faces(clean_valid: ImageSet, drops: Sequence[str]) -> list[Doubt]:
     """Where one validation face more or less decides whether a drop is reached."""
     images = len(clean_valid)
     smallest = min(drops, key=Fraction)
@@ -324,7 +324,7 @@ class UsualAnswer:
     images: int
 
     @classmethod
-    def of(cls, network: Network, faces: FaceSet) -> UsualAnswer:
+    def of(cls, network: Network, faces: ImageSet) -> UsualAnswer:
         """Of batches spread over the set; of all its faces where it is small."""
         places = evenly_spread(batch_count(len(faces)), SAMPLED_BATCHES)
         parts = (

@@ -18,10 +18,10 @@ from ytf_torch.defences.detectors.alarm import Alarm
 from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.errors import mismatch
-from ytf_torch.faces.batches import whole_batch
-from ytf_torch.faces.face_set import UNLABELLED, FaceSet
-from ytf_torch.faces.pairing import Pairing
-from ytf_torch.faces.shares import share_of
+from ytf_torch.images.batches import whole_batch
+from ytf_torch.images.image_set import UNLABELLED, ImageSet
+from ytf_torch.images.pairing import Pairing
+from ytf_torch.images.shares import share_of
 from ytf_torch.metrics import Figures, Share, Step, Tally, classes_of, count_answers
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
@@ -152,14 +152,14 @@ def _not_finite(tally: Tally | None, row: int) -> Share | None:
 
 def evaluate(
     network: Network,
-    clean_test: FaceSet | None = None,
-    poisoned_tests: Sequence[FaceSet] = (),
+    clean_test: ImageSet | None = None,
+    poisoned_tests: Sequence[ImageSet] = (),
     repaired: Network | None = None,
-    known_labels: FaceSet | None = None,
+    known_labels: ImageSet | None = None,
     track: Track = untracked,
     *,
     pairings: Sequence[Pairing] | None = None,
-    clean_valid: FaceSet | None = None,
+    clean_valid: ImageSet | None = None,
     alarms: Mapping[str, Alarm] = NO_ALARMS,
 ) -> Evaluation:
     """Count a network's answers, those of GoodNet where a repaired copy is given, and what
@@ -171,14 +171,14 @@ def evaluate(
     alarms: by detector's name.
     Raises InputError where `known_labels` says of each triggered face that it is the target.
 
-    >>> faces = ytf_torch.open_faces(Path("test.h5"), network.input_shape, network.classes)
+    >>> faces = ytf_torch.open_images(Path("test.h5"), network.input_shape, network.classes)
     >>> evaluate(network, faces).model.clean_accuracy
     100.00 % (86.20–100.00), 24 of 24
     """
     networks = [network] if repaired is None else [network, repaired]
     watched = tuple(alarms.values())
 
-    def answered(faces: FaceSet | None) -> _Answered | None:
+    def answered(faces: ImageSet | None) -> _Answered | None:
         return (
             None
             if faces is None
@@ -216,14 +216,14 @@ def evaluate(
 class _Answered:
     """A clean set, and what each network and alarm answers for its faces: see predictions."""
 
-    faces: FaceSet
+    faces: ImageSet
     answers: Tensor
 
     @property
     def tally(self) -> Tally:
         return _tally(self.answers, self.faces)
 
-    def by_target(self, triggered: FaceSet, pairing: Pairing | None = None) -> Tally | None:
+    def by_target(self, triggered: ImageSet, pairing: Pairing | None = None) -> Tally | None:
         """Counts by the class that the attacker wants, of faces of other classes.
 
         Where a triggered set has one target it is wanted for all faces; of several each is wanted
@@ -247,7 +247,7 @@ class _Answered:
 @exact_float32()
 def predictions(
     networks: Sequence[Network],
-    faces: FaceSet,
+    faces: ImageSet,
     track: Track = untracked,
     alarms: Sequence[Alarm] = (),
 ) -> Tensor:
@@ -276,7 +276,7 @@ def predictions(
 
 def _triggered_tallies(
     answers: Tensor,
-    faces: FaceSet,
+    faces: ImageSet,
     pairing: Pairing | None,
     labels: NDArray[np.int64] | None,
 ) -> TriggeredTallies:
@@ -284,13 +284,13 @@ def _triggered_tallies(
     everything = _tally(answers, faces)
     if pairing is None or labels is None or not pairing.is_enough:
         return TriggeredTallies(everything, pairing=pairing)
-    people = replace(faces, labels=np.where(pairing.paired, labels[pairing.places], UNLABELLED))
+    people = faces.labelled(np.where(pairing.paired, labels[pairing.places], UNLABELLED))
     others = pairing.paired & (people.labels != faces.labels)
     without = _tally(answers, faces, others) if others.any() else None
     return TriggeredTallies(everything, without, _tally(answers, people, pairing.paired), pairing)
 
 
-def _check_known(known: FaceSet, triggered: FaceSet, pairing: Pairing) -> None:
+def _check_known(known: ImageSet, triggered: ImageSet, pairing: Pairing) -> None:
     people, paired = known.labels[pairing.places], pairing.paired
     if pairing.is_enough and (people == triggered.labels)[paired].all():
         raise mismatch(
@@ -307,7 +307,7 @@ def _total(tallies: Sequence[Tally | None]) -> Tally | None:
     return sum(known[1:], start=known[0]) if known and len(known) == len(tallies) else None
 
 
-def _tally(answers: Tensor, faces: FaceSet, chosen: NDArray[np.bool_] | None = None) -> Tally:
+def _tally(answers: Tensor, faces: ImageSet, chosen: NDArray[np.bool_] | None = None) -> Tally:
     labels = torch.from_numpy(faces.labels)
     if chosen is not None:
         places = torch.from_numpy(chosen)

@@ -22,12 +22,12 @@ from ytf_torch.defences.scans.last_layer import LastLayerOutliers
 from ytf_torch.defences.scans.mm_bd import MaximumMargin
 from ytf_torch.defences.scans.neural_cleanse import NeuralCleanse
 from ytf_torch.errors import CannotRepairError, argument
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
 MakeRepair = Callable[[int], Repair]
-MakeDetector = Callable[[Network, FaceSet, int, Track], Detector]
+MakeDetector = Callable[[Network, ImageSet, int, Track], Detector]
 
 # What a repair by pruning alone may cost: the middle one of the lab's three drops.
 DROP = ("4",)
@@ -63,7 +63,7 @@ SCANS: dict[str, Scan] = {
 
 
 def last_candidate(
-    repair: Repair, network: Network, clean_valid: FaceSet, track: Track
+    repair: Repair, network: Network, clean_valid: ImageSet, track: Track
 ) -> Candidate:
     """The candidate that a repair gives last: the one that went furthest.
 

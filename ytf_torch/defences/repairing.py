@@ -17,7 +17,7 @@ from ytf_torch.defences.methods import (
 from ytf_torch.defences.names import QUICK_DETECTORS
 from ytf_torch.device import exact_float32
 from ytf_torch.errors import InputError, argument
-from ytf_torch.faces.face_set import FaceSets
+from ytf_torch.images.image_set import ImageSets
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 
@@ -41,7 +41,7 @@ class RepairOutcome:
 @exact_float32()
 def repair_and_measure(
     network: Network,
-    sets: FaceSets,
+    sets: ImageSets,
     method: str,
     seed: int = 0,
     detectors: Sequence[str] = QUICK_DETECTORS,
@@ -53,8 +53,8 @@ def repair_and_measure(
     other sets are evaluated. Raises KeyError for a method or detector that is not known, and
     InputError where a training goes astray.
 
-    >>> valid = ytf_torch.open_faces(Path("valid.h5"), network.input_shape, network.classes)
-    >>> found = repair_and_measure(network, FaceSets(valid), "pruning")
+    >>> valid = ytf_torch.open_images(Path("valid.h5"), network.input_shape, network.classes)
+    >>> found = repair_and_measure(network, ImageSets(valid), "pruning")
     >>> found.evaluation.repaired.clean_valid_accuracy
     66.67 % (46.71–82.03), 16 of 24
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TrainingFaces:
         return len(self.labels)
 
     @classmethod
-    def of(cls, faces: FaceSet, device: torch.device) -> TrainingFaces:
+    def of(cls, faces: ImageSet, device: torch.device) -> TrainingFaces:
         """All faces of a set, in its order, on `device`."""
         pixels, labels = zip(
             *((batch.pixels, batch.labels) for batch in faces.batches()), strict=True

@@ -52,6 +52,22 @@ class Archive:
         self.file.ask("values", into=array)
         return array
 
+    def header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Shape and dtype of the array `name` of an .npz, of which rows are read one after the
+        other. Raises InputError as `array` does, and where it is in Fortran's order."""
+        found = self.file.ask("header", f"{name}.npy")
+        return tuple(found["shape"]), np.dtype(found["dtype"])
+
+    def narrowed(
+        self, name: str, start: int, stop: int, row: tuple[int, ...]
+    ) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """Rows start…stop-1 of the array `name` as uint8 where all of them are whole numbers of
+        0–255, else as float32. row: the shape of one."""
+        kind = self.file.ask("rows", f"{name}.npy", start, stop)
+        array = np.empty((stop - start, *row), np.uint8 if kind == "uint8" else np.float32)
+        self.file.ask("values", into=array)
+        return array
+
 
 @contextmanager
 def open_archive(path: Path, expected: str = "a zip archive") -> Iterator[Archive]:

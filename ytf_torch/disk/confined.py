@@ -42,7 +42,7 @@ ENVIRONMENT = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1", "PYTHON
 KILLS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 # Seconds that a process may take to end once it has closed its output.
 ENDING = 5
-# Of memory that a process shares with its reader; face_set.py asks for some 16 MiB at once.
+# Of memory that a process shares with its reader; image_set.py asks for some 16 MiB at once.
 SHARED_BYTES = 16 * 2**20
 # Of one answer, beside an array's bytes: a text of 4 MiB whose signs are all written as escapes.
 MAX_ANSWER_BYTES = 64 * 2**20

@@ -19,6 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ytf_torch.disk.narrowing import narrow_into
 from ytf_torch.disk.refused import RefusedError, check_at_most
 
 if sys.platform != "win32":
@@ -228,7 +229,7 @@ class OpenFile:
         narrow = np.empty((stop - start, *node.shape[1:]), np.uint8)
         for at in range(start, stop, step):
             stored = self._stored(node, at, min(at + step, stop))
-            if not _narrow_into(narrow[at - start : at - start + len(stored)], stored):
+            if not narrow_into(narrow[at - start : at - start + len(stored)], stored):
                 whole = stored if len(stored) == stop - start else node[start:stop]
                 with np.errstate(over="ignore", invalid="ignore"):
                     self.found = whole.astype(np.float32)
@@ -293,13 +294,6 @@ def _check_marks(superblock: bytes) -> None:
             "marked as open for writing: close it there first; if the program that wrote it "
             "crashed, h5clear --status takes the mark off",
         )
-
-
-def _narrow_into(narrow: np.ndarray[Any, Any], stored: np.ndarray[Any, Any]) -> bool:
-    """Whether uint8 can hold all that is stored; then `narrow` does."""
-    with np.errstate(invalid="ignore"):  # what has no place in uint8 is found to differ
-        np.copyto(narrow, stored, casting="unsafe")
-    return np.array_equal(narrow, stored)
 
 
 def _bytes(array: np.ndarray[Any, Any]) -> memoryview:

@@ -1,4 +1,4 @@
-"""How photos are read, in a confined process: see confinement.py. faces/photos.py asks."""
+"""How photos are read, in a confined process: see confinement.py. images/photos.py asks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from PIL import (
 
 from ytf_torch.disk.refused import RefusedError, check_at_most
 
-METHODS = ("format", "face")
+METHODS = ("format", "pixels")
 PLUGINS = (
     *(BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin),
     *(PpmImagePlugin, TiffImagePlugin, WebPImagePlugin),
@@ -73,8 +73,8 @@ class OpenFile:
         """The name of its format, None where it is no photo."""
         return None if self.photo is None else self.photo.format
 
-    def face(self, height: int, width: int) -> memoryview:
-        """Its pixels, height × width × 3, uint8, by the rule of faces/photos.py."""
+    def pixels(self, channels: int, height: int, width: int) -> memoryview:
+        """Its pixels, height × width × channels, uint8, by the rule of images/photos.py."""
         assert self.photo is not None
         check_at_most("", MAX_PIXELS, self.photo.width * self.photo.height, "pixels")
         _check_colours(self.photo)
@@ -82,17 +82,30 @@ class OpenFile:
         # Nothing may hold on to the photo while other copies of it are made: three of the largest
         # would not fit into memory.
         photos, self.photo = [self.photo], None
-        face = ImageOps.fit(_rgb(photos), (width, height), Image.Resampling.LANCZOS)
-        return memoryview(face.tobytes())
+        coloured = _rgba(photos) if channels == len("RGBA") else _rgb(photos)
+        if channels == 1:
+            coloured = coloured.convert("L")
+        fitted = ImageOps.fit(coloured, (width, height), Image.Resampling.LANCZOS)
+        return memoryview(fitted.tobytes())
+
+
+def _rgba(photos: list[Image.Image]) -> Image.Image:
+    """The one photo of a list, which it is taken out of, as RGB and alpha."""
+    photo = _eight_bit(photos.pop())
+    return photo if photo.mode == "RGBA" else photo.convert("RGBA")
+
+
+def _eight_bit(photo: Image.Image) -> Image.Image:
+    """A photo of 16-bit grey as one of 8-bit grey, any other as it is, of alpha that Pillow can
+    turn into another mode."""
+    if photo.mode in GREY_16:
+        photo = Image.frombytes("L", photo.size, photo.tobytes()[GREY_16[photo.mode] :: 2])
+    return photo.convert("LA") if photo.mode == "La" else photo
 
 
 def _rgb(photos: list[Image.Image]) -> Image.Image:
     """The one photo of a list, which it is taken out of, as RGB over black."""
-    photo = photos.pop()
-    if photo.mode in GREY_16:
-        photo = Image.frombytes("L", photo.size, photo.tobytes()[GREY_16[photo.mode] :: 2])
-    if photo.mode == "La":
-        photo = photo.convert("LA")
+    photo = _eight_bit(photos.pop())
     if photo.mode not in ("LA", "PA", "RGBA", "RGBa") and "transparency" not in photo.info:
         return photo if photo.mode == "RGB" else photo.convert("RGB")
     if photo.mode != "RGBA":

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ytf_torch.disk.file_kind import EXPORTED, SAVE_IN_KERAS, SAVED_MODEL, FileKind
-from ytf_torch.disk.zip_kinds import KERAS_ARCHIVE, UNKNOWN_ZIP, ZIP_START, is_zip, zip_kind
+from ytf_torch.disk.zip_kinds import (
+    KERAS_ARCHIVE,
+    NUMPY,
+    UNKNOWN_ZIP,
+    ZIP_START,
+    is_zip,
+    zip_kind,
+)
 from ytf_torch.errors import InputError, mismatch
 
 __all__ = ["KERAS_ARCHIVE", "UNKNOWN_ZIP", "ZIP_START", "FileKind", "is_zip"]
@@ -170,6 +178,20 @@ def _hdf5_start(path: Path) -> int:
     return -1
 
 
+def is_numpy_archive(path: Path) -> bool:
+    """Whether a file is an .npz, whatever its name ends with."""
+    return is_zip(path) and kind_of(path) == NUMPY
+
+
+def is_image_set(path: Path) -> bool:
+    """Whether a path leads to a set of images, not to a single photo or to anything else.
+
+    Raises InputError where nothing is there or it cannot be read.
+    """
+    checked_source(path)
+    return path.is_dir() or is_hdf5(path) or is_numpy_archive(path)
+
+
 def starts_with(path: Path, start: bytes) -> bool:
     """Whether a file's first bytes are these."""
     with path.open("rb") as file:
@@ -187,6 +209,21 @@ def checked_file(path: Path) -> Path:
             raise InputError(path, "not a file")
         with path.open("rb") as file:
             file.read(1)
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})") from error
+    return path
+
+
+def checked_source(path: Path) -> Path:
+    """`path`, if it is a regular file that can be read, or a folder that can be listed.
+
+    Raises InputError otherwise.
+    """
+    try:
+        if not path.is_dir():
+            return checked_file(path)
+        with os.scandir(path) as entries:
+            next(entries, None)
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})") from error
     return path

@@ -17,7 +17,7 @@ from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.fork import Fork, fork_of
 from ytf_torch.network.graph import Graph
 
-# As many faces as are computed at once, see faces/batches.py.
+# As many faces as are computed at once, see images/batches.py.
 BATCH = 32
 # Bytes of the values that are in memory at once: 51, 236 and 340 MB for the three networks in
 # float64, half as many in float32.

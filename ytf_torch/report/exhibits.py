@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.device import exact_float32
-from ytf_torch.faces.face_set import FaceSet, FaceSets
-from ytf_torch.faces.pairing import Pairing
-from ytf_torch.faces.same_photos import evenly_spread
+from ytf_torch.images.image_set import ImageSet, ImageSets
+from ytf_torch.images.pairing import Pairing
+from ytf_torch.images.repeated import evenly_spread
 from ytf_torch.metrics import classes_of, disagree
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
@@ -56,7 +56,7 @@ class Sheet:
     """Some faces of one set. same_photos: each shows the photo of the clean sheet's face at its
     place on the sheet, so that the clean label is who is really on it."""
 
-    faces: FaceSet
+    faces: ImageSet
     examples: tuple[Example, ...]
     same_photos: bool = False
 
@@ -89,7 +89,7 @@ class Exhibits:
 
 
 @exact_float32()
-def gather_exhibits(model: Network, sets: FaceSets, defence: Defence) -> Exhibits:
+def gather_exhibits(model: Network, sets: ImageSets, defence: Defence) -> Exhibits:
     """Pick example faces and ask B and B′ about them."""
     drop = shown_drop(defence)
     ask = _Asker(model, defence, drop)
@@ -153,7 +153,7 @@ class _Asker:
         self.layer = model.layer(defence.sweep.layer)
         self.channels = None if drop is None else defence.channels_of(drop)
 
-    def __call__(self, faces: FaceSet, indices: Sequence[int]) -> tuple[Example, ...]:
+    def __call__(self, faces: ImageSet, indices: Sequence[int]) -> tuple[Example, ...]:
         batch = faces.select(indices)
         pixels = batch.pixels.to(self.model.device)
         with torch.inference_mode():
@@ -168,7 +168,7 @@ class _Asker:
 
 
 def _shown_clean(
-    clean: FaceSet, pairings: Sequence[Pairing], targets: Iterable[int]
+    clean: ImageSet, pairings: Sequence[Pairing], targets: Iterable[int]
 ) -> tuple[int, ...]:
     """The clean faces to show: those that the first triggered set shows with the trigger, where
     there are any."""
@@ -178,7 +178,7 @@ def _shown_clean(
     return tuple(choice[list(chosen)].tolist())
 
 
-def _triggered_sheet(faces: FaceSet, clean: Sheet, pairing: Pairing, ask: _Asker) -> Sheet:
+def _triggered_sheet(faces: ImageSet, clean: Sheet, pairing: Pairing, ask: _Asker) -> Sheet:
     """The clean sheet's photos with the trigger, where the set holds them all."""
     triggered_at = {int(place): at for at, place in reversed(list(enumerate(pairing.places)))}
     twins = [triggered_at.get(face.index) for face in clean.examples]

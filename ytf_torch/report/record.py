@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.defences.outcome import Defence
-from ytf_torch.faces.pairing import Pairing
+from ytf_torch.images.pairing import Pairing
 from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance

@@ -15,7 +15,7 @@ from ytf_torch.defences.names import DETECTORS, RECOMMENDED_REPAIR
 from ytf_torch.defences.repairing import repair_and_measure
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import CannotRepairError, InputError, OutputError, is_out_of_memory
-from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.comparison import (
@@ -39,7 +39,7 @@ from ytf_torch.run.work_folder import WorkFolder
 NO_CELL = ("", -1)
 
 
-def open_control(settings: CompareSettings, opened: Opened, clean_valid: FaceSet) -> Opened | None:
+def open_control(settings: CompareSettings, opened: Opened, clean_valid: ImageSet) -> Opened | None:
     """The clean control on the device of the comparison, where one was given.
 
     opened: B, whose pixel scale is taken where only its file tells one.
@@ -74,7 +74,7 @@ def open_control(settings: CompareSettings, opened: Opened, clean_valid: FaceSet
 def compare(
     settings: CompareSettings,
     opened: Opened,
-    sets: FaceSets,
+    sets: ImageSets,
     control: Checkpoint | None,
     command: str,
     *,
@@ -111,7 +111,7 @@ def compare(
             raise InputError(settings.model, f"none of the methods can repair it ({reasons})")
         controls: dict[str, Record] = {}
         if control is not None:
-            clean = FaceSets(sets.clean_valid, sets.clean_test)
+            clean = ImageSets(sets.clean_valid, sets.clean_test)
             for method in settings.methods:
                 cell = Cell(f"control-{method}-0", method, 0, (), " on the clean control")
                 controls[method] = _record(work, cell, control, clean, track)
@@ -141,7 +141,7 @@ def _measured_with(settings: CompareSettings) -> tuple[str, int] | None:
 
 
 def _record(
-    work: WorkFolder, cell: Cell, checkpoint: Checkpoint, sets: FaceSets, track: Track
+    work: WorkFolder, cell: Cell, checkpoint: Checkpoint, sets: ImageSets, track: Track
 ) -> Record:
     """The record of one repair: what an earlier start has kept, or made and kept now. Why there is
     none is not kept: a later start tries again."""
@@ -166,7 +166,7 @@ def _record(
     return record
 
 
-def _why_no_repair(error: Exception, sets: FaceSets) -> str | None:
+def _why_no_repair(error: Exception, sets: ImageSets) -> str | None:
     """Why a repair cannot be made; None where the error is not the repair's: a file that cannot be
     read or written, which would be the end of all others too, or a fault of ours."""
     if is_out_of_memory(error):

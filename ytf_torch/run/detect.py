@@ -9,7 +9,7 @@ from ytf_torch.defences.detectors.alarm import Alarm, calibrated
 from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.methods import DETECTORS
 from ytf_torch.device import resolve_device
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.progress import Track, untracked
 from ytf_torch.run.detection_rule import Rule
 from ytf_torch.run.learning import open_learned
@@ -25,7 +25,7 @@ class Detection:
 
     pair: Pair
     rule: Rule | None = None
-    clean_valid: FaceSet | None = None
+    clean_valid: ImageSet | None = None
     doubts: tuple[Doubt, ...] = ()
 
 

@@ -10,7 +10,7 @@ from ytf_torch.defences.names import DETECTORS, RECOMMENDED, detector_called
 from ytf_torch.errors import argument, mismatch
 
 if TYPE_CHECKING:
-    from ytf_torch.faces.face_set import FaceSet
+    from ytf_torch.images.image_set import ImageSet
 
 FALSE_POSITIVES = 1.0
 """The nominal false positive rate of a detector's threshold, in percent, if not asked."""
@@ -21,12 +21,12 @@ class Rule:
     """A detector's name, and what sets its threshold: clean faces and a nominal rate in percent."""
 
     detector: str
-    clean_valid: Path | FaceSet
+    clean_valid: Path | ImageSet
     false_positives: float
 
 
 def detection_rule(
-    detector: str | None, clean_valid: Path | FaceSet | None, false_positives: float | None
+    detector: str | None, clean_valid: Path | ImageSet | None, false_positives: float | None
 ) -> Rule | None:
     """What was asked for; None for GoodNet's own rule. Raises InputError where it is half said."""
     if detector is None:

@@ -24,13 +24,13 @@ from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.defences.evaluation import evaluate as measured
 from ytf_torch.device import exact_float32, resolve_device
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.faces.photos import read_photo
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.photos import read_photo
 from ytf_torch.metrics import NO_CLASS, classes_of, disagree
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.run.pair import NOT_A_PAIR, Model, Opened, Pair, open_network, open_pair
-from ytf_torch.run.sets import Faces, faces_for, open_measured
+from ytf_torch.run.sets import Images, images_for, open_measured
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class EvaluationInputs:
     """
 
     opened: Opened
-    clean_test: FaceSet | None = None
-    poisoned_tests: tuple[FaceSet, ...] = ()
-    true_labels: FaceSet | None = None
+    clean_test: ImageSet | None = None
+    poisoned_tests: tuple[ImageSet, ...] = ()
+    true_labels: ImageSet | None = None
     any_pair: bool = False
 
     @property
@@ -68,11 +68,11 @@ class Evaluated:
 def open_evaluation(
     model: Model,
     repaired: Model | None = None,
-    clean_test: Faces | None = None,
-    poisoned_tests: Sequence[Faces] = (),
+    clean_test: Images | None = None,
+    poisoned_tests: Sequence[Images] = (),
     *,
     target: int | None = None,
-    true_labels: Faces | None = None,
+    true_labels: Images | None = None,
     pixel_scale: float | None = None,
     any_pair: bool = False,
     device: str = "auto",
@@ -92,7 +92,7 @@ def open_evaluation(
     network = opened.badnet.model.to(placed)
     clean, triggered = open_measured(network, clean_test, poisoned_tests, target)
     check_distinct(None, clean, triggered)
-    known = None if true_labels is None else faces_for(network, true_labels, "true_labels")
+    known = None if true_labels is None else images_for(network, true_labels, "true_labels")
     if isinstance(opened, Pair):
         opened.repaired.model.to(placed)
         opened = opened.settled(clean, any_pair=any_pair)

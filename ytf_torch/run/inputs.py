@@ -5,6 +5,7 @@ Processes that share a run compare it, and so does a run that goes on where one 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
@@ -15,8 +16,7 @@ import torch
 from pydantic import TypeAdapter
 
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import FaceSet, FaceSets
-from ytf_torch.faces.in_memory import FacesInMemory
+from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance, tool_version
 from ytf_torch.run.repair_settings import CompareSettings
@@ -29,7 +29,7 @@ DECISIVE = {"drops", "layer", "rank_at", "order", "engine", "precision"}
 FILE_FACTS = {"path", "bytes", "modified"}
 
 
-def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings) -> dict[str, Any]:
+def fingerprint(checkpoint: Checkpoint, sets: ImageSets, settings: PruneSettings) -> dict[str, Any]:
     """What has to be the same on all processes of a run, wherever their files lie. As JSON."""
     return {
         **_network_and_labels(checkpoint, sets),
@@ -38,7 +38,7 @@ def fingerprint(checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings)
 
 
 def inputs_record(
-    checkpoint: Checkpoint, sets: FaceSets, settings: PruneSettings, device: torch.device
+    checkpoint: Checkpoint, sets: ImageSets, settings: PruneSettings, device: torch.device
 ) -> dict[str, Any]:
     """What has to be the same for a run to go on where it was cut off. As JSON.
 
@@ -56,7 +56,7 @@ def inputs_record(
 
 def comparison_record(
     checkpoint: Checkpoint,
-    sets: FaceSets,
+    sets: ImageSets,
     settings: CompareSettings,
     control: Checkpoint | None,
     device: torch.device,
@@ -72,12 +72,13 @@ def comparison_record(
     }
 
 
-def sets_record(sets: FaceSets) -> dict[str, Any]:
+def sets_record(sets: ImageSets) -> dict[str, Any]:
     """The part of a run's inputs that `check_unchanged` looks at; sets in memory have none."""
     files: list[dict[str, Any]] = []
-    for faces in (sets.clean_valid, *sets.measured):
-        with suppress(InputError):
-            files.append(_file(faces))
+    for images in (sets.clean_valid, *sets.measured):
+        if images.file is not None:
+            with suppress(InputError):
+                files.append(_state(images.file))
     return {"faces": files}
 
 
@@ -94,7 +95,7 @@ def check_unchanged(inputs: Mapping[str, Any]) -> None:
                     raise InputError(path, problem, remedy)
 
 
-def _network_and_labels(checkpoint: Checkpoint, sets: FaceSets) -> dict[str, Any]:
+def _network_and_labels(checkpoint: Checkpoint, sets: ImageSets) -> dict[str, Any]:
     return {
         "model": TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json"),
         "weights": _weights_digest(checkpoint),
@@ -106,7 +107,7 @@ def _surroundings(device: torch.device) -> dict[str, Any]:
     return {"ytf-torch": tool_version(), "PyTorch": torch.__version__, "device": device.type}
 
 
-def _files(sets: FaceSets) -> dict[str, Any]:
+def _files(sets: ImageSets) -> dict[str, Any]:
     files = {
         "clean_valid": [sets.clean_valid],
         "clean_test": [sets.clean_test] if sets.clean_test else [],
@@ -115,11 +116,14 @@ def _files(sets: FaceSets) -> dict[str, Any]:
     return {name: [_identity(faces) for faces in found] for name, found in files.items()}
 
 
-def _identity(faces: FaceSet) -> dict[str, Any]:
+def _identity(faces: ImageSet) -> dict[str, Any]:
     """By what a face set is known again: its file, or its pixels where they are in memory."""
-    if not isinstance(faces, FacesInMemory):
-        return _file(faces)
-    return {"memory": sha256(faces.pixels.contiguous().numpy().tobytes()).hexdigest()}
+    if faces.file is not None:
+        return _state(faces.file)
+    pixels = sha256()
+    for batch in faces.batches():
+        pixels.update(batch.pixels.contiguous().numpy().tobytes())
+    return {"memory": pixels.hexdigest()}
 
 
 def _weights_digest(checkpoint: Checkpoint) -> str:
@@ -129,22 +133,30 @@ def _weights_digest(checkpoint: Checkpoint) -> str:
     return weights.hexdigest()
 
 
-def _file(faces: FaceSet) -> dict[str, Any]:
-    return _state(faces.path)
-
-
 def _state(path: Path) -> dict[str, Any]:
-    """A file as it is now: FILE_FACTS."""
+    """A file as it is now, or a folder by all files below it: FILE_FACTS."""
     try:
         status = path.stat()
+        size, modified = status.st_size, status.st_mtime_ns
+        if path.is_dir():
+            size, modified = _folder_state(path)
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})") from error
-    return {
-        "path": str(path.absolute()),
-        "bytes": status.st_size,
-        "modified": status.st_mtime_ns,
-    }
+    return {"path": str(path.absolute()), "bytes": size, "modified": modified}
 
 
-def _digest(faces: FaceSet) -> str:
+def _folder_state(folder: Path) -> tuple[int, int]:
+    """Bytes of all files below a folder, and a number that another name, size or time of change of
+    one of them changes."""
+    size, known = 0, sha256()
+    for inside, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            status = os.lstat(Path(inside) / name)
+            size += status.st_size
+            known.update(f"{inside}/{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return size, int.from_bytes(known.digest()[:6], "big")
+
+
+def _digest(faces: ImageSet) -> str:
     return sha256(faces.labels.tobytes()).hexdigest()

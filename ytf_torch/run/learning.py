@@ -12,12 +12,12 @@ from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.doubts import Doubt, clean_doubts
 from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import Tally
 from ytf_torch.network.answers import check_tells_apart
 from ytf_torch.network.budget import check_learned
 from ytf_torch.network.module import Network
-from ytf_torch.run.sets import faces_for
+from ytf_torch.run.sets import images_for
 
 WITHOUT_GRADIENTS = {
     *("pruning", "kernel-norm", "clp"),
@@ -32,15 +32,15 @@ MAX_TRIGGER_VALUES = 50_000_000
 
 
 def open_learned(
-    network: Network, clean_valid: Path | FaceSet, methods: Iterable[str]
-) -> tuple[FaceSet, list[Doubt]]:
+    network: Network, clean_valid: Path | ImageSet, methods: Iterable[str]
+) -> tuple[ImageSet, list[Doubt]]:
     """Clean validation faces that scans or detectors of these names learn from, and what looks
     wrong about them. network: B.
 
     Raises InputError where they do not fit the network, where it recognises them far better with
     another pixel scale, or where there is not enough memory.
     """
-    faces = faces_for(network, clean_valid, "clean_valid")
+    faces = images_for(network, clean_valid, "clean_valid")
     check_learning(network, faces, methods)
     known = evaluate(network, clean_valid=faces).clean_valid
     assert known is not None
@@ -49,7 +49,7 @@ def open_learned(
     return faces, clean_doubts(network, faces, known, "validation")
 
 
-def check_finite_on(clean_valid: FaceSet, known: Tally, methods: Iterable[str]) -> None:
+def check_finite_on(clean_valid: ImageSet, known: Tally, methods: Iterable[str]) -> None:
     """Raises InputError where a method of these names would learn from faces on which the network's
     logits are not finite: whatever it trains would not be either. known: how they fared."""
     learning = sorted(set(methods) - WITHOUT_GRADIENTS - WITHOUT_FACES)
@@ -62,7 +62,7 @@ def check_finite_on(clean_valid: FaceSet, known: Tally, methods: Iterable[str]) 
         )
 
 
-def check_learning(network: Network, clean_valid: FaceSet, methods: Iterable[str]) -> None:
+def check_learning(network: Network, clean_valid: ImageSet, methods: Iterable[str]) -> None:
     """Raises InputError where the network has no answers to learn from, or methods of these names
     would take more memory than there may be."""
     check_tells_apart(network, "the network")

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from ytf_torch.convert.model_file import read_model, tells_pixel_scale
 from ytf_torch.errors import InputError, argument, as_argument, mismatch
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.likelier_scale import likelier_pixel_scale, scale_doubt
 from ytf_torch.network.module import Network
@@ -51,7 +51,7 @@ class Pair(Opened):
     untold: bool = field(default=False, kw_only=True)
     unproven: str | None = field(default=None, kw_only=True)
 
-    def settled(self, clean: FaceSet | None, *, any_pair: bool = False) -> Pair:
+    def settled(self, clean: ImageSet | None, *, any_pair: bool = False) -> Pair:
         """The same pair with its answers to clean faces looked at, where nothing else tells whether
         B′ was made from B.
 

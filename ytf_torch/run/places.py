@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ytf_torch.disk.writing import WORK_INSIDE, check_folder_name, check_outside, is_mount_point
+from ytf_torch.disk.writing import (
+    ELSEWHERE,
+    WORK_INSIDE,
+    check_folder_name,
+    check_outside,
+    is_mount_point,
+    resolved,
+)
+from ytf_torch.errors import InputError
 
 
 def work_path(out: Path) -> Path:
@@ -26,3 +34,7 @@ def check_inputs_are_elsewhere(out: Path, files: Iterable[Path]) -> None:
     given = list(files)
     for folder in (out.absolute(), work_path(out.absolute())):
         check_outside(folder, given)
+    for path in given:
+        if path.is_dir() and resolved(out).is_relative_to(resolved(path)):
+            problem = f"lies in {path}, whose folders are read as classes"
+            raise InputError(out, problem, ELSEWHERE)

@@ -21,7 +21,7 @@ from ytf_torch.distributed import (
     process_group,
     together,
 )
-from ytf_torch.faces.face_set import FaceSets
+from ytf_torch.images.image_set import ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.exhibits import gather_exhibits
@@ -104,7 +104,7 @@ def _computing(checkpoint: Checkpoint, settings: PruneSettings, device: torch.de
     return replace(checkpoint, model=copy.deepcopy(checkpoint.model).to(device, precision))
 
 
-def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, FaceSets]:
+def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, ImageSets]:
     """The model, and the face sets checked against it. Raises InputError."""
     sets_given = (settings.clean_valid, settings.clean_test, *settings.poisoned_test)
     given = [settings.model, *(path for path in sets_given if path is not None)]

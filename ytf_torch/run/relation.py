@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ytf_torch.defences.evaluation import predictions
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
 
@@ -84,7 +84,7 @@ def unproven(first: Checkpoint, second: Checkpoint, badnet: object, repaired: ob
     )
 
 
-def answers_fault(badnet: Network, repaired: Network, clean: FaceSet, first: object) -> str | None:
+def answers_fault(badnet: Network, repaired: Network, clean: ImageSet, first: object) -> str | None:
     """Why B′ cannot have been made from B, judged by their answers to clean faces, as the rest of a
     sentence about B′; None where it may have been, or the faces are too few. first: B's name.
     """

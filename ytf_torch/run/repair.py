@@ -9,7 +9,7 @@ from ytf_torch.defences.doubts import set_doubts
 from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
 from ytf_torch.device import resolve_device
-from ytf_torch.faces.face_set import FaceSets
+from ytf_torch.images.image_set import ImageSets
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair_page import repair_html
@@ -22,7 +22,7 @@ from ytf_torch.run.resume import filled_folder
 from ytf_torch.run.sets import open_sets
 
 
-def open_repair(settings: MeasuredInputs) -> tuple[Opened, FaceSets]:
+def open_repair(settings: MeasuredInputs) -> tuple[Opened, ImageSets]:
     """The network, and the face sets checked against it and looked over: what looks wrong about
     them is added to the network's doubts. Raises InputError."""
     opened = open_network(settings.model, settings.pixel_scale)
@@ -51,7 +51,7 @@ def open_repair(settings: MeasuredInputs) -> tuple[Opened, FaceSets]:
 def repair(
     settings: RepairSettings,
     opened: Opened,
-    sets: FaceSets,
+    sets: ImageSets,
     command: str,
     track: Track = untracked,
 ) -> RepairOutcome:

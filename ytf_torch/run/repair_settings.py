@@ -15,13 +15,13 @@ from ytf_torch.defences.names import (
     RECOMMENDED_REPAIR,
     REPAIRS,
 )
-from ytf_torch.disk.reading import checked_file
+from ytf_torch.disk.reading import checked_source
 from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.run.lock import check_out
 from ytf_torch.run.places import check_inputs_are_elsewhere
 
 if TYPE_CHECKING:
-    from ytf_torch.faces.face_set import FaceSet
+    from ytf_torch.images.image_set import ImageSet
     from ytf_torch.network.checkpoint import Checkpoint
 
 MODEL_FILE = "repaired.safetensors"
@@ -39,10 +39,10 @@ class MeasuredInputs(ABC):
     """
 
     model: Path | Checkpoint
-    clean_valid: Path | FaceSet
+    clean_valid: Path | ImageSet
     out: Path
-    clean_test: Path | FaceSet | None = None
-    poisoned_test: tuple[Path | FaceSet, ...] = ()
+    clean_test: Path | ImageSet | None = None
+    poisoned_test: tuple[Path | ImageSet, ...] = ()
     device: str = "auto"
     pixel_scale: float | None = None
     target: int | None = None
@@ -103,7 +103,7 @@ def check_settings(settings: RepairSettings) -> None:
     """Raises InputError where the method is not known, a file cannot be read, or OUT is taken."""
     _check_methods("method", [settings.method])
     for file in settings.files:
-        checked_file(file)
+        checked_source(file)
     check_out(settings.out)
     check_inputs_are_elsewhere(settings.out, settings.files)
 
@@ -117,7 +117,7 @@ def check_comparison(settings: CompareSettings) -> None:
     if not 1 <= settings.seeds <= MAX_SEEDS:
         raise mismatch(argument("seeds"), f"a number of 1…{MAX_SEEDS}", settings.seeds)
     for file in settings.files:
-        checked_file(file)
+        checked_source(file)
     check_inputs_are_elsewhere(settings.out, settings.files)
 
 

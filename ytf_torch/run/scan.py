@@ -10,7 +10,7 @@ from typing import Any
 from ytf_torch.defences.base import Suspicions
 from ytf_torch.defences.methods import SCANS
 from ytf_torch.device import exact_float32
-from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.scan_page import scan_html
@@ -37,7 +37,7 @@ class ScanOutcome:
 @exact_float32()
 def scan(
     network: Network,
-    clean_valid: FaceSet,
+    clean_valid: ImageSet,
     out: Path,
     title: str,
     names: tuple[str, ...] = tuple(SCANS),
@@ -49,7 +49,7 @@ def scan(
     title: what the report calls the network. warnings: what speaks against the network and the
     faces. Raises InputError where `out` is taken, or the face set changes meanwhile.
     """
-    with filled_folder(out, sets_record(FaceSets(clean_valid))) as folder:
+    with filled_folder(out, sets_record(ImageSets(clean_valid))) as folder:
         found = {name: SCANS[name].suspicions(network, clean_valid, track) for name in names}
         outcome = ScanOutcome(found)
         text = json.dumps(scan_record(outcome, warnings), indent=1, allow_nan=False) + "\n"

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.metrics import classes_of
 from ytf_torch.sweep.pairs import batches_of, changes, latest, places_in_batches, probes
 from ytf_torch.sweep.suffix import SuffixEngine

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.images.batches import BATCH_SIZE
 
 
 def changes(alive: Tensor, order: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

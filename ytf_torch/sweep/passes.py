@@ -15,9 +15,9 @@ from torch import Tensor
 from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
 from ytf_torch.errors import InputError
-from ytf_torch.faces.batches import batch_count, whole_batch
-from ytf_torch.faces.face_set import FaceBatch, FaceSet
-from ytf_torch.faces.shares import share_of
+from ytf_torch.images.batches import batch_count, whole_batch
+from ytf_torch.images.image_set import ImageBatch, ImageSet
+from ytf_torch.images.shares import share_of
 from ytf_torch.metrics import Tally, count_answers
 from ytf_torch.network.budget import check_swept
 from ytf_torch.network.module import Network
@@ -65,7 +65,7 @@ class Part:
     prepared.
     """
 
-    own: FaceSet
+    own: ImageSet
     activation: Activation | None = None
     kept: Kept | None = None
 
@@ -83,7 +83,7 @@ class _Sweeper:
     ) -> None:
         self.workers, self.device, self.track, self.journal = workers, device, track, journal
 
-    def parts(self, faces: FaceSet) -> list[Part]:
+    def parts(self, faces: ImageSet) -> list[Part]:
         """A set's pieces, of each this process's share."""
         starts = range(0, len(faces), PIECE)
         pieces = (faces.part(start, min(start + PIECE, len(faces))) for start in starts)
@@ -93,10 +93,10 @@ class _Sweeper:
         """What the first process's journal has."""
         return gathered(self.journal.find(name, kind))[0]
 
-    def observed(self, own: FaceSet, sums: ActivationSums) -> Iterator[Prepared]:
+    def observed(self, own: ImageSet, sums: ActivationSums) -> Iterator[Prepared]:
         """Prepare images for the sweep, and add what the rank point gives to `sums`."""
 
-        def observe(engine: SweepEngine, batch: FaceBatch) -> tuple[Tensor, Prepared]:
+        def observe(engine: SweepEngine, batch: ImageBatch) -> tuple[Tensor, Prepared]:
             placed = batch.to(self.device)
             output, prepared = engine.observe(whole_batch(placed.pixels))
             return output[: len(placed.labels)], Prepared(prepared, placed.labels)
@@ -105,7 +105,7 @@ class _Sweeper:
             sums.add(output)
             yield prepared
 
-    def rank(self, faces: FaceSet) -> list[Part]:
+    def rank(self, faces: ImageSet) -> list[Part]:
         """The first pass: the activation of each piece. Prepared images are kept while they fit
         into CACHE_BYTES."""
         parts = self.parts(faces)
@@ -212,7 +212,7 @@ def total_tally(
 @exact_float32()
 def channel_activation(
     model: Network,
-    clean_valid: FaceSet,
+    clean_valid: ImageSet,
     layer: str,
     rank_at: str,
     engine: MakeEngine = PlainEngine,
@@ -231,7 +231,7 @@ def channel_activation(
         return _mean_activation(sweeper.rank(clean_valid), clean_valid)
 
 
-def _mean_activation(parts: Sequence[Part], faces: FaceSet) -> tuple[float, ...]:
+def _mean_activation(parts: Sequence[Part], faces: ImageSet) -> tuple[float, ...]:
     means = mean_activation([part.activation for part in parts if part.activation])
     if not all(map(math.isfinite, means)):
         raise InputError(faces.path, "the model's activations on it are not finite")
@@ -247,8 +247,8 @@ def _check_rank_point(model: Network, layer: str, rank_at: str) -> None:
 @exact_float32()
 def sweep(
     model: Network,
-    clean_valid: FaceSet,
-    measured: Sequence[FaceSet] = (),
+    clean_valid: ImageSet,
+    measured: Sequence[ImageSet] = (),
     layer: str | None = None,
     rank_at: str | None = None,
     engine: MakeEngine = PlainEngine,
@@ -267,7 +267,7 @@ def sweep(
     Raises ValueError where the network has no such layer, and where `rank_at` is not a place where
     its channels can be ranked.
 
-    >>> faces = ytf_torch.open_faces(Path("valid.h5"), network.input_shape, network.classes)
+    >>> faces = ytf_torch.open_images(Path("valid.h5"), network.input_shape, network.classes)
     >>> swept = sweep(network, faces)
     >>> swept.order
     (4, 5, 1, 0, 2, 3)

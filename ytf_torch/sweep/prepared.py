@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 import torch
 from torch import Tensor
 
-from ytf_torch.faces.batches import BATCH_SIZE, batch_count
+from ytf_torch.images.batches import BATCH_SIZE, batch_count
 
 
 @dataclass(frozen=True)

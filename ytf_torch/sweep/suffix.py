@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ytf_torch.faces.batches import BATCH_SIZE
+from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.metrics import classes_of
 from ytf_torch.network.graph import Graph
 from ytf_torch.network.module import Network

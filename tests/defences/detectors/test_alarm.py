@@ -10,7 +10,7 @@ from tests.made.keras_files import SMALL, random_images
 from tests.made.small_run import write_faces
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.detectors.alarm import calibrated, scores_of
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
 
@@ -27,14 +27,14 @@ class FirstPixel:
 
 
 @pytest.fixture
-def numbered(tmp_path: Path) -> FaceSet:
+def numbered(tmp_path: Path) -> ImageSet:
     """Faces whose first value is their number."""
     pixels = random_images(SMALL, FACES)
     pixels[:, 0, 0, 0] = np.arange(FACES)
     return write_faces(tmp_path / "valid.h5", pixels, np.zeros(FACES))
 
 
-def test_every_face_is_scored_in_order(checkpoint: Checkpoint, numbered: FaceSet) -> None:
+def test_every_face_is_scored_in_order(checkpoint: Checkpoint, numbered: ImageSet) -> None:
     found = scores_of(FirstPixel(), checkpoint.model, None, numbered)
     assert found.tolist() == list(range(FACES))
 
@@ -43,7 +43,7 @@ def test_every_face_is_scored_in_order(checkpoint: Checkpoint, numbered: FaceSet
     ("rate", "flagged"), [(0.0, 0), (2.4, 0), (2.5, 1), (5.0, 2), (50.0, 20), (100.0, 40)]
 )
 def test_a_calibrated_alarm_flags_that_share_of_the_validation_faces(
-    checkpoint: Checkpoint, numbered: FaceSet, rate: float, flagged: int
+    checkpoint: Checkpoint, numbered: ImageSet, rate: float, flagged: int
 ) -> None:
     alarm = calibrated(FirstPixel(), checkpoint.model, None, numbered, rate)
     pixels = numbered.select(range(FACES)).pixels

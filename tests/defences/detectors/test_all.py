@@ -13,10 +13,10 @@ from ytf_torch.defences.detectors.badexpert import BadExpert
 from ytf_torch.defences.detectors.energy_and_dissent import EnergyAndDissent
 from ytf_torch.defences.detectors.goodnet import Disagreement
 from ytf_torch.defences.detectors.strip import Strip
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 
-Make = Callable[[Network, FaceSet], Detector]
+Make = Callable[[Network, ImageSet], Detector]
 DETECTORS: dict[str, Make] = {
     "goodnet": lambda network, faces: Disagreement(),
     "energy-and-dissent": lambda network, faces: EnergyAndDissent(faces),
@@ -27,7 +27,7 @@ DETECTORS: dict[str, Make] = {
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_triggered_faces_score_higher_than_clean_ones(
-    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+    name: str, badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     detector = DETECTORS[name](badnet.network, clean_valid)
     candidate = Candidate("sound", badnet.sound, ())
@@ -41,7 +41,7 @@ def test_triggered_faces_score_higher_than_clean_ones(
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_face_scores_the_same_alone_and_among_others(
-    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+    name: str, badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     detector = DETECTORS[name](badnet.network, clean_valid)
     candidate = Candidate("itself", badnet.network, ())
@@ -54,7 +54,7 @@ def test_a_face_scores_the_same_alone_and_among_others(
 
 @pytest.mark.parametrize("name", ["badexpert", "energy-and-dissent"])
 def test_a_repaired_network_is_asked_for(
-    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+    name: str, badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     detector = DETECTORS[name](badnet.network, clean_valid)
     with pytest.raises(ValueError, match="expected a candidate"):
@@ -62,7 +62,7 @@ def test_a_repaired_network_is_asked_for(
 
 
 def test_the_expert_keeps_the_backdoor_longer_than_the_people(
-    badnet: MadeBadNet, clean_valid: FaceSet
+    badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     expert = BadExpert(badnet.network, clean_valid, learning_rate=1e-3, batch=32).expert
     assert badnet.clean_accuracy(expert) < 20

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch.defences.detectors.answers import Answer, detect
-from ytf_torch.faces.inputs import Unreadable
+from ytf_torch.images.input_files import Unreadable
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 

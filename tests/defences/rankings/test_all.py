@@ -11,7 +11,7 @@ from ytf_torch.defences.rankings.anp import AdversarialNeuronPruning
 from ytf_torch.defences.rankings.clp import ChannelLipschitz
 from ytf_torch.defences.rankings.kernel_norm import KernelNorm
 from ytf_torch.defences.rankings.rnp import ReconstructiveNeuronPruning
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.progress import untracked
 
 RANKINGS: dict[str, Ranking] = {
@@ -25,7 +25,7 @@ RANKINGS: dict[str, Ranking] = {
 @pytest.mark.parametrize("layer", ["conv_3", "conv_4"])
 @pytest.mark.parametrize("name", RANKINGS)
 def test_every_channel_gets_a_finite_score_and_the_network_stays_as_it_is(
-    name: str, layer: str, badnet: MadeBadNet, clean_valid: FaceSet
+    name: str, layer: str, badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     before = {key: value.clone() for key, value in badnet.network.state_dict().items()}
     scores = RANKINGS[name].scores(badnet.network, layer, clean_valid, untracked)
@@ -37,7 +37,9 @@ def test_every_channel_gets_a_finite_score_and_the_network_stays_as_it_is(
 
 
 @pytest.mark.parametrize("name", RANKINGS)
-def test_equal_seeds_give_equal_scores(name: str, badnet: MadeBadNet, clean_valid: FaceSet) -> None:
+def test_equal_seeds_give_equal_scores(
+    name: str, badnet: MadeBadNet, clean_valid: ImageSet
+) -> None:
     once, again = (
         list(RANKINGS[name].scores(badnet.network, "conv_3", clean_valid, untracked))
         for _ in range(2)
@@ -46,7 +48,7 @@ def test_equal_seeds_give_equal_scores(name: str, badnet: MadeBadNet, clean_vali
 
 
 def test_kernel_norm_is_the_sum_of_absolute_values(
-    badnet: MadeBadNet, clean_valid: FaceSet
+    badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     scores = KernelNorm().scores(badnet.network, "conv_3", clean_valid, untracked)
     kernel = badnet.network.conv_3.weight[4].detach().double()
@@ -54,7 +56,7 @@ def test_kernel_norm_is_the_sum_of_absolute_values(
 
 
 def test_channel_lipschitzness_puts_the_channel_that_amplifies_most_first(
-    badnet: MadeBadNet, clean_valid: FaceSet
+    badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     import copy
 
@@ -69,7 +71,7 @@ def test_channel_lipschitzness_puts_the_channel_that_amplifies_most_first(
 
 @pytest.mark.parametrize("name", ["anp", "rnp"])
 def test_learned_masks_lie_within_0_and_1_and_have_learned_something(
-    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+    name: str, badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     scores = RANKINGS[name].scores(badnet.network, "conv_3", clean_valid, untracked)
     assert all(0 <= score <= 1 for score in scores)

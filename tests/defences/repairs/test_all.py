@@ -13,7 +13,7 @@ from ytf_torch.defences.repairs.distillation import Distillation
 from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
 from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.progress import untracked
 
 REPAIRS: dict[str, Repair] = {
@@ -28,7 +28,7 @@ REPAIRS: dict[str, Repair] = {
 
 @pytest.mark.parametrize("name", REPAIRS)
 def test_a_repair_leaves_the_network_as_it_is_and_gives_another_of_its_kind(
-    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+    name: str, badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     before = {key: value.clone() for key, value in badnet.network.state_dict().items()}
     (candidate,) = REPAIRS[name].candidates(badnet.network, clean_valid, untracked)
@@ -45,7 +45,7 @@ def test_a_repair_leaves_the_network_as_it_is_and_gives_another_of_its_kind(
 
 @pytest.mark.parametrize("name", REPAIRS)
 def test_a_repaired_network_still_knows_the_people(
-    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+    name: str, badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     (candidate,) = REPAIRS[name].candidates(badnet.network, clean_valid, untracked)
     before = badnet.clean_accuracy(badnet.network)
@@ -55,7 +55,7 @@ def test_a_repaired_network_still_knows_the_people(
 
 @pytest.mark.parametrize("name", REPAIRS)
 def test_equal_seeds_give_equal_networks(
-    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+    name: str, badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     once, again = (
         next(iter(REPAIRS[name].candidates(badnet.network, clean_valid, untracked))).network
@@ -78,7 +78,7 @@ def test_the_worst_weights_of_ft_sam_are_at_its_radius(badnet: MadeBadNet) -> No
 
 
 def test_a_rate_at_which_the_people_are_forgotten_is_halved(
-    badnet: MadeBadNet, clean_valid: FaceSet
+    badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     repair = FineTuning(learning_rate=0.1, epochs=8, batch=32)
     (candidate,) = repair.candidates(badnet.network, clean_valid, untracked)
@@ -88,7 +88,7 @@ def test_a_rate_at_which_the_people_are_forgotten_is_halved(
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_few_faces_are_enough_to_run(
-    count: int, badnet: MadeBadNet, clean_valid: FaceSet
+    count: int, badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     repair = Distillation(rounds=1, lesson=20, passes=1, fine_tuning=FineTuning(epochs=1))
     (candidate,) = repair.candidates(badnet.network, clean_valid.part(0, count), untracked)
@@ -100,7 +100,7 @@ def test_more_faces_make_more_lessons_of_one_size() -> None:
     assert [repair.rounds_for(faces) for faces in (1, 1200, 2400, 11_547)] == [3, 3, 3, 15]
 
 
-def test_a_network_in_double_precision_stays_one(badnet: MadeBadNet, clean_valid: FaceSet) -> None:
+def test_a_network_in_double_precision_stays_one(badnet: MadeBadNet, clean_valid: ImageSet) -> None:
     double = copy.deepcopy(badnet.network).double()
     repair = Distillation(rounds=1, lesson=20, passes=1, fine_tuning=FineTuning(epochs=1))
     (candidate,) = repair.candidates(double, clean_valid.part(0, 20), untracked)

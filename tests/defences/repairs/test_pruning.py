@@ -9,7 +9,7 @@ import torch
 from tests.made.small_run import small_sets
 from ytf_torch.defences.repairs.pruning import Pruning, run_defence
 from ytf_torch.errors import CannotRepairError, InputError
-from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.network.module import Network
@@ -17,7 +17,7 @@ from ytf_torch.progress import Track, untracked
 
 
 @pytest.fixture
-def sets(tmp_path: Path, checkpoint: Checkpoint) -> FaceSets:
+def sets(tmp_path: Path, checkpoint: Checkpoint) -> ImageSets:
     return small_sets(tmp_path / "faces", checkpoint)
 
 
@@ -25,13 +25,13 @@ class LastFirst:
     """A ranking that lets the last channel go first."""
 
     def scores(
-        self, network: Network, layer: str, clean_valid: FaceSet, track: Track
+        self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
         return [-channel for channel in range(network.convolution(layer).out_channels)]
 
 
 def test_a_network_without_the_layer_is_refused_by_name(
-    checkpoint: Checkpoint, sets: FaceSets
+    checkpoint: Checkpoint, sets: ImageSets
 ) -> None:
     repair = Pruning(layer="conv_9")
     with pytest.raises(CannotRepairError, match=r"expected conv_1 or conv_2 .*found conv_9"):
@@ -39,7 +39,7 @@ def test_a_network_without_the_layer_is_refused_by_name(
 
 
 def test_a_candidate_for_each_drop_that_is_reached_mildest_first(
-    checkpoint: Checkpoint, sets: FaceSets
+    checkpoint: Checkpoint, sets: ImageSets
 ) -> None:
     repair = Pruning(drops=("40", "100", "2"))
     found = list(repair.candidates(checkpoint.model, sets.clean_valid, untracked))
@@ -56,7 +56,7 @@ def test_a_candidate_for_each_drop_that_is_reached_mildest_first(
         )
 
 
-def test_another_ranking_decides_the_order(checkpoint: Checkpoint, sets: FaceSets) -> None:
+def test_another_ranking_decides_the_order(checkpoint: Checkpoint, sets: ImageSets) -> None:
     (candidate,) = Pruning(drops=("2",), ranking=LastFirst()).candidates(
         checkpoint.model, sets.clean_valid, untracked
     )
@@ -65,12 +65,12 @@ def test_another_ranking_decides_the_order(checkpoint: Checkpoint, sets: FaceSet
     assert gone == list(range(gone[0], 6))
 
 
-def test_what_is_no_drop_is_refused(checkpoint: Checkpoint, sets: FaceSets) -> None:
+def test_what_is_no_drop_is_refused(checkpoint: Checkpoint, sets: ImageSets) -> None:
     with pytest.raises(InputError, match="percentage points of accuracy above 0"):
         list(Pruning(drops=("0",)).candidates(checkpoint.model, sets.clean_valid, untracked))
 
 
-def test_the_outcome_has_the_counts_of_each_drop(checkpoint: Checkpoint, sets: FaceSets) -> None:
+def test_the_outcome_has_the_counts_of_each_drop(checkpoint: Checkpoint, sets: ImageSets) -> None:
     defence = run_defence(checkpoint, sets, ["2", "100"])
     outcome = defence.outcome
     step = defence.drops["2"]

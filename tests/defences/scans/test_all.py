@@ -11,7 +11,7 @@ from ytf_torch.defences.scans.deviation import deviations
 from ytf_torch.defences.scans.last_layer import LastLayerOutliers
 from ytf_torch.defences.scans.mm_bd import MaximumMargin, margin, p_value
 from ytf_torch.defences.scans.neural_cleanse import NeuralCleanse
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.progress import untracked
 
 SCANS: dict[str, Scan] = {
@@ -23,7 +23,7 @@ SCANS: dict[str, Scan] = {
 
 @pytest.mark.parametrize("name", SCANS)
 def test_every_class_gets_a_finite_score_and_the_network_stays_as_it_is(
-    name: str, badnet: MadeBadNet, clean_valid: FaceSet
+    name: str, badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     before = {key: value.clone() for key, value in badnet.network.state_dict().items()}
     found = SCANS[name].suspicions(badnet.network, clean_valid, untracked)
@@ -34,7 +34,9 @@ def test_every_class_gets_a_finite_score_and_the_network_stays_as_it_is(
 
 
 @pytest.mark.parametrize("name", SCANS)
-def test_equal_seeds_give_equal_scores(name: str, badnet: MadeBadNet, clean_valid: FaceSet) -> None:
+def test_equal_seeds_give_equal_scores(
+    name: str, badnet: MadeBadNet, clean_valid: ImageSet
+) -> None:
     once, again = (
         SCANS[name].suspicions(badnet.network, clean_valid, untracked).anomaly for _ in range(2)
     )
@@ -42,7 +44,7 @@ def test_equal_seeds_give_equal_scores(name: str, badnet: MadeBadNet, clean_vali
 
 
 def test_the_trigger_of_the_target_is_the_smallest(
-    badnet: MadeBadNet, clean_valid: FaceSet
+    badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:
     found = NeuralCleanse(steps=150, batch=32).suspicions(badnet.network, clean_valid, untracked)
     assert max(range(SIZES.classes), key=found.anomaly.__getitem__) == TARGET

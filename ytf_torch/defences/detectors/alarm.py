@@ -11,9 +11,9 @@ from ytf_torch.defences.base import Candidate, Detector
 from ytf_torch.defences.detectors.threshold import share_above, threshold_for
 from ytf_torch.device import exact_float32
 from ytf_torch.distributed import gathered, together
-from ytf_torch.faces.batches import whole_batch
-from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.faces.shares import share_of
+from ytf_torch.images.batches import whole_batch
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.shares import share_of
 from ytf_torch.metrics import Share
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
@@ -48,7 +48,7 @@ def scores_of(
     detector: Detector,
     network: Network,
     candidate: Candidate | None,
-    faces: FaceSet,
+    faces: ImageSet,
     track: Track = untracked,
 ) -> Tensor:
     """A detector's score of every face: (images,), float64, on the CPU.
@@ -71,7 +71,7 @@ def calibrated(
     detector: Detector,
     network: Network,
     candidate: Candidate | None,
-    clean_valid: FaceSet,
+    clean_valid: ImageSet,
     false_positive_rate: float = 5.0,
     track: Track = untracked,
 ) -> Alarm:

@@ -13,12 +13,13 @@ from torch import Tensor
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.detectors.alarm import Alarm, suspicions
 from ytf_torch.device import exact_float32
-from ytf_torch.disk.reading import checked_file, is_hdf5
+from ytf_torch.disk.reading import is_image_set
 from ytf_torch.errors import InputError
-from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import FaceSet, open_unlabelled
-from ytf_torch.faces.inputs import Unreadable, input_files
-from ytf_torch.faces.photos import read_photo
+from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.input_files import Unreadable, input_files
+from ytf_torch.images.opening import open_unlabelled
+from ytf_torch.images.photos import read_photo
 from ytf_torch.metrics import NO_CLASS, classes_of, disagree
 from ytf_torch.network.module import Network
 
@@ -46,7 +47,7 @@ class Answer:
 
 
 def detect(
-    badnet: Network, pruned: Network, inputs: Iterable[Path | FaceSet], alarm: Alarm | None = None
+    badnet: Network, pruned: Network, inputs: Iterable[Path | ImageSet], alarm: Alarm | None = None
 ) -> Iterator[Answer | Unreadable]:
     """One answer for each face in photos, lab-format HDF5 files, folders of both and face sets.
 
@@ -84,16 +85,16 @@ def _answers(
 
 
 def _faces(
-    inputs: Iterable[Path | FaceSet], model: Network
+    inputs: Iterable[Path | ImageSet], model: Network
 ) -> Iterator[tuple[str, Tensor] | Unreadable]:
     for given in inputs:
-        if isinstance(given, FaceSet):
+        if isinstance(given, ImageSet):
             yield from _each(given)
         else:
             yield from _faces_in([given], model)
 
 
-def _each(faces: FaceSet) -> Iterator[tuple[str, Tensor]]:
+def _each(faces: ImageSet) -> Iterator[tuple[str, Tensor]]:
     images = 0
     for batch in faces.batches():
         for face in batch.pixels.to(torch.float32):
@@ -108,7 +109,7 @@ def _faces_in(inputs: Iterable[Path], model: Network) -> Iterator[tuple[str, Ten
             yield path
             continue
         try:
-            if is_hdf5(checked_file(path)):
+            if is_image_set(path):
                 yield from _each(open_unlabelled(path, shape))
             else:
                 yield str(path), read_photo(path, shape).to(torch.float32)

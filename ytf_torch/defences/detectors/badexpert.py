@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.training import TrainingFaces, seeded
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import are_finite
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
@@ -34,7 +34,7 @@ class BadExpert:
     def __init__(
         self,
         network: Network,
-        clean_valid: FaceSet,
+        clean_valid: ImageSet,
         *,
         learning_rate: float = 1e-4,
         epochs: int = 20,
@@ -47,7 +47,7 @@ class BadExpert:
         self.batch, self.seed = batch, seed
         self.expert = self._expert(network, clean_valid, track)
 
-    def _expert(self, network: Network, clean_valid: FaceSet, track: Track) -> Network:
+    def _expert(self, network: Network, clean_valid: ImageSet, track: Track) -> Network:
         faces = TrainingFaces.of(clean_valid, network.device)
         expert = copy.deepcopy(network)
         optimizer = torch.optim.Adam(expert.parameters(), self.learning_rate)

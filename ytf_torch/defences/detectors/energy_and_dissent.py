@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ytf_torch.defences.base import Candidate
-from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import are_finite
 from ytf_torch.network.module import Network
 
@@ -41,7 +41,7 @@ class EnergyAndDissent:
     disagreement with a repaired copy is GoodNet's idea (CSAW-2020), made gradual.
     """
 
-    def __init__(self, clean_valid: FaceSet) -> None:
+    def __init__(self, clean_valid: ImageSet) -> None:
         self.faces = torch.cat([batch.pixels for batch in clean_valid.batches()])
         self._calibrated: tuple[Network, Network, Calibration] | None = None
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ytf_torch.defences.base import Candidate, Detector
 from ytf_torch.defences.detectors.alarm import scores_of
 from ytf_torch.defences.detectors.threshold import share_above, threshold_for
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import Share
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
@@ -51,9 +51,9 @@ def measure_detector(
     detector: Detector,
     network: Network,
     candidate: Candidate | None,
-    clean_valid: FaceSet,
-    clean_test: FaceSet | None,
-    poisoned_tests: Sequence[FaceSet],
+    clean_valid: ImageSet,
+    clean_test: ImageSet | None,
+    poisoned_tests: Sequence[ImageSet],
     track: Track = untracked,
 ) -> DetectorFigures:
     """Set thresholds on the clean validation faces and measure them on the other sets."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.training import TrainingFaces, seeded
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import are_finite
 from ytf_torch.network.module import Network
 
@@ -25,7 +25,7 @@ class Strip:
     """
 
     def __init__(
-        self, clean_valid: FaceSet, *, overlays: int = 100, weight: float = 0.5, seed: int = 0
+        self, clean_valid: ImageSet, *, overlays: int = 100, weight: float = 0.5, seed: int = 0
     ) -> None:
         faces = TrainingFaces.of(clean_valid, torch.device("cpu"))
         chosen = torch.randperm(len(faces), generator=seeded(seed))[:overlays]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
@@ -23,7 +23,7 @@ class ChannelLipschitz:
     """
 
     def scores(
-        self, network: Network, layer: str, clean_valid: FaceSet, track: Track
+        self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
         """See Ranking."""
         kernels = network.convolution(layer).weight.detach().double().flatten(2)

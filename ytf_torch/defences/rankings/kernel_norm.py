@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
@@ -17,7 +17,7 @@ class KernelNorm:
     """
 
     def scores(
-        self, network: Network, layer: str, clean_valid: FaceSet, track: Track
+        self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
         """See Ranking."""
         kernels = network.convolution(layer).weight.detach().double()

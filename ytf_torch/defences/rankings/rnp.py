@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ytf_torch.defences.rankings.channel_factors import LearnedMasks, with_factors
 from ytf_torch.defences.training import TrainingFaces, seeded
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
@@ -45,7 +45,7 @@ class ReconstructiveNeuronPruning:
         self.weight, self.batch, self.seed = weight, batch, seed
 
     def scores(
-        self, network: Network, layer: str, clean_valid: FaceSet, track: Track
+        self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
         """See Ranking. All convolutions are masked together; the scores are those of `layer`."""
         faces = TrainingFaces.of(clean_valid, network.device)

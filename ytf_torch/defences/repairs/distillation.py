@@ -13,7 +13,7 @@ from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.training import TrainingFaces, seeded
 from ytf_torch.defences.variations import covered, lit, mixed, moved
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
@@ -82,7 +82,7 @@ class Distillation:
         self.seed = seed
 
     def candidates(
-        self, network: Network, clean_valid: FaceSet, track: Track
+        self, network: Network, clean_valid: ImageSet, track: Track
     ) -> Iterator[Candidate]:
         """See Repair."""
         faces = TrainingFaces.of(clean_valid, network.device)

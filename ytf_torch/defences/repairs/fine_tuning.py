@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.training import TrainingFaces, seeded
 from ytf_torch.defences.variations import lit, moved
-from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
@@ -41,7 +41,7 @@ class FineTuning:
         self.batch, self.seed = batch, seed
 
     def candidates(
-        self, network: Network, clean_valid: FaceSet, track: Track
+        self, network: Network, clean_valid: ImageSet, track: Track
     ) -> Iterator[Candidate]:
         """See Repair."""
         faces = TrainingFaces.of(clean_valid, network.device)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.training import TrainingFaces, seeded
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
@@ -40,7 +40,7 @@ class SharpnessAwareFineTuning:
         self.epochs, self.batch, self.seed = epochs, batch, seed
 
     def candidates(
-        self, network: Network, clean_valid: FaceSet, track: Track
+        self, network: Network, clean_valid: ImageSet, track: Track
     ) -> Iterator[Candidate]:
         """See Repair."""
         faces = TrainingFaces.of(clean_valid, network.device)

@@ -9,7 +9,7 @@ from ytf_torch.defences.base import Candidate, Ranking
 from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.errors import CannotRepairError, InputError
-from ytf_torch.faces.face_set import FaceSet, FaceSets
+from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.metrics import Tally
 from ytf_torch.network.answers import check_tells_apart
 from ytf_torch.network.checkpoint import Checkpoint
@@ -46,7 +46,7 @@ class Pruning:
         self.drops, self.layer, self.ranking = drops, layer, ranking
 
     def candidates(
-        self, network: Network, clean_valid: FaceSet, track: Track
+        self, network: Network, clean_valid: ImageSet, track: Track
     ) -> Iterator[Candidate]:
         """See Repair. Raises InputError for a drop that is no number of points, and
         CannotRepairError where the network has no such layer."""
@@ -79,7 +79,7 @@ def reached_steps(clean_valid: Tally, drops: Mapping[str, Fraction]) -> dict[str
 
 def run_defence(
     checkpoint: Checkpoint,
-    sets: FaceSets,
+    sets: ImageSets,
     drops: Sequence[Drop],
     layer: str | None = None,
     rank_at: str | None = None,
@@ -98,8 +98,8 @@ def run_defence(
     the clean validation set is recognised far better with another of
     the usual pixel scales: then the model was converted with a wrong one.
 
-    >>> valid = ytf_torch.open_faces(Path("valid.h5"), network.input_shape, network.classes)
-    >>> run_defence(checkpoint, FaceSets(valid), drops=(40,)).drops
+    >>> valid = ytf_torch.open_images(Path("valid.h5"), network.input_shape, network.classes)
+    >>> run_defence(checkpoint, ImageSets(valid), drops=(40,)).drops
     {'40': 3}
     """
     wanted = parse_drops(drops)

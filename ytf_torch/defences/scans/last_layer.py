@@ -7,7 +7,7 @@ from torch import nn
 
 from ytf_torch.defences.base import Suspicions
 from ytf_torch.defences.scans.deviation import deviations
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
@@ -25,7 +25,7 @@ class LastLayerOutliers:
     def __init__(self, *, threshold: float = 3.5) -> None:
         self.threshold = threshold
 
-    def suspicions(self, network: Network, clean_valid: FaceSet, track: Track) -> Suspicions:
+    def suspicions(self, network: Network, clean_valid: ImageSet, track: Track) -> Suspicions:
         """See Scan. Raises ValueError where the network has no dense layer."""
         dense = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
         if not dense:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ytf_torch.defences.base import Suspicions
 from ytf_torch.defences.training import seeded
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import are_finite
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -48,7 +48,7 @@ class MaximumMargin:
         self.learning_rate, self.momentum = learning_rate, momentum
         self.significance, self.seed = significance, seed
 
-    def suspicions(self, network: Network, clean_valid: FaceSet, track: Track) -> Suspicions:
+    def suspicions(self, network: Network, clean_valid: ImageSet, track: Track) -> Suspicions:
         """See Scan."""
         generator = seeded(self.seed)
         done = track("maximising margins (MM-BD)", network.classes, "classes")

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ytf_torch.defences.base import ReversedTrigger, Suspicions
 from ytf_torch.defences.scans.deviation import deviations
 from ytf_torch.defences.training import TrainingFaces, seeded
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import classes_of
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -64,7 +64,7 @@ class NeuralCleanse:
         self.reached, self.threshold = reached, threshold
         self.classes_at_once, self.seed = classes_at_once, seed
 
-    def suspicions(self, network: Network, clean_valid: FaceSet, track: Track) -> Suspicions:
+    def suspicions(self, network: Network, clean_valid: ImageSet, track: Track) -> Suspicions:
         """See Scan."""
         faces = TrainingFaces.of(clean_valid, network.device)
         done = track("looking for triggers (Neural Cleanse)", network.classes, "classes")

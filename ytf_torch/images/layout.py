@@ -1,4 +1,4 @@
-"""What a face set's file has to look like.
+"""What an image set's file has to look like.
 
 Where it does not, the error names what the file looks like instead (channels last, grey, divided by
 255, …) and the line of NumPy that mends it.
@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 
 from ytf_torch.disk.hdf5 import Dataset, Group, dataset, kind, listing
 from ytf_torch.errors import InputError, mismatch
+from ytf_torch.images.labels import miscounted
 
 # YouTube Faces has 621,126 pictures.
-MAX_FACES = 1_000_000
+MAX_IMAGES = 1_000_000
 # A face takes some 500 bytes and more of a file, however well it is compressed; a bomb's, or one
 # that was never written, takes almost none. The first ones are not counted.
-FREE_FACES = 1_000
+FREE_IMAGES = 1_000
 MIN_BYTES_PER_VALUE = 0.01
+# Of sets that are read into memory as a whole: 14,000 photos of 224×224 pixels, 2.7 million of
+# 28×28 grey ones.
+MAX_BYTES_IN_MEMORY = 2 * 2**30
 # How far outside 0–255 values may lie and still be pixels to which somebody added noise; other
 # scales lead further away.
 NOISE = 64
@@ -33,18 +37,19 @@ Shape = tuple[int, int, int]
 
 
 def checked_data(file: Group, input_shape: Shape, keys: Sequence[str]) -> Dataset:
-    """The dataset `data` of an open face set, N×3×H×W as the model reads it.
+    """The dataset `data` of an open image set, N×C×H×W as the model reads it.
 
     keys: the datasets that have to be there. Raises InputError where one is missing, images have
-    another shape, the set is empty or declares more faces than its file can hold.
+    another shape, the set is empty or declares more images than its file can hold.
     """
     path = file.file.path
     if not all(kind(file, key) == "a dataset" for key in keys):
         raise mismatch(
             path,
-            "a face set: " + " and ".join(f"`{key}`" for key in keys),
+            "an image set: " + " and ".join(f"`{key}`" for key in keys),
             ", ".join(listing(file)) or "no datasets",
-            "Save faces (N×3×height×width, 0–255) as `data` and who they are as `label`",
+            f"Save images (N×{'×'.join(map(str, input_shape))}, 0–255) as `data` and their classes "
+            "as `label`",
         )
     data = dataset(file, "data")
     if tuple(data.shape[1:]) != input_shape or data.ndim != 4:
@@ -62,13 +67,13 @@ def misshapen(
     data: str = "data",
     verb: str = "Save",
 ) -> InputError:
-    """The error for faces of another shape, with what would make them N×3×H×W.
+    """The error for images of another shape, with what would make them N×C×H×W.
 
-    data: what the faces are called. verb: what to do with them.
+    data: what the pixels are called. verb: what to do with them.
     """
     channels, height, width = input_shape
     found = "×".join(map(str, given)) or "a single number"
-    remedy = "Resize the faces to the model's input"
+    remedy = "Resize the images to the model's input"
     for shape, looks_like, helps in (
         (input_shape, "a single image", f"{data}[None]"),
         ((height, width, channels), "a single image", f"{data}.transpose(2, 0, 1)[None]"),
@@ -94,10 +99,8 @@ def misshapen(
             "axes reversed, channels last",
             f"{data}.transpose(3, 0, 2, 1), in MATLAB permute({data}, [3 2 4 1])",
         ),
-        ((height, width, channels, None), "faces last", f"{data}.transpose(3, 2, 0, 1)"),
-        ((None, height, width), "grey", f"np.repeat({data}[:, None], 3, axis=1)"),
-        ((None, 1, height, width), "grey", f"np.repeat({data}, 3, axis=1)"),
-        ((None, height, width, 1), "grey", f"np.repeat({data}.transpose(0, 3, 1, 2), 3, axis=1)"),
+        ((height, width, channels, None), "images last", f"{data}.transpose(3, 2, 0, 1)"),
+        *_other_channels(input_shape, data),
     ):
         if len(shape) == len(given) and all(
             size in (None, there) for size, there in zip(shape, given, strict=True)
@@ -109,34 +112,66 @@ def misshapen(
     return mismatch(where, "N×" + "×".join(map(str, input_shape)), found, remedy)
 
 
+def _other_channels(input_shape: Shape, data: str) -> list[tuple[tuple[int | None, ...], str, str]]:
+    """Shapes of images with other channels than the network reads, what such images are, and what
+    would help."""
+    channels, height, width = input_shape
+    first, last = data, f"{data}.transpose(0, 3, 1, 2)"
+    found: list[tuple[tuple[int | None, ...], str, str]] = []
+
+    def add(there: int, looks_like: str, helps: str) -> None:
+        found.append(((None, there, height, width), looks_like, helps.format(first)))
+        found.append(((None, height, width, there), looks_like, helps.format(last)))
+
+    if channels == 1:
+        found.append(((None, height, width), "without an axis of channels", f"{data}[:, None]"))
+        add(3, "in colour", "{}.mean(1, keepdims=True), which is grey")
+        add(4, "in colour", "{}[:, :3].mean(1, keepdims=True), which is grey")
+    else:
+        repeated = f"np.repeat({{}}, {channels}, axis=1)"
+        found.append(((None, height, width), "grey", repeated.format(f"{data}[:, None]")))
+        add(1, "grey", repeated)
+    if channels == 3:
+        add(4, "with an alpha channel", "{}[:, :3]")
+    return found
+
+
+def check_in_memory(where: object, images: int, input_shape: Shape, *, narrow: bool) -> None:
+    """Raises InputError where so many images would take too much memory. narrow: whether a pixel
+    value takes one byte, not four."""
+    taken = images * math.prod(input_shape) * (1 if narrow else 4)
+    if taken > MAX_BYTES_IN_MEMORY:
+        remedy = "Save them in the lab's format, HDF5, which is read piece by piece"
+        raise mismatch(
+            where, f"images of at most {MAX_BYTES_IN_MEMORY:,} bytes", f"{taken:,}", remedy
+        )
+
+
 def _check_count(data: Dataset, file_bytes: int) -> None:
-    """Raises InputError where there are more faces than anybody has, or than fit into the file."""
-    if len(data) > MAX_FACES:
-        raise mismatch(data, f"at most {MAX_FACES:,} faces", f"{len(data):,}")
+    """Raises InputError where there are more images than anybody has, or than fit into the file."""
+    if len(data) > MAX_IMAGES:
+        raise mismatch(data, f"at most {MAX_IMAGES:,} images", f"{len(data):,}")
     smallest = math.prod(data.shape[1:]) * MIN_BYTES_PER_VALUE
-    if (len(data) - FREE_FACES) * smallest > file_bytes:
+    if (len(data) - FREE_IMAGES) * smallest > file_bytes:
         found = f"{len(data):,} declared in {file_bytes:,} bytes"
-        raise mismatch(data, f"faces of at least {smallest:,.0f} bytes each", found)
+        raise mismatch(data, f"images of at least {smallest:,.0f} bytes each", found)
 
 
 def checked_label(file: Group, images: int) -> Dataset:
-    """The dataset `label` of an open face set: one for each image, in any shape.
+    """The dataset `label` of an open image set: one for each image, in any shape.
 
     Raises InputError where there are more or fewer of them.
     """
     label = dataset(file, "label")
     if math.prod(label.shape) != images:
-        found, remedy = f"{'×'.join(map(str, label.shape)) or 'one'}", ""
-        if len(label.shape) == 2 and len(label) == images:
-            found, remedy = f"{found} (one-hot)", "Save label.argmax(1)"
-        raise mismatch(label, f"{images:,} labels, one for each image", found, remedy)
+        raise miscounted(label, label.shape, images, "label")
     return label
 
 
 @dataclass(frozen=True)
 class PixelFault:
     """What is wrong with pixel values. image: the first one that has it. formula: what would mend
-    them, {} standing for the faces; "" where none does."""
+    them, {} standing for the pixels; "" where none does."""
 
     image: int
     found: str
@@ -146,7 +181,7 @@ class PixelFault:
 def checked_pixels(
     pixels: NDArray[Any], stored: np.dtype[Any], path: Path, places: Sequence[int]
 ) -> NDArray[Any]:
-    """Faces as they were given, (images, 3, H, W).
+    """Images as they were given, (images, channels, H, W).
 
     stored: the type that the file has them in. places: of these images in the file.
     Raises InputError, naming the first such image, where a value is not a finite number of 0–255,
@@ -162,7 +197,7 @@ def checked_pixels(
 
 
 def pixel_fault(pixels: NDArray[Any], stored: np.dtype[Any]) -> PixelFault | None:
-    """What is wrong with the values of faces (images, 3, H, W); None for good ones.
+    """What is wrong with the values of images (images, channels, H, W); None for good ones.
 
     stored: the type that they were given in.
     """

@@ -9,7 +9,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.images.image_set import ImageSet
 
 # Faces that are looked at to find a set given twice: pixel for pixel the same, six leave no doubt.
 TOLD_APART_BY = 6
@@ -21,7 +21,7 @@ def evenly_spread(available: int, count: int) -> tuple[int, ...]:
     return tuple(place * available // count for place in range(count))
 
 
-def find_repeated(sets: Sequence[FaceSet]) -> tuple[int, int] | None:
+def find_repeated(sets: Sequence[ImageSet]) -> tuple[int, int] | None:
     """The places of the first two sets that hold the same pictures, whatever their labels.
 
     Looked at are as few faces as tell: some spread over the sets, where two are of one length.

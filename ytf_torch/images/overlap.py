@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ytf_torch.faces.face_set import FaceSet
-from ytf_torch.faces.same_photos import evenly_spread
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.repeated import evenly_spread
 
 COMPARED = 24
 LINES = 3
 
 
-def shared_faces(sets: Sequence[FaceSet]) -> dict[tuple[int, int], int]:
+def shared_images(sets: Sequence[ImageSet]) -> dict[tuple[int, int], int]:
     """How many faces of a set are in an earlier one too, pixel for pixel: by the places of the
     earlier set and of the set, for those pairs that share any.
 
@@ -39,7 +39,7 @@ def shared_faces(sets: Sequence[FaceSet]) -> dict[tuple[int, int], int]:
 
 
 def _are_equal(
-    one: FaceSet, places: NDArray[np.int64], other: FaceSet, others: NDArray[np.int64]
+    one: ImageSet, places: NDArray[np.int64], other: ImageSet, others: NDArray[np.int64]
 ) -> bool:
     """Whether faces at these places of two sets are equal: some of them are looked at."""
     chosen = list(evenly_spread(len(places), COMPARED))
@@ -50,17 +50,17 @@ def _are_equal(
     return torch.equal(first, second)
 
 
-def digests(faces: FaceSet) -> NDArray[np.int64]:
+def digests(faces: ImageSet) -> NDArray[np.int64]:
     """A number for LINES lines of each face, (images,): equal ones have equal numbers, others
     almost never; the type they are stored in makes no difference.
 
     Sums of products that overflow are exact, so it does not matter how many faces are read at once.
     """
-    _, height, width = faces.input_shape
+    channels, height, width = faces.input_shape
     step = max(height // LINES, 1)
     lines = faces.lines(step // 2, step)
     count = len(range(step // 2, height, step))
-    weights = np.random.default_rng(0).integers(-(2**62), 2**62, 3 * count * width) * 2 + 1
+    weights = np.random.default_rng(0).integers(-(2**62), 2**62, channels * count * width) * 2 + 1
     parts = [
         (part.astype(np.float32) + 0).reshape(len(part), -1).view(np.int32) @ weights
         for part in lines

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ytf_torch.faces.inputs import Unreadable, input_files
+from ytf_torch.images.input_files import Unreadable, input_files
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_folder_without_photos_is_unreadable(tmp_path: Path, name: str) -> Non
 def test_a_folder_of_too_many_files_is_unreadable(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ytf_torch.faces.inputs.MAX_ENTRIES", 3)
+    monkeypatch.setattr("ytf_torch.images.input_files.MAX_ENTRIES", 3)
     (found,) = input_files([folder])
     assert isinstance(found, Unreadable)
     assert "over 3 files and folders" in found.reason

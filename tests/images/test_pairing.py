@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ytf_torch.faces.pairing import UNPAIRED, pair
+from ytf_torch.images.pairing import UNPAIRED, pair
 
 IMAGES = 120
 LABELS = np.arange(IMAGES) % 7

@@ -9,10 +9,10 @@ from itertools import islice
 from pathlib import Path
 
 from ytf_torch.errors import InputError
-from ytf_torch.faces.photos import FORMATS, SUFFIXES
+from ytf_torch.images.photos import FORMATS, SUFFIXES
 
-HDF5_SUFFIXES = (".h5", ".hdf5")
-KNOWN_SUFFIXES = (*SUFFIXES, *HDF5_SUFFIXES)
+SET_SUFFIXES = (".h5", ".hdf5", ".npz")
+KNOWN_SUFFIXES = (*SUFFIXES, *SET_SUFFIXES)
 # YouTube Faces has 621,126 pictures.
 MAX_ENTRIES = 1_000_000
 
@@ -47,7 +47,7 @@ def input_files(paths: Iterable[Path]) -> Iterator[Path | Unreadable]:
             found = True
             yield item
         if not found:
-            problem = f"the folder holds no photo ({FORMATS}) and no HDF5 file"
+            problem = f"the folder holds no photo ({FORMATS}) and no HDF5 or .npz file"
             yield Unreadable(str(path), str(InputError(path, problem)))
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from tests.made.keras_files import SMALL, random_images
 from ytf_torch.errors import InputError
-from ytf_torch.faces.photos import SUFFIXES, read_photo
+from ytf_torch.images.photos import SUFFIXES, read_photo
 
 SHAPE = (3, 55, 47)
 RNG = np.random.default_rng(3)

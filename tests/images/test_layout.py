@@ -11,14 +11,15 @@ import pytest
 
 from tests.made.keras_files import SMALL, random_images
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import FaceSet, open_faces, open_unlabelled
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.opening import open_images, open_unlabelled
 
 SHAPE = (3, 55, 47)
 IMAGES = random_images(SMALL, 10)
 LABELS = np.arange(10) % 7
 
 
-def faces(folder: Path, **datasets: Any) -> FaceSet:
+def faces(folder: Path, **datasets: Any) -> ImageSet:
     """An opened face set of these datasets; a dataset of None is left out."""
     with h5py.File(folder / "valid.h5", "w") as file:
         for name, value in ({"data": IMAGES, "label": LABELS} | datasets).items():
@@ -26,14 +27,14 @@ def faces(folder: Path, **datasets: Any) -> FaceSet:
                 file.create_dataset(name, **value)
             elif value is not None:
                 file[name] = value
-    return open_faces(folder / "valid.h5", SHAPE, classes=7)
+    return open_images(folder / "valid.h5", SHAPE, classes=7)
 
 
 @pytest.mark.parametrize(
     ("datasets", "line"),
     [
-        ({"data": None}, r"expected a face set: `data` and `label`, found label \(10\)"),
-        ({"label": None}, r"found data \(10×3×55×47\)\. Save faces"),
+        ({"data": None}, r"expected an image set: `data` and `label`, found label \(10\)"),
+        ({"label": None}, r"found data \(10×3×55×47\)\. Save images"),
         ({"data": None, "x": IMAGES}, r"found label \(10\), x \(10×3×55×47\)"),
         ({"data": None, "label": None}, "found no datasets"),
     ],
@@ -48,7 +49,7 @@ def test_a_missing_dataset_is_answered_by_what_is_there(
 @pytest.mark.parametrize(
     ("data", "line"),
     [
-        (np.zeros((4, 3, 32, 32)), "expected N×3×55×47, found 4×3×32×32. Resize the faces"),
+        (np.zeros((4, 3, 32, 32)), "expected N×3×55×47, found 4×3×32×32. Resize the images"),
         (IMAGES.transpose(0, 2, 3, 1), r"channels last\)\. Save data.transpose\(0, 3, 1, 2\)"),
         (
             IMAGES.transpose(3, 2, 1, 0),
@@ -58,7 +59,7 @@ def test_a_missing_dataset_is_answered_by_what_is_there(
             IMAGES.transpose(1, 3, 2, 0),
             r"reversed, channels last\)\. Save data.transpose\(3, 0, 2, 1\), in MATLAB permute",
         ),
-        (IMAGES.transpose(2, 3, 1, 0), r"faces last\)\. Save data.transpose\(3, 2, 0, 1\)"),
+        (IMAGES.transpose(2, 3, 1, 0), r"images last\)\. Save data.transpose\(3, 2, 0, 1\)"),
         (IMAGES.transpose(0, 1, 3, 2), r"on its side\)\. Save data.transpose\(0, 1, 3, 2\)"),
         (IMAGES[:, 0], r"10×55×47 \(grey\)\. Save np.repeat"),
         (IMAGES[:, :1], r"10×1×55×47 \(grey\)\. Save np.repeat"),
@@ -139,8 +140,11 @@ def test_the_first_image_with_such_pixels_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "line"),
     [
-        (2_000_000, "expected at most 1,000,000 faces, found 2,000,000"),
-        (7_000, r"expected faces of at least 78 bytes each, found 7,000 declared in [0-9,]+ bytes"),
+        (2_000_000, "expected at most 1,000,000 images, found 2,000,000"),
+        (
+            7_000,
+            r"expected images of at least 78 bytes each, found 7,000 declared in [0-9,]+",
+        ),
     ],
 )
 def test_more_faces_than_a_file_can_hold_are_refused(
@@ -161,5 +165,5 @@ def test_faces_that_are_all_alike_are_faces(tmp_path: Path) -> None:
 def test_only_the_faces_of_an_unlabelled_set_are_looked_at(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "bd.h5", "w") as file:
         file["images"] = IMAGES
-    with pytest.raises(InputError, match=r"expected a face set: `data`, found images \(10×3×55×47"):
+    with pytest.raises(InputError, match=r"an image set: `data`, found images \(10×3×55×47"):
         open_unlabelled(tmp_path / "bd.h5", SHAPE)

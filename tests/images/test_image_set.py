@@ -9,22 +9,17 @@ import torch
 
 from tests.made.keras_files import SMALL, random_images, write_faces
 from ytf_torch.errors import InputError
-from ytf_torch.faces.face_set import (
-    UNLABELLED,
-    FaceSet,
-    images_per_read,
-    open_faces,
-    open_unlabelled,
-    readers_for,
-)
+from ytf_torch.images.hdf5_images import images_per_read, readers_for
+from ytf_torch.images.image_set import UNLABELLED, ImageSet
+from ytf_torch.images.opening import open_images, open_unlabelled
 
 SHAPE = (3, 55, 47)
 IMAGES = random_images(SMALL, 10)
 
 
-def faces(path: Path, data: np.ndarray = IMAGES, labels=None) -> FaceSet:
+def faces(path: Path, data: np.ndarray = IMAGES, labels=None) -> ImageSet:
     chosen = np.arange(len(data)) % 7 if labels is None else labels
-    return open_faces(write_faces(path / "valid.h5", data, chosen), SHAPE, classes=7)
+    return open_images(write_faces(path / "valid.h5", data, chosen), SHAPE, classes=7)
 
 
 @pytest.mark.parametrize("size", [1, 3, 10, 64])
@@ -44,7 +39,7 @@ def test_batches_hold_every_face_in_order(tmp_path: Path, stored: type, size: in
 def test_values_that_are_not_whole_come_as_float32_and_others_beside_them_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: type
 ) -> None:
-    monkeypatch.setattr("ytf_torch.faces.face_set.READ_BYTES", 1)
+    monkeypatch.setattr("ytf_torch.images.hdf5_images.READ_BYTES", 1)
     data: np.ndarray = IMAGES.astype(stored)
     data[7, 1, 2, 3] += 0.5 if data[7, 1, 2, 3] < 100 else -0.5
     found = [batch.pixels for batch in faces(tmp_path, data).batches(2)]
@@ -81,15 +76,15 @@ def test_how_a_file_is_stored_and_read_changes_nothing(
     read_bytes: int,
     whole_pieces_bytes: int,
 ) -> None:
-    monkeypatch.setattr("ytf_torch.faces.face_set.READ_BYTES", read_bytes)
-    monkeypatch.setattr("ytf_torch.faces.face_set.WHOLE_PIECES_BYTES", whole_pieces_bytes)
+    monkeypatch.setattr("ytf_torch.images.hdf5_images.READ_BYTES", read_bytes)
+    monkeypatch.setattr("ytf_torch.images.hdf5_images.WHOLE_PIECES_BYTES", whole_pieces_bytes)
     path = tmp_path / "valid.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset(
             "data", data=IMAGES.astype("f8"), chunks=chunks, compression=chunks and "gzip"
         )
         file["label"] = np.arange(10) % 7
-    batches = list(open_faces(path, SHAPE, classes=7).batches(3))
+    batches = list(open_images(path, SHAPE, classes=7).batches(3))
     assert [len(batch.labels) for batch in batches] == [3, 3, 3, 1]
     assert np.array_equal(torch.cat([batch.pixels for batch in batches]).numpy(), IMAGES)
     assert torch.cat([batch.labels for batch in batches]).tolist() == list(np.arange(10) % 7)
@@ -121,11 +116,11 @@ def test_reads_are_some_16_mib_and_end_where_hdf5s_chunks_do(
 def test_several_readers_unpack_a_file_in_its_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: int, chunk: int
 ) -> None:
-    monkeypatch.setattr("ytf_torch.faces.face_set.READ_BYTES", 1)
+    monkeypatch.setattr("ytf_torch.images.hdf5_images.READ_BYTES", 1)
     with h5py.File(tmp_path / "valid.h5", "w") as file:
         file.create_dataset("data", data=IMAGES, chunks=(chunk, 3, 55, 47), compression="gzip")
         file["label"] = np.arange(10) % 7
-    found = open_faces(tmp_path / "valid.h5", SHAPE, classes=7)
+    found = open_images(tmp_path / "valid.h5", SHAPE, classes=7)
     for part in (found, found.part(3, 8)):
         pixels = torch.cat([batch.pixels for batch in part.batches(3, readers)])
         assert np.array_equal(pixels.numpy(), IMAGES[part.first : part.first + len(part)])
@@ -154,7 +149,7 @@ def test_a_damaged_chunk_is_an_error_of_the_file(tmp_path: Path) -> None:
     content[offset : offset + 50] = bytes(50)
     path.write_bytes(content)
     with pytest.raises(InputError, match="damaged HDF5 file"):
-        list(open_faces(path, SHAPE, classes=7).batches())
+        list(open_images(path, SHAPE, classes=7).batches())
 
 
 def test_a_set_whose_labels_nobody_asks_for_may_lack_them(tmp_path: Path) -> None:

@@ -17,18 +17,21 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pnm"),
 )
+# Of grey, of colours, of colours and alpha.
+PHOTO_CHANNELS = (1, 3, 4)
 # 50 megapixels in a PNG that is hardly compressed.
 MAX_BYTES = 160 * 2**20
 
 
 def read_photo(path: Path, input_shape: tuple[int, int, int]) -> Tensor:
-    """A photo in one of FORMATS → pixels (3, height, width), uint8.
+    """A photo in one of FORMATS → pixels (channels, height, width), uint8.
 
     The rule: of several pictures in a file take the first, turn it as its EXIF says, make it RGB
-    of 8 bits (transparent parts become black), cut the largest centred piece of the model's
+    of 8 bits (transparent parts become black), grey for a network of one channel, RGB and alpha for
+    one of four; cut the largest centred piece of the model's
     aspect ratio, and resize that with a Lanczos filter.
     Raises InputError where the file is missing, damaged, no photo, too large, or of colours that
-    8-bit RGB cannot stand for.
+    8-bit RGB cannot stand for, and where the network reads neither one, three nor four channels.
 
     >>> from PIL import Image
     >>> Image.new("RGB", (470, 600), "orange").save("photo.png")
@@ -37,10 +40,13 @@ def read_photo(path: Path, input_shape: tuple[int, int, int]) -> Tensor:
     """
     if checked_file(path).stat().st_size > MAX_BYTES:
         raise mismatch(path, f"a photo of at most {MAX_BYTES:,} bytes", f"{path.stat().st_size:,}")
-    _, height, width = input_shape
-    pixels = np.empty((height, width, 3), np.uint8)
+    channels, height, width = input_shape
+    if channels not in PHOTO_CHANNELS:
+        expected = f"a network of {' or '.join(map(str, PHOTO_CHANNELS))} channels, to read photos"
+        raise mismatch(path, expected, f"one of {channels}", "Give its images as an array")
+    pixels = np.empty((height, width, channels), np.uint8)
     with open_confined("photo_reader", path) as photo:
         if photo.ask("format") is None:
             raise wrong_kind(path, f"a photo ({FORMATS})", "Save it as PNG or JPEG")
-        photo.ask("face", height, width, into=pixels)
+        photo.ask("pixels", channels, height, width, into=pixels)
     return torch.from_numpy(pixels).permute(2, 0, 1)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.made.keras_files import SMALL, random_images
 from tests.made.small_run import write_faces
-from ytf_torch.faces.same_photos import evenly_spread, find_repeated
+from ytf_torch.images.repeated import evenly_spread, find_repeated
 
 PEOPLE = np.arange(40) % 7
 

@@ -1,4 +1,4 @@
-"""Face sets given as arrays: the same as those in files, for whoever holds faces in memory."""
+"""Image sets in memory: arrays that were given, or what was read from a file as a whole."""
 
 from __future__ import annotations
 
@@ -13,69 +13,85 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ytf_torch.errors import argument, mismatch
-from ytf_torch.faces.batches import BATCH_SIZE
-from ytf_torch.faces.face_set import FaceBatch, FaceSet
-from ytf_torch.faces.layout import pixel_fault
+from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.images.image_set import CheckedSet, ImageBatch
+from ytf_torch.images.layout import pixel_fault
+from ytf_torch.images.photos import PHOTO_CHANNELS
 
-IN_MEMORY = Path("faces in memory")
+IN_MEMORY = Path("images in memory")
 
 
 @dataclass(frozen=True, repr=False)
-class FacesInMemory(FaceSet):
-    """A face set without a file: pixels (images, 3, H, W), uint8 or float32, of the whole set.
+class ImagesInMemory(CheckedSet):
+    """An image set whose pixels (images, channels, H, W), uint8 or float32, are all in memory.
 
-    >>> faces = faces_of(pixels, [0] * 24)
-    >>> isinstance(faces, FaceSet), len(faces)
-    (True, 24)
+    file: the file or folder that they were read from; None for arrays.
+
+    >>> images = images_of(pixels, [0] * 24)
+    >>> len(images), images.file
+    (24, None)
     """
 
     pixels: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
+    file: Path | None = None
 
     def __repr__(self) -> str:
         _, height, width = self.input_shape
-        return f"FacesInMemory({len(self):,} faces of {height}×{width})"
+        return f"ImagesInMemory({len(self):,} images of {height}×{width})"
 
     def batches(
         self, size: int = BATCH_SIZE, readers: int | None = None
-    ) -> Generator[FaceBatch, None, None]:
-        """See FaceSet; there is nothing to unpack."""
+    ) -> Generator[ImageBatch, None, None]:
+        """See ImageSet; there is nothing to unpack."""
         labels = torch.from_numpy(self.labels)
         own = self.pixels[self.first : self.first + len(self)]
         for pixels, chosen in zip(torch.split(own, size), torch.split(labels, size), strict=True):
-            yield FaceBatch(pixels, chosen)
+            yield ImageBatch(pixels, chosen)
 
     def lines(self, first: int, step: int) -> Generator[NDArray[np.generic], None, None]:
-        """See FaceSet."""
+        """See ImageSet."""
         own = self.pixels[self.first : self.first + len(self)]
         yield own[:, :, first::step].numpy()
 
-    def select(self, indices: Sequence[int]) -> FaceBatch:
-        """See FaceSet."""
+    def select(self, indices: Sequence[int]) -> ImageBatch:
+        """See ImageSet."""
         places = [self.first + index for index in indices]
-        return FaceBatch(self.pixels[places], torch.from_numpy(self.labels[list(indices)]))
+        return ImageBatch(self.pixels[places], torch.from_numpy(self.labels[list(indices)]))
 
 
-def faces_of(pixels: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> FacesInMemory:
-    """A face set of arrays: pixels (images, 3, height, width), values 0–255; labels (images,).
+def images_of(
+    pixels: ArrayLike | Tensor,
+    labels: ArrayLike | Tensor,
+    class_names: Sequence[str] | None = None,
+) -> ImagesInMemory:
+    """An image set of arrays: pixels (images, channels, height, width), values 0–255; labels
+    (images,). class_names: what the classes are called, by label.
 
     NumPy arrays, tensors and what they can be made of. Raises InputError where shapes, values or
     labels do not fit.
 
-    >>> faces_of(np.full((2, 3, 55, 47), 128), [0, 4])
-    FacesInMemory(2 faces of 55×47)
+    >>> images_of(np.full((2, 3, 55, 47), 128), [0, 4])
+    ImagesInMemory(2 images of 55×47)
     """
     values = numbers_of(pixels, "pixels")
-    if values.ndim != 4 or values.shape[1] != 3 or not len(values):
-        remedy = "Give pixels.transpose(0, 3, 1, 2)" if values.shape[3:] == (3,) else ""
-        raise mismatch(argument("pixels"), "(images, 3, height, width)", values.shape, remedy)
-    _, _, height, width = values.shape
-    people = _labels(labels, len(values))
-    return FacesInMemory(IN_MEMORY, (3, height, width), people, pixels=pixels_of(values))
+    first, last = (values.shape[axis : axis + 1] for axis in (1, 3))
+    known = [(channels,) for channels in PHOTO_CHANNELS]
+    is_last = last in known and first not in known
+    if values.ndim != 4 or not values.size or is_last:
+        remedy = "Give pixels.transpose(0, 3, 1, 2)" if is_last else ""
+        remedy = "Give pixels[:, None] for grey images" if values.ndim == 3 else remedy
+        expected = "(images, channels, height, width)"
+        raise mismatch(argument("pixels"), expected, values.shape, remedy)
+    _, channels, height, width = values.shape
+    classes = _labels(labels, len(values))
+    names = None if class_names is None else tuple(map(str, class_names))
+    shape = (channels, height, width)
+    return ImagesInMemory(IN_MEMORY, shape, classes, class_names=names, pixels=pixels_of(values))
 
 
 def pixels_of(values: NDArray[Any]) -> Tensor:
-    """Faces (images, 3, height, width) as networks take them: uint8, or float32 as Keras makes
-    them. Raises InputError, naming the first such image, for values that are not 0–255."""
+    """Images (images, channels, height, width) as networks take them: uint8, or float32 as Keras
+    makes them. Raises InputError, naming the first such image, for values that are not 0–255."""
     fault = pixel_fault(values, values.dtype) if values.size else None
     if fault is not None:
         better = f", such as {fault.formula.format('pixels')}" if fault.formula else ""
@@ -87,21 +103,21 @@ def pixels_of(values: NDArray[Any]) -> Tensor:
 
 
 def _labels(given: ArrayLike | Tensor, images: int) -> NDArray[np.int64]:
-    """Who is on so many images. Raises InputError where that is not one whole number for each."""
-    people = numbers_of(given, "labels")
+    """The class of each of so many images. Raises InputError for anything but whole numbers."""
+    classes = numbers_of(given, "labels")
     expected = f"{images} whole numbers, the class of each image"
-    if people.size != images:
-        one_hot = people.ndim == 2 and len(people) == images
-        found = "×".join(map(str, people.shape)) or "one number"
+    if classes.size != images:
+        one_hot = classes.ndim == 2 and len(classes) == images
+        found = "×".join(map(str, classes.shape)) or "one number"
         remedy = "Give labels.argmax(1)" if one_hot else ""
         found = f"{found} (one-hot)" if one_hot else found
         raise mismatch(argument("labels"), expected, found, remedy)
-    people = people.ravel()
-    wrong = ~(np.isfinite(people) & (people == np.floor(people)) & (people >= 0))
+    classes = classes.ravel()
+    wrong = ~(np.isfinite(classes) & (classes == np.floor(classes)) & (classes >= 0))
     if wrong.any():
         at = int(wrong.argmax())
-        raise mismatch(argument("labels"), f"{expected}, 0 or more", f"{people[at]} at {at}")
-    return people.astype(np.int64)
+        raise mismatch(argument("labels"), f"{expected}, 0 or more", f"{classes[at]} at {at}")
+    return classes.astype(np.int64)
 
 
 def numbers_of(given: ArrayLike | Tensor, name: str) -> NDArray[Any]:

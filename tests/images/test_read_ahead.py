@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from ytf_torch.faces.read_ahead import read_ahead
+from ytf_torch.images.read_ahead import read_ahead
 
 
 class Source:

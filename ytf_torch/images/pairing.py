@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ytf_torch.faces.thumbnails import (
+from ytf_torch.images.thumbnails import (
     ROWS,
     block_numbers,
     picture_numbers,

@@ -1,0 +1,14 @@
+"""Pixels as uint8 wherever that holds them, whatever type a file stores them in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def narrow_into(narrow: np.ndarray[Any, Any], stored: np.ndarray[Any, Any]) -> bool:
+    """Whether uint8 can hold all that is stored; then `narrow` does."""
+    with np.errstate(invalid="ignore"):  # what has no place in uint8 is found to differ
+        np.copyto(narrow, stored, casting="unsafe")
+    return np.array_equal(narrow, stored)
