@@ -179,7 +179,13 @@ class _Match:
     def best(self, rows: NDArray[np.int64], candidates: NDArray[np.int64]) -> NDArray[np.int64]:
         """Of the candidates for each triggered thumbnail, (rows, candidates), the one it shows, the
         first of several; UNPAIRED where it shows none of them, (rows,)."""
-        found = [self._compared(rows, column) for column in candidates.T]
+        first = candidates[:, 0]
+        found = [self._compared(rows, first)]
+        for column in candidates.T[1:]:
+            other = np.flatnonzero(column != first)  # the rest is known already
+            shares, distances = (known.copy() for known in found[0])
+            shares[other], distances[other] = self._compared(rows[other], column[other])
+            found.append((shares, distances))
         shares, distances = (np.stack(parts, 1) for parts in zip(*found, strict=True))
         if self.gain is None:
             best, same = shares.argmax(1)[:, None], shares >= SAME
@@ -195,20 +201,24 @@ class _Match:
     def _compared(
         self, rows: NDArray[np.int64], places: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The share of telling blocks that are equal, and the median of how far they are apart, in
-        units of their standard deviation: (rows,) each; 0 and infinite where too few tell."""
+        """The share of telling blocks that are equal, and, where a pattern is fitted, the median of
+        how far they are apart, in standard deviations: (rows,) each; 0 and infinite where too few
+        tell."""
         shares, distances = np.zeros(len(rows)), np.full(len(rows), np.inf)
         for part in _parts(np.flatnonzero(places != UNPAIRED)):
             expected, telling = self._expected(places[part])
-            spread = expected.std(3).square().mean(2).sqrt()
             apart = (expected - self.triggered[rows[part]]).square().mean((2, 3)).sqrt()
-            equal = apart <= (ROUNDING if self.gain is None else ROUNDING / 2 + SPARE * spread)
             count = telling.sum(1)
             known = (count >= FEWEST_BLOCKS).numpy()
+            if self.gain is None:  # then nobody asks how far they are apart
+                equal = apart <= ROUNDING
+            else:
+                spread = expected.std(3).square().mean(2).sqrt()
+                equal = apart <= ROUNDING / 2 + SPARE * spread
+                relative = (apart / (spread + 1)).masked_fill(~telling, np.nan)
+                distances[part[known]] = relative.nanmedian(1).values[known].numpy()
             share = (equal & telling).sum(1) / count.clamp(min=FEWEST_BLOCKS / SAME)
-            distance = (apart / (spread + 1)).masked_fill(~telling, np.nan).nanmedian(1).values
             shares[part[known]] = share[known].numpy()
-            distances[part[known]] = distance[known].numpy()
         return shares, distances
 
     def _expected(self, places: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
