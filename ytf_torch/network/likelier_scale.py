@@ -38,10 +38,11 @@ def likelier_pixel_scale(network: Network) -> float | None:
     answer.
     """
     pictures = coarse_pictures(network.input_shape)
-    if network.classes < 2 or not _weight_spread(network) or _is_usual(network, pictures):
+    last = _last_kernel(network)
+    if network.classes < 2 or last is None or not last.std() or _is_usual(network, pictures, last):
         return None
     for scale in COMMON_PIXEL_SCALES.values():
-        if _is_usual(rescaled(network, scale), pictures):
+        if _is_usual(rescaled(network, scale), pictures, last):
             return scale
     return None
 
@@ -61,17 +62,23 @@ def coarse_pictures(input_shape: tuple[int, int, int]) -> Tensor:
     return F.interpolate(coarse, input_shape[1:], mode="bicubic").clamp(0, 255)
 
 
-def _weight_spread(network: Network) -> float:
-    """Standard deviation of the last layer's weights."""
-    return float(network.get_parameter(f"{network.graph.output}.weight").detach().std())
+def _last_kernel(network: Network) -> Tensor | None:
+    """The kernel (units, inputs) of the dense layer that gives the logits, but for layers without
+    weights behind it; None where another one gives them."""
+    graph, name = network.graph, network.graph.output
+    while not graph.weights(name) and len(graph[name].inputs) == 1:
+        (name,) = graph[name].inputs
+    for weight in graph.weights(name):
+        if weight.start == "glorot" and len(weight.shape) == 2:
+            return network.get_parameter(f"{name}.{weight.name}").detach()
+    return None
 
 
-def _is_usual(network: Network, pictures: Tensor) -> bool:
+def _is_usual(network: Network, pictures: Tensor, last: Tensor) -> bool:
     """Whether a network's answers to pictures are those of a trained one that reads them with its
     own scale. Scaling the last layer, weights and biases, changes nothing here: its weights are
-    brought to Glorot's spread, with which training begins."""
-    weight = network.get_parameter(f"{network.graph.output}.weight")
-    standard = math.sqrt(2 / sum(weight.shape)) / _weight_spread(network)
+    brought to Glorot's spread, with which training begins. last: its kernel."""
+    standard = math.sqrt(2 / sum(last.shape)) / float(last.std())
     with torch.inference_mode():
         logits = network(pictures.to(network.device)).double()
     centred = logits - logits.mean(1, keepdim=True)
