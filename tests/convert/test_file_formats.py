@@ -119,7 +119,7 @@ def write_safetensors(path: Path, model: Network) -> None:
 
 
 GOODNET, NESTED = "GoodNet of `ytf-export`, Keras", "Keras model with models in it, to any depth"
-# Tried in test_architecture.py.
+# Tried in test_models_within_models.py.
 WITH_ARCHITECTURE = {"Keras weights alone of any network"}
 
 WRITTEN: dict[str, tuple[str, Callable[[Path, Network], Any]]] = {

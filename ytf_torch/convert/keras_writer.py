@@ -30,6 +30,8 @@ from ytf_torch.network.provenance import ORIGIN, tool_version
 # 2.15 on the other two.
 LAYOUT_OF = "2.14.0"
 ARCHIVE_LAYOUT_OF = "2.15.0"
+# Bytes that HDF5 stores of an attribute beside the group that has it; as Keras reckons.
+MAX_ATTRIBUTE = 64_512
 
 
 Config = dict[str, Any]
@@ -66,18 +68,36 @@ def write_h5_model(
         if origin:
             file.attrs[ORIGIN] = np.bytes_(origin.encode())
         model = {"class_name": "Functional", "config": config}
-        file.attrs["model_config"] = np.bytes_(json.dumps(model))
-        group.attrs["layer_names"] = np.array(names, "S")
+        file.attrs["model_config"] = _text(json.dumps(model))
+        _list_names(group, "layer_names", names)
         for name in names:
             holder = group.create_group(name)
             weights = arrays.get(name, {})
-            holder.attrs["weight_names"] = np.array([f"{name}/{part}:0" for part in weights], "S")
+            _list_names(holder, "weight_names", [f"{name}/{part}:0" for part in weights])
             for part, array in weights.items():
                 holder[f"{name}/{part}:0"] = array
         group.create_group("top_level_model_weights").attrs["weight_names"] = []
         file.flush()
         content = file.id.get_file_image()
     path.write_bytes(content)
+
+
+def _text(text: str) -> np.bytes_ | bytes:
+    """A text as an attribute's value. Of one length as long as such fits into an attribute: the
+    other kind h5py gives as str to tf.keras up to 2.4, which decodes it."""
+    content = text.encode()
+    return np.bytes_(content) if len(content) <= MAX_ATTRIBUTE else content
+
+
+def _list_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
+    """List names in an attribute, or in as many as Keras would: layer_names0, layer_names1, …"""
+    listed = np.array(names, "S")
+    if listed.nbytes <= MAX_ATTRIBUTE:
+        group.attrs[attribute] = listed
+        return
+    parts = np.array_split(listed, -(-listed.nbytes // MAX_ATTRIBUTE) + 1)
+    for number, part in enumerate(parts):
+        group.attrs[f"{attribute}{number}"] = part
 
 
 def write_keras_weights(path: Path, network: Network, origin: str = "") -> None:

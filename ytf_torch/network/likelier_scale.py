@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ytf_torch.network.masking import weights_of
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES, pixel_scale_text
 
@@ -39,10 +38,11 @@ def likelier_pixel_scale(network: Network) -> float | None:
     answer.
     """
     pictures = coarse_pictures(network.input_shape)
-    if _last_kernel(network) is None or _is_usual(network, pictures):
+    last = _last_kernel(network)
+    if last is None or len(last) < 2 or not last.std() or _is_usual(network, pictures, last):
         return None
     for scale in COMMON_PIXEL_SCALES.values():
-        if _is_usual(rescaled(network, scale), pictures):
+        if _is_usual(rescaled(network, scale), pictures, last):
             return scale
     return None
 
@@ -63,27 +63,22 @@ def coarse_pictures(input_shape: tuple[int, int, int]) -> Tensor:
 
 
 def _last_kernel(network: Network) -> Tensor | None:
-    """The kernel of the last layer that has one for its classes; None where the network ends
-    otherwise, or it is constant, so that nothing tells."""
-    graph = network.graph
-    last = [name for name in graph.weighted if "glorot" in _starts(network, name)]
-    kernel = weights_of(network, last[-1])["weight"] if last else None
-    if kernel is None or len(kernel) != graph.shapes[graph.output][0] or len(kernel) < 2:
-        return None
-    return kernel if float(kernel.std()) else None
+    """The kernel (units, inputs) of the dense layer that gives the logits, but for layers without
+    weights behind it; None where another one gives them."""
+    graph, name = network.graph, network.graph.output
+    while not graph.weights(name) and len(graph[name].inputs) == 1:
+        (name,) = graph[name].inputs
+    for weight in graph.weights(name):
+        if weight.start == "glorot" and len(weight.shape) == 2:
+            return network.get_parameter(f"{name}.{weight.name}").detach()
+    return None
 
 
-def _starts(network: Network, name: str) -> list[str]:
-    return [weight.start for weight in network.graph.weights(name) if weight.name == "weight"]
-
-
-def _is_usual(network: Network, pictures: Tensor) -> bool:
+def _is_usual(network: Network, pictures: Tensor, last: Tensor) -> bool:
     """Whether a network's answers to pictures are those of a trained one that reads them with its
     own scale. Scaling the last layer, weights and biases, changes nothing here: its weights are
-    brought to Glorot's spread, with which training begins."""
-    kernel = _last_kernel(network)
-    assert kernel is not None
-    standard = math.sqrt(2 / sum(kernel.shape)) / float(kernel.std())
+    brought to Glorot's spread, with which training begins. last: its kernel."""
+    standard = math.sqrt(2 / sum(last.shape)) / float(last.std())
     with torch.inference_mode():
         logits = network(pictures.to(network.device)).double()
     centred = logits - logits.mean(1, keepdim=True)
