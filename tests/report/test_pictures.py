@@ -17,9 +17,18 @@ def test_a_plot_is_drawn_for_wide_and_for_narrow_screens_or_not_at_all() -> None
     assert drawings(lambda size: None) is None
 
 
-def test_a_face_is_stored_without_loss() -> None:
-    pixels = np.arange(55 * 47 * 3, dtype=np.uint8).reshape(55, 47, 3)
+@pytest.mark.parametrize(("height", "width"), [(55, 47), (1, 1), (8, 200)])
+def test_a_face_is_stored_without_loss(height: int, width: int) -> None:
+    pixels = np.arange(height * width * 3, dtype=np.uint8).reshape(height, width, 3)
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(face_png(pixels)))), pixels)
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(1, 1), (2, 1), (4, 3), (6, 3)])
+def test_an_image_of_any_number_of_channels_is_shown(channels: int, shown: int) -> None:
+    """Of four channels the last may be the opacity: with it a transparent trigger is not seen."""
+    pixels = np.arange(9 * 7 * channels, dtype=np.uint8).reshape(9, 7, channels)
+    image = np.array(Image.open(io.BytesIO(face_png(pixels))))
+    np.testing.assert_array_equal(image.reshape(9, 7, shown), pixels[..., :shown])
 
 
 @pytest.mark.parametrize("highest", [0.0, 4.0])

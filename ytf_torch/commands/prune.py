@@ -46,12 +46,17 @@ def prune(
         typer.Option(help="Points of clean validation accuracy to give up.", show_default="2,4,10"),
     ] = None,
     layer: Annotated[
-        str | None, typer.Option(help="Convolution to prune.", show_default=_default("layer"))
+        str | None,
+        typer.Option(
+            help="Layer whose channels are pruned; any other name lists the network's own.",
+            show_default="the last convolution that everything passes",
+        ),
     ] = None,
     rank_at: Annotated[
         str | None,
         typer.Option(
-            help="Output at which channels are ranked.", show_default="the output of its pool"
+            help="Output at which channels are ranked: the layer's or one behind it.",
+            show_default="the output of its pool",
         ),
     ] = None,
     order: Annotated[

@@ -56,7 +56,6 @@ class BatchNormalization(Kind):
     )
     linear = True
     channelwise = True
-    maskable = True
     epsilon: float
     center: bool
     scale: bool
@@ -101,6 +100,11 @@ class BatchNormalization(Kind):
         if len(inputs[0]) == 2:
             raise ValueError("reads a row of units or maps, found two axes")
         return tuple(inputs[0])
+
+    @property
+    def maskable(self) -> bool:  # type: ignore[override]
+        """See Kind: with gamma; the statistics alone silence nothing."""
+        return self.scale
 
     def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
         """See Kind."""

@@ -111,11 +111,14 @@ class Graph:
 
     @cached_property
     def convolutions(self) -> tuple[str, ...]:
-        """The layers whose channels can be masked."""
+        """The layers whose channels can be masked: none whose activation makes something else of
+        zero, for no weights keep its channels silent."""
         return tuple(
             layer.name
             for layer in self.layers
-            if layer.kind.maskable and len(self.shapes[layer.name]) == 3
+            if layer.kind.maskable
+            and layer.kind.activation.silent_at_zero
+            and len(self.shapes[layer.name]) == 3
         )
 
     def readers(self, name: str) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ CHANNELS_SHOWN = 5
 class Example:
     """A face and what the networks say of it.
 
-    pixels: (height, width, 3), uint8. label: its label in the file, for a triggered face the
+    pixels: (height, width, channels), uint8. label: its label in the file, for a triggered face the
     target. badnet, pruned: the classes B and B′ answer, NO_CLASS where logits are not finite;
     pruned is None where no drop was reached.
     """

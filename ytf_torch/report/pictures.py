@@ -16,8 +16,10 @@ from ytf_torch.report.plots import NARROW, WIDE, Size
 
 
 def face_png(pixels: NDArray[np.uint8]) -> bytes:
-    """A face (height, width, 3) as PNG."""
-    return _png(Image.fromarray(pixels))
+    """An image (height, width, channels) as PNG: of three or more channels the first three are red,
+    green and blue, so that a transparent one can be seen; of one or two the first is grey."""
+    grey = pixels.shape[2] < 3
+    return _png(Image.fromarray(np.ascontiguousarray(pixels[..., 0] if grey else pixels[..., :3])))
 
 
 def map_png(values: NDArray[np.float32], highest: float) -> bytes:
