@@ -26,7 +26,7 @@ from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 IMAGES = {"valid": 700, "test": 300, "bd_test": 100}
 DYING_WORKER = """
 import os, signal
-from ytf_torch.images import face_set as faces
+from ytf_torch.images import hdf5_images as faces
 from ytf_torch.commands.prune import app
 if os.environ["RANK"] == os.environ["DYING_RANK"]:
     faces.checked_pixels = lambda *_: os.kill(os.getpid(), signal.SIGKILL)

@@ -16,8 +16,10 @@ from ytf_torch.report.plots import NARROW, WIDE, Size
 
 
 def face_png(pixels: NDArray[np.uint8]) -> bytes:
-    """A face (height, width, 3) as PNG."""
-    return _png(Image.fromarray(pixels))
+    """An image (height, width, channels) as PNG: grey, RGB or RGBA, and of any other number of
+    channels the first one."""
+    drawable = pixels if pixels.shape[2] in (3, 4) else pixels[:, :, 0]
+    return _png(Image.fromarray(drawable))
 
 
 def map_png(values: NDArray[np.float32], highest: float) -> bytes:
