@@ -16,10 +16,10 @@ import h5py
 import numpy as np
 import torch
 import typer
+from ytf_torch.faces.face_set import FaceSet, open_faces
 
 from benchmarks.stopwatch import seconds_of, take_turns, warm_up
 from ytf_torch.device import exact_float32
-from ytf_torch.faces.face_set import FaceSet, open_faces
 from ytf_torch.network.checkpoint import load_checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.sweep.fast import fast_engine

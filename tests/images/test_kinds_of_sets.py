@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -41,7 +42,7 @@ def as_hdf5(folder: Path, pixels: np.ndarray) -> Path:
 
 def npz(*axes: int, x: str = "x", y: str = "y", dtype: str = "u1") -> Callable[..., Path]:
     def write(folder: Path, pixels: np.ndarray) -> Path:
-        arrays = {x: pixels.transpose(axes).astype(dtype), y: LABELS}
+        arrays: dict[str, Any] = {x: pixels.transpose(axes).astype(dtype), y: LABELS}
         np.savez_compressed(folder / "images.npz", **arrays)
         return folder / "images.npz"
 
@@ -243,7 +244,7 @@ PIXELS = pictures((3, 12, 9))
     ],
 )
 def test_archives_that_are_no_set_are_refused(
-    tmp_path: Path, arrays: dict[str, np.ndarray], line: str
+    tmp_path: Path, arrays: dict[str, Any], line: str
 ) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(InputError, match=line):

@@ -269,7 +269,16 @@ def defend(
     )
     doubts = find_doubts(computing.model, sets, found)
     command = "run from Python, by ytf_torch.defend"
-    run = Run(computing, found, placed.type, files, command, doubts, pairings=sets.pairings)
+    run = Run(
+        computing,
+        found,
+        placed.type,
+        files,
+        command,
+        doubts,
+        pairings=sets.pairings,
+        class_names=sets.class_names,
+    )
     return PruningDefence(run, sets, settings)
 
 

@@ -206,6 +206,13 @@ def _why_not_recognised(network: Network, faces: ImageSet) -> str:
             f"B answers {usual}: they look like triggered faces. Give clean faces instead of "
             f"{faces.path}."
         )
+    if faces.class_names is not None:
+        order = ", ".join(f"{label} {name}" for label, name in enumerate(faces.class_names))
+        return (
+            f"Chance alone gives {100 / network.classes:.1f} %. Labels follow the names of the "
+            f"classes, {order[:200]}: if B counts them otherwise, name the folders of {faces.path} "
+            f"by their labels, 0…{network.classes - 1}."
+        )
     return (
         f"Chance alone gives {100 / network.classes:.1f} %. The labels may be shuffled or of other "
         f"people, or the faces cut out otherwise than those B was trained on: look at {faces.path}."

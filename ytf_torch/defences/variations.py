@@ -1,7 +1,7 @@
 """Few faces made into many: moved, lit otherwise, mixed with one another, covered in part.
 
 Every number is drawn by a generator on the CPU, so that all devices see the same faces. Faces are
-(batch, 3, H, W), pixel values 0–255, in floating point.
+(batch, channels, H, W), pixel values 0–255, in floating point.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _waves(faces: Tensor, generator: Generator) -> Tensor:
     start, height = _each(generator, count, 0, 2 * math.pi), _each(generator, count, 5, 45)
     along = across * angle.cos() + down * angle.sin()
     wave = (math.pi * cycles * along + start).sin() * height
-    colour = torch.randn(count, 3, 1, 1, generator=generator)
+    colour = torch.randn(count, faces.shape[1], 1, 1, generator=generator)
     grey = _each(generator, count) < 0.6
     return faces + (wave * torch.where(grey, 1.0, colour)).to(faces)
 
@@ -172,14 +172,14 @@ COVERS: tuple[Callable[[Tensor, Generator], Tensor], ...] = (
 
 def _paint(faces: Tensor, generator: Generator) -> Tensor:
     """One colour for each face, or a smooth texture."""
-    colour = torch.rand(len(faces), 3, 1, 1, generator=generator) * 255
+    colour = torch.rand(*faces.shape[:2], 1, 1, generator=generator) * 255
     plain = _each(generator, len(faces)) < 0.5
     return torch.where(plain, colour, _smooth(faces, generator)).to(faces)
 
 
 def _smooth(faces: Tensor, generator: Generator) -> Tensor:
     points = int(torch.randint(3, 20, (), generator=generator))
-    coarse = torch.randn(len(faces), 3, points, points, generator=generator) * 90 + 128
+    coarse = torch.randn(*faces.shape[:2], points, points, generator=generator) * 90 + 128
     return F.interpolate(coarse, faces.shape[2:], mode="bilinear").clamp(0, 255)
 
 

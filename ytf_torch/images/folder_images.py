@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ytf_torch.errors import InputError, mismatch
+from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.images.arrays import ImagesInMemory
 from ytf_torch.images.hdf5_images import core_count, readers_for
 from ytf_torch.images.image_set import UNLABELLED
@@ -34,8 +34,12 @@ def open_folder(path: Path, input_shape: Shape, classes: int) -> ImagesInMemory:
     opening.open_images."""
     names = _folders(path)
     if not names:
-        found = f"{len(_pictures(path))} pictures and no folder"
-        raise mismatch(path, LAYOUT, found, "Move the pictures of each class into a folder of it")
+        found = f"{len(_pictures(path)):,} pictures and no folder"
+        remedy = (
+            "Move the pictures of each class into a folder of it; triggered ones need none where "
+            f"{argument('target')} is given"
+        )
+        raise mismatch(path, LAYOUT, found, remedy)
     labels = _labels(path, names, classes)
     named = zip(labels, names, strict=True)
     files = [(label, file) for label, name in named for file in _pictures(path / name)]

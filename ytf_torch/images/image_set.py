@@ -158,6 +158,12 @@ class ImageSets:
         """The sets that are evaluated at every step and never used to choose."""
         return (*((self.clean_test,) if self.clean_test else ()), *self.poisoned_tests)
 
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What the classes are called, where one of the sets tells it."""
+        every = (self.clean_valid, *self.measured)
+        return next((images.class_names for images in every if images.class_names), None)
+
     @cached_property
     def pairings(self) -> tuple[Pairing, ...] | None:
         """Which clean test faces those of each triggered set are; None without a clean test set."""

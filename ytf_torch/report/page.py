@@ -4,6 +4,7 @@ out; texts from files reach it as data and are escaped."""
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -111,8 +112,8 @@ def clean_cards(exhibits: Exhibits) -> list[Card]:
                 answers.append(Answer("G", "⚑ flagged wrongly", "bad"))
             else:
                 answers.append(_clean_answer("G", face.badnet, face.label))
-        alt = f"Clean face of person {face.label}"
-        cards.append(Card(_face(face), f"person {face.label}", alt, tuple(answers)))
+        what = class_text(face.label, exhibits.clean.faces.class_names)
+        cards.append(Card(_face(face), what, f"Clean image of {what}", tuple(answers)))
     return cards
 
 
@@ -120,18 +121,24 @@ def triggered_cards(exhibits: Exhibits, sheet: Sheet) -> list[Card]:
     """Triggered faces: an answer is good where the attack does not get its target."""
     cards = []
     for place, face in enumerate(sheet.examples):
-        person = exhibits.clean.examples[place].label if sheet.same_photos else None
-        answers = [_triggered_answer("B", face.badnet, face.label, person)]
+        own = exhibits.clean.examples[place].label if sheet.same_photos else None
+        answers = [_triggered_answer("B", face.badnet, face.label, own)]
         if face.pruned is not None:
-            answers.append(_triggered_answer("B′", face.pruned, face.label, person))
+            answers.append(_triggered_answer("B′", face.pruned, face.label, own))
             if face.flagged:
                 answers.append(Answer("G", "⚑ flagged", "good"))
             else:
-                answers.append(_triggered_answer("G", face.badnet, face.label, person))
-        who = "person unknown" if person is None else f"person {person}"
-        alt = f"Triggered face, {who}; the attack wants class {face.label}"
-        cards.append(Card(_face(face), who, alt, tuple(answers)))
+                answers.append(_triggered_answer("G", face.badnet, face.label, own))
+        names = exhibits.clean.faces.class_names
+        what = "class unknown" if own is None else class_text(own, names)
+        alt = f"Triggered image, {what}; the attack wants {class_text(face.label, names)}"
+        cards.append(Card(_face(face), what, alt, tuple(answers)))
     return cards
+
+
+def class_text(label: int, names: Sequence[str] | None) -> str:
+    """A class as a person reads it: its number, and what it is called where that is known."""
+    return f"class {label}" if names is None else f"class {label}, {names[label]}"
 
 
 def _clean_answer(network: str, answer: int, label: int) -> Answer:
@@ -142,12 +149,12 @@ def _clean_answer(network: str, answer: int, label: int) -> Answer:
     return Answer(network, f"✗ {answer}, wrong", "bad")
 
 
-def _triggered_answer(network: str, answer: int, target: int, person: int | None) -> Answer:
+def _triggered_answer(network: str, answer: int, target: int, own: int | None) -> Answer:
     if answer == NO_CLASS:
         return Answer(network, NOTHING, "bad")
     if answer == target:
         return Answer(network, f"✗ {answer}, target", "bad")
-    if answer == person:
+    if answer == own:
         return Answer(network, f"✓ {answer}, right", "good")
     return Answer(network, f"{answer}, not target", "plain")
 

@@ -36,7 +36,8 @@ class Run:
 
     command: what to type to run it again. doubts: what looks wrong about its face sets.
     keras: whether the repaired networks are written as Keras files as well. pairings: which clean
-    test faces those of each triggered set are, None without a clean test set.
+    test faces those of each triggered set are, None without a clean test set. class_names: what
+    the classes are called, where a set tells it.
     """
 
     checkpoint: Checkpoint
@@ -47,6 +48,7 @@ class Run:
     doubts: tuple[Doubt, ...] = ()
     keras: bool = False
     pairings: tuple[Pairing, ...] | None = field(default=None, compare=False)
+    class_names: tuple[str, ...] | None = None
 
 
 def pruned_file(drop: str) -> str:
@@ -150,6 +152,7 @@ def result_record(run: Run) -> dict[str, Any]:
         "direction": swept.direction,
         "warnings": [str(doubt) for doubt in run.doubts],
         "pairs": None if run.pairings is None else [one.record for one in run.pairings],
+        **({} if run.class_names is None else {"class_names": list(run.class_names)}),
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ytf_torch.defences.doubts import check_distinct, check_target
-from ytf_torch.disk.reading import is_hdf5, is_image_set
+from ytf_torch.disk.reading import checked_source, is_numpy_archive
 from ytf_torch.errors import mismatch
 from ytf_torch.images.arrays import IN_MEMORY, ImagesInMemory
 from ytf_torch.images.image_set import ImageSet, ImageSets
@@ -75,7 +75,7 @@ def _triggered(network: Network, images: Images, name: str, target: int | None) 
     the pictures of a folder need no folder a class, and an .npz no labels."""
     if target is None:
         return images_for(network, images, name)
-    if isinstance(images, Path) and is_image_set(images) and not is_hdf5(images):
+    if isinstance(images, Path) and (checked_source(images).is_dir() or is_numpy_archive(images)):
         return open_unlabelled(images, network.input_shape).labelled(target)
     return images_for(network, images, name).labelled(target)
 
