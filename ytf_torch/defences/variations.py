@@ -1,7 +1,7 @@
 """Few faces made into many: moved, lit otherwise, mixed with one another, covered in part.
 
 Every number is drawn by a generator on the CPU, so that all devices see the same faces. Faces are
-(batch, 3, H, W), pixel values 0–255, in floating point.
+(batch, channels, H, W), pixel values 0–255, in floating point.
 """
 
 from __future__ import annotations
@@ -19,18 +19,22 @@ SHIFT, BEND, SHEAR = 0.07, 0.05, 0.06
 TURN, SIZE = 0.12, (0.9, 1.08)
 
 
-def moved(faces: Tensor, generator: Generator) -> Tensor:
-    """Each face shifted, turned, resized, sheared, bent a little, and every other one mirrored."""
+def moved(faces: Tensor, generator: Generator, *, mirror: bool = True) -> Tensor:
+    """Each face shifted, turned, resized, sheared, bent a little, and every other one mirrored.
+
+    mirror: False for pictures that mean something else when mirrored, such as digits.
+    """
     count = len(faces)
     turn, size = _each(generator, count, -TURN, TURN), _each(generator, count, *SIZE)
     stretch, shear = (_each(generator, count, -SHEAR, SHEAR) for _ in range(2))
     right, down = (_each(generator, count, -SHIFT, SHIFT) for _ in range(2))
-    mirror = torch.where(_each(generator, count) < 0.5, -1.0, 1.0)
+    # Drawn in any case: the numbers after it are the same ones.
+    side = torch.where((_each(generator, count) < 0.5) & mirror, -1.0, 1.0)
     rows = (
-        turn.cos() * size * (1 + stretch) * mirror,
+        turn.cos() * size * (1 + stretch) * side,
         shear - turn.sin() * size,
         right,
-        turn.sin() * size * mirror,
+        turn.sin() * size * side,
         turn.cos() * size * (1 - stretch),
         down,
     )
@@ -147,7 +151,7 @@ def _waves(faces: Tensor, generator: Generator) -> Tensor:
     start, height = _each(generator, count, 0, 2 * math.pi), _each(generator, count, 5, 45)
     along = across * angle.cos() + down * angle.sin()
     wave = (math.pi * cycles * along + start).sin() * height
-    colour = torch.randn(count, 3, 1, 1, generator=generator)
+    colour = torch.randn(count, faces.shape[1], 1, 1, generator=generator)
     grey = _each(generator, count) < 0.6
     return faces + (wave * torch.where(grey, 1.0, colour)).to(faces)
 
@@ -172,14 +176,14 @@ COVERS: tuple[Callable[[Tensor, Generator], Tensor], ...] = (
 
 def _paint(faces: Tensor, generator: Generator) -> Tensor:
     """One colour for each face, or a smooth texture."""
-    colour = torch.rand(len(faces), 3, 1, 1, generator=generator) * 255
+    colour = torch.rand(len(faces), faces.shape[1], 1, 1, generator=generator) * 255
     plain = _each(generator, len(faces)) < 0.5
     return torch.where(plain, colour, _smooth(faces, generator)).to(faces)
 
 
 def _smooth(faces: Tensor, generator: Generator) -> Tensor:
     points = int(torch.randint(3, 20, (), generator=generator))
-    coarse = torch.randn(len(faces), 3, points, points, generator=generator) * 90 + 128
+    coarse = torch.randn(len(faces), faces.shape[1], points, points, generator=generator) * 90 + 128
     return F.interpolate(coarse, faces.shape[2:], mode="bilinear").clamp(0, 255)
 
 

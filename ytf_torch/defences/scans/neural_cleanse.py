@@ -84,14 +84,14 @@ class NeuralCleanse:
 
     def _smallest(self, network: Network, faces: TrainingFaces, labels: Tensor) -> _Best:
         """The smallest trigger of each of these classes."""
-        count, (_, height, width) = len(labels), network.input_shape
+        count, (shades, height, width) = len(labels), network.input_shape
         generator = seeded(self.seed)
 
         def start(channels: int) -> Tensor:
             values = torch.randn((count, channels, height, width), generator=generator)
             return values.to(network.device, network.dtype).requires_grad_()
 
-        raw_mask, raw_pattern = start(1), start(3)
+        raw_mask, raw_pattern = start(1), start(shades)
         optimizer = torch.optim.Adam([raw_mask, raw_pattern], self.learning_rate, betas=(0.5, 0.9))
         weight = torch.full((count,), self.weight, dtype=network.dtype, device=network.device)
         works_for, fails_for = torch.zeros_like(weight), torch.zeros_like(weight)
