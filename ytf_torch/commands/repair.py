@@ -15,6 +15,7 @@ from ytf_torch.commands.terminal import App, out, progress_bars, say
 from ytf_torch.defences.names import (
     RECOMMENDED,
     RECOMMENDED_REPAIR,
+    REPAIRS,
     every,
     name_of_method,
     repair_called,
@@ -77,10 +78,10 @@ def repair_command(
 
     opened, sets = open_repair(settings)
     introduce(opened)
-    seconds = expected_seconds(
-        opened.badnet.model, [name_of_method(settings.method)], len(sets.clean_valid)
-    )
-    say(f"Repair by {method}: {duration(seconds)} on this machine")
+    name, faces = name_of_method(settings.method), len(sets.clean_valid)
+    known = name in REPAIRS  # of another package's nobody knows how long it takes
+    seconds = expected_seconds(opened.badnet.model, [name] if known else [], faces)
+    say(f"Repair by {name}" + (f": {duration(seconds)} on this machine" if known else ""))
     with progress_bars() as track:
         outcome = repair(settings, opened, sets, command_line(settings), track)
     print_repair(outcome)

@@ -75,8 +75,8 @@ def check_learning(network: Network, clean_valid: FaceSet, methods: Iterable[str
     if len(clean_valid) > most:
         expected = f"at most {most:,} clean validation faces to learn from"
         raise mismatch(clean_valid.path, expected, f"{len(clean_valid):,}", "Give some of them")
-    _, height, width = network.input_shape
-    most = MAX_TRIGGER_VALUES // (4 * height * width)
+    channels, height, width = network.input_shape
+    most = MAX_TRIGGER_VALUES // ((channels + 1) * height * width)
     if "neural-cleanse" in learning and network.classes > most:
         remedy = "Leave it out of the methods"
         raise mismatch(where, f"at most {most:,} classes", f"{network.classes:,}", remedy)
