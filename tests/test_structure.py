@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from ytf_torch.layers.registry import KINDS
 
 # The rooms in order, from what everything may import down to what nothing may; a line is a room.
 ROOMS = (
@@ -209,3 +210,24 @@ def test_tests_know_no_private_name(path: Path) -> None:
     }
     used |= {name for text in texts(tree).values() for name in re.findall(r"\b_\w+", text)}
     assert not (used & PRIVATE) - own
+
+
+# Where a kind of layer may be named: it itself, the lab's network, the demo's, GoodNet's rule.
+KNOW_KINDS = (
+    "ytf_torch.layers",
+    "ytf_torch.network.deepid",
+    "ytf_torch.demo",
+    "ytf_torch.convert.keras_goodnet",
+    "ytf_torch.convert.keras_oracle",  # what Keras may be given beside the layers that are read
+)
+# Of a file's models and what stands around them.
+AROUND_LAYERS = {"InputLayer", "Softmax"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_a_kind_of_layer_is_named_in_its_own_file_alone(path: Path) -> None:
+    if module_of(path).startswith(KNOW_KINDS):
+        return
+    named = {name for kind in KINDS for name in kind.class_names}
+    found = texts(ast.parse(path.read_text(encoding="utf-8"))).values()
+    assert not (named - AROUND_LAYERS) & set(found)

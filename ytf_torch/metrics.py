@@ -39,8 +39,7 @@ NO_CLASS = -1
 
 def are_finite(logits: Tensor) -> Tensor:
     """Logits (…, classes) → (…), False where any is NaN or infinite."""
-    lowest, highest = logits.aminmax(dim=-1)  # both are NaN where any is
-    return lowest.isfinite() & highest.isfinite()
+    return logits.isfinite().all(dim=-1)
 
 
 def classes_of(logits: Tensor) -> Tensor:
@@ -49,7 +48,7 @@ def classes_of(logits: Tensor) -> Tensor:
     >>> classes_of(torch.tensor([[1.0, 3.0], [1.0, torch.nan], [torch.inf, 0.0]])).tolist()
     [1, -1, -1]
     """
-    return logits.argmax(-1).masked_fill(~are_finite(logits), NO_CLASS)
+    return torch.where(are_finite(logits), logits.argmax(-1), NO_CLASS)
 
 
 @dataclass(frozen=True)

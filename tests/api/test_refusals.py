@@ -159,7 +159,7 @@ def test_an_assumed_pixel_scale_that_does_not_suit(tmp_path: Path) -> None:
     weights = random_weights(LAB)
     for name in weights:
         weights[name][1][:] = 0
-    weights["output"][0][:] *= 51
+    weights["conv_1"][0][:] *= 255
     path = write_keras_file(tmp_path / "b.h5", LAB, weights)
     calls: list[Callable[..., Any]] = [
         ytf_torch.read_model,

@@ -70,4 +70,4 @@ def test_the_library_loads_pytorch_when_a_name_is_asked_for() -> None:
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert found.stdout.split() == ["False", "DeepID"]
+    assert found.stdout.split() == ["False", "Network"]

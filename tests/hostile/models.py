@@ -608,7 +608,7 @@ ATTACKS.add(
 ATTACKS.add(
     "no layers",
     changed(lambda _, g: g.attrs.__setitem__("layer_names", np.zeros(0))),
-    "not a DeepID",
+    r"missing conv_1 \(kernel\)",
 )
 ATTACKS.add("a missing array", changed(lambda _, g: g.__delitem__(KERNEL)), "found nothing")
 ATTACKS.add("a missing layer", changed(lambda _, g: g.__delitem__("conv_3")), "found nothing")

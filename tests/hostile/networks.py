@@ -42,9 +42,9 @@ COLUMNS = DeepIDSizes((400, 400), (5, 1, 1, 1), ((100, 100), *ONES[1:]), 1, 2)
 MAPS = DeepIDSizes((2000, 2000), (20, 1, 1, 1), ONES, 1, 2)
 CONTRIBUTIONS = DeepIDSizes((400, 400), (3, 3, 40, 150), ONES, 1, 2)
 CLASSES = DeepIDSizes((8, 8), (1, 1, 1, 1), ONES, 1, 200_000)
-CHANNELS = DeepIDSizes((8, 8), (1, 1, 5000, 1), ONES, 1, 1)
-FEATURES = DeepIDSizes((8, 8), (1, 1, 1, 1), ONES, 1_000_000, 1)
-PRODUCTS = DeepIDSizes((64, 64), (16, 1000, 1, 1), ((1, 1), (9, 9), (1, 1), (1, 1)), 1, 1)
+CHANNELS = DeepIDSizes((8, 8), (1, 1, 5000, 1), ONES, 1, 2)
+FEATURES = DeepIDSizes((8, 8), (1, 1, 1, 1), ONES, 1_000_000, 2)
+PRODUCTS = DeepIDSizes((64, 64), (16, 1000, 1, 1), ((1, 1), (9, 9), (1, 1), (1, 1)), 1, 2)
 for name, sizes, says in (
     ("a kernel as large as a face", COLUMNS, "MB of memory"),
     ("maps of 80 million values", MAPS, "MB of memory"),

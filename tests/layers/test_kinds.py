@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.made.layer_cases import CASES, LayerCase
+from tests.made.layer_cases import CASES, MAPS, UNITS, LayerCase, case
 from tests.made.real_keras import real_keras
+from ytf_torch.errors import InputError
 from ytf_torch.layers.axes import channels_last, keras_shape
 from ytf_torch.layers.kind import Kind
-from ytf_torch.layers.registry import read_layer
+from ytf_torch.layers.registry import IDENTITIES, read_layer
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -197,3 +198,123 @@ def test_onnxruntime_computes_the_same(case: LayerCase, double: bool) -> None:
         ours = module(*inputs).numpy()
     assert theirs.shape == ours.shape
     assert np.abs(theirs - ours).max() <= (1e-12 if double else 1e-5) * np.abs(ours).max()
+
+
+# what no kind honours, by the setting's name
+REFUSED = [
+    case("Conv2D", filters=4, kernel_size=[3, 3], data_format="channels_first"),
+    case("Conv2D", filters=4, kernel_size=[3, 3], padding="causal"),
+    case("Conv2D", filters=4, kernel_size=[3, 3], activation="sparsemax"),
+    case("Dense", UNITS, units=4, lora_rank=2),
+    case("DepthwiseConv2D", kernel_size=[3, 3], groups=2),
+    case("DepthwiseConv2D", kernel_size=[3, 3], depth_multiplier=0),
+    case("SeparableConv2D", filters=4, kernel_size=[3, 3], data_format="channels_first"),
+    case("Conv2DTranspose", filters=4, kernel_size=[3, 3], dilation_rate=[2, 2]),
+    case("Conv2DTranspose", filters=4, kernel_size=[3, 3], output_padding=[1, 1]),
+    case("MaxPooling2D", padding="full"),
+    case("AveragePooling2D", data_format="channels_first"),
+    case("AveragePooling2D", pool_size=[0, 2]),
+    case("GlobalAveragePooling2D", data_format="channels_first"),
+    case("GlobalMaxPooling2D", keepdims="yes"),
+    case("BatchNormalization", axis=1),
+    case("BatchNormalization", axis=[1, 2]),
+    case("BatchNormalization", renorm=True),
+    case("BatchNormalization", virtual_batch_size=4),
+    case("BatchNormalization", epsilon=-1.0),
+    case("LayerNormalization", axis=[1, 2, 3]),
+    case("LayerNormalization", rms_scaling=True),
+    case("Normalization", axis=1),
+    case("Normalization", invert=True),
+    case("Normalization", mean=[1.0, 2.0], variance=1.0),
+    case("Normalization", mean=0.0, variance=-1.0),
+    case("ReLU", max_value=-1.0),
+    case("ReLU", threshold="half"),
+    case("LeakyReLU", alpha=[0.1, 0.2]),
+    case("PReLU", shared_axes=[4]),
+    case("Softmax", axis=1),
+    case("Concatenate", MAPS, MAPS, axis=1),
+    case("Reshape", target_shape=[3, 7, 6, 1]),
+    case("Reshape", target_shape=[0, 126]),
+    case("Permute", dims=[1, 2]),
+    case("ZeroPadding2D", padding=[[1, -1], [0, 0]]),
+    case("Cropping2D", cropping=[1, 2, 3]),
+    case("UpSampling2D", interpolation="bicubic"),
+    case("UpSampling2D", size=[2, 0]),
+    case("Rescaling", scale=[1.0, 2.0]),
+    case("Resizing", height=3, width=6, data_format="channels_first"),
+]
+
+
+@pytest.mark.parametrize("refused", REFUSED, ids=str)
+def test_a_setting_that_is_not_honoured_is_refused_by_name(refused: LayerCase) -> None:
+    names = "|".join(refused.config)
+    with pytest.raises(InputError, match=f"^test, ({names}): expected"):
+        layer_of(refused)
+
+
+UNFITTING = [
+    case("Add", MAPS, (3, 6, 7)),
+    case("Add", MAPS),
+    case("Multiply", MAPS, UNITS),
+    case("Subtract", UNITS, UNITS, UNITS),
+    case("Concatenate", MAPS, (3, 6, 7)),
+    case("Concatenate", UNITS),
+    case("Conv2D", UNITS, filters=4, kernel_size=[3, 3]),
+    case("Conv2D", filters=4, kernel_size=[3, 3], groups=2),
+    case("Dense", MAPS, units=4),
+    case("DepthwiseConv2D", UNITS, kernel_size=[3, 3]),
+    case("GlobalMaxPooling1D", MAPS),
+    case("GlobalAveragePooling2D", UNITS),
+    case("BatchNormalization", (4, 3)),
+    case("Activation", (4, 3), activation="softmax"),
+    case("Reshape", target_shape=[5, -1]),
+    case("Reshape", target_shape=[-1, -1]),
+    case("Resizing", height=14, width=12),
+]
+
+
+@pytest.mark.parametrize("unfitting", UNFITTING, ids=str)
+def test_what_it_cannot_read_is_refused_by_class(unfitting: LayerCase) -> None:
+    with pytest.raises(InputError, match=f"^test: {unfitting.class_name} "):
+        layer_of(unfitting)
+
+
+def test_every_setting_that_keras_writes_is_known_or_refused() -> None:
+    with pytest.raises(InputError, match=r"^test, sharpness: expected a setting that ytf-torch"):
+        read_layer("AveragePooling2D", {"sharpness": 2}, "test", MAPS)
+
+
+RANGE = {"value_range": (0, 1)}
+# What each must be given; the others take a `factor`, or a `rate`.
+IDENTITY_SETTINGS: dict[str, dict[str, Any]] = {
+    "Identity": {},
+    "ActivityRegularization": {},
+    "RandomFlip": {},
+    "CutMix": {},
+    "MixUp": {},
+    "GaussianNoise": {"stddev": 1.0},
+    "RandomZoom": {"height_factor": 0.3},
+    "RandomTranslation": {"height_factor": 0.3, "width_factor": 0.3},
+    "RandomShear": {"x_factor": 0.3, "y_factor": 0.3},
+    "RandAugment": RANGE,
+    "AugMix": RANGE,
+    "RandomColorJitter": {"brightness_factor": 0.5, **RANGE},
+    "RandomHue": {"factor": 0.9, **RANGE},
+    "RandomSharpness": {"factor": 0.9, **RANGE},
+    "RandomInvert": {"factor": 0.9, **RANGE},
+    "RandomPosterization": {"factor": 3, **RANGE},
+}
+
+
+@pytest.mark.real_keras
+@pytest.mark.filterwarnings("ignore")  # TensorFlow's, of image operations
+@pytest.mark.parametrize("name", sorted(IDENTITIES - {"Cast", "SpatialDropout1D"}))
+def test_what_is_left_out_does_nothing_in_keras(name: str) -> None:
+    images = np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
+    libraries = [real_keras(library).layers for library in ("tf_keras", "keras")]
+    known = [layers for layers in libraries if hasattr(layers, name)]
+    assert known
+    usual = {"rate" if "Dropout" in name else "factor": 0.5}
+    for layers in known:
+        layer = getattr(layers, name)(**IDENTITY_SETTINGS.get(name, usual))
+        assert np.array_equal(np.asarray(layer(images, training=False)), images)

@@ -5,15 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.made.keras_files import LAB
 from ytf_torch.errors import InputError
+from ytf_torch.network.deepid import deepid_graph
 from ytf_torch.run.settings import read_settings, settings_toml
 
+LAB_GRAPH = deepid_graph(LAB)
 FLAGS = {"model": Path("m"), "clean_valid": Path("v"), "out": Path("o")}
 
 
 def test_defaults_are_the_labs() -> None:
     settings = read_settings(None, FLAGS)
-    assert (settings.layer, settings.rank_at) == ("conv_3", "pool_3")
+    of_lab = settings.of_network(LAB_GRAPH)
+    assert (of_lab.layer, of_lab.rank_at) == ("conv_3", "pool_3")
     assert settings.drops == ("2", "4", "10")
     assert settings.device == "auto"
     assert settings.pixel_scale is None
@@ -37,7 +41,23 @@ def test_one_poisoned_set_needs_no_list() -> None:
     ("layer", "rank_at"), [("conv_1", "pool_1"), ("conv_3", "pool_3"), ("conv_4", "conv_4")]
 )
 def test_channels_are_ranked_at_the_layers_own_pool(layer: str, rank_at: str) -> None:
-    assert read_settings(None, FLAGS | {"layer": layer}).rank_at == rank_at
+    settings = read_settings(None, FLAGS | {"layer": layer})
+    assert settings.of_network(LAB_GRAPH).rank_at == rank_at
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ({"layer": "fc_1"}, "`layer`: expected conv_1 or conv_2 or conv_3 or conv_4, found fc_1"),
+        ({"rank_at": "pool_1"}, 'expected pool_3 or conv_3 for `layer="conv_3"`, found pool_1'),
+    ],
+)
+def test_a_layer_that_the_network_has_not_is_named_with_those_it_has(
+    flags: dict[str, object], line: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        read_settings(None, FLAGS | flags).of_network(LAB_GRAPH)
+    assert line in str(error.value)
 
 
 def test_a_leading_tilde_is_the_home_folder(
@@ -84,8 +104,6 @@ def test_files_beside_the_configuration_are_not_where_its_paths_start(
     [
         ({"model": None}, "`model` is missing"),
         ({"clean_valid": None}, "`clean_valid` is missing"),
-        ({"layer": "fc_1"}, "`layer`: expected conv_1 or conv_2 or conv_3 or conv_4, found fc_1"),
-        ({"rank_at": "pool_1"}, 'expected pool_3 or conv_3 for `layer="conv_3"`, found pool_1'),
         ({"order": "random"}, "`order`: expected 'ascending' or 'descending', found random"),
         ({"device": "tpu"}, "device.*'auto', 'cpu' or 'cuda'"),
         ({"drops": "2,x"}, "`drops`"),

@@ -36,11 +36,12 @@ class FunctionLayer(Kind):
     """A kind without weights that applies its `activation` and does nothing else."""
 
     order_free = True
+    channelwise = True
 
     @property
-    def channelwise(self) -> bool:  # type: ignore[override]
-        """See Kind: a softmax of maps compares their channels."""
-        return not self.activation.across_channels
+    def keeps_zero(self) -> bool:  # type: ignore[override]
+        """See Kind."""
+        return self.activation.silent_at_zero
 
     def without_activation(self) -> Kind:
         """See Kind."""
@@ -84,6 +85,11 @@ class ActivationLayer(FunctionLayer):
     def keras_settings(self) -> Config:
         """See Kind."""
         return {"activation": self.function.keras_name}
+
+    @property
+    def channelwise(self) -> bool:  # type: ignore[override]
+        """See Kind: a softmax of maps compares their channels."""
+        return not self.activation.across_channels
 
     @property
     def linear(self) -> bool:  # type: ignore[override]

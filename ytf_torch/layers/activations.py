@@ -226,9 +226,9 @@ def read_activation(settings: Settings, default: str = "linear") -> Activation:
     """A layer's `activation`, by name or as an object of Keras's. Raises InputError for others."""
     value = settings.get("activation", default)
     if isinstance(value, Mapping):  # an object, of which Keras asks the class
-        known = {value.get("class_name")}
-        told = {value.get(key) for key in ("config", "registered_name")} - {None}
-        value = value.get("class_name") if told <= known else str(dict(value))
+        name = value.get("class_name")
+        told = (value.get(key) for key in ("config", "registered_name"))
+        value = name if all(said in (None, name) for said in told) else str(dict(value))
     value = "linear" if value is None else value
     name = OTHER_NAMES.get(value, value) if isinstance(value, str) else ""
     if name not in KNOWN:

@@ -46,6 +46,7 @@ class AveragePooling2D(Kind):
     class_names = ("AveragePooling2D", "AvgPool2D")
     linear = True
     channelwise = True
+    keeps_zero = True
     window: Window
 
     @classmethod

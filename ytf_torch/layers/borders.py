@@ -34,6 +34,7 @@ class Border(Kind):
 
     linear = True
     channelwise = True
+    keeps_zero = True
     setting: ClassVar[str]
     sign: ClassVar[int]
     default: ClassVar[int]

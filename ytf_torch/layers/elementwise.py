@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -81,6 +82,10 @@ class Elementwise(Kind):
     def module(self, *inputs: Shape) -> nn.Module:
         """See Kind."""
         return Combined(self.combine)
+
+    def workspace(self, *inputs: Shape) -> int:
+        """See Kind: what is combined so far."""
+        return math.prod(self.output_shape(*inputs))
 
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape

@@ -71,6 +71,7 @@ class Kind(ABC):
     each of its outputs is the largest of some of its inputs, so that it may change places with a
     rising activation before it. order_free: whether it treats all units of a vector alike, whatever
     their order. maskable: whether it makes channels of its own that `silenced` can make zero.
+    keeps_zero: whether a channel that is zero stays zero in it, whatever its weights.
     """
 
     class_names: ClassVar[tuple[str, ...]]
@@ -79,6 +80,7 @@ class Kind(ABC):
     largest: ClassVar[bool] = False
     order_free: ClassVar[bool] = False
     maskable: ClassVar[bool] = False
+    keeps_zero: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

@@ -47,7 +47,8 @@ class MaxPool(nn.Module):
 def read_pooling_window(settings: Settings) -> Window:
     """The window of a pooling, whose strides are its size by default."""
     size = settings.pair("pool_size", (2, 2))
-    strides = settings.pair("strides", size)
+    # Keras takes null for the size too.
+    strides = size if settings.get("strides") is None else settings.pair("strides", size)
     return Window(size, strides, (1, 1), settings.choice("padding", PADDINGS, "valid"))
 
 
@@ -68,6 +69,7 @@ class MaxPooling2D(Kind):
     class_names = ("MaxPooling2D", "MaxPool2D")
     channelwise = True
     largest = True
+    keeps_zero = True
     window: Window
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -111,6 +112,10 @@ class Normalization(Kind):
         if self.mean is not None and self.variance is not None:
             return StatedStatistics(self.mean, self.variance)
         return StoredStatistics(self.weights(*inputs)[0].shape)
+
+    def workspace(self, *inputs: Shape) -> int:
+        """See Kind: the difference."""
+        return math.prod(inputs[0])
 
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape

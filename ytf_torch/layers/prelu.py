@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -36,6 +37,7 @@ class PReLU(Kind):
 
     class_names = ("PReLU",)
     channelwise = True
+    keeps_zero = True
     shared: Shape
 
     @classmethod
@@ -76,6 +78,10 @@ class PReLU(Kind):
     def module(self, *inputs: Shape) -> nn.Module:
         """See Kind."""
         return LearnedSlope(self.weights(*inputs)[0].shape)
+
+    def workspace(self, *inputs: Shape) -> int:
+        """See Kind: what is above zero, what is below, and their product."""
+        return 3 * math.prod(inputs[0])
 
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape

@@ -94,7 +94,8 @@ IDENTITIES = frozenset(
         *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast"),
         *("RandomBrightness", "RandomHue", "RandomShear", "RandomColorJitter", "RandomGrayscale"),
         *("RandomErasing", "RandomGaussianBlur", "RandomInvert", "RandomPerspective"),
-        *("RandomElasticTransform", "RandomSaturation", "RandomSharpness"),
+        *("RandomElasticTransform", "RandomSaturation", "RandomSharpness", "RandomHeight"),
+        *("RandomWidth", "RandomColorDegeneration", "RandomPosterization"),
         *("RandAugment", "AugMix", "MixUp", "CutMix"),
     }
 )

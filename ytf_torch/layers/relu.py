@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -51,6 +52,10 @@ class ReLU(FunctionLayer):
             return KNOWN["relu" if self.max_value is None else "relu6"]
         silent = self.threshold == 0 or self.negative_slope == 0
         return Activation("rectifier", self._apply, self._write, True, silent)
+
+    def workspace(self, *inputs: Shape) -> int:
+        """See Kind: what is above the threshold, what is below, and their choice."""
+        return 0 if self.activation in KNOWN.values() else 3 * math.prod(inputs[0])
 
     def _apply(self, tensor: Tensor) -> Tensor:
         above = tensor if self.max_value is None else tensor.clamp(max=self.max_value)

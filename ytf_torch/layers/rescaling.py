@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -56,6 +57,10 @@ class Rescaling(Kind):
     def module(self, *inputs: Shape) -> nn.Module:
         """See Kind."""
         return Scaled(self.scale, self.offset)
+
+    def workspace(self, *inputs: Shape) -> int:
+        """See Kind: the product."""
+        return math.prod(inputs[0])
 
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape

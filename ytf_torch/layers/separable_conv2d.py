@@ -176,11 +176,11 @@ class SeparableConv2D(Kind):
                 changed[name][list(channels)] = 0
         return changed
 
-    def silent(self, weights: Tensors) -> Tensor | None:
+    def silent(self, weights: Tensors) -> Tensor:
         """See Kind."""
-        if not self.function.silent_at_zero:
-            return None
         dead = (weights["pointwise"] == 0).flatten(1).all(1)
+        if not self.function.silent_at_zero:
+            return torch.zeros_like(dead)
         return dead & (weights["bias"] == 0) if self.use_bias else dead
 
     def kernels(self, weights: Tensors) -> Tensor:

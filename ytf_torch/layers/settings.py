@@ -93,9 +93,8 @@ class Settings:
         return value
 
     def pair(self, name: str, default: tuple[int, int] | None, least: int = 1) -> tuple[int, int]:
-        """Height and width, which Keras may write as one number; `null` means the default."""
-        value = self.get(name)
-        value = default if value is None else value
+        """Height and width, which Keras may write as one number."""
+        value = self.get(name, default)
         if isinstance(value, int) and not isinstance(value, bool):
             value = (value, value)
         if not (isinstance(value, list | tuple) and len(value) == 2):

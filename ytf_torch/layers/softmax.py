@@ -17,6 +17,7 @@ class Softmax(FunctionLayer):
     """A softmax over Keras's last axis."""
 
     class_names = ("Softmax",)
+    channelwise = False
 
     @classmethod
     def of_keras(cls, settings: Settings, *inputs: Shape) -> Self:

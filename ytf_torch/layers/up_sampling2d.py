@@ -45,6 +45,7 @@ class UpSampling2D(Kind):
     class_names = ("UpSampling2D",)
     linear = True
     channelwise = True
+    keeps_zero = True
     size: tuple[int, int]
     interpolation: Interpolation
 

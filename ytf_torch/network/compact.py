@@ -64,7 +64,7 @@ def compact(network: Network) -> Network:
             continue
         # Channels of a layer that keeps them apart go with those that it reads.
         if layer.name in network.graph.convolutions and not layer.kind.channelwise:
-            kept[layer.name] = ~_removable(network, layer, inputs)
+            kept[layer.name] &= ~_removable(network, layer, inputs)
         weights = weights_of(network, layer.name)
         kind, narrowed = layer.kind.narrowed(weights, inputs, kept[layer.name])
         layers.append(replace(layer, kind=kind))
@@ -103,6 +103,8 @@ def _removable(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tens
     normalization makes of them, are zero on any image, are zero where they end, and nothing else
     depends on their place."""
     dead = _dead(network, layer, inputs)
+    if layer.kind.silent(weights_of(network, layer.name)) is None:
+        return dead  # none, for its channels cannot be taken out one by one
     for name in network.graph.channel_path(layer.name)[1:]:
         later = network.graph[name]
         dead = dead | _dead(network, later, _every(network, later))
@@ -121,11 +123,15 @@ def _removable(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tens
 
 def _can_be_taken_out(network: Network, convolution: str, own: Tensor) -> bool:
     """Whether all that follows a convolution can do with `own` of its channels alone."""
+    path = network.graph.channel_path(convolution)
     kept: dict[str, Tensor] = {}
     try:
         for layer in network.graph.layers:
             inputs = [kept[source] for source in layer.inputs]
             kept[layer.name] = own if layer.name == convolution else _kept(network, layer, inputs)
+            # Up to where its channels end, they may be anything; there they are zero.
+            if layer.name not in path:
+                _check_still_zero(network, layer.name, kept[layer.name])
     except ValueError:
         return False
     return True
@@ -139,6 +145,21 @@ def _kept(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     if all(bool(each.all()) for each in inputs):
         return torch.ones(network.output_shape(layer.name)[0], dtype=torch.bool)
     return layer.kind.kept_outputs(*inputs, inputs=network.graph.input_shapes(layer.name))
+
+
+@torch.inference_mode()
+def _check_still_zero(network: Network, name: str, kept: Tensor) -> None:
+    """Raises ValueError where a layer, such as a sigmoid or a batch normalization of units, makes
+    something else of the zeros that are taken out before it."""
+    zeros = (
+        torch.zeros(1, *shape, dtype=network.dtype, device=network.device)
+        for shape in network.graph.input_shapes(name)
+    )
+    if bool(kept.all()):
+        return
+    output: Tensor = network.layer(name)(*zeros)
+    if bool((output[0].cpu()[~kept] != 0).any()):
+        raise ValueError(f"{name} makes something else of a zero")
 
 
 def _milliseconds(network: Network) -> float:

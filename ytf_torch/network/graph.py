@@ -169,10 +169,13 @@ class Graph:
         """
         if not self.convolutions:
             raise InputError("the network", "has no convolution whose channels could be masked")
+        # A batch normalization or depthwise convolution only passes on what others have made.
+        passing = [name for name in self.convolutions if self[name].kind.channelwise]
+        own = [name for name in self.convolutions if name not in passing] or passing
         place = {layer.name: at for at, layer in enumerate(self.layers)}
-        on_every_way = [name for name in self.convolutions if self.is_on_every_way(name)]
-        last = (on_every_way or self.convolutions)[-1]
-        return last if 2 * place[last] >= place[self.convolutions[-1]] else self.convolutions[-1]
+        on_every_way = [name for name in own if self.is_on_every_way(name)]
+        last = (on_every_way or own)[-1]
+        return last if 2 * place[last] >= place[own[-1]] else own[-1]
 
     def pruned_at(self, layer: str | None, rank_at: str | None) -> tuple[str, str]:
         """The layer to prune and where its channels are ranked; None for either is the default.

@@ -55,7 +55,8 @@ def fast_engine(model: Network, layer: str, rank_at: str) -> SweepEngine:
     if fork is None or model.graph.maps_of(layer) not in (fork.maps, fork.convolution):
         return SuffixEngine(model, layer, rank_at)
     fits = contributions(fork, model.graph.shapes) <= MAX_CONTRIBUTIONS
-    return (LinearEngine if fits else SuffixEngine)(model, layer, rank_at)
+    suffix = SuffixEngine(model, layer, rank_at)
+    return LinearEngine(model, layer, rank_at) if fits and suffix.silence is None else suffix
 
 
 class LinearEngine(SuffixEngine):

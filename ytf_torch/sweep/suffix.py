@@ -34,14 +34,21 @@ class SuffixEngine:
         self.maps = model.graph.maps_of(layer)
         self.prepares = self._cut()
         self.shapes = [model.output_shape(name) for name in self.prepares]
-        with torch.inference_mode():
-            zeros = torch.zeros(1, *model.output_shape(layer), dtype=model.dtype)
-            silence = model.output_of(self.maps, {layer: zeros.to(model.device)})
-        self.silence = silence if bool((silence != 0).any()) else None
+        behind = model.graph.channel_path(layer)[1:]
+        keeps_zero = all(model.graph[name].kind.keeps_zero for name in behind)
+        self.silence = None if keeps_zero else self._silence()
 
     def beside(self) -> SweepEngine:
         """See SweepEngine. It changes nothing of itself or of the network."""
         return self
+
+    @torch.inference_mode()
+    def _silence(self) -> Tensor | None:
+        """What the maps are where every channel is masked, (1, channels, H, W); None if zero."""
+        shape = (1, *self.model.output_shape(self.layer))
+        zeros = torch.zeros(shape, dtype=self.model.dtype, device=self.model.device)
+        silence = self.model.output_of(self.maps, {self.layer: zeros})
+        return silence if bool((silence != 0).any()) else None
 
     def _cut(self) -> tuple[str, ...]:
         """The layers from whose outputs everything that the mask changes can be computed."""

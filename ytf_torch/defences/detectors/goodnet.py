@@ -63,8 +63,8 @@ class GoodNet(nn.Module):
         over it is a distribution in both cases.
         """
         logits: Tensor = self.badnet(pixels)
-        repaired = classes_of(self.pruned(pixels))[:, None]
-        flagged = disagree(classes_of(logits)[:, None], repaired)
+        repaired = classes_of(self.pruned(pixels)).unsqueeze(1)
+        flagged = disagree(classes_of(logits).unsqueeze(1), repaired)
         people = logits.masked_fill(flagged, -torch.inf)
         nobody = torch.where(flagged, 0.0, -torch.inf).to(logits.dtype)
         return torch.cat([people, nobody], dim=1)
