@@ -17,14 +17,14 @@ from ytf_torch.api.inputs import (
     device_given,
     image_sets_given,
     images_given,
+    methods_given,
     model_given,
-    names_given,
     optional_images,
     optional_model,
     scale_given,
 )
 from ytf_torch.api.tables import html_table, percent_cell, text_table
-from ytf_torch.defences.names import REPAIRS, repair_called
+from ytf_torch.defences.base import Ranking, Repair
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.comparison import MethodRow, method_rows
 from ytf_torch.report.comparison_page import headline
@@ -112,7 +112,7 @@ def compare(
     clean_test: Images | None = None,
     poisoned_tests: Images | Sequence[Images] = (),
     *,
-    methods: str | Sequence[str] = "all",
+    methods: str | Repair | Ranking | Sequence[str | Repair | Ranking] = "all",
     seeds: int = 1,
     clean_control: Model | None = None,
     target: int | None = None,
@@ -122,16 +122,17 @@ def compare(
 ) -> Comparison:
     """Compare repairs of a backdoored network: what each costs, and what it leaves of the attack.
 
-    methods: "all", or names that ytf-repair knows. seeds: how often each is run. clean_control: a
-    network without a backdoor. The others are as for `defend`. A minute or more for each method and
-    seed, and nothing is kept where it is stopped: ytf-compare goes on with --resume.
+    methods: "all", names that ytf-repair knows, or repairs and rankings of your own. seeds: how
+    often each is run. clean_control: a network without a backdoor. The others are as
+    for `defend`. A minute or more for each method and seed, and nothing is kept where it is
+    stopped: ytf-compare goes on with --resume.
     Raises InputError where a file, an array or an argument cannot be used, as ytf-compare does.
 
     >>> found = ytf_torch.compare("bd_net.h5", "valid.h5", methods=["pruning", "clp"])
     >>> [row.method for row in found.rows], found.write_report("compared").name
     (['pruning', 'clp'], 'report.html')
     """
-    chosen = names_given(methods, "methods", REPAIRS)
+    chosen = methods_given(methods, "methods", "repair")
     with temporary_run() as folder:
         settings = CompareSettings(
             model=model_given(model),
@@ -142,7 +143,7 @@ def compare(
             target=checked_target(target),
             device=device_given(device),
             pixel_scale=scale_given(pixel_scale),
-            methods=tuple(map(repair_called, chosen)),
+            methods=chosen,
             seeds=seeds,
             clean_control=optional_model(clean_control, "clean_control"),
         )

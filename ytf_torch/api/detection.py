@@ -17,6 +17,7 @@ from ytf_torch.api.inputs import (
     scale_given,
 )
 from ytf_torch.api.tables import html_table, text_table
+from ytf_torch.defences.base import Detector
 from ytf_torch.defences.detectors.answers import Answer
 from ytf_torch.defences.detectors.answers import detect as answers
 from ytf_torch.errors import InputError, argument
@@ -99,7 +100,7 @@ def detect(
     repaired: Model,
     inputs: Images | Sequence[Images],
     *,
-    detector: str | None = None,
+    detector: str | Detector | None = None,
     clean_valid: Images | None = None,
     false_positives: float | None = None,
     pixel_scale: float | str | None = None,
@@ -110,8 +111,9 @@ def detect(
     """Ask GoodNet, or another detector, about photos, lab-format files, folders of both and faces
     in memory.
 
-    repaired: B′. detector: "recommended", or a name that ytf-detect knows; it needs clean_valid,
-    faces on which its threshold is set, so that it flags at most `false_positives` percent of them.
+    repaired: B′. detector: "recommended", a name that ytf-detect knows, or an object with `scores`;
+    it needs clean_valid, faces on which its threshold is set, so that it flags at most
+    `false_positives` percent of them.
     any_pair: take a B′ that does not seem to be made from B.
     Raises InputError where an argument cannot be used, or no input can be read, as ytf-detect does.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from ytf_torch.defences.names import every, is_known, repair_called
 from ytf_torch.errors import argument, mismatch
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint
@@ -87,24 +89,30 @@ def seed_given(seed: object) -> int:
     return int(number)
 
 
-def names_given(
-    names: str | Sequence[str], name: str, every: Sequence[str], *, known_only: bool = False
-) -> tuple[str, ...]:
-    """Names of methods: "all", one, several as a list or as the flag is written, "pruning,clp".
+def methods_given(methods: object, name: str, use: str) -> tuple[Any, ...]:
+    """Methods: "all", a name, several as a list or as the flag is written, "pruning,clp"; or
+    objects of the user's own among them.
 
-    every: what "all" stands for. known_only: whether others are refused here.
-    Raises InputError where they are no texts, or there are none.
+    use: repair or scan. Raises InputError where there are none, or a name is not known.
     """
-    parts = names.split(",") if isinstance(names, str) else names
-    good = isinstance(parts, list | tuple) and all(isinstance(part, str) for part in parts)
-    known = f"all, or some of {', '.join(every)}"
-    if not good or not parts:
-        raise mismatch(argument(name), known, repr(names)[:80])
-    chosen = tuple(every) if list(parts) == ["all"] else tuple(part.strip() for part in parts)
-    for part in chosen if known_only else ():
-        if part not in every:
-            raise mismatch(argument(name), known, part)
-    return chosen
+    if isinstance(methods, str):
+        parts: list[Any] = [part.strip() for part in methods.split(",")]
+    elif isinstance(methods, list | tuple):
+        parts = [part.strip() if isinstance(part, str) else part for part in methods]
+    else:
+        parts = [methods]
+    known = f"all, or some of {', '.join(every(use))}"
+    plain = (type(None), bool, int, float, bytes, dict, set)
+    if not parts or any(isinstance(part, plain) for part in parts):
+        raise mismatch(argument(name), known, repr(methods)[:80])
+    if parts == ["all"]:
+        parts = list(every(use))
+    if use == "repair":
+        parts = [repair_called(part) if isinstance(part, str) else part for part in parts]
+    for part in parts:
+        if isinstance(part, str) and not is_known(use, part):
+            raise mismatch(argument(name), known, part or "nothing")
+    return tuple(parts)
 
 
 def kind_of(value: object) -> str:

@@ -21,6 +21,7 @@ from ytf_torch.api.inputs import (
     seed_given,
 )
 from ytf_torch.api.tables import figures_frame, figures_rows, html_table, text_table
+from ytf_torch.defences.base import Ranking, Repair
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.defences.names import RECOMMENDED, repair_called
@@ -117,7 +118,7 @@ def repair(
     clean_test: Images | None = None,
     poisoned_tests: Images | Sequence[Images] = (),
     *,
-    method: str = RECOMMENDED,
+    method: str | Repair | Ranking = RECOMMENDED,
     seed: int = 0,
     target: int | None = None,
     pixel_scale: float | str | None = None,
@@ -126,8 +127,9 @@ def repair(
 ) -> RepairResult:
     """Repair a backdoored network with clean validation faces alone, and measure the result.
 
-    method: "recommended", or a name that ytf-repair knows. The others are as for `defend`. Test and
-    triggered faces are measured, never used to choose.
+    method: "recommended", a name that ytf-repair knows, or a repair of your own: an object with
+    `candidates`, or with `scores`, which is a ranking to prune by. The others are as for
+    `defend`. Test and triggered faces are measured, never used to choose.
     Raises InputError where a file, an array or an argument cannot be used, as ytf-repair does.
 
     >>> found = ytf_torch.repair("bd_net.h5", "valid.h5", method="pruning")
@@ -142,7 +144,7 @@ def repair(
             clean_test=optional_images(clean_test, "clean_test"),
             poisoned_test=image_sets_given(poisoned_tests, "poisoned_tests"),
             target=checked_target(target),
-            method=repair_called(method),
+            method=repair_called(method) if isinstance(method, str) else method,
             seed=seed_given(seed),
             device=device_given(device),
             pixel_scale=scale_given(pixel_scale),

@@ -13,13 +13,13 @@ from ytf_torch.api.inputs import (
     Model,
     device_given,
     images_given,
+    methods_given,
     model_given,
-    names_given,
     scale_given,
 )
 from ytf_torch.api.tables import html_table, text_table
-from ytf_torch.defences.base import Suspicions
-from ytf_torch.defences.names import SCANS
+from ytf_torch.defences.base import Scan, Suspicions
+from ytf_torch.defences.names import name_of_method
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import printable
 from ytf_torch.progress import Track, untracked
@@ -104,25 +104,26 @@ def scan(
     model: Model,
     clean_valid: Images,
     *,
-    methods: str | Sequence[str] = "all",
+    methods: str | Scan | Sequence[str | Scan] = "all",
     pixel_scale: float | str | None = None,
     device: str = "auto",
     track: Track = untracked,
 ) -> ScanResult:
     """Look for a backdoor's target without triggered faces.
 
-    methods: "all", or names that ytf-scan knows. The others are as for `defend`.
+    methods: "all", names that ytf-scan knows, or scans of your own: objects with
+    `suspicions`. The others are as for `defend`.
     Raises InputError where a file, an array or an argument cannot be used, as ytf-scan does.
 
     >>> ytf_torch.scan("bd_net.h5", "valid.h5", methods=["last-layer"]).candidates
     ()
     """
-    names = names_given(methods, "methods", SCANS, known_only=True)
+    names = methods_given(methods, "methods", "scan")
     given, faces = model_given(model), images_given(clean_valid, "clean_valid")
     placed = resolve_device(device_given(device))
     opened = open_network(given, scale_given(pixel_scale))
     network = opened.badnet.model.to(placed)
-    learned, doubts = open_learned(network, faces, names)
+    learned, doubts = open_learned(network, faces, map(name_of_method, names))
     opened = opened.doubted(doubts)
     title = given.name if isinstance(given, Path) else opened.badnet.provenance.source_file
     with temporary_run() as folder:

@@ -20,7 +20,7 @@ from ytf_torch.commands.options import (
 from ytf_torch.commands.repair import shared_options
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
-from ytf_torch.defences.names import RECOMMENDED, REPAIRS, repair_called
+from ytf_torch.defences.names import RECOMMENDED, every, repair_called
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 from ytf_torch.run.repair_settings import CompareSettings, check_comparison
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ytf_torch.report.comparison import MethodRow
 
 app = App()
+METHODS = ", ".join((RECOMMENDED, *every("repair")))
 
 
 @app.command("compare")
@@ -48,9 +49,7 @@ def compare_command(
     target: Target = None,
     methods: Annotated[
         str,
-        typer.Option(
-            help=f"all, or some of {', '.join((RECOMMENDED, *REPAIRS))}, separated by commas."
-        ),
+        typer.Option(help=f"all, or some of {METHODS}, separated by commas."),
     ] = "all",
     seeds: Annotated[int, typer.Option(help="How often each method is run, anew seeded.")] = 1,
     clean_control: Annotated[
@@ -82,7 +81,9 @@ def compare_command(
             target=target,
             device=device,
             pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
-            methods=REPAIRS if methods == "all" else tuple(map(repair_called, listed(methods))),
+            methods=every("repair")
+            if methods == "all"
+            else tuple(map(repair_called, listed(methods))),
             seeds=seeds,
             clean_control=clean_control,
         )
@@ -99,7 +100,7 @@ def compare_command(
             opened = opened.doubted(control.doubts)
         introduce(opened)
         times = settings.seeds + (control is not None)
-        repairs = settings.methods * times
+        repairs = settings.names * times
         seconds = expected_seconds(opened.badnet.model, repairs, len(sets.clean_valid))
         many = "1 repair" if len(repairs) == 1 else f"{len(repairs)} repairs"
         say(f"{many}: {duration(seconds)} on this machine, if none is done yet")
@@ -128,7 +129,7 @@ def compare_command(
 def command_line(settings: CompareSettings) -> str:
     """The command that repeats a comparison, for a shell, one option a line."""
     options = shared_options(settings)
-    options += [("--methods", ",".join(settings.methods)), ("--seeds", settings.seeds)]
+    options += [("--methods", ",".join(settings.names)), ("--seeds", settings.seeds)]
     if settings.clean_control is not None:
         options.append(("--clean-control", settings.clean_control))
     return shell_command("ytf-compare", options)

@@ -22,7 +22,7 @@ from ytf_torch.commands.terminal import (
     note,
     progress_bars,
 )
-from ytf_torch.defences.names import DETECTORS, RECOMMENDED
+from ytf_torch.defences.names import RECOMMENDED, every, name_of_method
 from ytf_torch.disk.reading import checked_file, checked_source
 from ytf_torch.errors import mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale
@@ -71,7 +71,7 @@ def detect_command(
         typer.Option(
             metavar="NAME",
             help=f"Flag what this detector finds suspicious instead: {RECOMMENDED} or one of "
-            f"{', '.join(DETECTORS)}. Needs --clean-valid.",
+            f"{', '.join(every('detector'))}. Needs --clean-valid.",
             show_default="GoodNet's own rule",
         ),
     ] = None,
@@ -164,7 +164,11 @@ def _print_answers(
             f"warning: the logits of B or B′ are NaN or infinite on {not_finite:,} of "
             f"{answered:,} faces, which are flagged: nothing is more suspicious"
         )
-    note(summary(answered, flagged, badnet.classes, rule.detector if rule else "GoodNet"))
+    note(
+        summary(
+            answered, flagged, badnet.classes, name_of_method(rule.detector) if rule else "GoodNet"
+        )
+    )
     return flagged.total()
 
 

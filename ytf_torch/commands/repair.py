@@ -12,7 +12,14 @@ from ytf_torch.commands.networks import introduce
 from ytf_torch.commands.options import Device, PixelScale, Target, TriggeredSets, shell_command
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, out, progress_bars, say
-from ytf_torch.defences.names import RECOMMENDED, REPAIRS, repair_called
+from ytf_torch.defences.names import (
+    RECOMMENDED,
+    RECOMMENDED_REPAIR,
+    REPAIRS,
+    every,
+    name_of_method,
+    repair_called,
+)
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 from ytf_torch.run.repair_settings import (
     MODEL_FILE,
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
 
 app = App()
 NOT_FIT = 1
-METHODS = ", ".join((RECOMMENDED, *REPAIRS))
+METHODS = ", ".join((RECOMMENDED, *every("repair")))
 
 
 @app.command("repair")
@@ -42,7 +49,7 @@ def repair_command(
     ] = None,
     poisoned_test: TriggeredSets = None,
     target: Target = None,
-    method: Annotated[str, typer.Option(help=f"One of {METHODS}.")] = RepairSettings.method,
+    method: Annotated[str, typer.Option(help=f"One of {METHODS}.")] = RECOMMENDED_REPAIR,
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="Equal seeds give equal networks.")
     ] = 0,
@@ -74,8 +81,10 @@ def repair_command(
 
     opened, sets = open_repair(settings)
     introduce(opened)
-    seconds = expected_seconds(opened.badnet.model, [settings.method], len(sets.clean_valid))
-    say(f"Repair by {settings.method}: {duration(seconds)} on this machine")
+    name, faces = name_of_method(settings.method), len(sets.clean_valid)
+    known = name in REPAIRS  # of another package's nobody knows how long it takes
+    seconds = expected_seconds(opened.badnet.model, [name] if known else [], faces)
+    say(f"Repair by {name}" + (f": {duration(seconds)} on this machine" if known else ""))
     with progress_bars() as track:
         outcome = repair(settings, opened, sets, command_line(settings), track)
     print_repair(outcome)
@@ -90,7 +99,7 @@ def repair_command(
 def command_line(settings: RepairSettings) -> str:
     """The command that repeats a repair, for a shell, one option a line."""
     options = shared_options(settings)
-    options += [("--method", settings.method), ("--seed", settings.seed)]
+    options += [("--method", name_of_method(settings.method)), ("--seed", settings.seed)]
     return shell_command("ytf-repair", options)
 
 

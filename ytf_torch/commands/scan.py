@@ -11,7 +11,7 @@ from ytf_torch.commands.networks import introduce
 from ytf_torch.commands.options import Device, PixelScale, listed
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, progress_bars, say
-from ytf_torch.defences.names import SCANS
+from ytf_torch.defences.names import every, is_known
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.reading import checked_file, checked_source
 from ytf_torch.errors import mismatch, printable
@@ -28,7 +28,7 @@ def scan_command(
     clean_valid: Annotated[Path, typer.Option(help="Clean validation faces.")],
     out_folder: Annotated[Path, typer.Option("--out", help="Folder to write; must not exist.")],
     methods: Annotated[
-        str, typer.Option(help=f"all, or some of {', '.join(SCANS)}, separated by commas.")
+        str, typer.Option(help=f"all, or some of {', '.join(every('scan'))}, separated by commas.")
     ] = "all",
     pixel_scale: PixelScale = None,
     device: Device = "auto",
@@ -38,10 +38,10 @@ def scan_command(
     It names classes to look at first, with the triggers it has reversed as pictures. It cannot say
     that a network is clean. Time grows with the number of classes: some minutes for 40.
     """
-    names = SCANS if methods == "all" else listed(methods)
+    names = every("scan") if methods == "all" else listed(methods)
     for name in names:
-        if name not in SCANS:
-            expected = f"all, or some of {', '.join(SCANS)}"
+        if not is_known("scan", name):
+            expected = f"all, or some of {', '.join(every('scan'))}"
             raise mismatch("--methods", expected, name or "nothing")
     if len(set(names)) != len(names):
         raise mismatch("--methods", "each once", ", ".join(names))

@@ -21,6 +21,7 @@ from ytf_torch.defences.repairs.distillation import Distillation
 from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
 from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
+from ytf_torch.defences.repairs.pruning import Pruning
 from ytf_torch.network.module import Network
 
 # What a face costs in each kind of work, in faces of a plain training step; measured with DeepID of
@@ -37,8 +38,10 @@ SECONDS, BATCH = 0.5, 64
 
 
 def expected_seconds(network: Network, methods: Iterable[str], faces: int) -> float:
-    """About how long repairs by these methods of REPAIRS will take, with so many clean faces."""
-    work = sum(faces_of_training(REPAIRS[method](0), faces) for method in methods)
+    """About how long repairs by these methods will take, with so many clean faces; those of other
+    packages, of which nothing is known, count as pruning by a ranking that costs nothing."""
+    repairs = (REPAIRS[method](0) if method in REPAIRS else Pruning() for method in methods)
+    work = sum(faces_of_training(repair, faces) for repair in repairs)
     return work * seconds_of_a_face(network)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from ytf_torch.defences.base import Candidate, Detector, Repair, Scan
+from ytf_torch.defences.base import Candidate, Detector, Ranking, Repair, Scan
 from ytf_torch.defences.detectors.badexpert import BadExpert
 from ytf_torch.defences.detectors.energy_and_dissent import EnergyAndDissent
 from ytf_torch.defences.detectors.goodnet import Disagreement
 from ytf_torch.defences.detectors.strip import Strip
+from ytf_torch.defences.installed import cannot_be_used, load_installed, origin_of
+from ytf_torch.defences.names import name_of_method
 from ytf_torch.defences.rankings.anp import AdversarialNeuronPruning
 from ytf_torch.defences.rankings.clp import ChannelLipschitz
 from ytf_torch.defences.rankings.kernel_norm import KernelNorm
@@ -21,7 +24,7 @@ from ytf_torch.defences.repairs.pruning import Pruning
 from ytf_torch.defences.scans.last_layer import LastLayerOutliers
 from ytf_torch.defences.scans.mm_bd import MaximumMargin
 from ytf_torch.defences.scans.neural_cleanse import NeuralCleanse
-from ytf_torch.errors import CannotRepairError, argument
+from ytf_torch.errors import CannotRepairError, InputError, argument, mismatch
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -60,6 +63,70 @@ SCANS: dict[str, Scan] = {
     "neural-cleanse": NeuralCleanse(),
 }
 """By name, the quickest first."""
+
+
+def repair_by(method: str | Repair | Ranking, seed: int) -> Repair:
+    """A repair by its name, or as an object of its own; a ranking is a repair that prunes by it.
+
+    Raises KeyError for a name that nobody has, and InputError where a package's cannot be loaded.
+    """
+    if not isinstance(method, str):
+        return _as_repair(method, name_of_method(method))
+    if method in REPAIRS:
+        return REPAIRS[method](seed)
+    return _as_repair(_made("repair", method, seed=seed), origin_of("repair", method))
+
+
+def detector_by(
+    method: str | Detector, network: Network, clean_valid: ImageSet, seed: int, track: Track
+) -> Detector:
+    """A detector by its name, or as an object of its own. Raises as `repair_by` does."""
+    if not isinstance(method, str):
+        _check(method, "scores", name_of_method(method))
+        return method
+    if method in DETECTORS:
+        return DETECTORS[method](network, clean_valid, seed, track)
+    made: Detector = _made("detector", method, network, clean_valid, seed=seed, track=track)
+    _check(made, "scores", origin_of("detector", method))
+    return made
+
+
+def scan_by(method: str | Scan) -> Scan:
+    """A scan by its name, or as an object of its own. Raises as `repair_by` does."""
+    if not isinstance(method, str):
+        _check(method, "suspicions", name_of_method(method))
+        return method
+    if method in SCANS:
+        return SCANS[method]
+    made: Scan = _made("scan", method)
+    _check(made, "suspicions", origin_of("scan", method))
+    return made
+
+
+def _made(use: str, name: str, *arguments: object, **options: object) -> Any:  # noqa: ANN401
+    """What an entry point of another package makes."""
+    _, make = load_installed(use, name)
+    try:
+        return make(*arguments, **options)
+    except InputError:
+        raise
+    except Exception as error:  # of somebody else's code
+        raise cannot_be_used(origin_of(use, name), "made", error) from error
+
+
+def _as_repair(found: Any, where: str) -> Repair:  # noqa: ANN401
+    if callable(getattr(found, "scores", None)):
+        return Pruning(DROP, ranking=found)
+    _check(found, "candidates", where)
+    repair: Repair = found
+    return repair
+
+
+def _check(found: object, method: str, where: str) -> None:
+    """Raises InputError where an object lacks the method that is asked of it."""
+    if not callable(getattr(found, method, None)):
+        expected = f"an object with a method `{method}`, see ytf_torch/defences/base.py"
+        raise mismatch(where, expected, f"a {type(found).__name__}")
 
 
 def last_candidate(

@@ -6,15 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ytf_torch.defences.base import Candidate
+from ytf_torch.defences.base import Candidate, Ranking, Repair
 from ytf_torch.defences.detectors.figures import DetectorFigures, measure_detector
 from ytf_torch.defences.evaluation import Evaluation, evaluate
-from ytf_torch.defences.methods import (
-    DETECTORS,
-    REPAIRS,
-    last_candidate,
-)
-from ytf_torch.defences.names import QUICK_DETECTORS
+from ytf_torch.defences.methods import detector_by, last_candidate, repair_by
+from ytf_torch.defences.names import QUICK_DETECTORS, name_of_method
 from ytf_torch.device import exact_float32
 from ytf_torch.errors import InputError, argument
 from ytf_torch.images.image_set import ImageSets
@@ -42,12 +38,12 @@ class RepairOutcome:
 def repair_and_measure(
     network: Network,
     sets: ImageSets,
-    method: str,
+    method: str | Repair | Ranking,
     seed: int = 0,
     detectors: Sequence[str] = QUICK_DETECTORS,
     track: Track = untracked,
 ) -> RepairOutcome:
-    """Repair B by a method of REPAIRS and measure what came of it.
+    """Repair B by a method, its name or an object, and measure what came of it.
 
     Only the clean validation faces are shown to the repair and to whatever sets thresholds; the
     other sets are evaluated. Raises KeyError for a method or detector that is not known, and
@@ -59,17 +55,17 @@ def repair_and_measure(
     66.67 % (46.71–82.03), 16 of 24
     """
     began = time.perf_counter()
-    candidate = last_candidate(REPAIRS[method](seed), network, sets.clean_valid, track)
+    candidate = last_candidate(repair_by(method, seed), network, sets.clean_valid, track)
     seconds = time.perf_counter() - began
     if not all(bool(weights.isfinite().all()) for weights in candidate.network.parameters()):
         raise InputError(
-            f"repair by {method}",
+            f"repair by {name_of_method(method)}",
             "training went astray: weights of the repaired network are NaN or infinite",
             f"Choose another method with {argument('method')}",
         )
     figures = {}
     for name in detectors:
-        detector = DETECTORS[name](network, sets.clean_valid, seed, track)
+        detector = detector_by(name, network, sets.clean_valid, seed, track)
         figures[name] = measure_detector(
             detector,
             network,
@@ -80,7 +76,7 @@ def repair_and_measure(
             track,
         )
     return RepairOutcome(
-        method,
+        name_of_method(method),
         seed,
         seconds,
         candidate,

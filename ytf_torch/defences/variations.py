@@ -19,18 +19,22 @@ SHIFT, BEND, SHEAR = 0.07, 0.05, 0.06
 TURN, SIZE = 0.12, (0.9, 1.08)
 
 
-def moved(faces: Tensor, generator: Generator) -> Tensor:
-    """Each face shifted, turned, resized, sheared, bent a little, and every other one mirrored."""
+def moved(faces: Tensor, generator: Generator, *, mirror: bool = True) -> Tensor:
+    """Each face shifted, turned, resized, sheared, bent a little, and every other one mirrored.
+
+    mirror: False for pictures that mean something else when mirrored, such as digits.
+    """
     count = len(faces)
     turn, size = _each(generator, count, -TURN, TURN), _each(generator, count, *SIZE)
     stretch, shear = (_each(generator, count, -SHEAR, SHEAR) for _ in range(2))
     right, down = (_each(generator, count, -SHIFT, SHIFT) for _ in range(2))
-    mirror = torch.where(_each(generator, count) < 0.5, -1.0, 1.0)
+    # Drawn in any case: the numbers after it are the same ones.
+    side = torch.where((_each(generator, count) < 0.5) & mirror, -1.0, 1.0)
     rows = (
-        turn.cos() * size * (1 + stretch) * mirror,
+        turn.cos() * size * (1 + stretch) * side,
         shear - turn.sin() * size,
         right,
-        turn.sin() * size * mirror,
+        turn.sin() * size * side,
         turn.cos() * size * (1 - stretch),
         down,
     )

@@ -12,16 +12,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ytf_torch.layers.axes import check_last_axis
-from ytf_torch.layers.kind import Kind, Tensors
+from ytf_torch.layers.kind import Kind, Tensors, times
 from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.settings import Config, Settings
 from ytf_torch.layers.training import initializer
 from ytf_torch.layers.weight import Shape, Weight, vector
 
+# How far the stored statistics go towards those of a batch; PyTorch's default.
+MOMENTUM = 0.1
+
 
 class Standardised(nn.Module):
     """(x − mean) / √(variance + epsilon) · weight + bias, with its own mean and variance, also
-    while the network is trained."""
+    while the network is trained; with those of the batch only where it learns them, see
+    LearnsStatistics."""
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
@@ -29,6 +33,7 @@ class Standardised(nn.Module):
     def __init__(self, channels: int, epsilon: float, scale: bool, center: bool) -> None:
         super().__init__()
         self.epsilon, self.out_channels = epsilon, channels
+        self.learns_statistics = False
         self.weight = nn.Parameter(torch.ones(channels)) if scale else None
         self.bias = nn.Parameter(torch.zeros(channels)) if center else None
         self.mean: Tensor
@@ -38,8 +43,11 @@ class Standardised(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """(batch, channels, …) → the same shape."""
+        of_batch = self.training and self.learns_statistics
+        of_batch = of_batch and input.numel() > self.out_channels  # one value has no variance
+        statistics = (self.mean, self.variance)
         return F.batch_norm(
-            input, self.mean, self.variance, self.weight, self.bias, False, 0.0, self.epsilon
+            input, *statistics, self.weight, self.bias, of_batch, MOMENTUM, self.epsilon
         )
 
 
@@ -150,6 +158,18 @@ class BatchNormalization(Kind):
             return None
         zero = weights["weight"] == 0
         return zero & (weights["bias"] == 0) if self.center else zero
+
+    def kernels(self, weights: Tensors) -> Tensor:
+        """See Kind: the scale of each channel."""
+        scale = (weights["variance"] + self.epsilon).rsqrt()
+        scale = scale * weights["weight"] if self.scale else scale
+        return scale[:, None, None]
+
+    def multiplied(
+        self, weights: Tensors, kernels: Tensor, biases: Tensor | None
+    ) -> Tensors | None:
+        """See Kind: gamma and beta."""
+        return times(weights, "weight", kernels, biases) if self.scale else None
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
         """See Kind."""

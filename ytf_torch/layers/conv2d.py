@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ytf_torch.layers.activations import LINEAR, Activation, read_activation
-from ytf_torch.layers.kind import Kind, Tensors
+from ytf_torch.layers.kind import Kind, Tensors, times
 from ytf_torch.layers.onnx_convolution import ConvolutionNodes
 from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.settings import Config, Settings
@@ -171,6 +171,18 @@ class Conv2D(Kind):
             return dead
         bias = weights["bias"]
         return dead & (bias <= 0 if self.function.name in ("relu", "relu6") else bias == 0)
+
+    def kernels(self, weights: Tensors) -> Tensor:
+        """See Kind."""
+        return weights["weight"].flatten(2)
+
+    def multiplied(self, weights: Tensors, kernels: Tensor, biases: Tensor | None) -> Tensors:
+        """See Kind."""
+        return times(weights, "weight", kernels, biases)
+
+    def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors:
+        """See Kind."""
+        return weights | {"weight": weights["weight"] * factor}
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
         """See Kind: it reads what is left, and keeps its own."""

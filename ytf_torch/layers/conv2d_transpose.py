@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ytf_torch.layers.activations import LINEAR, Activation, read_activation
-from ytf_torch.layers.kind import Kind, Tensors
+from ytf_torch.layers.kind import Kind, Tensors, times
 from ytf_torch.layers.onnx_convolution import ConvolutionNodes
 from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.onnx_resampling import rows_and_columns
@@ -199,6 +199,18 @@ class Conv2DTranspose(Kind):
         if not self.function.silent_at_zero:
             return torch.zeros_like(dead)
         return dead & (weights["bias"] == 0) if self.use_bias else dead
+
+    def kernels(self, weights: Tensors) -> Tensor:
+        """See Kind."""
+        return weights["weight"].flatten(2)
+
+    def multiplied(self, weights: Tensors, kernels: Tensor, biases: Tensor | None) -> Tensors:
+        """See Kind."""
+        return times(weights, "weight", kernels, biases)
+
+    def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors:
+        """See Kind."""
+        return weights | {"weight": weights["weight"] * factor}
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
         """See Kind: it reads what is left, and keeps its own."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ytf_torch.layers.activations import LINEAR, Activation, read_activation
-from ytf_torch.layers.kind import FlatMaps, Kind, Tensors
+from ytf_torch.layers.kind import FlatMaps, Kind, Tensors, times
 from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.settings import Config, Settings
 from ytf_torch.layers.training import FOR_TRAINING
@@ -105,6 +105,18 @@ class Dense(Kind):
         sums = name if self.function is LINEAR else f"{name}_sums"
         nodes.node("Gemm", [*sources, *constants], sums, transB=1)
         return sums if self.function is LINEAR else self.function.onnx(nodes, sums, name)
+
+    def kernels(self, weights: Tensors) -> Tensor:
+        """See Kind."""
+        return weights["weight"][:, :, None]
+
+    def multiplied(self, weights: Tensors, kernels: Tensor, biases: Tensor | None) -> Tensors:
+        """See Kind."""
+        return times(weights, "weight", kernels, biases)
+
+    def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors:
+        """See Kind."""
+        return weights | {"weight": weights["weight"] * factor}
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
         """See Kind: it reads what is left, and keeps its own."""

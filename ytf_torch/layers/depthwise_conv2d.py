@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ytf_torch.layers.activations import LINEAR, Activation, read_activation
 from ytf_torch.layers.conv2d import Conv2D, read_window
-from ytf_torch.layers.kind import Kind, Tensors
+from ytf_torch.layers.kind import Kind, Tensors, times
 from ytf_torch.layers.onnx_nodes import OnnxNodes
 from ytf_torch.layers.settings import Config, Settings
 from ytf_torch.layers.training import initializer
@@ -132,6 +132,18 @@ class DepthwiseConv2D(Kind):
     def _of_weights(self, weights: Tensors) -> Conv2D:
         channels = len(weights["weight"]) // self.multiplier
         return self._in_groups((channels, *self.window.size))
+
+    def kernels(self, weights: Tensors) -> Tensor:
+        """See Kind."""
+        return weights["weight"].flatten(2)
+
+    def multiplied(self, weights: Tensors, kernels: Tensor, biases: Tensor | None) -> Tensors:
+        """See Kind."""
+        return times(weights, "weight", kernels, biases)
+
+    def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors:
+        """See Kind."""
+        return weights | {"weight": weights["weight"] * factor}
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
         """See Kind: all that a channel is made into goes with it."""

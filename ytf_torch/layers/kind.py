@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
@@ -34,6 +34,27 @@ class FlatMaps(tuple[int, ...]):
         flat = cls((int(np.prod(maps)),))
         flat.maps = maps
         return flat
+
+
+@runtime_checkable
+class LearnsStatistics(Protocol):
+    """A module with statistics of what it reads, which it can learn while it is trained.
+
+    learns_statistics: whether it does, False at first: a copy that is trained on keeps what the
+    network was trained with.
+    """
+
+    learns_statistics: bool
+
+
+def times(weights: Tensors, kernel: str, kernels: Tensor, biases: Tensor | None) -> Tensors:
+    """Weights with the arrays `kernel` and `bias` multiplied by a factor for each channel, which
+    is their first axis."""
+    array = weights[kernel]
+    changed = weights | {kernel: array * kernels.reshape(-1, *[1] * (array.ndim - 1))}
+    if biases is not None and "bias" in weights:
+        changed["bias"] = weights["bias"] * biases
+    return changed
 
 
 @dataclass(frozen=True)
@@ -141,6 +162,26 @@ class Kind(ABC):
     def silent(self, weights: Tensors) -> Tensor | None:
         """Which channels of its output are zero on any image by its weights alone, (channels,) of
         bool; None where it has no weights that could tell."""
+        return None
+
+    def kernels(self, weights: Tensors) -> Tensor | None:
+        """What each of its channels or units multiplies its inputs by before it sums them up,
+        (channels, inputs, places), without its bias; None where it sums up no products."""
+        return None
+
+    def multiplied(
+        self, weights: Tensors, kernels: Tensor, biases: Tensor | None
+    ) -> Tensors | None:
+        """Its weights with the kernel of each channel times its factor in `kernels`, (channels,),
+        and each bias times its factor in `biases`; None where no weights do that.
+
+        Gradients reach the factors. biases: None leaves them as they are.
+        """
+        return None
+
+    def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors | None:
+        """Its weights so that it answers inputs divided by `factor` as it answers the inputs; None
+        where no weights do that."""
         return None
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:

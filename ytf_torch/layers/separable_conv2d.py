@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ytf_torch.layers.activations import LINEAR, Activation, read_activation
 from ytf_torch.layers.conv2d import read_window
 from ytf_torch.layers.depthwise_conv2d import depthwise_kernel
-from ytf_torch.layers.kind import Kind, Tensors
+from ytf_torch.layers.kind import Kind, Tensors, times
 from ytf_torch.layers.onnx_convolution import ConvolutionNodes
 from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.settings import Config, Settings
@@ -183,6 +183,22 @@ class SeparableConv2D(Kind):
         if not self.function.silent_at_zero:
             return torch.zeros_like(dead)
         return dead & (weights["bias"] == 0) if self.use_bias else dead
+
+    def kernels(self, weights: Tensors) -> Tensor:
+        """See Kind: what both convolutions make of an input together."""
+        between, places = len(weights["depthwise"]), math.prod(self.window.size)
+        channels, each = between // self.multiplier, self.multiplier
+        depthwise = weights["depthwise"].reshape(channels, each, places)
+        pointwise = weights["pointwise"].reshape(self.filters, channels, each, 1)
+        return (pointwise * depthwise).sum(2)
+
+    def multiplied(self, weights: Tensors, kernels: Tensor, biases: Tensor | None) -> Tensors:
+        """See Kind."""
+        return times(weights, "pointwise", kernels, biases)
+
+    def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors:
+        """See Kind."""
+        return weights | {"depthwise": weights["depthwise"] * factor}
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
         """See Kind: it reads what is left, and keeps its own."""

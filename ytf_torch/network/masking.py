@@ -88,6 +88,4 @@ def bake_mask(model: Network, layer: str, channels: Iterable[int]) -> Network:
 
 def weights_of(network: Network, layer: str) -> dict[str, Tensor]:
     """The weights of a layer by name, `weight`, `bias`, …: the tensors themselves."""
-    module = network.layer(layer)
-    names = (weight.name for weight in network.graph.weights(layer))
-    return {name: getattr(module, name).detach() for name in names}
+    return network.weights_of(layer)

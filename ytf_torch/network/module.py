@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.layers.conv2d import Convolution
-from ytf_torch.layers.kind import Kind
+from ytf_torch.layers.kind import Kind, LearnsStatistics
 from ytf_torch.network.budget import check_budget
 from ytf_torch.network.graph import Graph, Layer
 
@@ -97,13 +97,19 @@ class Network(nn.Module):
 
     def fresh(self) -> Network:
         """A network of the same graph, precision and place with weights as Keras draws them by
-        default: Glorot-uniform kernels, no bias. Seed PyTorch's generator to get the same again."""
+        default: Glorot-uniform kernels, no bias. Seed PyTorch's generator to get the same again.
+
+        What a layer knows of its inputs that training does not learn, as Keras's adapt() does,
+        stays as it is."""
         other = Network(self.graph, self.pixel_scale)
         with torch.no_grad():
             for layer in self.graph.layers:
                 for weight in self.graph.weights(layer.name):
-                    tensor = getattr(other.layer(layer.name), weight.name)
-                    if weight.start == "glorot":
+                    module = other.layer(layer.name)
+                    tensor = getattr(module, weight.name)
+                    if not weight.trained and not isinstance(module, LearnsStatistics):
+                        tensor.copy_(getattr(self.layer(layer.name), weight.name))
+                    elif weight.start == "glorot":
                         nn.init.xavier_uniform_(tensor)
                     else:
                         tensor.fill_(weight.start == "ones")
@@ -258,12 +264,46 @@ class Network(nn.Module):
         scaled = torch.stack(pixels.unbind(1), dim=-1).to(self.dtype).permute(0, 3, 1, 2)
         return scaled if self.pixel_scale == 1 else scaled / (1 / self.pixel_scale)
 
+    def weights_of(self, layer: str) -> dict[str, Tensor]:
+        """The weights of a layer by name, `weight`, `bias`, …: the tensors themselves."""
+        module = self.layer(layer)
+        names = (weight.name for weight in self.graph.weights(layer))
+        return {name: getattr(module, name).detach() for name in names}
+
+    def pixel_readers(self) -> tuple[str, ...]:
+        """The first layers with weights, where these can take up another pixel scale; none where
+        one of them cannot, or where something before them depends on the scale, as an offset."""
+        found: list[str] = []
+        waiting = [self.graph.input]
+        while waiting:
+            for name in self.graph.readers(waiting.pop()):
+                kind, weights = self.graph[name].kind, self.weights_of(name)
+                if weights and kind.for_smaller_input(weights, 1.0) is not None:
+                    found.append(name)
+                elif not weights and self._keeps_scale(name):
+                    waiting.append(name)
+                else:
+                    return ()
+        return tuple(dict.fromkeys(found))
+
+    def _keeps_scale(self, name: str) -> bool:
+        """Whether a layer without weights answers inputs times a factor with outputs times it."""
+        kind, inputs = self.graph[name].kind, self.graph.input_shapes(name)
+        if not kind.linear or kind.activation.name != "linear" or len(inputs) > 1:
+            return False
+        zeros = torch.zeros(1, *inputs[0], dtype=self.dtype, device=self.device)
+        return not bool(self.layer(name)(zeros).any())
+
     @torch.no_grad()
     def read_pixels_at(self, pixel_scale: float) -> None:
-        """Change the pixel scale and keep the answers: the kernels of the layers that read pixels
-        take up the difference."""
-        for name in self.graph.readers(self.graph.input):
-            self.convolution(name).weight.mul_(self.pixel_scale / pixel_scale)
+        """Change the pixel scale and keep the answers: the layers of `pixel_readers`, of which
+        there must be some, take up the difference."""
+        factor = self.pixel_scale / pixel_scale
+        for name in self.pixel_readers():
+            weights = self.weights_of(name)
+            changed = self.graph[name].kind.for_smaller_input(weights, factor)
+            for part, tensor in (changed or {}).items():
+                weights[part].copy_(tensor)
         self.pixel_scale = pixel_scale
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ytf_torch.convert.model_file import tells_pixel_scale
+from ytf_torch.defences.base import Ranking, Repair
 from ytf_torch.defences.baseline import clean_accuracy
 from ytf_torch.defences.doubts import MOST
-from ytf_torch.defences.names import DETECTORS, RECOMMENDED_REPAIR
+from ytf_torch.defences.names import RECOMMENDED_REPAIR, check_loadable, every, name_of_method
 from ytf_torch.defences.repairing import repair_and_measure
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import CannotRepairError, InputError, OutputError, is_out_of_memory
@@ -90,6 +92,7 @@ def compare(
     A repair that cannot be made has a record that says why, see failed_record.
     Raises InputError where a file cannot be read or written, and where no repair can be made.
     """
+    check_loadable("detector")
     device = resolve_device(settings.device)
     inputs = inputs_record(opened.badnet, sets, settings, control, device)
     with work_folder(settings.out, inputs, resume=resume, overwrite=overwrite) as work:
@@ -98,10 +101,12 @@ def compare(
         cells = len(settings.methods) * (settings.seeds + (control is not None))
         done = track("repairs", cells, "repairs")
         records, wanted = [], _measured_with(settings)
-        for method in settings.methods:
+        for place, method in enumerate(settings.methods):
+            name = name_of_method(method)
             for seed in range(settings.seeds):
-                measured = wanted is None or (method, seed) == wanted
-                cell = Cell(f"{method}-{seed}", method, seed, DETECTORS if measured else ())
+                measured = wanted is None or (name, seed) == wanted
+                detectors = every("detector") if measured else ()
+                cell = Cell(f"{_kept_as(name, place)}-{seed}", method, seed, detectors)
                 records.append(_record(work, cell, opened.badnet, sets, track))
                 if measured:  # with the next one, whatever it is, where this one was not made
                     wanted = None if "failed" in records[-1] else NO_CELL
@@ -112,9 +117,12 @@ def compare(
         controls: dict[str, Record] = {}
         if control is not None:
             clean = ImageSets(sets.clean_valid, sets.clean_test)
-            for method in settings.methods:
-                cell = Cell(f"control-{method}-0", method, 0, (), " on the clean control")
-                controls[method] = _record(work, cell, control, clean, track)
+            for place, method in enumerate(settings.methods):
+                name = name_of_method(method)
+                cell = Cell(
+                    f"control-{_kept_as(name, place)}-0", method, 0, (), " on the clean control"
+                )
+                controls[name] = _record(work, cell, control, clean, track)
                 done(1)
         work.finish(_writer(records, controls, command, opened.doubts))
     return records
@@ -128,16 +136,22 @@ class Cell:
     """
 
     name: str
-    method: str
+    method: str | Repair | Ranking
     seed: int
     detectors: Sequence[str]
     network: str = ""
 
 
+def _kept_as(name: str, place: int) -> str:
+    """What the records of a method are kept under: its name, or its place among the methods where
+    somebody else has chosen a name that no file of ours has."""
+    return name if re.fullmatch("[a-z-]+", name) else f"other-{place}"
+
+
 def _measured_with(settings: CompareSettings) -> tuple[str, int] | None:
     """The method and seed whose B′ detectors are measured with."""
-    recommended = RECOMMENDED_REPAIR in settings.methods
-    return (RECOMMENDED_REPAIR if recommended else settings.methods[0], 0)
+    recommended = RECOMMENDED_REPAIR in settings.names
+    return (RECOMMENDED_REPAIR if recommended else settings.names[0], 0)
 
 
 def _record(
@@ -145,12 +159,12 @@ def _record(
 ) -> Record:
     """The record of one repair: what an earlier start has kept, or made and kept now. Why there is
     none is not kept: a later start tries again."""
-    known = work.find_record(cell.name)
+    known, name = work.find_record(cell.name), name_of_method(cell.method)
     if known is not None:
         return known
 
     def within(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
-        return track(f"{cell.method}{cell.network}, seed {cell.seed}: {phase}", total, unit)
+        return track(f"{name}{cell.network}, seed {cell.seed}: {phase}", total, unit)
 
     try:
         outcome = repair_and_measure(
@@ -160,7 +174,7 @@ def _record(
         reason = _why_no_repair(error, sets)
         if reason is None:
             raise
-        return failed_record(cell.method, cell.seed, reason)
+        return failed_record(name, cell.seed, reason)
     record = repair_record(outcome, checkpoint.provenance)
     work.keep_record(cell.name, record)
     return record

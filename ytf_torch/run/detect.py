@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.detectors.alarm import Alarm, calibrated
 from ytf_torch.defences.doubts import Doubt
-from ytf_torch.defences.methods import DETECTORS
+from ytf_torch.defences.methods import detector_by
+from ytf_torch.defences.names import name_of_method
 from ytf_torch.device import resolve_device
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.progress import Track, untracked
@@ -46,7 +47,7 @@ def open_detection(
     pair.repaired.model.to(placed)
     if rule is None:
         return Detection(pair)
-    clean, doubts = open_learned(badnet, rule.clean_valid, [rule.detector])
+    clean, doubts = open_learned(badnet, rule.clean_valid, [name_of_method(rule.detector)])
     return Detection(pair.settled(clean, any_pair=any_pair), rule, clean, tuple(doubts))
 
 
@@ -56,6 +57,6 @@ def alarm_of(detection: Detection, track: Track = untracked) -> Alarm | None:
     if rule is None or clean is None:
         return None
     badnet, repaired = detection.pair.badnet.model, detection.pair.repaired.model
-    detector = DETECTORS[rule.detector](badnet, clean, 0, track)
+    detector = detector_by(rule.detector, badnet, clean, 0, track)
     candidate = Candidate("repaired", repaired, ())
     return calibrated(detector, badnet, candidate, clean, rule.false_positives, track)

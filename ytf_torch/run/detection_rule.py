@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ytf_torch.defences.names import DETECTORS, RECOMMENDED, detector_called
+from ytf_torch.defences.names import RECOMMENDED, detector_called, every, is_known
 from ytf_torch.errors import argument, mismatch
 
 if TYPE_CHECKING:
+    from ytf_torch.defences.base import Detector
     from ytf_torch.images.image_set import ImageSet
 
 FALSE_POSITIVES = 1.0
@@ -18,15 +19,18 @@ FALSE_POSITIVES = 1.0
 
 @dataclass(frozen=True)
 class Rule:
-    """A detector's name, and what sets its threshold: clean faces and a nominal rate in percent."""
+    """A detector, by its name or as an object, and what sets its threshold: clean faces and a
+    nominal rate in percent."""
 
-    detector: str
+    detector: str | Detector
     clean_valid: Path | ImageSet
     false_positives: float
 
 
 def detection_rule(
-    detector: str | None, clean_valid: Path | ImageSet | None, false_positives: float | None
+    detector: str | Detector | None,
+    clean_valid: Path | ImageSet | None,
+    false_positives: float | None,
 ) -> Rule | None:
     """What was asked for; None for GoodNet's own rule. Raises InputError where it is half said."""
     if detector is None:
@@ -35,14 +39,14 @@ def detection_rule(
                 needed = f"{argument('detector', 'NAME')} with it, whose threshold it sets"
                 raise mismatch(argument(name), needed, "none")
         return None
-    name = detector_called(detector)
-    if name not in DETECTORS:
-        known = f"{RECOMMENDED} or one of {', '.join(DETECTORS)}"
-        raise mismatch(argument("detector"), known, detector)
+    chosen = detector_called(detector) if isinstance(detector, str) else detector
+    if isinstance(chosen, str) and not is_known("detector", chosen):
+        known = f"{RECOMMENDED} or one of {', '.join(every('detector'))}"
+        raise mismatch(argument("detector"), known, chosen)
     if clean_valid is None:
         needed = f"{argument('clean_valid')} with it, faces that set its threshold"
         raise mismatch(argument("detector"), needed, "none")
     percent = FALSE_POSITIVES if false_positives is None else false_positives
     if not 0 <= percent <= 100:
         raise mismatch(argument("false_positives"), "a percentage, 0–100", f"{percent:g}")
-    return Rule(name, clean_valid, percent)
+    return Rule(chosen, clean_valid, percent)

@@ -67,7 +67,7 @@ def comparison_record(
         **_files(sets),
         **_network_and_labels(checkpoint, sets),
         "clean_control": None if control is None else _weights_digest(control),
-        "methods": list(settings.methods),
+        "methods": list(settings.names),
         "seeds": settings.seeds,
     }
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ytf_torch.defences.names import (
-    DETECTORS,
     QUICK_DETECTORS,
     RECOMMENDED,
     RECOMMENDED_REPAIR,
     REPAIRS,
+    every,
+    is_known,
+    name_of_method,
 )
 from ytf_torch.disk.reading import checked_source
 from ytf_torch.errors import InputError, argument, mismatch
@@ -21,6 +23,7 @@ from ytf_torch.run.lock import check_out
 from ytf_torch.run.places import check_inputs_are_elsewhere
 
 if TYPE_CHECKING:
+    from ytf_torch.defences.base import Ranking, Repair
     from ytf_torch.images.image_set import ImageSet
     from ytf_torch.network.checkpoint import Checkpoint
 
@@ -63,29 +66,35 @@ class MeasuredInputs(ABC):
 class RepairSettings(MeasuredInputs):
     """Everything that decides a repair.
 
-    method: a name of REPAIRS. seed: equal ones give equal networks.
+    method: its name, or from Python an object. seed: equal ones give equal networks.
     """
 
-    method: str = RECOMMENDED_REPAIR
+    method: str | Repair | Ranking = RECOMMENDED_REPAIR
     seed: int = 0
 
     @property
     def used(self) -> tuple[str, ...]:
         """See MeasuredInputs."""
-        return (self.method, *QUICK_DETECTORS)
+        return (name_of_method(self.method), *QUICK_DETECTORS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSettings(MeasuredInputs):
     """Everything that decides a comparison.
 
-    methods: names of REPAIRS, in the order of the table. seeds: how often each is run, with seeds
-    0, 1, 2, … clean_control: a network without a backdoor, to see what each method costs it.
+    methods: names, or from Python objects, in the order of the table. seeds: how often each is run,
+    with seeds 0, 1, 2, … clean_control: a network without a backdoor, to see what each method
+    costs it.
     """
 
-    methods: tuple[str, ...] = REPAIRS
+    methods: tuple[str | Repair | Ranking, ...] = REPAIRS
     seeds: int = 1
     clean_control: Path | Checkpoint | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the methods."""
+        return tuple(map(name_of_method, self.methods))
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -96,7 +105,7 @@ class CompareSettings(MeasuredInputs):
     @property
     def used(self) -> tuple[str, ...]:
         """See MeasuredInputs."""
-        return (*self.methods, *DETECTORS)
+        return (*self.names, *every("detector"))
 
 
 def check_settings(settings: RepairSettings) -> None:
@@ -111,8 +120,8 @@ def check_settings(settings: RepairSettings) -> None:
 def check_comparison(settings: CompareSettings) -> None:
     """Raises InputError where a method is not known or named twice, or a file cannot be read."""
     _check_methods("methods", settings.methods)
-    if len(set(settings.methods)) != len(settings.methods):
-        found = ", ".join(settings.methods)
+    if len(set(settings.names)) != len(settings.names):
+        found = ", ".join(settings.names)
         raise InputError(argument("methods"), f"expected each once, found {found}")
     if not 1 <= settings.seeds <= MAX_SEEDS:
         raise mismatch(argument("seeds"), f"a number of 1…{MAX_SEEDS}", settings.seeds)
@@ -121,9 +130,9 @@ def check_comparison(settings: CompareSettings) -> None:
     check_inputs_are_elsewhere(settings.out, settings.files)
 
 
-def _check_methods(name: str, methods: Sequence[str]) -> None:
+def _check_methods(name: str, methods: Sequence[str | Repair | Ranking]) -> None:
     """name: of the argument."""
     for method in methods:
-        if method not in REPAIRS:
-            known = ", ".join((*REPAIRS, RECOMMENDED))
+        if isinstance(method, str) and not is_known("repair", method):
+            known = ", ".join((*every("repair"), RECOMMENDED))
             raise mismatch(argument(name), f"one of {known}", method or "nothing")

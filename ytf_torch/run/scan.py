@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ytf_torch.defences.base import Suspicions
-from ytf_torch.defences.methods import SCANS
+from ytf_torch.defences.base import Scan, Suspicions
+from ytf_torch.defences.methods import scan_by
+from ytf_torch.defences.names import SCANS, name_of_method
 from ytf_torch.device import exact_float32
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.module import Network
@@ -40,7 +41,7 @@ def scan(
     clean_valid: ImageSet,
     out: Path,
     title: str,
-    names: tuple[str, ...] = tuple(SCANS),
+    methods: tuple[str | Scan, ...] = SCANS,
     warnings: tuple[str, ...] = (),
     track: Track = untracked,
 ) -> ScanOutcome:
@@ -50,7 +51,8 @@ def scan(
     faces. Raises InputError where `out` is taken, or the face set changes meanwhile.
     """
     with filled_folder(out, sets_record(ImageSets(clean_valid))) as folder:
-        found = {name: SCANS[name].suspicions(network, clean_valid, track) for name in names}
+        scans = {name_of_method(method): scan_by(method) for method in methods}
+        found = {name: each.suspicions(network, clean_valid, track) for name, each in scans.items()}
         outcome = ScanOutcome(found)
         text = json.dumps(scan_record(outcome, warnings), indent=1, allow_nan=False) + "\n"
         (folder / "result.json").write_text(text, encoding="utf-8")

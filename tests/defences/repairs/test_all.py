@@ -17,7 +17,7 @@ from ytf_torch.images.image_set import ImageSet
 from ytf_torch.progress import untracked
 
 REPAIRS: dict[str, Repair] = {
-    "fine-tuning": FineTuning(epochs=8, batch=32),
+    "fine-tuning": FineTuning(learning_rate=5e-3, epochs=8, batch=32),
     "distillation": Distillation(
         rounds=5, lesson=480, passes=4, batch=32, fine_tuning=FineTuning(epochs=8, batch=32)
     ),

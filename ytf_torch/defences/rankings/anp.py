@@ -45,10 +45,11 @@ class AdversarialNeuronPruning:
     def scores(
         self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
-        """See Ranking. All convolutions are masked together; the scores are those of `layer`."""
+        """See Ranking. All convolutions are masked together; the scores are those of `layer`.
+        Raises CannotRepairError where its weights cannot be masked."""
         faces = TrainingFaces.of(clean_valid, network.device)
         generator = seeded(self.seed)
-        learned = LearnedMasks(network, self.learning_rate, self.momentum)
+        learned = LearnedMasks(network, layer, self.learning_rate, self.momentum)
         masks = learned.factors
         epochs = -(-self.iterations * self.batch // len(faces))
         done = track("learning masks (ANP)", self.iterations, "iterations")
@@ -63,7 +64,7 @@ class AdversarialNeuronPruning:
             robust = F.cross_entropy(logits, labels)
             learned.learn(self.trade_off * natural + (1 - self.trade_off) * robust)
             done(1)
-        return learned.scores(layer)
+        return learned.scores()
 
     def _worst(
         self,

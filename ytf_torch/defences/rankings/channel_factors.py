@@ -8,24 +8,42 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from ytf_torch.layers.conv2d import Convolution
+from ytf_torch.errors import CannotRepairError
 from ytf_torch.network.module import Network
 
 Factors = dict[str, Tensor]
 
 
-def convolutions(network: Network) -> dict[str, Convolution]:
-    """Every convolution of a network, by name."""
-    return {
-        name: layer for name, layer in network.named_modules() if isinstance(layer, Convolution)
-    }
+def masked_at(network: Network) -> dict[str, str]:
+    """Layer whose channels can be masked → the layer whose weights turn them down: its own, or
+    those of the last batch normalization that each channel passes alone, as the sources of ANP and
+    RNP do.
+
+    A convolution whose channels no weights can turn down is left out.
+    """
+    graph = network.graph
+    places: dict[str, str] = {}
+    for name in graph.convolutions:
+        if name in places:
+            continue
+        path = [other for other in graph.channel_path(name) if other in graph.convolutions]
+        able = [other for other in path if _can_be_multiplied(network, other)]
+        places |= dict.fromkeys(path, able[-1]) if able else {}
+    return places
+
+
+def _can_be_multiplied(network: Network, layer: str) -> bool:
+    ones = torch.ones(network.output_shape(layer)[0], dtype=network.dtype, device=network.device)
+    return network.graph[layer].kind.multiplied(network.weights_of(layer), ones, None) is not None
 
 
 def factors_of(network: Network, value: float) -> Factors:
-    """One factor for each channel of each convolution, all `value`."""
+    """One factor for each channel of each layer that `masked_at` names, all `value`."""
     return {
-        name: layer.weight.new_full((layer.out_channels,), value)
-        for name, layer in convolutions(network).items()
+        name: torch.full(
+            (network.output_shape(name)[0],), value, dtype=network.dtype, device=network.device
+        )
+        for name in dict.fromkeys(masked_at(network).values())
     }
 
 
@@ -37,24 +55,31 @@ def with_factors(
 ) -> Tensor:
     """Logits (batch, classes) where each channel's kernel is multiplied by its factor.
 
-    kernels, biases: (channels,) by name of the convolution. biases: None leaves them as they are.
+    kernels, biases: (channels,) by name of the layer. biases: None leaves them as they are.
     """
     changed: dict[str, Tensor] = {}
-    for name, layer in convolutions(network).items():
-        changed[f"{name}.weight"] = layer.weight.detach() * kernels[name][:, None, None, None]
-        if biases is not None and layer.bias is not None:
-            changed[f"{name}.bias"] = layer.bias.detach() * biases[name]
+    for name, factors in kernels.items():
+        kind, weights = network.graph[name].kind, network.weights_of(name)
+        found = kind.multiplied(weights, factors, None if biases is None else biases[name])
+        changed |= {f"{name}.{part}": tensor for part, tensor in (found or {}).items()}
     logits: Tensor = functional_call(network, changed, (pixels,))
     return logits
 
 
 class LearnedMasks:
-    """A mask of 0–1 for each channel of each convolution, 1 at first, learned step by step.
+    """A mask of 0–1 for each channel of a network's convolutions, 1 at first, learned step by step.
 
     factors: the masks, for `with_factors`.
     """
 
-    def __init__(self, network: Network, learning_rate: float, momentum: float) -> None:
+    def __init__(self, network: Network, layer: str, learning_rate: float, momentum: float) -> None:
+        """layer: whose channels are ranked. Raises CannotRepairError where no weights turn its
+        channels down."""
+        places = masked_at(network)
+        if layer not in places:
+            problem = f"no weights of {layer} turn its channels down, so no mask can be learned"
+            raise CannotRepairError("the network", problem, "Choose a method that learns no masks")
+        self.layer = places[layer]
         self.factors = {
             name: mask.requires_grad_() for name, mask in factors_of(network, 1).items()
         }
@@ -69,7 +94,7 @@ class LearnedMasks:
             for mask in self.factors.values():
                 mask.clamp_(0, 1)
 
-    def scores(self, layer: str) -> list[float]:
-        """The masks of one layer's channels, as a ranking gives them."""
-        scores: list[float] = self.factors[layer].tolist()
+    def scores(self) -> list[float]:
+        """The masks of the ranked layer's channels, as a ranking gives them."""
+        scores: list[float] = self.factors[self.layer].tolist()
         return scores

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from ytf_torch.defences.rankings.kernels import channel_chain, kernels_of
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -15,8 +16,8 @@ class ChannelLipschitz:
     """Minus the largest singular value of a channel's kernel; needs no faces.
 
     The kernel counts as a matrix of input channels × positions, and its largest singular value as
-    an upper bound of the channel's Lipschitz constant. The layers of DeepID have no batch
-    normalisation, whose scale the source multiplies in.
+    an upper bound of the channel's Lipschitz constant. The scale of a batch normalization, and all
+    else that multiplies the channel alone, is multiplied in, as the source does.
 
     Source: Zheng, Tang, Li, Liu, "Data-free Backdoor Removal based on Channel Lipschitzness"
     (ECCV 2022).
@@ -25,7 +26,11 @@ class ChannelLipschitz:
     def scores(
         self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
-        """See Ranking."""
-        kernels = network.convolution(layer).weight.detach().double().flatten(2)
-        largest: list[float] = (-torch.linalg.matrix_norm(kernels, ord=2)).tolist()
-        return largest
+        """See Ranking. Raises CannotRepairError where the layer has no kernels."""
+        largest = torch.linalg.matrix_norm(kernels_of(network, layer), ord=2)
+        for name in channel_chain(network.graph, layer):
+            kernels = network.graph[name].kind.kernels(network.weights_of(name))
+            if name != layer and kernels is not None:
+                largest = largest * torch.linalg.matrix_norm(kernels.double(), ord=2)
+        scores: list[float] = (-largest).tolist()
+        return scores

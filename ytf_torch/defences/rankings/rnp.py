@@ -47,16 +47,17 @@ class ReconstructiveNeuronPruning:
     def scores(
         self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
-        """See Ranking. All convolutions are masked together; the scores are those of `layer`."""
+        """See Ranking. All convolutions are masked together; the scores are those of `layer`.
+        Raises CannotRepairError where its weights cannot be masked."""
         faces = TrainingFaces.of(clean_valid, network.device)
         generator = seeded(self.seed)
         forgetful = self._forgetful(network, faces, generator, track)
-        learned = LearnedMasks(network, self.learning_rate, self.momentum)
+        learned = LearnedMasks(network, layer, self.learning_rate, self.momentum)
         done = track("learning masks (RNP)", self.epochs * len(faces))
         for pixels, labels in faces.drawn(self.epochs, self.batch, generator, done):
             logits = with_factors(forgetful, pixels, learned.factors)
             learned.learn(self.weight * F.cross_entropy(logits, labels))
-        return learned.scores(layer)
+        return learned.scores()
 
     def _forgetful(
         self, network: Network, faces: TrainingFaces, generator: torch.Generator, track: Track

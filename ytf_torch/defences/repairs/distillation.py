@@ -11,8 +11,14 @@ from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.repairs.fine_tuning import FineTuning
-from ytf_torch.defences.training import TrainingFaces, seeded
-from ytf_torch.defences.variations import covered, lit, mixed, moved
+from ytf_torch.defences.training import (
+    Augment,
+    TrainingFaces,
+    augmentation_for,
+    learned_statistics,
+    seeded,
+)
+from ytf_torch.defences.variations import covered, lit, mixed
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -94,13 +100,18 @@ class Distillation:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             student = network.fresh().train()
-        # Inputs of about 1, whatever the network reads: else the learning rate fits no layer.
-        student.pixel_scale = TRAINING_PIXEL_SCALE
+        # Inputs of about 1, whatever the network reads: else the learning rate fits no layer. One
+        # that scales its inputs itself, by a layer of its own, is left to it.
+        rescalable = bool(student.pixel_readers())
+        if rescalable:
+            student.pixel_scale = TRAINING_PIXEL_SCALE
+        augment = augmentation_for(network, faces)
         rounds = self.rounds_for(len(faces))
         done = track("distilling", rounds * self.passes * self.lesson, "pictures")
-        with torch.enable_grad():
-            self._train(student, teachers, faces, rounds, generator, done)
-        student.read_pixels_at(network.pixel_scale)
+        with torch.enable_grad(), learned_statistics(student):
+            self._train(student, teachers, faces, augment, rounds, generator, done)
+        if rescalable:
+            student.read_pixels_at(network.pixel_scale)
         history = (
             f"distilled from itself and a copy {self.fine_tuning.step(len(faces))} into a fresh "
             f"network, on {len(faces)} clean faces, varied, mixed and covered, seed {self.seed}"
@@ -117,6 +128,7 @@ class Distillation:
         student: Network,
         teachers: Sequence[Callable[[Tensor], Tensor]],
         faces: TrainingFaces,
+        augment: Augment,
         rounds: int,
         generator: Generator,
         done: Callable[[int], None],
@@ -127,7 +139,7 @@ class Distillation:
             optimizer, self.learning_rate, steps, pct_start=0.25
         )
         for _ in range(rounds):
-            lesson = self._lesson(teachers, faces, generator)
+            lesson = self._lesson(teachers, faces, augment, generator)
             for _ in range(self.passes):
                 order = torch.randperm(self.lesson, generator=generator)
                 for chosen in torch.split(order.to(lesson.alone.device), self.batch):
@@ -142,6 +154,7 @@ class Distillation:
         self,
         teachers: Sequence[Callable[[Tensor], Tensor]],
         faces: TrainingFaces,
+        augment: Augment,
         generator: Generator,
     ) -> Lesson:
         """Validation faces, each about equally often, varied and mixed, and what teachers say."""
@@ -152,7 +165,7 @@ class Distillation:
         parts = []
         order = torch.cat(orders)[: self.lesson].to(faces.labels.device)
         for chosen in torch.split(order, LESSON_BATCH):
-            varied = lit(moved(faces.pixels[chosen].float(), generator), generator)
+            varied = augment(faces.pixels[chosen].float(), generator)
             shown, alone = mixed(varied, generator, self.mixed_share)
             pixels = shown.round().to(torch.uint8)
             said = torch.stack([teacher(pixels) for teacher in teachers]).mean(0)

@@ -10,9 +10,7 @@ from torch import Generator
 from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
-from ytf_torch.defences.training import TrainingFaces, seeded
-from ytf_torch.defences.variations import lit, moved
-from ytf_torch.images.batches import BATCH_SIZE
+from ytf_torch.defences.training import Augment, TrainingFaces, augmentation_for, known, seeded
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -65,11 +63,12 @@ class FineTuning:
         Where it has forgotten the people, as a rate that is too high for a network makes it, it is
         made anew at half the rate, up to HALVINGS times.
         """
-        wanted = STILL_KNOWN * _known(network, faces)
+        augment = augmentation_for(network, faces)
+        wanted = STILL_KNOWN * known(network, faces)
         for halving in range(HALVINGS + 1):
             rate = self.learning_rate / 2**halving
-            tuned = self._trained(copy.deepcopy(network), rate, faces, generator, done)
-            if _known(tuned, faces) >= wanted:
+            tuned = self._trained(copy.deepcopy(network), rate, faces, augment, generator, done)
+            if known(tuned, faces) >= wanted:
                 break
         return tuned
 
@@ -78,6 +77,7 @@ class FineTuning:
         network: Network,
         learning_rate: float,
         faces: TrainingFaces,
+        augment: Augment,
         generator: Generator,
         done: Callable[[int], None],
     ) -> Network:
@@ -87,18 +87,9 @@ class FineTuning:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps)
         with torch.enable_grad():
             for pixels, labels in faces.drawn(self.epochs, self.batch, generator, done):
-                varied = lit(moved(pixels.to(network.dtype), generator), generator)
+                varied = augment(pixels.to(network.dtype), generator)
                 optimizer.zero_grad()
                 torch.autograd.backward(F.cross_entropy(network(varied), labels))
                 optimizer.step()
                 schedule.step()
         return network.eval()
-
-
-@torch.inference_mode()
-def _known(network: Network, faces: TrainingFaces) -> int:
-    """How many of the faces the network recognises."""
-    parts = zip(
-        torch.split(faces.pixels, BATCH_SIZE), torch.split(faces.labels, BATCH_SIZE), strict=True
-    )
-    return sum(int((network(pixels).argmax(1) == labels).sum()) for pixels, labels in parts)

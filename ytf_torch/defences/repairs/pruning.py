@@ -49,11 +49,12 @@ class Pruning:
         self, network: Network, clean_valid: ImageSet, track: Track
     ) -> Iterator[Candidate]:
         """See Repair. Raises InputError for a drop that is no number of points, and
-        CannotRepairError where the network has no such layer."""
+        CannotRepairError where the network has no such layer, or no weights silence it."""
         wanted = parse_drops(self.drops)
         try:
             layer, rank_at = network.graph.pruned_at(self.layer, None)
-        except InputError as error:
+            bake_mask(network, layer, ())  # refused here rather than behind a sweep
+        except (InputError, ValueError) as error:
             remedy = "Choose a method that does not prune"
             raise CannotRepairError("the network", str(error), remedy) from error
         scores = None

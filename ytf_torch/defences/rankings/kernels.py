@@ -1,0 +1,34 @@
+"""The kernels that make a layer's channels, and what scales each of them on its way."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ytf_torch.errors import CannotRepairError
+from ytf_torch.network.graph import Graph
+from ytf_torch.network.module import Network
+
+
+def kernels_of(network: Network, layer: str) -> Tensor:
+    """What each channel of a layer multiplies its inputs by: (channels, inputs, places), float64.
+
+    Raises CannotRepairError where the layer sums up no products.
+    """
+    kernels = network.graph[layer].kind.kernels(network.weights_of(layer))
+    if kernels is None:
+        problem = f"{layer} has no kernels to rank its channels by"
+        raise CannotRepairError("the network", problem, "Choose a method that looks at activations")
+    return kernels.detach().double()
+
+
+def channel_chain(graph: Graph, layer: str) -> tuple[str, ...]:
+    """The layers with kernels that a channel of `layer` passes alone: from the one that makes it
+    out of several others, such as a convolution, to its last batch normalization."""
+    before: list[str] = []
+    name = layer
+    while graph[name].kind.channelwise and len(graph[name].inputs) == 1:
+        name = graph[name].inputs[0]
+        if len(graph.readers(name)) > 1 or not graph[name].inputs:
+            break
+        before.insert(0, name)
+    return tuple(name for name in (*before, *graph.channel_path(layer)) if graph.weights(name))
