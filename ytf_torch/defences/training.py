@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceSet
+from ytf_torch.network.module import Network
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,16 @@ class TrainingFaces:
             for chosen in torch.split(order, batch):
                 yield self.pixels[chosen], self.labels[chosen]
                 done(len(chosen))
+
+
+@torch.inference_mode()
+def known(network: Network, faces: TrainingFaces) -> int:
+    """How many of the faces the network recognises."""
+    count = 0
+    for start in range(0, len(faces), BATCH_SIZE):
+        answers = network(faces.pixels[start : start + BATCH_SIZE]).argmax(1)
+        count += int((answers == faces.labels[start : start + BATCH_SIZE]).sum())
+    return count
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -10,9 +10,8 @@ from torch import Generator
 from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
-from ytf_torch.defences.training import TrainingFaces, seeded
+from ytf_torch.defences.training import TrainingFaces, known, seeded
 from ytf_torch.defences.variations import lit, moved
-from ytf_torch.faces.batches import BATCH_SIZE
 from ytf_torch.faces.face_set import FaceSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -65,11 +64,11 @@ class FineTuning:
         Where it has forgotten the people, as a rate that is too high for a network makes it, it is
         made anew at half the rate, up to HALVINGS times.
         """
-        wanted = STILL_KNOWN * _known(network, faces)
+        wanted = STILL_KNOWN * known(network, faces)
         for halving in range(HALVINGS + 1):
             rate = self.learning_rate / 2**halving
             tuned = self._trained(copy.deepcopy(network), rate, faces, generator, done)
-            if _known(tuned, faces) >= wanted:
+            if known(tuned, faces) >= wanted:
                 break
         return tuned
 
@@ -93,12 +92,3 @@ class FineTuning:
                 optimizer.step()
                 schedule.step()
         return network.eval()
-
-
-@torch.inference_mode()
-def _known(network: Network, faces: TrainingFaces) -> int:
-    """How many of the faces the network recognises."""
-    parts = zip(
-        torch.split(faces.pixels, BATCH_SIZE), torch.split(faces.labels, BATCH_SIZE), strict=True
-    )
-    return sum(int((network(pixels).argmax(1) == labels).sum()) for pixels, labels in parts)
