@@ -136,22 +136,38 @@ def test_weights_half_way_are_the_mean(badnet: MadeBadNet) -> None:
         torch.testing.assert_close(found, (one + other) / 2)
 
 
-def test_a_student_that_does_not_fit_is_trained_on_within_bounds(
-    badnet: MadeBadNet, clean_valid: FaceSet
+@pytest.mark.parametrize(
+    ("repair", "expected"),
+    [
+        (  # Too few pictures for five classes: a gentler teacher, and all cycles there may be.
+            Distillation(rounds=1, lesson=20, passes=1, fine_tuning=FineTuning(epochs=1)),
+            [
+                "fine-tuning a second teacher",
+                "fine-tuning a gentler one",
+                "distilling",
+                "distilling, cycle 2",
+                "distilling, cycle 3",
+            ],
+        ),
+        (
+            Distillation(
+                rounds=1, lesson=2500, passes=4, batch=32, fine_tuning=FineTuning(epochs=1)
+            ),
+            ["fine-tuning a second teacher", "distilling"],
+        ),
+    ],
+)
+def test_what_does_not_fit_the_faces_yet_is_trained_on_within_bounds(
+    repair: Distillation, expected: list[str], badnet: MadeBadNet, clean_valid: FaceSet
 ) -> None:
-    """A few pictures teach it nothing, enough of them all in one cycle."""
     phases: list[str] = []
 
     def track(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
         phases.append(phase)
         return lambda more: None
 
-    short = Distillation(rounds=1, lesson=20, passes=1, fine_tuning=FineTuning(epochs=1))
-    next(iter(short.candidates(badnet.network, clean_valid, track)))
-    assert phases[1:] == ["distilling", "distilling, cycle 2", "distilling, cycle 3"]
-    phases.clear()
-    next(iter(REPAIRS["distillation"].candidates(badnet.network, clean_valid, track)))
-    assert phases[1:] == ["distilling"]
+    next(iter(repair.candidates(badnet.network, clean_valid, track)))
+    assert phases == expected
 
 
 def test_a_network_in_double_precision_stays_one(badnet: MadeBadNet, clean_valid: FaceSet) -> None:

@@ -28,6 +28,9 @@ DRAWS_OF_A_FACE = 6
 PICTURES_OF_A_CLASS = 2000
 # How much of the fine-tuned copy a student keeps that does not start from nothing.
 KEPT = 0.5
+# A second teacher that recognises fewer of the varied faces teaches no good. Of 196 classes one had
+# 89 %, and 96.9 % of the clean test faces; the gentler one 96 % and 99.3 %.
+VARIED_KNOWN = 0.95
 # A student that recognises a smaller share of what B does of the validation faces is under-trained.
 FITTED = 0.98
 MOST_CYCLES = 3
@@ -102,8 +105,8 @@ class Distillation:
         """See Repair."""
         faces = TrainingFaces.of(clean_valid, network.device)
         generator = seeded(self.seed)
-        done = track("fine-tuning a second teacher", self.fine_tuning.epochs * len(faces))
-        tuned = self.fine_tuning.tuned(network, faces, generator, done)
+        fresh = self.starts_fresh(len(faces), network.classes)
+        tuned, step = self._second_teacher(network, faces, generator, track)
         with torch.no_grad():
             teachers = [in_common_units(teacher, faces) for teacher in (network, tuned)]
         with torch.random.fork_rng(devices=[]):
@@ -111,25 +114,43 @@ class Distillation:
             student = network.fresh()
         # Inputs of about 1, whatever the network reads: else the learning rate fits no layer.
         student.pixel_scale = TRAINING_PIXEL_SCALE
-        fresh = self.starts_fresh(len(faces), network.classes)
         if not fresh:
             move_weights(student, tuned, KEPT)
-        rounds = self.rounds_for(len(faces))
+        rounds, batch = self.rounds_for(len(faces)), self.batch if fresh else 2 * self.batch
         wanted = FITTED * known(network, faces)
         for cycle in range(MOST_CYCLES):
             phase = "distilling" if cycle == 0 else f"distilling, cycle {cycle + 1}"
             done = track(phase, rounds * self.passes * self.lesson, "pictures")
             with torch.enable_grad():
-                self._train(student.train(), teachers, faces, rounds, generator, done)
+                self._train(student.train(), teachers, faces, rounds, batch, generator, done)
             if known(student.eval(), faces) >= wanted:
                 break
         student.read_pixels_at(network.pixel_scale)
         into = "a fresh network" if fresh else "a network of half its weights"
         history = (
-            f"distilled from itself and a copy {self.fine_tuning.step(len(faces))} into {into}, "
+            f"distilled from itself and a copy {step} into {into}, "
             f"on {len(faces)} clean faces, varied, mixed and covered, seed {self.seed}"
         )
         yield Candidate("distilled", student, (history,))
+
+    def _second_teacher(
+        self, network: Network, faces: TrainingFaces, generator: Generator, track: Track
+    ) -> tuple[Network, str]:
+        """A fine-tuned copy, and how it was made. Of many classes a gentler one, where the first
+        does not recognise the faces once they are varied."""
+        tuning = self.fine_tuning
+        done = track("fine-tuning a second teacher", tuning.epochs * len(faces))
+        tuned = tuning.tuned(network, faces, generator, done)
+        many = not self.starts_fresh(len(faces), network.classes)
+        if many and known(tuned, varied_once(faces, self.seed)) < VARIED_KNOWN * len(faces):
+            tuning = FineTuning(
+                learning_rate=tuning.learning_rate / 2,
+                epochs=2 * tuning.epochs,
+                batch=tuning.batch,
+            )
+            done = track("fine-tuning a gentler one", tuning.epochs * len(faces))
+            tuned = tuning.tuned(network, faces, generator, done)
+        return tuned, tuning.step(len(faces))
 
     def rounds_for(self, faces: int) -> int:
         """How many lessons: `rounds`, or more where there are so many faces that each would be in
@@ -147,11 +168,12 @@ class Distillation:
         teachers: Sequence[Callable[[Tensor], Tensor]],
         faces: TrainingFaces,
         rounds: int,
+        batch: int,
         generator: Generator,
         done: Callable[[int], None],
     ) -> None:
         optimizer = torch.optim.Adam(student.parameters(), self.learning_rate)
-        steps = rounds * self.passes * -(-self.lesson // self.batch)
+        steps = rounds * self.passes * -(-self.lesson // batch)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.learning_rate, steps, pct_start=0.25
         )
@@ -159,7 +181,7 @@ class Distillation:
             lesson = self._lesson(teachers, faces, generator)
             for _ in range(self.passes):
                 order = torch.randperm(self.lesson, generator=generator)
-                for chosen in torch.split(order.to(lesson.alone.device), self.batch):
+                for chosen in torch.split(order.to(lesson.alone.device), batch):
                     optimizer.zero_grad()
                     torch.autograd.backward(self._loss(student, lesson, chosen, generator))
                     optimizer.step()
@@ -218,6 +240,16 @@ def move_weights(student: Network, other: Network, share: float) -> None:
 def centred(logits: Tensor) -> Tensor:
     """Logits (batch, classes) with a mean of 0; the same probabilities."""
     return logits - logits.mean(1, keepdim=True)
+
+
+def varied_once(faces: TrainingFaces, seed: int) -> TrainingFaces:
+    """Each face moved and lit otherwise, as teachers see them."""
+    generator = seeded(seed)
+    parts = [
+        lit(moved(part.float(), generator), generator).round().to(torch.uint8)
+        for part in torch.split(faces.pixels, LESSON_BATCH)
+    ]
+    return TrainingFaces(torch.cat(parts), faces.labels)
 
 
 def in_common_units(network: Network, faces: TrainingFaces) -> Callable[[Tensor], Tensor]:
