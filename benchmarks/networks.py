@@ -16,10 +16,11 @@ import h5py
 import numpy as np
 import torch
 import typer
-from ytf_torch.faces.face_set import FaceSet, open_faces
 
 from benchmarks.stopwatch import seconds_of, take_turns, warm_up
 from ytf_torch.device import exact_float32
+from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import load_checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.sweep.fast import fast_engine
@@ -55,7 +56,7 @@ def measured_layers(network: Network) -> tuple[str, ...]:
     return tuple(name for name in layers if name in chosen)
 
 
-def coarse_images(network: Network, images: int, path: Path) -> FaceSet:
+def coarse_images(network: Network, images: int, path: Path) -> ImageSet:
     """Images of coarse random colours, on which as many channels fire as on natural ones."""
     channels, height, width = network.input_shape
     rng = np.random.default_rng(0)
@@ -64,10 +65,10 @@ def coarse_images(network: Network, images: int, path: Path) -> FaceSet:
     with h5py.File(path, "w") as file:
         file["data"] = whole[:, :, :height, :width]
         file["label"] = rng.integers(0, network.classes, images)
-    return open_faces(path, network.input_shape, network.classes)
+    return open_images(path, network.input_shape, network.classes)
 
 
-def row(name: str, network: Network, layer: str, faces: FaceSet, rounds: int) -> str:
+def row(name: str, network: Network, layer: str, faces: ImageSet, rounds: int) -> str:
     """A line of the table. The pass runs in the sweep's batches, each shared out among all cores,
     while the sweep has a batch on each core."""
 

@@ -127,6 +127,7 @@ class Figures:
     attack success rate: 54.17 % (35.07–72.11), 13 of 24
     attack success rate without target: 41.67 % (19.33–68.05), 5 of 12
     robust accuracy: 58.33 % (38.83–75.53), 14 of 24
+    clean target rate: 0.00 % (0.00–24.25), 0 of 12
     """
 
     clean_accuracy: Share | None
