@@ -95,9 +95,11 @@ class BeforeForkEngine(ContributionEngine):
     def magnitude(self, prepared: Tensor) -> Tensor:
         """See ContributionEngine."""
         of_maps, of_biases = self.magnitudes
+        found = _flat(prepared).abs() @ of_maps + of_biases
+        if self.keeps_zero:
+            return found
         silent = _flat(self.silence).abs() @ of_maps
-        of_silence = silent.repeat(len(prepared) // len(silent))
-        return _flat(prepared).abs() @ of_maps + of_silence + of_biases
+        return found + silent.repeat(len(found) // len(silent))
 
 
 def _dense(model: Network, name: str) -> nn.Linear:

@@ -70,8 +70,10 @@ class ContributionEngine(SuffixEngine, ABC):
 
     def values(self, maps: Tensor) -> Tensor:
         """(channels, images, positions): what of the maps is taken off with each channel."""
-        apart = torch.unflatten(maps, 0, (-1, BATCH_SIZE)) - self.silence
-        return apart.flatten(0, 1).transpose(0, 1).flatten(2).contiguous()
+        if not self.keeps_zero:
+            apart = torch.unflatten(maps, 0, (-1, BATCH_SIZE)) - self.silence
+            maps = apart.flatten(0, 1)
+        return maps.transpose(0, 1).flatten(2).contiguous()
 
     def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
         """See SweepEngine.

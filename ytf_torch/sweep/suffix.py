@@ -31,7 +31,7 @@ class SuffixEngine:
     maps: where a masked channel ends, behind the layer's batch normalization, activation and
     pooling; it has the same values there on every image. prepares: the layers whose outputs are
     kept of each image: the maps, and where other ways lead around them, such as a shortcut, what
-    enters from those.
+    enters from those. keeps_zero: whether the maps of a masked channel are zero.
 
     Every pair of step and image runs in a batch of BATCH_SIZE, at the row that the image has in the
     plain sweep's batch and with values that lie in memory as they do there: then its logits are the
@@ -43,6 +43,8 @@ class SuffixEngine:
         self.maps = model.graph.maps_of(layer)
         self.prepares = cut_behind(model.graph, self.maps)
         self.shapes = [model.output_shape(name) for name in self.prepares]
+        behind = model.graph.channel_path(layer)[1:]
+        self.keeps_zero = all(model.graph[name].kind.keeps_zero for name in behind)
         values = sum(map(math.prod, self.shapes))
         batches = GROUP_BYTES // (values * model.dtype.itemsize * BATCH_SIZE)
         self.group = min(max(batches, 1), MOST_BATCHES) * BATCH_SIZE
@@ -107,11 +109,14 @@ class SuffixEngine:
         }
         maps = known[self.maps]
         off = masked[:, :, None, None]
-        known[self.maps] = _lying(torch.where(off, self.silence, maps), maps.stride())
+        rest = maps.masked_fill(off, 0) if self.keeps_zero else torch.where(off, self.silence, maps)
+        known[self.maps] = _lying(rest, maps.stride())
         return self.model.output_of(self.model.graph.output, known)
 
     def alive(self, maps: Tensor) -> Tensor:
         """(images, channels): whether masking a channel changes anything on an image."""
+        if self.keeps_zero:
+            return (maps != 0).flatten(2).any(2)
         differs = torch.unflatten(maps, 0, (-1, BATCH_SIZE)) != self.silence
         return differs.flatten(0, 1).flatten(2).any(2)
 
