@@ -116,13 +116,13 @@ def test_arrays_and_tensors_give_what_files_give(
         sets[use] = ytf_torch.images_of(kind(pixels), faces.labels)
     again = ytf_torch.defend(keras_file, **sets, drops=[2, 40])
     assert again.outcome == defence.outcome
-    assert "24 faces of 55×47" in repr(sets["clean_test"])
+    assert "24 images of 55×47" in repr(sets["clean_test"])
 
 
 @pytest.mark.parametrize(
     ("pixels", "labels", "message"),
     [
-        (np.zeros((2, 55, 47, 3)), [0, 1], "images, 3, height, width"),
+        (np.zeros((2, 55, 47, 3)), [0, 1], "images, channels, height, width"),
         (np.full((2, 3, 55, 47), 0.5), [0, 1], "Give raw pixels"),
         (np.full((2, 3, 55, 47), 300), [0, 1], "values of 0–255"),
         (np.full((2, 3, 55, 47), 200), [0], "2 whole numbers"),
