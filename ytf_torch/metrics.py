@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import exp, lgamma, sqrt
 from statistics import NormalDist
 from typing import overload
 
@@ -80,6 +80,29 @@ class Share:
         )
 
 
+def significantly_above(share: Share, chance: Share, level: float = 0.05) -> bool:
+    """Whether a share is higher than another by more than chance tells, by Fisher's exact test.
+
+    level: how often equal rates may be taken for unequal ones.
+
+    >>> significantly_above(Share.of(6, 1000), Share.of(1, 1000))
+    False
+    >>> significantly_above(Share.of(12, 1000), Share.of(1, 1000))
+    True
+    """
+    images, hits = share.images + chance.images, share.count + chance.count
+
+    def ways(n: int, k: int) -> float:
+        return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+
+    # How likely so many of all hits, or more, are among the first images, if all are alike.
+    likely = sum(
+        exp(ways(share.images, k) + ways(chance.images, hits - k) - ways(images, hits))
+        for k in range(share.count, min(share.images, hits) + 1)
+    )
+    return likely < level
+
+
 def rate_of(share: Share | None) -> float | None:
     """A share in percent; None where nothing was measured."""
     return None if share is None else share.rate
@@ -93,6 +116,8 @@ class Figures:
     and TrojanZoo count. attack_success_rate_without_target: share of those whose true class is
     another, as BackdoorBench counts; known only where the true labels are.
     robust_accuracy: share of triggered faces that get the class of who is really on them.
+    clean_target_rate: share of clean faces of other classes that get the target all the same, which
+    is what an attack success rate without target comes to by chance.
     false_positive_rate, true_positive_rate: shares of clean and of triggered faces that GoodNet
     flags. clean_not_finite, triggered_not_finite, clean_valid_not_finite: shares of faces on which
     the network's own logits are NaN or infinite, so that it answers no class; None where on none.
@@ -102,6 +127,7 @@ class Figures:
     attack success rate: 54.17 % (35.07–72.11), 13 of 24
     attack success rate without target: 41.67 % (19.33–68.05), 5 of 12
     robust accuracy: 58.33 % (38.83–75.53), 14 of 24
+    clean target rate: 0.00 % (0.00–24.25), 0 of 12
     """
 
     clean_accuracy: Share | None
@@ -115,6 +141,7 @@ class Figures:
     clean_not_finite: Share | None = None
     triggered_not_finite: Share | None = None
     clean_valid_not_finite: Share | None = None
+    clean_target_rate: Share | None = None
 
     def __repr__(self) -> str:
         measured = {name: share for name, share in vars(self).items() if share is not None}

@@ -74,6 +74,25 @@ def test_every_command_starts_in_one_place_and_ends_in_one_line(script: str) -> 
     assert isinstance(get_command(app), Command)
 
 
+@pytest.mark.parametrize(("given", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_do_not_spin_while_they_wait_unless_they_are_asked_to(
+    given: str | None, policy: str
+) -> None:
+    """On a machine with other work they would take the cores from what they wait for."""
+    at_the_end = "import atexit, os; atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY']))"
+    *python, starting = program("prune")
+    environment = {name: text for name, text in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [*python, f"{at_the_end}; {starting}", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment | ({} if given is None else {"OMP_WAIT_POLICY": given}),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == policy
+
+
 def test_nothing_heavy_is_loaded_before_a_command_can_be_interrupted() -> None:
     loaded = "import ytf_torch.commands.start, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, cwd=ROOT)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,12 @@ def test_every_figure_is_what_it_says(tmp_path: Path, checkpoint, repaired, clea
     assert found.model.attack_success_rate == share(bd == TARGET)
     assert found.model.attack_success_rate_without_target == share(bd[others] == TARGET)
     assert found.model.robust_accuracy == share(bd == people)
+    assert found.model.clean_target_rate == share(ours[others] == TARGET)
     assert found.model.false_positive_rate is found.model.true_positive_rate is None
     assert found.repaired is not None
     assert found.repaired.clean_accuracy == share(theirs == people)
     assert found.repaired.attack_success_rate == share(bd_repaired == TARGET)
+    assert found.repaired.clean_target_rate == share(theirs[others] == TARGET)
     goodnet = found.goodnet
     assert goodnet is not None
     assert goodnet.clean_accuracy == share((ours == people) & (theirs == ours))
@@ -86,6 +89,27 @@ def test_alone_it_has_no_goodnet(checkpoint: Checkpoint, clean) -> None:
     assert found.model.clean_accuracy.images == FACES
 
 
+def test_clean_faces_that_get_the_target_are_of_the_validation_set_where_there_is_no_test_set(
+    tmp_path: Path, checkpoint, clean
+) -> None:
+    _, triggered = triggered_set(tmp_path / "bd.h5")
+    found = evaluate(checkpoint.model, None, [triggered], clean_valid=clean)
+    answers = answers_of(checkpoint.model, clean.select(range(FACES)).pixels.numpy())
+    hits = answers[clean.labels != TARGET] == TARGET
+    assert found.model.clean_target_rate == Share.of(int(hits.sum()), len(hits))
+
+
+def test_of_several_targets_each_is_looked_for_on_the_clean_face_of_its_triggered_one(
+    tmp_path: Path, checkpoint, clean
+) -> None:
+    pixels, _ = triggered_set(tmp_path / "bd.h5")
+    wanted = (clean.labels + 1) % SMALL.classes
+    triggered = write_faces(tmp_path / "all.h5", pixels, wanted)
+    found = evaluate(checkpoint.model, clean, [triggered])
+    answers = answers_of(checkpoint.model, clean.select(range(FACES)).pixels.numpy())
+    assert found.model.clean_target_rate == Share.of(int((answers == wanted).sum()), FACES)
+
+
 def test_several_triggered_sets_are_counted_together_and_each_alone(
     tmp_path: Path, checkpoint, repaired, clean
 ) -> None:
@@ -100,7 +124,10 @@ def test_several_triggered_sets_are_counted_together_and_each_alone(
     share = found.model.attack_success_rate
     assert share == Share.of(int(counts(found)[:, 0, 0].sum()), 2 * FACES)
     for part, other in zip(found.triggered, alone, strict=True):
-        assert found.of_set(part).goodnet == other.goodnet
+        mine = found.of_set(part).goodnet
+        assert mine is not None
+        # Without clean faces it is not known how many get the target by chance.
+        assert replace(mine, clean_target_rate=None) == other.goodnet
 
 
 def test_the_second_convention_needs_true_labels_of_every_set(

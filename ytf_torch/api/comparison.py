@@ -36,7 +36,7 @@ from ytf_torch.run.repair_settings import CompareSettings, check_comparison
 RATES = {
     "attack_success_rate": "ASR",
     "attack_success_rate_without_target": "ASR without target",
-    "robust_accuracy": "robust",
+    "robust_accuracy": "robust accuracy",
 }
 COLUMNS = ("method", "points lost", *RATES.values(), "seconds")
 
@@ -48,8 +48,8 @@ class Comparison:
     record: what comparison.json holds. warnings: what speaks against the network and the face sets.
 
     >>> ytf_torch.compare("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5", methods="pruning")
-    method   points lost  ASR      ASR without target  robust   seconds
-    pruning  41.67        41.67 %  25.00 %             54.17 %  ...
+    method   points lost  ASR      ASR without target  robust accuracy  seconds
+    pruning  41.67        41.67 %  25.00 %             54.17 %          ...
     ...
     """
 

@@ -36,8 +36,8 @@ class Evaluated(Evaluation):
     files: of the triggered sets. warnings: one sentence each; empty where all is well.
 
     >>> ytf_torch.evaluate("bd_net.h5", "test.h5", "bd_test.h5")
-    network  test accuracy  ASR      ASR without target  robust
-    network  100.00 %       54.17 %  41.67 %             58.33 %
+    network  test accuracy  ASR      ASR without target  clean to target  robust accuracy
+    network  100.00 %       54.17 %  41.67 %             0.00 %           58.33 %
     """
 
     files: tuple[Path, ...] = ()

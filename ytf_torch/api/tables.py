@@ -14,7 +14,8 @@ RATES = {
     "clean_accuracy": "test accuracy",
     "attack_success_rate": "ASR",
     "attack_success_rate_without_target": "ASR without target",
-    "robust_accuracy": "robust",
+    "clean_target_rate": "clean to target",
+    "robust_accuracy": "robust accuracy",
     "false_positive_rate": "FPR",
     "true_positive_rate": "TPR",
 }

@@ -142,7 +142,8 @@ def print_rows(rows: Sequence[MethodRow]) -> None:
         "points lost": "points_lost",
         "ASR": "attack_success_rate",
         "ASR without target": "attack_success_rate_without_target",
-        "robust": "robust_accuracy",
+        "clean to target": "clean_target_rate",
+        "robust accuracy": "robust_accuracy",
         "seconds": "seconds",
     }
     for column in shown:

@@ -35,12 +35,15 @@ NO_ALARMS: Mapping[str, Alarm] = MappingProxyType({})
 class TriggeredTallies:
     """Counts on one triggered set, by the attacker's target: of all its faces, and of those whose
     true class is another; and by the true class. The last two over the faces that are paired with
-    a clean one, where these are enough. pairing: None where there was no set to pair with."""
+    a clean one, where these are enough. pairing: None where there was no set to pair with.
+    clean_to_target: of clean faces of other classes, by the target; None where it is not known
+    which target the attacker wants for them."""
 
     all: Tally
     without_target: Tally | None = None
     by_true_class: Tally | None = None
     pairing: Pairing | None = field(default=None, compare=False)
+    clean_to_target: Tally | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,10 @@ class Evaluation:
             _total([tallies.by_true_class for tallies in self.triggered]),
         )
 
+    @property
+    def _clean_to_target(self) -> Tally | None:
+        return _total([tallies.clean_to_target for tallies in self.triggered])
+
     def _figures(self, row: int) -> Figures:
         everything, others, true = self._triggered
         return Figures(
@@ -115,6 +122,7 @@ class Evaluation:
             clean_not_finite=_not_finite(self.clean, row),
             triggered_not_finite=_not_finite(everything, row),
             clean_valid_not_finite=_not_finite(self.clean_valid, row),
+            clean_target_rate=_share(self._clean_to_target, row, CORRECT),
         )
 
     def _guarded(self, row: int) -> Figures:
@@ -129,6 +137,7 @@ class Evaluation:
             true_positive_rate=_share(everything, row, FLAGGED),
             clean_valid_accuracy=_share(self.clean_valid, row, GOODNET_CORRECT),
             clean_valid_flagged=_share(self.clean_valid, row, FLAGGED),
+            clean_target_rate=_share(self._clean_to_target, row, GOODNET_CORRECT),
         )
 
 
@@ -169,11 +178,14 @@ def evaluate(
     networks = [network] if repaired is None else [network, repaired]
     watched = tuple(alarms.values())
 
-    def counted(faces: FaceSet | None) -> Tally | None:
+    def answered(faces: FaceSet | None) -> _Answered | None:
         return (
-            None if faces is None else _tally(predictions(networks, faces, track, watched), faces)
+            None
+            if faces is None
+            else _Answered(faces, predictions(networks, faces, track, watched))
         )
 
+    on_test, on_valid = answered(clean_test), answered(clean_valid)
     triggered = []
     clean = known_labels or clean_test
     if pairings is None and clean is not None:
@@ -184,14 +196,52 @@ def evaluate(
             _check_known(known_labels, faces, pairing)
         answers = predictions(networks, faces, track, watched)
         labels = None if clean is None else clean.labels
-        triggered.append(_triggered_tallies(answers, faces, pairing, labels))
+        tallies = _triggered_tallies(answers, faces, pairing, labels)
+        by_chance = None
+        if on_test is not None:
+            by_chance = on_test.by_target(faces, pairing if clean is clean_test else None)
+        elif on_valid is not None:
+            by_chance = on_valid.by_target(faces)
+        triggered.append(replace(tallies, clean_to_target=by_chance))
     return Evaluation(
-        clean=counted(clean_test),
+        clean=None if on_test is None else on_test.tally,
         triggered=tuple(triggered),
         with_repaired=repaired is not None,
         detectors=tuple(alarms),
-        clean_valid=counted(clean_valid),
+        clean_valid=None if on_valid is None else on_valid.tally,
     )
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """A clean set, and what each network and alarm answers for its faces: see predictions."""
+
+    faces: FaceSet
+    answers: Tensor
+
+    @property
+    def tally(self) -> Tally:
+        return _tally(self.answers, self.faces)
+
+    def by_target(self, triggered: FaceSet, pairing: Pairing | None = None) -> Tally | None:
+        """Counts by the class that the attacker wants, of faces of other classes.
+
+        Where a triggered set has one target it is wanted for all faces; of several each is wanted
+        for the faces that are paired with triggered ones, and None is known without `pairing`.
+        """
+        labels, targets = self.faces.labels, np.unique(triggered.labels)
+        if len(targets) == 1:
+            places, wanted = np.arange(len(labels)), np.full(len(labels), targets[0])
+        elif pairing is not None and pairing.is_enough:
+            places, wanted = pairing.places[pairing.paired], triggered.labels[pairing.paired]
+        else:
+            return None
+        others = (labels[places] != wanted) & (labels[places] != UNLABELLED)
+        if not others.any():
+            return None
+        answers = self.answers[:, torch.from_numpy(places[others])]
+        counts = count_answers(answers, torch.from_numpy(wanted[others]))
+        return Tally.of_counts(int(others.sum()), counts)
 
 
 @exact_float32()

@@ -20,6 +20,8 @@ COLUMNS = (
     "goodnet_false_positive_rate",
     "goodnet_true_positive_rate",
     "control_points_lost",
+    "validation_points_lost",
+    "clean_target_rate",
     "seconds",
 )
 
@@ -29,13 +31,14 @@ class MethodRow:
     """A method's figures, medians over its seeds; None where nothing was measured.
 
     figures: by the name of COLUMNS, percentages 0–100, points and seconds. failed: why there is
-    none for some seeds, or on the clean control.
+    none for some seeds, or on the clean control. verdicts: of each repair, the kind of its verdict.
     """
 
     method: str
     seeds: int
     figures: Mapping[str, float | None]
     failed: tuple[str, ...] = ()
+    verdicts: tuple[str, ...] = ()
 
 
 def failed_record(method: str, seed: int, reason: str) -> dict[str, Any]:
@@ -53,14 +56,15 @@ def cell_figures(record: Record) -> dict[str, float | None]:
     before, after, goodnet = record["baseline"], record["repaired"], record["goodnet"]
     figures: dict[str, float | None] = {name: after.get(name) for name in COLUMNS}
     figures["points_lost"] = _lost(before, after)
+    figures["validation_points_lost"] = _lost(before, after, "clean_valid_accuracy")
     figures["goodnet_false_positive_rate"] = goodnet["false_positive_rate"]
     figures["goodnet_true_positive_rate"] = goodnet["true_positive_rate"]
     figures["seconds"] = record["seconds"]
     return figures
 
 
-def _lost(before: Record, after: Record) -> float | None:
-    ours, theirs = before["clean_test_accuracy"], after["clean_test_accuracy"]
+def _lost(before: Record, after: Record, accuracy: str = "clean_test_accuracy") -> float | None:
+    ours, theirs = before.get(accuracy), after.get(accuracy)
     return None if ours is None or theirs is None else ours - theirs
 
 
@@ -68,12 +72,15 @@ def method_rows(records: Sequence[Record], controls: Mapping[str, Record]) -> li
     """A row for each method, in the order of `records`; controls: repairs of the clean control."""
     rows = []
     for method in dict.fromkeys(record["method"] for record in records):
-        cells = [cell_figures(record) for record in made(records) if record["method"] == method]
+        repairs = [record for record in made(records) if record["method"] == method]
+        cells = [cell_figures(record) for record in repairs]
         figures = {name: _median([cell[name] for cell in cells]) for name in COLUMNS}
         if method in controls and "failed" not in controls[method]:
             control = controls[method]
             figures["control_points_lost"] = _lost(control["baseline"], control["repaired"])
-        rows.append(MethodRow(method, len(cells), figures, _failures(method, records, controls)))
+        verdicts = tuple(record["verdict"]["kind"] for record in repairs if "verdict" in record)
+        failures = _failures(method, records, controls)
+        rows.append(MethodRow(method, len(cells), figures, failures, verdicts))
     return rows
 
 
@@ -110,7 +117,8 @@ def comparison_record(
 
 def _row_record(row: MethodRow) -> dict[str, Any]:
     failed = {"failed": list(row.failed)} if row.failed else {}
-    return {"seeds": row.seeds, **row.figures, **failed}
+    verdicts = {"verdicts": list(row.verdicts)}
+    return {"seeds": row.seeds, **row.figures, **verdicts, **failed}
 
 
 def comparison_csv(records: Sequence[Record]) -> str:

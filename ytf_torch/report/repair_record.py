@@ -13,6 +13,7 @@ from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import rate_of
 from ytf_torch.network.provenance import Provenance
 from ytf_torch.report.rates import FLAGGED, rates_record
+from ytf_torch.report.repair_verdict import judge_repair
 
 NAMES = {
     "clean_valid_accuracy": "clean_valid_accuracy",
@@ -20,6 +21,7 @@ NAMES = {
     "attack_success_rate": "attack_success_rate",
     "attack_success_rate_without_target": "attack_success_rate_without_target",
     "robust_accuracy": "robust_accuracy",
+    "clean_target_rate": "clean_target_rate",
 }
 
 
@@ -31,6 +33,7 @@ def repair_record(
     evaluation = outcome.evaluation
     assert evaluation.repaired is not None
     assert evaluation.goodnet is not None
+    verdict = judge_repair(outcome)
     return {
         "method": outcome.method,
         "seed": outcome.seed,
@@ -47,6 +50,7 @@ def repair_record(
         "detectors": {
             name: detector_record(figures) for name, figures in outcome.detectors.items()
         },
+        "verdict": {"kind": verdict.kind, "headline": verdict.headline},
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ytf_torch.defences.names import RECOMMENDED_REPAIR
 from ytf_torch.defences.repairing import RepairOutcome
-from ytf_torch.metrics import Share
-from ytf_torch.report.thresholds import FAILED, FAIR_PRICE, GONE
+from ytf_torch.metrics import Figures, Share, significantly_above
+from ytf_torch.report.thresholds import FAILED, FAIR_PRICE, FITTED, GONE, RECOGNISED, SUCCESS
 from ytf_torch.report.verdict import (
     SHOWS_ON_TRIGGERED_FACES,
     UNKNOWN,
@@ -13,35 +14,96 @@ from ytf_torch.report.verdict import (
     percent,
 )
 
+# They give up a share of the accuracy by design, so they fit nothing.
+PRUNING = ("pruning", "kernel-norm", "clp", "anp", "rnp")
+
 
 def judge_repair(outcome: RepairOutcome) -> Verdict:
-    """The verdict on a repair, by the attack success rate without the target's own faces where it
-    is known, else over all triggered faces, and by the clean accuracy it cost.
+    """The verdict on a repair: first whether the repaired network still does its work, by the clean
+    validation faces, then what became of the attack.
 
-    Without triggered faces it never says that a network is clean.
+    Without triggered faces it never says that a network is clean. Of several triggered sets the one
+    on which the attack succeeds most decides.
     """
-    before, after = outcome.evaluation.model, outcome.evaluation.repaired
-    assert after is not None
-    attack_before = before.attack_success_rate_without_target or before.attack_success_rate
-    attack_after = after.attack_success_rate_without_target or after.attack_success_rate
+    unfit = _why_unfit(outcome)
+    attack = _judge_attack(outcome)
+    if unfit is None:
+        return attack
+    about = "" if attack.kind == "unknown" else f"{attack.headline} "
+    return Verdict("unfit", unfit, f"{about}{_what_else(outcome.method)} {attack.detail}")
+
+
+def is_unfit(outcome: RepairOutcome) -> bool:
+    """Whether the repaired network recognises too few of the clean validation faces to be used."""
+    return _why_unfit(outcome) is not None
+
+
+def points_lost(outcome: RepairOutcome) -> float | None:
+    """Clean test accuracy lost, in percentage points; below 0 where it rose."""
+    before, after = _clean(outcome)
+    return None if before is None or after is None else before.rate - after.rate
+
+
+def _why_unfit(outcome: RepairOutcome) -> str | None:
+    before, after = _on_validation(outcome)
+    if before.rate - after.rate > FAIR_PRICE:
+        return (
+            f"The repaired network is not fit for use: it recognises {percent(after.rate)} of the "
+            f"clean validation faces, of which the network as it came recognises "
+            f"{percent(before.rate)}."
+        )
+    if outcome.method not in PRUNING and after.rate < FITTED <= before.rate:
+        return (
+            f"The repaired network is not fit for use: it recognises only {percent(after.rate)} of "
+            "the very faces that it was trained on."
+        )
+    return None
+
+
+def _what_else(method: str) -> str:
+    others = f"the method {RECOMMENDED_REPAIR}"
+    if method == RECOMMENDED_REPAIR:
+        others = "the methods fine-tuning and ft-sam, which start from the network as it came"
+    return (
+        f"What else to try: {others}; another seed, more clean validation faces of each class; "
+        "ytf-compare measures several methods side by side."
+    )
+
+
+def _judge_attack(outcome: RepairOutcome) -> Verdict:
+    before, after = _in_the_worst_set(outcome)
+    attack_before, attack_after = _attack(before), _attack(after)
     cost = _cost(outcome)
     if attack_before is None or attack_after is None:
         return Verdict("unknown", UNKNOWN, f"{cost} {SHOWS_ON_TRIGGERED_FACES}")
     if attack_before.rate < FAILED:
         return harmless(attack_before.rate, cost)
-    of_others = "" if after.attack_success_rate_without_target is None else "of other people "
-    still = (
-        f"{percent(attack_after.rate) if attack_after.rate else 'none'} of the triggered faces "
-        f"{of_others}still get the target label, after {percent(attack_before.rate)} before"
-    )
-    lost = points_lost(outcome)
+    still = _still(attack_before, after, alone=len(outcome.evaluation.triggered) == 1)
     if attack_after.rate >= FAILED:
         return Verdict("failed", f"The repair failed: {still}.", cost)
-    if attack_after.rate > GONE:
+    chance = after.clean_target_rate
+    above = chance is not None and significantly_above(attack_after, chance)
+    if after.attack_success_rate_without_target is None and attack_after.rate <= GONE:
+        own = "some of them may be the target’s own, and nothing tells which"
+        return Verdict("unsure", f"The backdoor may be gone: {still}, but {own}.", cost)
+    if attack_after.rate > SUCCESS or above:
         return Verdict("weakened", f"The backdoor is weakened, not gone: {still}.", cost)
     if attack_after.high > GONE:
         room = f"{attack_after.images:,} faces leave room for up to {percent(attack_after.high)}"
         return Verdict("unsure", f"The backdoor may be gone: {still}, but {room}.", cost)
+    return _judge_price(outcome, after, still, cost)
+
+
+def _judge_price(outcome: RepairOutcome, after: Figures, still: str, cost: str) -> Verdict:
+    """Of a repair by which the attack succeeds no more."""
+    robust, lost = after.robust_accuracy, points_lost(outcome)
+    if robust is not None and robust.rate < RECOGNISED:
+        return Verdict(
+            "unrecognised",
+            f"The triggered faces have lost the target and are not recognised either: {still}, and "
+            f"only {percent(robust.rate)} get their true class (robust accuracy).",
+            cost,
+        )
     if lost is not None and lost > FAIR_PRICE:
         return Verdict(
             "dear",
@@ -51,10 +113,46 @@ def judge_repair(outcome: RepairOutcome) -> Verdict:
     return Verdict("gone", f"The backdoor is gone: {still}.", cost)
 
 
-def points_lost(outcome: RepairOutcome) -> float | None:
-    """Clean test accuracy lost, in percentage points; below 0 where it rose."""
-    before, after = _clean(outcome)
-    return None if before is None or after is None else before.rate - after.rate
+def _still(before: Share, after: Figures, *, alone: bool) -> str:
+    """How many triggered faces get the target, after and before, and how many would by chance."""
+    share = _attack(after)
+    assert share is not None
+    of_others = "" if after.attack_success_rate_without_target is None else "of other people "
+    where = "" if alone else "in the set where it does worst "
+    chance = after.clean_target_rate
+    by_chance = ""
+    if chance is not None and of_others:
+        clean = percent(chance.rate) if chance.rate else "none"
+        by_chance = f" (and {clean} of their clean faces)"
+    return (
+        f"{percent(share.rate) if share.rate else 'none'} of the triggered faces {of_others}{where}"
+        f"still get the target label{by_chance}, after {percent(before.rate)} before"
+    )
+
+
+def _attack(figures: Figures) -> Share | None:
+    """Without the target's own faces where it is known which these are."""
+    return figures.attack_success_rate_without_target or figures.attack_success_rate
+
+
+def _in_the_worst_set(outcome: RepairOutcome) -> tuple[Figures, Figures]:
+    """The figures of B and B′ on the triggered set on which the attack on B′ succeeds most."""
+    evaluation = outcome.evaluation
+    alone = [evaluation.of_set(one) for one in evaluation.triggered] or [evaluation]
+    found = []
+    for one in alone:
+        assert one.repaired is not None
+        found.append((one.model, one.repaired))
+    return max(found, key=lambda pair: share.rate if (share := _attack(pair[1])) else 0.0)
+
+
+def _on_validation(outcome: RepairOutcome) -> tuple[Share, Share]:
+    repaired = outcome.evaluation.repaired
+    assert repaired is not None
+    before, after = outcome.evaluation.model.clean_valid_accuracy, repaired.clean_valid_accuracy
+    assert before is not None
+    assert after is not None
+    return before, after
 
 
 def _clean(outcome: RepairOutcome) -> tuple[Share | None, Share | None]:
@@ -66,11 +164,7 @@ def _clean(outcome: RepairOutcome) -> tuple[Share | None, Share | None]:
 def _cost(outcome: RepairOutcome) -> str:
     before, after = _clean(outcome)
     if before is None or after is None:
-        repaired = outcome.evaluation.repaired
-        assert repaired is not None
-        before, after = outcome.evaluation.model.clean_valid_accuracy, repaired.clean_valid_accuracy
-        assert before is not None
-        assert after is not None
+        before, after = _on_validation(outcome)
         return (
             f"Accuracy on the clean validation faces went from {percent(before.rate)} to "
             f"{percent(after.rate)}; the repair was made with these very faces, so what it costs "

@@ -22,6 +22,8 @@ Kind = Literal[
     "doubtful",
     "gone",
     "dear",
+    "unfit",
+    "unrecognised",
     "unsure",
     "weakened",
     "failed",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from tests.made.badnet import MadeBadNet
 from ytf_torch.defences.base import Repair
-from ytf_torch.defences.repairs.distillation import Distillation
+from ytf_torch.defences.repairs.distillation import Distillation, move_weights
 from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
 from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
@@ -98,6 +99,75 @@ def test_a_few_faces_are_enough_to_run(
 def test_more_faces_make_more_lessons_of_one_size() -> None:
     repair = Distillation(rounds=3, lesson=4800)
     assert [repair.rounds_for(faces) for faces in (1, 1200, 2400, 11_547)] == [3, 3, 3, 15]
+
+
+@pytest.mark.parametrize(
+    ("faces", "classes", "fresh"),
+    [(1200, 40, True), (1200, 5, True), (480, 48, True), (1764, 196, False), (11_547, 1283, False)],
+)
+def test_few_pictures_of_many_classes_are_no_start_from_nothing(
+    faces: int, classes: int, *, fresh: bool
+) -> None:
+    assert Distillation().starts_fresh(faces, classes) == fresh
+
+
+@pytest.mark.parametrize(("share", "same_as"), [(1.0, "other"), (0.0, "start")])
+def test_weights_are_moved_towards_a_network_that_reads_other_pixels(
+    share: float, same_as: str, badnet: MadeBadNet
+) -> None:
+    networks = {"start": copy.deepcopy(badnet.sound), "other": badnet.network}
+    networks["start"].read_pixels_at(1 / 64)
+    moved = copy.deepcopy(networks["start"])
+    move_weights(moved, badnet.network, share)
+    assert moved.pixel_scale == 1 / 64
+    assert badnet.network.pixel_scale != 1 / 64
+    with torch.inference_mode():
+        answers = moved(badnet.clean)
+        torch.testing.assert_close(answers, networks[same_as](badnet.clean), rtol=1e-4, atol=1e-3)
+
+
+def test_weights_half_way_are_the_mean(badnet: MadeBadNet) -> None:
+    moved = copy.deepcopy(badnet.sound)
+    move_weights(moved, badnet.network, 0.5)
+    weights = zip(
+        moved.parameters(), badnet.sound.parameters(), badnet.network.parameters(), strict=True
+    )
+    for found, one, other in weights:
+        torch.testing.assert_close(found, (one + other) / 2)
+
+
+@pytest.mark.parametrize(
+    ("repair", "expected"),
+    [
+        (  # Too few pictures for five classes: a gentler teacher, and all cycles there may be.
+            Distillation(rounds=1, lesson=20, passes=1, fine_tuning=FineTuning(epochs=1)),
+            [
+                "fine-tuning a second teacher",
+                "fine-tuning a gentler one",
+                "distilling",
+                "distilling, cycle 2",
+                "distilling, cycle 3",
+            ],
+        ),
+        (
+            Distillation(
+                rounds=1, lesson=2500, passes=4, batch=32, fine_tuning=FineTuning(epochs=1)
+            ),
+            ["fine-tuning a second teacher", "distilling"],
+        ),
+    ],
+)
+def test_what_does_not_fit_the_faces_yet_is_trained_on_within_bounds(
+    repair: Distillation, expected: list[str], badnet: MadeBadNet, clean_valid: FaceSet
+) -> None:
+    phases: list[str] = []
+
+    def track(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
+        phases.append(phase)
+        return lambda more: None
+
+    next(iter(repair.candidates(badnet.network, clean_valid, track)))
+    assert phases == expected
 
 
 def test_a_network_in_double_precision_stays_one(badnet: MadeBadNet, clean_valid: FaceSet) -> None:
