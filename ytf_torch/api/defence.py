@@ -269,17 +269,8 @@ def defend(
     )
     doubts = find_doubts(computing.model, sets, found)
     command = "run from Python, by ytf_torch.defend"
-    run = Run(
-        computing,
-        found,
-        placed.type,
-        files,
-        command,
-        doubts,
-        pairings=sets.pairings,
-        class_names=sets.class_names,
-    )
-    return PruningDefence(run, sets, settings)
+    run = Run(computing, found, placed.type, files, command, doubts, pairings=sets.pairings)
+    return PruningDefence(replace(run, class_names=sets.class_names), sets, settings)
 
 
 def _settings(

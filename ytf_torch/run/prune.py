@@ -87,16 +87,9 @@ def defend(
         doubts = find_doubts(computing.model, sets, defence)
         pairings = sets.pairings if work is not None else None
         run = Run(
-            checkpoint,
-            defence,
-            device.type,
-            files,
-            command,
-            doubts,
-            settings.keras,
-            pairings,
-            sets.class_names,
+            checkpoint, defence, device.type, files, command, doubts, settings.keras, pairings
         )
+        run = replace(run, class_names=sets.class_names)
         if work is not None:
             exhibits = gather_exhibits(computing.model, sets, defence)
             write = partial(write_run, run, settings, exhibits)
