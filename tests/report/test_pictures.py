@@ -28,3 +28,13 @@ def test_a_map_is_dark_where_the_channel_is_silent(highest: float) -> None:
     image = np.array(Image.open(io.BytesIO(map_png(values, highest)))).astype(int).sum(2)
     assert image[0, 0] < 10
     assert (image[0, 1] > 500) == (highest > 0)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+def test_an_image_of_any_number_of_channels_is_shown(channels: int) -> None:
+    pixels = np.arange(28 * 28 * channels, dtype=np.uint8).reshape(28, 28, channels)
+    shown = np.array(Image.open(io.BytesIO(face_png(pixels))))
+    if channels == 4:
+        np.testing.assert_array_equal(shown, pixels)
+    else:
+        np.testing.assert_array_equal(shown, pixels.mean(2).round())

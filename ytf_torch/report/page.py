@@ -14,6 +14,7 @@ import torch
 from ytf_torch.metrics import NO_CLASS, Figures, rate_of
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
+from ytf_torch.network.subject import FACES, Subject
 from ytf_torch.report import published
 from ytf_torch.report.exhibits import Example, Exhibits, Sheet
 from ytf_torch.report.headline import headline_rows, rows_by_set
@@ -56,6 +57,7 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
     '<!doctype html>'
     """
     defence, swept = run.defence, run.defence.sweep
+    subject = defence.subject
     shown = [row.channel for row in exhibits.maps]
     reached = [drop for drop, step in defence.drops.items() if step is not None]
     names = (pruned_file, keras_file) if run.keras else (pruned_file,)
@@ -74,13 +76,16 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
         sweep_plots=drawings(lambda size: sweep_figure(defence, "svg", size)),
         channel_plots=drawings(
             lambda size: channel_figure(
-                swept, defence.drops, exhibits.triggered_activation, shown, size
+                swept, defence.drops, exhibits.triggered_activation, shown, size, subject
             )
         ),
         exhibits=exhibits,
+        words=subject,
         drop=exhibits.drop,
-        clean_cards=clean_cards(exhibits),
-        triggered_cards=[(sheet, triggered_cards(exhibits, sheet)) for sheet in exhibits.triggered],
+        clean_cards=clean_cards(exhibits, subject),
+        triggered_cards=[
+            (sheet, triggered_cards(exhibits, sheet, subject)) for sheet in exhibits.triggered
+        ],
         map_rows=_map_rows(run, exhibits),
         lab=_lab_rows(run) if published.is_the_labs(run.checkpoint.model) else None,
         on_the_labs_images=published.on_the_labs_images(defence),
@@ -100,7 +105,7 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
     )
 
 
-def clean_cards(exhibits: Exhibits) -> list[Card]:
+def clean_cards(exhibits: Exhibits, subject: Subject = FACES) -> list[Card]:
     """Clean faces: an answer is good where it is the face's label."""
     cards = []
     for face in exhibits.clean.examples:
@@ -111,12 +116,13 @@ def clean_cards(exhibits: Exhibits) -> list[Card]:
                 answers.append(Answer("G", "⚑ flagged wrongly", "bad"))
             else:
                 answers.append(_clean_answer("G", face.badnet, face.label))
-        alt = f"Clean face of person {face.label}"
-        cards.append(Card(_face(face), f"person {face.label}", alt, tuple(answers)))
+        who = f"{subject.class_} {face.label}"
+        alt = f"Clean {subject.image} of {who}"
+        cards.append(Card(_face(face), who, alt, tuple(answers)))
     return cards
 
 
-def triggered_cards(exhibits: Exhibits, sheet: Sheet) -> list[Card]:
+def triggered_cards(exhibits: Exhibits, sheet: Sheet, subject: Subject = FACES) -> list[Card]:
     """Triggered faces: an answer is good where the attack does not get its target."""
     cards = []
     for place, face in enumerate(sheet.examples):
@@ -128,8 +134,8 @@ def triggered_cards(exhibits: Exhibits, sheet: Sheet) -> list[Card]:
                 answers.append(Answer("G", "⚑ flagged", "good"))
             else:
                 answers.append(_triggered_answer("G", face.badnet, face.label, person))
-        who = "person unknown" if person is None else f"person {person}"
-        alt = f"Triggered face, {who}; the attack wants class {face.label}"
+        who = f"{subject.class_} {'unknown' if person is None else person}"
+        alt = f"Triggered {subject.image}, {who}; the attack wants class {face.label}"
         cards.append(Card(_face(face), who, alt, tuple(answers)))
     return cards
 

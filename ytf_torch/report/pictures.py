@@ -16,7 +16,10 @@ from ytf_torch.report.plots import NARROW, WIDE, Size
 
 
 def face_png(pixels: NDArray[np.uint8]) -> bytes:
-    """A face (height, width, 3) as PNG."""
+    """An image (height, width, channels) as PNG: of one channel in grey, of three or four in
+    colours. Of any other number the mean of its channels is shown, in grey."""
+    if pixels.shape[2] not in (3, 4):
+        pixels = pixels.mean(2).round().astype(np.uint8)
     return _png(Image.fromarray(pixels))
 
 
