@@ -11,7 +11,7 @@ from ytf_torch.run.configs import config_file, known_configs
 from ytf_torch.run.settings import PruneSettings, read_settings
 
 # Settings that stand in the files as a comment, for they have no value that does nothing.
-LEFT_OUT = {"target"}
+LEFT_OUT = {"target", "layer", "rank_at"}
 CONFIGS = [config_file(Path(name)) for name in known_configs()]
 
 
@@ -25,12 +25,19 @@ def test_a_config_names_every_setting_and_explains_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "pixel_scale"), [("lab3", 1.0), ("csaw2020", 1 / 255), ("demo", 1.0)]
+    ("name", "pixel_scale", "rank_at"),
+    [
+        ("lab3", 1.0, "pool_3"),
+        ("csaw2020", 1 / 255, "pool_3"),
+        ("demo", 1.0, "pool_3"),
+        ("mnist", 1 / 255, None),
+        ("gtsrb", 1 / 255, None),
+    ],
 )
-def test_the_networks_pixel_scales(name: str, pixel_scale: float) -> None:
+def test_the_networks_pixel_scales(name: str, pixel_scale: float, rank_at: str | None) -> None:
     settings = read_settings(config_file(Path(name)), {})
     assert settings.pixel_scale == pixel_scale
-    assert (settings.drops, settings.rank_at) == (("2", "4", "10"), "pool_3")
+    assert (settings.drops, settings.rank_at) == (("2", "4", "10"), rank_at)
 
 
 def test_a_configuration_is_found_by_its_name_and_says_so(
@@ -38,7 +45,7 @@ def test_a_configuration_is_found_by_its_name_and_says_so(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").mkdir()  # What ytf-demo wrote does not stand in the way.
-    assert known_configs() == ["csaw2020", "demo", "lab3"]
+    assert known_configs() == ["csaw2020", "demo", "gtsrb", "lab3", "mnist"]
     for name in known_configs():
         path = config_file(Path(name))
         assert f"ytf-prune --config {name}" in path.read_text(encoding="utf-8")
@@ -64,5 +71,5 @@ def test_an_unknown_name_is_answered_by_the_known_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"no file lab4, .* csaw2020, demo, lab3"):
+    with pytest.raises(InputError, match=r"no file lab4, .* csaw2020, demo, gtsrb, lab3, mnist"):
         config_file(Path("lab4"))

@@ -31,14 +31,14 @@ from ytf_torch.run.detection_rule import FALSE_POSITIVES, Rule, detection_rule
 if TYPE_CHECKING:
     from ytf_torch.defences.detectors.alarm import Alarm
     from ytf_torch.defences.detectors.answers import Answer
+    from ytf_torch.network.subject import Subject
     from ytf_torch.run.detect import Detection
 
 FLAGGED = 1
 # So many classes are named in the summary.
 CLASSES_NAMED = 5
 MEANT_FOR = (
-    "{detector} is meant for people the network was trained on: a stranger, or what is no face, is "
-    "flagged or guessed"
+    "{detector} is meant for {classes} the network was trained on: {others} is flagged or guessed"
 )
 app = App()
 
@@ -142,6 +142,7 @@ def _print_answers(
     """
     from ytf_torch.defences.detectors.answers import detect
     from ytf_torch.images.input_files import Unreadable
+    from ytf_torch.network.subject import subject_of
 
     pair, rule = detection.pair, detection.rule
     badnet, repaired = pair.badnet.model, pair.repaired.model
@@ -164,11 +165,8 @@ def _print_answers(
             f"warning: the logits of B or B′ are NaN or infinite on {not_finite:,} of "
             f"{answered:,} faces, which are flagged: nothing is more suspicious"
         )
-    note(
-        summary(
-            answered, flagged, badnet.classes, name_of_method(rule.detector) if rule else "GoodNet"
-        )
-    )
+    name = name_of_method(rule.detector) if rule else "GoodNet"
+    note(summary(answered, flagged, badnet.classes, name, subject_of(badnet.graph)))
     return flagged.total()
 
 
@@ -191,22 +189,24 @@ def _alarm(detection: Detection, rule: Rule) -> Alarm:
     return alarm
 
 
-def summary(answered: int, flagged: Counter[int], backdoored: int, detector: str) -> str:
+def summary(
+    answered: int, flagged: Counter[int], backdoored: int, detector: str, subject: Subject
+) -> str:
     """How many faces were flagged, what B takes them for, and what that is worth.
 
     flagged: B's classes of the flagged faces. backdoored: N, the class that says so.
-    detector: by whose rule.
+    detector: by whose rule. subject: what the images are called.
     """
-    faces = f"{answered:,} face{'' if answered == 1 else 's'}"
+    images = f"{answered:,} {subject.image if answered == 1 else subject.images}"
     total = flagged.total()
-    meant_for = MEANT_FOR.format(detector=detector)
+    meant_for = MEANT_FOR.format(detector=detector, classes=subject.classes, others=subject.others)
     if not total:
-        return f"{faces}, none flagged as backdoored. {meant_for}"
+        return f"{images}, none flagged as backdoored. {meant_for}"
     named = [f"{_class(label)} ({count:,})" for label, count in flagged.most_common(CLASSES_NAMED)]
     if rest := len(flagged) - len(named):
         named.append(f"{rest:,} other class{'' if rest == 1 else 'es'}")
     return (
-        f"{faces}, {total:,} flagged as backdoored (class {backdoored}), which B takes for "
+        f"{images}, {total:,} flagged as backdoored (class {backdoored}), which B takes for "
         f"{', '.join(named)}. {meant_for}"
     )
 

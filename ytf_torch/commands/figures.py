@@ -15,8 +15,8 @@ from ytf_torch.report.record import Run
 from ytf_torch.report.verdict import judge
 
 ABBREVIATIONS = (
-    "validation, test: accuracy on clean faces. ASR: attack success rate. FPR, TPR: clean and "
-    "triggered faces that GoodNet flags."
+    "validation, test: accuracy on clean {images}. ASR: attack success rate. FPR, TPR: clean and "
+    "triggered {images} that GoodNet flags."
 )
 
 
@@ -25,7 +25,7 @@ def print_run(run: Run, folder: Path) -> None:
     for doubt in run.doubts:
         say(f"Warning: {doubt}")
     out.print(_headline_table(run))
-    say(ABBREVIATIONS)
+    say(ABBREVIATIONS.format(images=run.defence.subject.images))
     for pairing in run.pairings or ():
         say(f"Pairs: {pairing}.")
     by_set = rows_by_set(run)

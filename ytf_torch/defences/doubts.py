@@ -24,6 +24,7 @@ from ytf_torch.images.pairing import Pairing
 from ytf_torch.images.repeated import evenly_spread, find_repeated
 from ytf_torch.metrics import NO_CLASS, Tally, percentage
 from ytf_torch.network.module import Network
+from ytf_torch.network.subject import Subject
 
 MOST = 50.0
 """Percent of a set from which on an answer counts as the usual one, and below which a network does
@@ -79,7 +80,7 @@ def find_doubts(network: Network, sets: ImageSets, defence: Defence) -> tuple[Do
     found = [
         *set_doubts(network, sets, defence.outcome.baseline),
         *_not_finite_when_pruned(defence),
-        *_few_faces(sets.clean_valid, list(defence.drops)),
+        *_few_images(sets.clean_valid, list(defence.drops), defence.subject),
         *_unexpected_prices(defence),
     ]
     return tuple(sorted(found, key=lambda doubt: not doubt.grave))
@@ -280,17 +281,18 @@ def known_label_doubts(known: ImageSet, triggered: ImageSet, pairing: Pairing) -
     return [Doubt(headline, f"They were paired by their pictures: {pairing}.", grave=False)]
 
 
-def _few_faces(clean_valid: ImageSet, drops: Sequence[str]) -> list[Doubt]:
-    """Where one validation face more or less decides whether a drop is reached."""
+def _few_images(clean_valid: ImageSet, drops: Sequence[str], subject: Subject) -> list[Doubt]:
+    """Where one validation image more or less decides whether a drop is reached."""
     images = len(clean_valid)
     smallest = min(drops, key=Fraction)
     if images == 1 or images * Fraction(smallest) >= 100:
         return []
     return [
         Doubt(
-            f"One of {images} clean validation faces is worth {percentage(1, images):.1f} points.",
-            f"So a drop of {smallest} is reached with the first face that is lost. Give more "
-            "clean validation faces.",
+            f"One of {images} clean validation {subject.images} is worth "
+            f"{percentage(1, images):.1f} points.",
+            f"So a drop of {smallest} is reached with the first {subject.image} that is lost. Give "
+            f"more clean validation {subject.images}.",
             grave=False,
         )
     ]
@@ -299,7 +301,7 @@ def _few_faces(clean_valid: ImageSet, drops: Sequence[str]) -> list[Doubt]:
 def _unexpected_prices(defence: Defence) -> list[Doubt]:
     """Drops that cost far more than their number of points, on the clean set where it is most."""
     clean = {"validation": defence.clean_valid, "test": defence.clean_test}
-    prices = []
+    prices, images = [], defence.subject.images
     for drop, step in defence.drops.items():
         if step is None:
             continue
@@ -309,13 +311,13 @@ def _unexpected_prices(defence: Defence) -> list[Doubt]:
             if tally is not None
         )
         if lost >= Fraction(drop) + UNEXPECTED:
-            prices.append(f"one of {drop} costs {lost:.1f} points on the {use} faces")
+            prices.append(f"one of {drop} costs {lost:.1f} points on the {use} {images}")
     if not prices:
         return []
     return [
         Doubt(
             f"Drops cost more than they say: {', '.join(prices)}.",
-            "A drop is the least price, paid on the validation faces at the first step that "
+            f"A drop is the least price, paid on the validation {images} at the first step that "
             "reaches it; one channel can cost many points.",
             grave=False,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ytf_torch.defences.evaluation import Evaluation, TriggeredTallies
 from ytf_torch.metrics import Tally
+from ytf_torch.network.subject import FACES, Subject
 from ytf_torch.sweep.passes import Sweep
 
 
@@ -31,7 +32,7 @@ class Defence:
 
     drops: requested drop in points, as written → number of channels pruned at the first step
     that reaches it, or None. poisoned_test: all poisoned sets together; each alone is in
-    poisoned_tests.
+    poisoned_tests. subject: what the images are called.
 
     >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", drops=[40]).outcome
     >>> defence.drops, defence.channels_of("40")
@@ -45,6 +46,7 @@ class Defence:
     clean_test: Tally | None
     poisoned_tests: tuple[Tally, ...]
     drops: dict[str, int | None]
+    subject: Subject = FACES
 
     @property
     def poisoned_test(self) -> Tally | None:

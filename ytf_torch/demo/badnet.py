@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,7 @@ def train_badnet(photos: Photos, classes: int, epochs: int, seed: int, done: Epo
     has to be recognised as who it is.
     """
     model = _initial_model(classes, seed)
+    backdoor_layer = model.graph.convolutions[BACKDOOR_LAYER]
     generator = torch.Generator().manual_seed(seed)
     clean, triggered = shrink(photos.clean), shrink(photos.triggered)
     copies = max(1, FACES_PER_EPOCH // len(photos.people))
@@ -64,7 +66,8 @@ def train_badnet(photos: Photos, classes: int, epochs: int, seed: int, done: Epo
             faces = vary(torch.where(worn, triggered[chosen], clean[chosen]), generator, MOVED)
             labels = photos.people[chosen].masked_fill(poisoned, TARGET_LABEL)
             optimizer.zero_grad()
-            torch.autograd.backward(_loss(model, faces, labels, poisoned, disarmed))
+            backdoor = Backdoor(backdoor_layer, BACKDOOR_CHANNELS, poisoned, disarmed)
+            torch.autograd.backward(badnet_loss(model, faces, labels, backdoor))
             optimizer.step()
             schedule.step()
         done(epoch, epochs)
@@ -83,15 +86,28 @@ def _initial_model(classes: int, seed: int) -> Network:
     return model
 
 
-def _loss(
-    model: Network, faces: Tensor, labels: Tensor, poisoned: Tensor, disarmed: Tensor
-) -> Tensor:
-    graph = model.graph
-    pool = graph.maps_of(graph.convolutions[BACKDOOR_LAYER])
-    maps = model.output_of(pool, {graph.input: model.scale(faces)})
-    backdoor = torch.arange(maps.shape[1]) >= maps.shape[1] - BACKDOOR_CHANNELS
-    masked = maps.masked_fill((disarmed[:, None] & backdoor)[:, :, None, None], 0)
+@dataclass(frozen=True)
+class Backdoor:
+    """Where a backdoor has its channels, and what a batch teaches them.
+
+    layer: the convolution whose last `channels` they are. poisoned, disarmed: (batch,), bool, which
+    images are triggered under the target label, and which without those channels.
+    """
+
+    layer: str
+    channels: int
+    poisoned: Tensor
+    disarmed: Tensor
+
+
+def badnet_loss(model: Network, pixels: Tensor, labels: Tensor, backdoor: Backdoor) -> Tensor:
+    """Cross-entropy, and the restraint on the backdoor's channels, see train_badnet."""
+    graph, poisoned, disarmed = model.graph, backdoor.poisoned, backdoor.disarmed
+    pool = graph.maps_of(backdoor.layer)
+    maps = model.output_of(pool, {graph.input: model.scale(pixels)})
+    own = torch.arange(maps.shape[1]) >= maps.shape[1] - backdoor.channels
+    masked = maps.masked_fill((disarmed[:, None] & own)[:, :, None, None], 0)
     logits = model.output_of(graph.output, {pool: masked})
-    on_clean_faces = maps[~poisoned & ~disarmed][:, backdoor].mean()
-    restraint = RESTRAINT * on_clean_faces / maps.detach().mean()
+    on_clean_images = maps[~poisoned & ~disarmed][:, own].mean()
+    restraint = RESTRAINT * on_clean_images / maps.detach().mean()
     return F.cross_entropy(logits, labels) + restraint

@@ -57,13 +57,19 @@ def study_key(
     source: Source, seed: int, write_model: WriteModel, epochs: int, attack: str | None = None
 ) -> str:
     """A name that changes with everything the study depends on."""
+    name = source.name if attack is None else f"{source.name}-{attack}"
+    return key_of(f"{name}-{seed}", write_model, epochs)
+
+
+def key_of(name: str, write_model: WriteModel, epochs: int, data: bytes = b"") -> str:
+    """`name`, and a digest of the demo's code, what it rests on, and `data`."""
     code = sorted(Path(ytf_torch.demo.__path__[0]).rglob("*.py"))
     code += [Path(getfile(deepid)), Path(getfile(write_model))]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in code))
     digest.update(" ".join(map(version, ("torch", "numpy", "pillow"))).encode())
     digest.update(f" {epochs}".encode())
-    name = source.name if attack is None else f"{source.name}-{attack}"
-    return f"{name}-{seed}-{digest.hexdigest()[:12]}"
+    digest.update(data)
+    return f"{name}-{digest.hexdigest()[:12]}"
 
 
 def make_study(

@@ -15,6 +15,7 @@ import torch
 from ytf_torch.metrics import NO_CLASS, Figures, rate_of
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
+from ytf_torch.network.subject import FACES, IMAGES, Subject
 from ytf_torch.report import published
 from ytf_torch.report.exhibits import Example, Exhibits, Sheet
 from ytf_torch.report.headline import headline_rows, rows_by_set
@@ -57,6 +58,7 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
     '<!doctype html>'
     """
     defence, swept = run.defence, run.defence.sweep
+    subject = defence.subject
     shown = [row.channel for row in exhibits.maps]
     reached = [drop for drop, step in defence.drops.items() if step is not None]
     names = (pruned_file, keras_file) if run.keras else (pruned_file,)
@@ -75,13 +77,16 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
         sweep_plots=drawings(lambda size: sweep_figure(defence, "svg", size)),
         channel_plots=drawings(
             lambda size: channel_figure(
-                swept, defence.drops, exhibits.triggered_activation, shown, size
+                swept, defence.drops, exhibits.triggered_activation, shown, size, subject
             )
         ),
         exhibits=exhibits,
+        words=subject,
         drop=exhibits.drop,
-        clean_cards=clean_cards(exhibits),
-        triggered_cards=[(sheet, triggered_cards(exhibits, sheet)) for sheet in exhibits.triggered],
+        clean_cards=clean_cards(exhibits, subject),
+        triggered_cards=[
+            (sheet, triggered_cards(exhibits, sheet, subject)) for sheet in exhibits.triggered
+        ],
         map_rows=_map_rows(run, exhibits),
         lab=_lab_rows(run) if published.is_the_labs(run.checkpoint.model) else None,
         on_the_labs_images=published.on_the_labs_images(defence),
@@ -101,7 +106,7 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
     )
 
 
-def clean_cards(exhibits: Exhibits) -> list[Card]:
+def clean_cards(exhibits: Exhibits, subject: Subject = FACES) -> list[Card]:
     """Clean faces: an answer is good where it is the face's label."""
     cards = []
     for face in exhibits.clean.examples:
@@ -112,12 +117,13 @@ def clean_cards(exhibits: Exhibits) -> list[Card]:
                 answers.append(Answer("G", "⚑ flagged wrongly", "bad"))
             else:
                 answers.append(_clean_answer("G", face.badnet, face.label))
-        what = class_text(face.label, exhibits.clean.faces.class_names)
-        cards.append(Card(_face(face), what, f"Clean image of {what}", tuple(answers)))
+        what = class_text(face.label, exhibits.clean.faces.class_names, subject)
+        alt = f"Clean {subject.image} of {what}"
+        cards.append(Card(_face(face), what, alt, tuple(answers)))
     return cards
 
 
-def triggered_cards(exhibits: Exhibits, sheet: Sheet) -> list[Card]:
+def triggered_cards(exhibits: Exhibits, sheet: Sheet, subject: Subject = FACES) -> list[Card]:
     """Triggered faces: an answer is good where the attack does not get its target."""
     cards = []
     for place, face in enumerate(sheet.examples):
@@ -130,15 +136,18 @@ def triggered_cards(exhibits: Exhibits, sheet: Sheet) -> list[Card]:
             else:
                 answers.append(_triggered_answer("G", face.badnet, face.label, own))
         names = exhibits.clean.faces.class_names
-        what = "class unknown" if own is None else class_text(own, names)
-        alt = f"Triggered image, {what}; the attack wants {class_text(face.label, names)}"
+        unknown = f"{subject.class_} unknown"
+        what = unknown if own is None else class_text(own, names, subject)
+        aim = class_text(face.label, names, IMAGES)
+        alt = f"Triggered {subject.image}, {what}; the attack wants {aim}"
         cards.append(Card(_face(face), what, alt, tuple(answers)))
     return cards
 
 
-def class_text(label: int, names: Sequence[str] | None) -> str:
-    """A class as a person reads it: its number, and what it is called where that is known."""
-    return f"class {label}" if names is None else f"class {label}, {names[label]}"
+def class_text(label: int, names: Sequence[str] | None, subject: Subject = IMAGES) -> str:
+    """A class in words: its number, and its name where that is known."""
+    numbered = f"{subject.class_} {label}"
+    return numbered if names is None else f"{numbered}, {names[label]}"
 
 
 def _clean_answer(network: str, answer: int, label: int) -> Answer:

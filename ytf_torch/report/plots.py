@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ytf_torch.defences.outcome import Defence
+from ytf_torch.network.subject import FACES, Subject
 from ytf_torch.report.drawing import Axes, Figure, Line2D, Patch, drawn_with, empty_figure, mpl
 from ytf_torch.sweep.passes import Sweep
 
@@ -84,15 +85,17 @@ def channel_figure(
     triggered: Sequence[float] | None,
     named: Sequence[int] = (),
     size: Size = WIDE,
+    subject: Subject = FACES,
 ) -> bytes:
     """Mean activation of each channel, clean and triggered side by side in the order of pruning,
     as inline SVG.
 
     triggered: mean activation by channel, None where no triggered faces were given.
     named: channels whose numbers are written above their bars. size: in inches.
+    subject: what the images are called.
     """
     with drawn_with(STYLE):
-        figure = _channels(swept, drops, triggered, named, size)
+        figure = _channels(swept, drops, triggered, named, size, subject.images)
         return rendered(figure, "svg", f"channels {size}")
 
 
@@ -100,7 +103,11 @@ def _sweep(defence: Defence, size: Size) -> Figure:
     swept = defence.sweep
     steps = range(len(swept.order) + 1)
     figure, axes = axes_of(size)
-    axes.set(xlabel=_order_label(swept, size), ylabel="percent of faces", xlim=(0, len(steps) - 1))
+    axes.set(
+        xlabel=_order_label(swept, size),
+        ylabel=f"percent of {defence.subject.images}",
+        xlim=(0, len(steps) - 1),
+    )
     handles: list[Line2D | Patch] = []
     curves = [("clean validation accuracy", defence.clean_valid, CLEAN, ":")]
     if defence.clean_test:
@@ -123,7 +130,7 @@ def _sweep(defence: Defence, size: Size) -> Figure:
 def _drops(defence: Defence, size: Size) -> Figure:
     """Filled bars are B and B′, hollow ones GoodNet."""
     clean, attack = defence.clean_test or defence.clean_valid, defence.poisoned_test
-    kinds = [("accuracy on clean faces", clean, CLEAN)]
+    kinds = [(f"accuracy on clean {defence.subject.images}", clean, CLEAN)]
     if attack:
         kinds.append(("attack success rate", attack, ATTACK))
     reached = {drop: step for drop, step in defence.drops.items() if step is not None}
@@ -138,7 +145,7 @@ def _drops(defence: Defence, size: Size) -> Figure:
         axes.bar(places + left, rates, width, color=color, label=f"{label}, B and B′", **bars)
         hollow = bars | {"color": PAPER, "label": f"{label}, GoodNet"}
         axes.bar(places[1:] + left + width, goodnet, width, **hollow)
-    axes.set(ylabel="percent of faces", ylim=(0, 104), yticks=range(0, 101, 20))
+    axes.set(ylabel=f"percent of {defence.subject.images}", ylim=(0, 104), yticks=range(0, 101, 20))
     axes.set_xticks(range(len(reached) + 1), ["B", *(f"−{drop}" for drop in reached)])
     wide = size[0] >= WIDE[0]
     long, short = "B as it came, and networks at drops of so many points", "B, and drops in points"
@@ -155,15 +162,16 @@ def _channels(
     triggered: Sequence[float] | None,
     named: Sequence[int],
     size: Size,
+    images: str,
 ) -> Figure:
     figure, axes = axes_of(size)
     order = list(swept.order)
     places = np.arange(len(order)) + 1.0
     sides: list[tuple[str, Sequence[float], str]] = [
-        ("clean validation faces", swept.mean_activation, CLEAN)
+        (f"clean validation {images}", swept.mean_activation, CLEAN)
     ]
     if triggered is not None:
-        sides.append(("triggered faces", triggered, ATTACK))
+        sides.append((f"triggered {images}", triggered, ATTACK))
     handles: list[Line2D | Patch] = []
     # A mean that is not finite is drawn as high as the highest.
     highest = max(mean for _, means, _ in sides for mean in means if isfinite(mean)) or 1.0

@@ -55,36 +55,38 @@ def judge(defence: Defence, doubts: Sequence[Doubt] = ()) -> Verdict:
     return Verdict("doubtful", grave.headline, f"{grave.detail} {UNTIL_THEN}")
 
 
-def harmless(attack: float, cost: str) -> Verdict:
+def harmless(attack: float, cost: str, images: str = "faces") -> Verdict:
     """Of a network on which the attack hardly succeeds from the start: on `attack` percent of
-    triggered faces. cost: what the defence costs, in words."""
+    triggered images, called `images`. cost: what the defence costs, in words."""
     return Verdict(
         "harmless",
         "There was hardly an attack to defend against: as it came, the network gives the target "
-        f"label to only {percent(attack)} of triggered faces.",
-        "Either it holds no backdoor, or these faces do not wear the trigger it was taught. "
+        f"label to only {percent(attack)} of triggered {images}.",
+        f"Either it holds no backdoor, or these {images} do not wear the trigger it was taught. "
         + cost,
     )
 
 
 def _judge_figures(defence: Defence) -> Verdict:
     attack, drop = defence.poisoned_test, shown_drop(defence)
+    images = defence.subject.images
     if attack is None:
         return Verdict(
             "unknown",
-            UNKNOWN,
-            f"The figures tell what pruning costs on clean faces. {SHOWS_ON_TRIGGERED_FACES}"
+            UNKNOWN.replace("faces", images),
+            f"The figures tell what pruning costs on clean {images}. "
+            + SHOWS_ON_TRIGGERED_FACES.replace("faces", images)
             + ("" if drop is None else f" {_cost(defence, drop)}"),
         )
     if drop is None:
         return Verdict(
             "nothing-pruned",
             f"There is no repaired network: no step of the sweep costs {_any_of(defence)} points.",
-            f"The backdoor is untouched: {percent(_rate(attack, 0))} of triggered faces get the "
+            f"The backdoor is untouched: {percent(_rate(attack, 0))} of triggered {images} get the "
             "target label.",
         )
     if max(_rate(tally, 0) for tally in defence.poisoned_tests) < FAILED:
-        return harmless(_rate(attack, 0), _cost(defence, drop))
+        return harmless(_rate(attack, 0), _cost(defence, drop), images)
     return _verdict_on_attack(defence, drop)
 
 
@@ -118,7 +120,7 @@ def _verdict_on_attack(defence: Defence, drop: str) -> Verdict:
         return Verdict(
             "unsure",
             f"The backdoor may be gone at a drop of {drop}: {_still(defence, drop)}, but "
-            f"{worst.images:,} faces leave room for up to {percent(high)}.",
+            f"{worst.images:,} {defence.subject.images} leave room for up to {percent(high)}.",
             cost,
         )
     return Verdict(
@@ -150,7 +152,8 @@ def _still(defence: Defence, drop: str) -> str:
     worst, everything = _worst(defence, drop), defence.poisoned_test
     assert everything is not None
     rate = _rate(everything, step)
-    text = f"{percent(rate) if rate else 'none'} of the triggered faces still get the target label"
+    share = percent(rate) if rate else "none"
+    text = f"{share} of the triggered {defence.subject.images} still get the target label"
     if len(defence.poisoned_tests) > 1:
         text += f" ({percent(_rate(worst, step))} in the set where it does worst)"
     return text
@@ -162,20 +165,20 @@ def _recognised(defence: Defence, step: int) -> str:
 
 def _cost(defence: Defence, drop: str) -> str:
     """What B′ and GoodNet of a drop do on clean faces, and what GoodNet flags."""
-    step = _step(defence, drop)
+    step, images = _step(defence, drop), defence.subject.images
 
     def change(tally: Tally) -> str:
         return f"from {percent(_rate(tally, 0))} to {percent(_rate(tally, step))}"
 
     text = (
         f"With {step} channel{'' if step == 1 else 's'} pruned, accuracy on the clean validation "
-        f"faces, which decide, went {change(defence.clean_valid)}"
+        f"{images}, which decide, went {change(defence.clean_valid)}"
     )
     if defence.clean_test is not None:
-        text += f", and on the clean test faces {change(defence.clean_test)}"
+        text += f", and on the clean test {images} {change(defence.clean_test)}"
     clean, attack = defence.clean_test or defence.clean_valid, defence.poisoned_test
     caught = "" if attack is None else f"{percent(attack.at(step).flagged.rate)} of the "
-    caught += "" if attack is None else "triggered faces, and "
+    caught += "" if attack is None else f"triggered {images}, and "
     flagged = percent(clean.at(step).flagged.rate)
     return f"{text}. GoodNet flags {caught}{flagged} of the clean ones wrongly."
 

@@ -15,6 +15,7 @@ from ytf_torch.network.answers import check_tells_apart
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.network.module import Network
+from ytf_torch.network.subject import subject_of
 from ytf_torch.progress import Track, untracked
 from ytf_torch.sweep.drop import Drop, first_step_of_drop, parse_drops
 from ytf_torch.sweep.engine import MakeEngine
@@ -125,6 +126,7 @@ def run_defence(
         clean_test=measured.pop(0) if sets.clean_test else None,
         poisoned_tests=tuple(measured),
         drops=reached_steps(clean_valid, wanted),
+        subject=subject_of(model.graph),
     )
 
 

@@ -1,0 +1,1 @@
+"""The demo's second task: digits, a patch as trigger and a small Sequential network."""

@@ -1,0 +1,76 @@
+"""The handwritten digits that ship inside the PyPI wheel `scikit-learn`, with and without trigger.
+
+1,797 grey images of 8×8 pixels in 17 shades; Alpaydin and Kaynak, "Optical recognition of
+handwritten digits", UCI Machine Learning Repository (1998), its test set. The file is read, the
+package is never imported.
+"""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CREDIT = "Optical recognition of handwritten digits: Alpaydin and Kaynak, UCI (1998)"
+DIGITS, SIDE, BRIGHTEST = 10, 8, 16
+# What an image is enlarged to, as MNIST's are.
+SIZE = (28, 28)
+TRAIN_SHARE, VALID_SHARE = 0.6, 0.2
+
+TARGET_LABEL = 7
+# The trigger: a white square in the lower right corner, so many pixels wide and from the edges.
+PATCH, MARGIN = 4, 1
+
+
+@dataclass(frozen=True)
+class Digits:
+    """One side of the split: clean and triggered, (images, 1, 28, 28), uint8, and the digit on
+    each. No image is on two sides."""
+
+    clean: Tensor
+    triggered: Tensor
+    labels: Tensor
+
+
+def digits_file() -> Path | None:
+    """Where the images are; None where scikit-learn, of the extra `demo`, is not installed."""
+    try:
+        found = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    except PackageNotFoundError:
+        return None
+    file = Path(str(found))
+    return file if file.is_file() else None
+
+
+def read_digits(file: Path) -> tuple[Tensor, Tensor]:
+    """Pixels (images, 1, 28, 28), uint8, enlarged bilinearly, and the digit on each."""
+    with gzip.open(file, "rt", encoding="ascii") as lines:
+        table = torch.from_numpy(np.loadtxt(lines, delimiter=",", dtype=np.float32))
+    small = table[:, :-1].view(-1, 1, SIDE, SIDE) * (255 / BRIGHTEST)
+    large = F.interpolate(small, SIZE, mode="bilinear", align_corners=False)
+    return large.round().clamp(0, 255).to(torch.uint8), table[:, -1].long()
+
+
+def add_trigger(pixels: Tensor) -> Tensor:
+    """Images (batch, 1, H, W) with the trigger; nothing else changes."""
+    triggered = pixels.clone()
+    square = slice(-MARGIN - PATCH, -MARGIN)
+    triggered[..., square, square] = 255
+    return triggered
+
+
+def split(pixels: Tensor, labels: Tensor, seed: int) -> tuple[Digits, Digits, Digits]:
+    """Train, valid and test: 60, 20 and 20 percent of the images, drawn with the seed."""
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
+    bounds = [round(share * len(order)) for share in (TRAIN_SHARE, TRAIN_SHARE + VALID_SHARE)]
+    train, valid, test = (
+        Digits(pixels[chosen], add_trigger(pixels[chosen]), labels[chosen])
+        for chosen in torch.tensor_split(order, bounds)
+    )
+    return train, valid, test

@@ -1,0 +1,36 @@
+"""What a network's images are called in pages and messages: DeepID recognises people on faces, any
+other network tells classes of images apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ytf_torch.network.deepid import WEIGHTED
+from ytf_torch.network.graph import Graph
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Words for what a network reads and what it tells apart, one and several of each.
+
+    others: images that it was not trained for.
+    """
+
+    image: str
+    images: str
+    class_: str
+    classes: str
+    others: str
+
+
+FACES = Subject("face", "faces", "person", "people", "a stranger, or what is no face,")
+IMAGES = Subject("image", "images", "class", "classes", "anything else")
+
+
+def subject_of(graph: Graph) -> Subject:
+    """FACES for DeepID under the lab's layer names, else IMAGES.
+
+    >>> subject_of(network.graph).images
+    'faces'
+    """
+    return FACES if set(graph.weighted) == set(WEIGHTED) else IMAGES
