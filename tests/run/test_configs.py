@@ -25,12 +25,17 @@ def test_a_config_names_every_setting_and_explains_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "pixel_scale"), [("lab3", 1.0), ("csaw2020", 1 / 255), ("demo", 1.0)]
+    ("name", "pixel_scale", "drops"),
+    [
+        ("lab3", 1.0, ("2", "4", "10", "30")),
+        ("csaw2020", 1 / 255, ("2", "4", "10")),
+        ("demo", 1.0, ("2", "4", "10")),
+    ],
 )
-def test_the_networks_pixel_scales(name: str, pixel_scale: float) -> None:
+def test_the_networks_pixel_scales(name: str, pixel_scale: float, drops: tuple[str, ...]) -> None:
     settings = read_settings(config_file(Path(name)), {})
     assert settings.pixel_scale == pixel_scale
-    assert (settings.drops, settings.rank_at) == (("2", "4", "10"), "pool_3")
+    assert (settings.drops, settings.rank_at) == (drops, "pool_3")
 
 
 def test_a_configuration_is_found_by_its_name_and_says_so(
