@@ -95,7 +95,7 @@ def audit_command(
         seconds = expected_seconds_of_audit(settings, opened, sets)
         began = f"Audit: {duration(seconds)} on this machine, if no step is done yet"
         (note if json_record else say)(began)
-        commands = Commands(command_line(settings), repair_line(settings))
+        commands = Commands(command_line(settings), repair_line(settings), str(out_folder))
         with progress_bars() as track:
             record = audit(
                 settings, opened, sets, commands, resume=resume, overwrite=overwrite, track=track
@@ -134,6 +134,9 @@ def print_audit(record: Mapping[str, Any], folder: Path) -> None:
             say(f"{title}:")
             for line in record[key]:
                 say(f"  – {line}")
+        if key == "next" and record["command"]:
+            for line in record["command"].split("\n"):
+                say(f"    {line}")
     say("")
     say(f"Report: {folder / 'report.html'}")
 

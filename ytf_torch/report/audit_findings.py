@@ -6,10 +6,13 @@ that there is none.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ytf_torch.defences.names import RECOMMENDED
+from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.report.templates import NO_BREAK_SPACE
 from ytf_torch.report.verdict import percent
 
@@ -24,7 +27,8 @@ WHAT_IS_DONE = {
 
 @dataclass(frozen=True)
 class Findings:
-    """An audit's answer. kind: of its headline, see report.verdict. not_done: with why."""
+    """An audit's answer. kind: of its headline, see report.verdict. not_done: with why. command:
+    to type for new images; None where there is no detector for them."""
 
     kind: str
     headline: str
@@ -32,6 +36,7 @@ class Findings:
     not_known: tuple[str, ...]
     next: tuple[str, ...]
     not_done: tuple[str, ...]
+    command: str | None = None
 
 
 def findings(record: Record, folder: str) -> Findings:
@@ -45,7 +50,24 @@ def findings(record: Record, folder: str) -> Findings:
         not_known=_not_known(record),
         next=_next(record, folder),
         not_done=_not_done(record),
+        command=_command(record, folder),
     )
+
+
+def _command(record: Record, folder: str) -> str | None:
+    if "not_done" in record["steps"]["detect"]:
+        return None
+    model, valid = record["files"]["model"], record["files"]["clean_valid"]
+    options = {
+        "--model": model,
+        "--repaired": f"{folder}/repair/repaired.safetensors",
+        "--detector": RECOMMENDED,
+        "--clean-valid": valid,
+    }
+    scale = pixel_scale_text(record["model"]["pixel_scale"])
+    options |= {"--pixel-scale": scale} if record["steps"]["convert"].get("format") else {}
+    typed = (f"{flag} {shlex.quote(value)}" for flag, value in options.items())
+    return " \\\n  ".join(["ytf-detect IMAGES", *typed])
 
 
 def rate(share: Record | None) -> str:
@@ -98,8 +120,8 @@ def _of_the_file(record: Record) -> tuple[str, ...]:
         f"The file was read as data, and nothing in it was run. All {network['layers']} layers of "
         f"the network are of known kinds ({', '.join(network['kinds'])}); a file with a Lambda, "
         "code or a class of its own, or a pickle, would have been refused.",
-        f"It is {model['source_file']}{size}, written by Keras {model['keras_version']}, SHA-256 "
-        f"{model['source_sha256']}. It takes images of {height}×{width} pixels with {channels} "
+        f"It is {model['source_file']}{size}, written by Keras {model['keras_version']}. It takes "
+        f"images of {height}×{width} pixels with {channels} "
         f"channel{'' if channels == 1 else 's'}, and knows {model['classes']:,} classes; it has "
         f"{network['parameters']:,} parameters.",
     ]
@@ -256,9 +278,8 @@ def _next(record: Record, folder: str) -> tuple[str, ...]:
         )
     if "not_done" not in steps["detect"]:
         said.append(
-            "Have new images looked at before they are answered, and keep those that are flagged: "
-            f"ytf-detect IMAGES --model MODEL --repaired {folder}/repair/repaired.safetensors "
-            "--detector recommended --clean-valid VALID."
+            "Have new images looked at before they are answered, and keep those that are flagged, "
+            "with ytf-detect as it stands below: a photo, an image set or a folder of them."
         )
     if steps["scan"].get("candidates"):
         named = ", ".join(map(str, steps["scan"]["candidates"][:5]))

@@ -21,12 +21,14 @@ def audit_record(
     sets: ImageSets,
     steps: Mapping[str, Record],
     warnings: Sequence[str],
+    model: str,
     folder: str,
 ) -> dict[str, Any]:
     """Every figure of an audit; percentages are 0–100 at full precision.
 
     steps: the record of each step by its name, of which one may be missing: after a failed
-    conversion nothing else is done. folder: that the audit writes, for commands to type next.
+    conversion nothing else is done. model: what was audited. folder: that the audit writes, for
+    commands to type next.
     """
     network = checkpoint.model
     graph = network.graph
@@ -43,6 +45,7 @@ def audit_record(
             "poisoned_test": sum(map(len, sets.poisoned_tests)) if sets.poisoned_tests else None,
         },
         "files": {
+            "model": model,
             "clean_valid": str(sets.clean_valid.path),
             "clean_test": None if sets.clean_test is None else str(sets.clean_test.path),
             "poisoned_test": [str(one.path) for one in sets.poisoned_tests],

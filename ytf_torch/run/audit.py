@@ -48,10 +48,12 @@ NO_REPAIRED = "there is no repaired network that is fit for use"
 
 @dataclass(frozen=True)
 class Commands:
-    """What reports say to type to do it again: the whole audit, and the repair alone."""
+    """What reports say to type to do it again, the whole audit and the repair alone; and what they
+    call the folder that the audit writes."""
 
     audit: str
     repair: str
+    folder: str
 
 
 def expected_seconds_of_audit(settings: AuditSettings, opened: Opened, sets: ImageSets) -> float:
@@ -90,7 +92,7 @@ def audit(
             steps[name] = step(work, name, make)
             done(1)
 
-        add("convert", partial(_convert, settings, opened))
+        add("convert", partial(_convert, settings, opened, commands.folder))
         if not steps["convert"].record.get("failed"):
             add("scan", partial(_scan, settings, opened, sets, track=track))
             add("repair", partial(_repair, settings, opened, sets, commands.repair, track=track))
@@ -98,7 +100,9 @@ def audit(
             add("detect", partial(_detect, settings, opened, sets, repaired, track=track))
             add("use", partial(_use, opened, repaired, steps["repair"].record))
         records = {name: one.record for name, one in steps.items()}
-        record = audit_record(opened.badnet, sets, records, opened.doubts, str(settings.out))
+        model = settings.model
+        named = str(model) if isinstance(model, Path) else opened.badnet.provenance.source_file
+        record = audit_record(opened.badnet, sets, records, opened.doubts, named, commands.folder)
         work.finish(partial(_write, steps, record, commands.audit))
     return record
 
@@ -112,10 +116,11 @@ def _write(steps: Mapping[str, Step], record: dict[str, Any], command: str, fold
     (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
 
 
-def _convert(settings: AuditSettings, opened: Opened, folder: Path) -> dict[str, Any]:
+def _convert(settings: AuditSettings, opened: Opened, called: str, folder: Path) -> dict[str, Any]:
     """The conversion, compared with real Keras where that is here and may be given the file.
 
-    failed: whether parity failed; then no network is left, as ytf-convert leaves none.
+    called: what OUT is called. failed: whether parity failed; then no network is left, as
+    ytf-convert leaves none.
     """
     model = settings.model
     if not isinstance(model, Path) or not (is_hdf5(model) or is_zip(model)):
@@ -142,7 +147,7 @@ def _convert(settings: AuditSettings, opened: Opened, folder: Path) -> dict[str,
             "failures": list(verdict.failures),
         }
     folder.mkdir()
-    target = None if found["failed"] else settings.out / folder.name / CONVERTED
+    target = None if found["failed"] else Path(called, folder.name, CONVERTED)
     record = conversion_record(file, checkpoint, verdicts, target)
     text = json.dumps(record, indent=1) + "\n"
     (folder / CONVERSION).write_text(text, encoding="utf-8")
