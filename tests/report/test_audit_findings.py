@@ -133,6 +133,16 @@ def test_an_unfit_repair_is_not_to_be_used() -> None:
     assert "not fit for use" in page_of(found)
 
 
+@pytest.mark.parametrize(("kind", "no"), [("failed", True), ("weakened", False)])
+def test_where_the_attack_still_succeeds_nothing_is_advised_without_saying_so(
+    kind: str, no: bool
+) -> None:
+    found = record((199, 90))
+    found["steps"]["repair"]["verdict"] |= {"kind": kind}
+    assert findings(found, "out").next[0].startswith("Do not rely on the repaired network alone")
+    assert is_no(found) == no
+
+
 def test_after_failed_parity_nothing_else_is_claimed() -> None:
     found = record()
     parity = {

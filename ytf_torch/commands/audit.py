@@ -70,7 +70,8 @@ def audit_command(
 
     report.html begins with what is known, what is not, and what to do next. Triggered images are
     measured where they are given; without them nothing is said of a backdoor. Exit status: 0 done,
-    1 the answer is no (parity failed, or no repaired network is fit for use), 2 bad input.
+    1 the answer is no (parity failed, no repaired network is fit for use, or the attack succeeds on
+    it as before), 2 bad input.
     """
     with one_line_errors(when_stopped="Go on with --resume"):
         settings = AuditSettings(

@@ -17,6 +17,8 @@ from ytf_torch.report.templates import NO_BREAK_SPACE
 from ytf_torch.report.verdict import percent
 
 Record = Mapping[str, Any]
+# Kinds of verdicts on a repair after which triggered images still get the target.
+STILL_ATTACKED = ("failed", "weakened")
 WHAT_IS_DONE = {
     "scan": "The scan",
     "repair": "The repair",
@@ -268,13 +270,19 @@ def _next(record: Record, folder: str) -> tuple[str, ...]:
             "Do not use this network, nor the repaired one. Try other repairs with ytf-compare, "
             "and more clean validation images of each class."
         )
+    elif steps["repair"]["verdict"]["kind"] in STILL_ATTACKED:
+        said.append(
+            "Do not rely on the repaired network alone: the attack still succeeds on it, only less "
+            "often. Have images looked at as well, and try other repairs with ytf-compare."
+        )
+    clean = "validation" if images["clean_test"] is None else "test"
     for name in written:
         said.append(
             f"Use {folder}/use/{name} in place of the network that came."
             if name.startswith("repaired")
             else f"Or use {folder}/use/{name}, which answers one class more: the last one means "
             "that both networks differ, and the image should be looked at. It flags "
-            f"{rate(goodnet_flags(record))} of clean images."
+            f"{rate(goodnet_flags(record))} of the clean {clean} images."
         )
     if "not_done" not in steps["detect"]:
         said.append(

@@ -33,6 +33,7 @@ def audit_html(record: Record, command: str) -> str:
     return template("audit.html").render(
         record=record,
         warnings=record["warnings"],
+        headline=unbroken(record["headline"]),
         answers={
             name: [unbroken(line) for line in record[key]]
             for name, key in (

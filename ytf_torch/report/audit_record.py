@@ -57,10 +57,12 @@ def audit_record(
 
 
 def is_no(record: Record) -> bool:
-    """Whether the audit's answer is no: parity failed, no repaired network is fit for use, or one
-    that was exported does not answer as it should."""
+    """Whether the audit's answer is no: parity failed, no repaired network is fit for use, the
+    attack succeeds on it as before, or one that was exported does not answer as it should."""
     steps = record["steps"]
     if steps["convert"].get("failed"):
         return True
     repaired = steps["repair"]
-    return bool("not_done" in repaired or repaired["unfit"] or steps["use"]["failed"])
+    if "not_done" in repaired or repaired["unfit"] or repaired["verdict"]["kind"] == "failed":
+        return True
+    return bool(steps["use"]["failed"])
