@@ -52,6 +52,7 @@ def inputs_record(
         **_files(sets),
         **fingerprint(checkpoint, sets, settings),
         **({"keras": True} if settings.keras else {}),
+        **({"pdf": True} if settings.pdf else {}),
     }
 
 
