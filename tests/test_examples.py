@@ -22,7 +22,7 @@ from ytf_torch.network.checkpoint import save_checkpoint
 
 MODULES = [module_of(path) for path in FILES if ">>> " in path.read_text(encoding="utf-8")]
 NEEDS = {"ytf_torch.api.notebook": "IPython"}
-TRAINING = ("ytf_torch.demo.files",)
+TRAINING = ("ytf_torch.demo.files", "ytf_torch.api.audit")
 
 # What a room is there for.
 OF_ROOMS = (

@@ -25,19 +25,21 @@ def test_a_config_names_every_setting_and_explains_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "pixel_scale", "rank_at"),
+    ("name", "pixel_scale", "rank_at", "drops"),
     [
-        ("lab3", 1.0, "pool_3"),
-        ("csaw2020", 1 / 255, "pool_3"),
-        ("demo", 1.0, "pool_3"),
-        ("mnist", 1 / 255, None),
-        ("gtsrb", 1 / 255, None),
+        ("lab3", 1.0, "pool_3", ("2", "4", "10", "30")),
+        ("csaw2020", 1 / 255, "pool_3", ("2", "4", "10")),
+        ("demo", 1.0, "pool_3", ("2", "4", "10")),
+        ("mnist", 1 / 255, None, ("2", "4", "10")),
+        ("gtsrb", 1 / 255, None, ("2", "4", "10")),
     ],
 )
-def test_the_networks_pixel_scales(name: str, pixel_scale: float, rank_at: str | None) -> None:
+def test_the_networks_pixel_scales(
+    name: str, pixel_scale: float, rank_at: str | None, drops: tuple[str, ...]
+) -> None:
     settings = read_settings(config_file(Path(name)), {})
     assert settings.pixel_scale == pixel_scale
-    assert (settings.drops, settings.rank_at) == (("2", "4", "10"), rank_at)
+    assert (settings.drops, settings.rank_at) == (drops, rank_at)
 
 
 def test_a_configuration_is_found_by_its_name_and_says_so(

@@ -21,6 +21,7 @@ def test_everything_a_run_leaves(tmp_path: Path, checkpoint: Checkpoint) -> None
     assert files == {
         "result.json",
         "trace.csv",
+        "table.tex",
         "sweep.png",
         "report.html",
         "settings.toml",

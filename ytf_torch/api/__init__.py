@@ -1,5 +1,6 @@
 """Everything that `import ytf_torch` offers, by name."""
 
+from ytf_torch.api.audit import AuditResult, audit
 from ytf_torch.api.comparison import Comparison, compare
 from ytf_torch.api.defence import PruningDefence, Repaired, defend
 from ytf_torch.api.detection import Detected, detect
@@ -36,6 +37,7 @@ faces_of = images_of
 open_faces = open_images
 
 __all__ = [
+    "AuditResult",
     "ChannelMask",
     "Checkpoint",
     "Comparison",
@@ -63,6 +65,7 @@ __all__ = [
     "Repaired",
     "ScanResult",
     "Share",
+    "audit",
     "bake_mask",
     "compact",
     "compare",

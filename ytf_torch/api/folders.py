@@ -21,8 +21,9 @@ def temporary_run() -> Iterator[Path]:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """The content of every file in a run folder, by its name."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    """The content of every file in a run folder and below, by its path from there."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def write_folder(files: Mapping[str, bytes], folder: str | Path) -> Path:
@@ -32,5 +33,6 @@ def write_folder(files: Mapping[str, bytes], folder: str | Path) -> Path:
     """
     with whole_folder(Path(folder)) as temporary:
         for name, content in files.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             (temporary / name).write_bytes(content)
     return Path(folder) / REPORT

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -83,6 +82,7 @@ def convert(
     from ytf_torch.convert.keras_oracle import compare_with_keras
     from ytf_torch.convert.parity import compare_logits, read_reference
     from ytf_torch.network.checkpoint import save_checkpoint
+    from ytf_torch.report.conversion_record import conversion_record
 
     golden = None if reference is None else read_reference(reference)
     asked = _pixel_scale(pixel_scale, golden, reference)
@@ -106,7 +106,7 @@ def convert(
     with ExitStack() as written:
         if json_report is not None:
             # The report gets its name once the model that it names is there.
-            record = _record(file, checkpoint, verdicts, target if held else None)
+            record = conversion_record(file, checkpoint, verdicts, target if held else None)
             temporary = written.enter_context(whole_file(json_report))
             temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         if held:
@@ -205,29 +205,6 @@ def _print_verdict(name: str, verdict: Parity | KerasParity) -> None:
     say(f"{word} against {name}: {figures}")
     for failure in verdict.failures:
         say(f"  {failure}")
-
-
-def _record(
-    file: KerasFile,
-    checkpoint: Checkpoint,
-    verdicts: dict[str, Parity | KerasParity],
-    target: Path | None,
-) -> dict[str, Any]:
-    from ytf_torch.convert.keras_graph import parameter_rows
-
-    return {
-        "source": str(file.path),
-        "output": None if target is None else str(target),
-        "model": asdict(checkpoint.provenance),
-        "weights": [
-            {"name": name, "keras_shape": keras, "pytorch_shape": shape, "parameters": parameters}
-            for name, keras, shape, parameters in parameter_rows(file, checkpoint)
-        ],
-        "parity": {
-            name: {"held": verdict.held, "failures": verdict.failures, **asdict(verdict)}
-            for name, verdict in verdicts.items()
-        },
-    }
 
 
 if __name__ == "__main__":

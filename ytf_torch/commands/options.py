@@ -38,9 +38,10 @@ def listed(text: str) -> tuple[str, ...]:
 def shell_command(name: str, options: Sequence[tuple[str, object]]) -> str:
     """A command for a shell, one option a line; NEW stands for a new folder.
 
-    options: flags and their values, "" for a flag that takes none.
+    options: flags and their values, "" for a flag that takes none, and as the flag of an argument.
     """
     typed = (
-        flag if value == "" else f"{flag} {shlex.quote(str(value))}" for flag, value in options
+        flag if value == "" else f"{flag} {shlex.quote(str(value))}".lstrip()
+        for flag, value in options
     )
     return " \\\n  ".join([name, *typed, "--out NEW"])

@@ -95,6 +95,10 @@ def prune(
         bool,
         typer.Option("--keras", help="Write the repaired networks as Keras .h5 files as well."),
     ] = False,
+    pdf: Annotated[
+        bool,
+        typer.Option("--pdf", help="Write table.pdf as well: two pages, the table and the plot."),
+    ] = False,
     out_folder: Annotated[
         Path | None,
         typer.Option("--out", help="Run folder to write; must not exist, but see --overwrite."),
@@ -139,6 +143,7 @@ def prune(
         "precision": precision,
         "pixel_scale": pixel_scale,
         "keras": keras or None,
+        "pdf": pdf or None,
         "out": out_folder,
     }
     with one_line_errors(when_stopped="Go on with --resume"):

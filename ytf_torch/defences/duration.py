@@ -13,8 +13,8 @@ from collections.abc import Iterable
 import torch
 from torch.nn import functional as F
 
-from ytf_torch.defences.base import Ranking, Repair
-from ytf_torch.defences.methods import REPAIRS
+from ytf_torch.defences.base import Ranking, Repair, Scan
+from ytf_torch.defences.methods import REPAIRS, SCANS
 from ytf_torch.defences.rankings.anp import AdversarialNeuronPruning
 from ytf_torch.defences.rankings.rnp import ReconstructiveNeuronPruning
 from ytf_torch.defences.repairs.distillation import Distillation
@@ -22,6 +22,8 @@ from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
 from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
 from ytf_torch.defences.repairs.pruning import Pruning
+from ytf_torch.defences.scans.mm_bd import MaximumMargin
+from ytf_torch.defences.scans.neural_cleanse import NeuralCleanse
 from ytf_torch.network.module import Network
 
 # What a face costs in each kind of work, in faces of a plain training step; measured with DeepID of
@@ -103,5 +105,23 @@ def _faces_of_ranking(ranking: Ranking | None, faces: int) -> float:
             return ROBUST * ranking.iterations * ranking.batch
         case ReconstructiveNeuronPruning():
             return MASKED * (ranking.unlearning_epochs + ranking.epochs) * faces
+        case _:
+            return 0.0
+
+
+def expected_seconds_of_scans(network: Network, names: Iterable[str]) -> float:
+    """About how long scans of these names of SCANS will take at most."""
+    work = sum(faces_of_scan(SCANS[name], network.classes) for name in names)
+    return work * seconds_of_a_face(network) if work else 0.0
+
+
+def faces_of_scan(scan: Scan, classes: int) -> float:
+    """How many faces of a training step take as long as a scan for so many classes, which may end
+    earlier."""
+    match scan:
+        case MaximumMargin():
+            return scan.starts * scan.steps * classes
+        case NeuralCleanse():
+            return scan.batch * scan.steps * classes
         case _:
             return 0.0

@@ -12,11 +12,12 @@ with importing_matplotlib():
     import matplotlib as mpl
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import PdfPages
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-__all__ = ["Axes", "Figure", "Line2D", "Patch", "drawn_with", "empty_figure", "mpl"]
+__all__ = ["Axes", "Figure", "Line2D", "Patch", "PdfPages", "drawn_with", "empty_figure", "mpl"]
 
 
 @contextmanager

@@ -171,7 +171,7 @@ def _record(
             checkpoint.model, sets, cell.method, cell.seed, cell.detectors, within
         )
     except Exception as error:
-        reason = _why_no_repair(error, sets)
+        reason = why_no_repair(error, sets)
         if reason is None:
             raise
         return failed_record(name, cell.seed, reason)
@@ -180,7 +180,7 @@ def _record(
     return record
 
 
-def _why_no_repair(error: Exception, sets: ImageSets) -> str | None:
+def why_no_repair(error: Exception, sets: ImageSets) -> str | None:
     """Why a repair cannot be made; None where the error is not the repair's: a file that cannot be
     read or written, which would be the end of all others too, or a fault of ours."""
     if is_out_of_memory(error):

@@ -28,8 +28,9 @@ RESULT = "result.json"
 # The names of all files that runs write, whatever command they are of. Files of other names in a
 # folder that a run was filling are somebody else's.
 WRITTEN = re.compile(
-    r"(run|result|comparison)\.json|(trace|comparison)\.csv|\w+\.png|report\.html|settings\.toml"
-    rf"|repaired\.safetensors|pruned_drop[\d.]+\.(safetensors|h5)|{re.escape(TEMPORARY)}.*"
+    r"(run|result|comparison|convert)\.json|(trace|comparison)\.csv|\w+\.png|report\.html"
+    r"|settings\.toml|table\.(tex|pdf)|model\.safetensors|repaired\.(safetensors|h5|keras)"
+    rf"|goodnet\.(h5|keras)|pruned_drop[\d.]+\.(safetensors|h5)|{re.escape(TEMPORARY)}.*"
 )
 
 

@@ -9,15 +9,18 @@ from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.report.exhibits import Exhibits
+from ytf_torch.report.hand_in import hand_in_pdf
 from ytf_torch.report.page import report_html
 from ytf_torch.report.plots import sweep_figure
 from ytf_torch.report.record import Run, keras_file, pruned_file, result_record, trace_csv
+from ytf_torch.report.table import table_tex
 from ytf_torch.run.settings import PruneSettings, settings_toml
 
 
 def write_run(run: Run, settings: PruneSettings, exhibits: Exhibits, folder: Path) -> None:
-    """Fill an existing folder with result.json, trace.csv, sweep.png, report.html, settings.toml
-    and B′ for each drop that was reached, as a Keras file too where the run asks for it."""
+    """Fill an existing folder with result.json, trace.csv, table.tex, sweep.png, report.html,
+    settings.toml and B′ for each drop that was reached, as a Keras file too, and table.pdf, where
+    the run asks for them."""
     swept = run.defence.sweep
     for drop, step in run.defence.drops.items():
         if step is not None:
@@ -31,10 +34,13 @@ def write_run(run: Run, settings: PruneSettings, exhibits: Exhibits, folder: Pat
     record = json.dumps(result_record(run), indent=1, allow_nan=False)
     texts = {
         "trace.csv": trace_csv(run),
+        "table.tex": table_tex(run),
         "report.html": report_html(run, exhibits),
         "settings.toml": resolved,
         "result.json": record + "\n",
     }
+    if settings.pdf:
+        (folder / "table.pdf").write_bytes(hand_in_pdf(run))
     (folder / "sweep.png").write_bytes(sweep_figure(run.defence, "png"))
     for name, text in texts.items():
         # Names from files may hold halves of surrogate pairs, which are no UTF-8.

@@ -19,6 +19,7 @@ from ytf_torch.errors import InputError
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance, tool_version
+from ytf_torch.run.audit_settings import AuditSettings
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.settings import PruneSettings
 
@@ -51,6 +52,7 @@ def inputs_record(
         **_files(sets),
         **fingerprint(checkpoint, sets, settings),
         **({"keras": True} if settings.keras else {}),
+        **({"pdf": True} if settings.pdf else {}),
     }
 
 
@@ -69,6 +71,18 @@ def comparison_record(
         "clean_control": None if control is None else _weights_digest(control),
         "methods": list(settings.names),
         "seeds": settings.seeds,
+    }
+
+
+def audit_inputs(
+    checkpoint: Checkpoint, sets: ImageSets, settings: AuditSettings, device: torch.device
+) -> dict[str, Any]:
+    """The same of an audit. As JSON. Raises InputError where a face set's file is gone."""
+    return {
+        **_surroundings(device),
+        **_files(sets),
+        **_network_and_labels(checkpoint, sets),
+        "scans": list(settings.scans),
     }
 
 

@@ -53,7 +53,7 @@ def defend(
     >>> settings = PruneSettings(model="bd_net.h5", clean_valid="valid.h5", out="run", device="cpu")
     >>> run = defend(settings, "ytf-prune --model bd_net.h5 --clean-valid valid.h5 --out run")
     >>> sorted(path.name for path in Path("run").iterdir() if "pruned" not in path.name)
-    ['report.html', 'result.json', 'run.json', 'settings.toml', 'sweep.png', 'trace.csv']
+    ['report.html', 'result.json', 'run.json', 'settings.toml', 'sweep.png', 'table.tex', ...]
     """
     device = resolve_device(settings.device)
     with process_group(device), ExitStack() as stack:

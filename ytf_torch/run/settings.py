@@ -58,6 +58,7 @@ class PruneSettings(BaseModel):
     precision: Literal["float32", "float64"] | None = None
     pixel_scale: float | None = None
     keras: bool = False
+    pdf: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -1,0 +1,308 @@
+"""The whole way for the owner of a stranger's network, in steps that are kept: convert, scan,
+repair, set a detector's threshold, export. Each step is the flow of its own command."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ytf_torch.convert.export import Subject, export
+from ytf_torch.convert.keras_file import read_keras_file
+from ytf_torch.convert.keras_graph import keras_checkpoint
+from ytf_torch.convert.keras_oracle import KerasParity, compare_with_keras
+from ytf_torch.defences.detectors.goodnet import GoodNet
+from ytf_torch.defences.duration import expected_seconds, expected_seconds_of_scans
+from ytf_torch.defences.names import RECOMMENDED, RECOMMENDED_REPAIR
+from ytf_torch.device import resolve_device
+from ytf_torch.disk.reading import is_hdf5, is_zip
+from ytf_torch.errors import InputError, printable
+from ytf_torch.images.image_set import ImageSets
+from ytf_torch.metrics import Share
+from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ytf_torch.progress import Track, untracked
+from ytf_torch.report.audit_page import audit_html
+from ytf_torch.report.audit_record import audit_record
+from ytf_torch.report.conversion_record import conversion_record
+from ytf_torch.report.repair_verdict import is_unfit, judge_repair
+from ytf_torch.run.audit_settings import AuditSettings
+from ytf_torch.run.compare import why_no_repair
+from ytf_torch.run.detect import alarm_of, open_detection
+from ytf_torch.run.detection_rule import detection_rule
+from ytf_torch.run.inputs import audit_inputs
+from ytf_torch.run.learning import check_learning, open_learned
+from ytf_torch.run.pair import Opened, open_network
+from ytf_torch.run.repair import repair
+from ytf_torch.run.repair_settings import MODEL_FILE, RepairSettings
+from ytf_torch.run.resume import work_folder
+from ytf_torch.run.scan import scan
+from ytf_torch.run.steps import Step, step
+
+CONVERTED, CONVERSION = "model.safetensors", "convert.json"
+NO_REPAIRED = "there is no repaired network that is fit for use"
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What reports say to type to do it again, the whole audit and the repair alone; and what they
+    call the folder that the audit writes."""
+
+    audit: str
+    repair: str
+    folder: str
+
+
+def expected_seconds_of_audit(settings: AuditSettings, opened: Opened, sets: ImageSets) -> float:
+    """About how long the audit will take, if no step is done yet."""
+    network, faces = opened.badnet.model, len(sets.clean_valid)
+    scans, _ = _possible_scans(settings, opened, sets)
+    return expected_seconds(network, [RECOMMENDED_REPAIR], faces) + expected_seconds_of_scans(
+        network, scans
+    )
+
+
+def audit(
+    settings: AuditSettings,
+    opened: Opened,
+    sets: ImageSets,
+    commands: Commands,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    track: Track = untracked,
+) -> dict[str, Any] | None:
+    """Do every step and write the folder: a folder a step, result.json, whose content is returned,
+    and report.html. None where `resume` finds this audit finished.
+
+    opened, sets: see open_repair. resume, overwrite: see work_folder.
+    Raises InputError where a file cannot be read or written.
+    """
+    inputs = audit_inputs(opened.badnet, sets, settings, resolve_device(settings.device))
+    with work_folder(settings.out, inputs, resume=resume, overwrite=overwrite) as work:
+        if work.finished:
+            return None
+        done = track("steps", 5, "steps")
+        steps: dict[str, Step] = {}
+
+        def add(name: str, make: Callable[[Path], Mapping[str, Any]]) -> None:
+            steps[name] = step(work, name, make)
+            done(1)
+
+        add("convert", partial(_convert, settings, opened, commands.folder))
+        if not steps["convert"].record.get("failed"):
+            add("scan", partial(_scan, settings, opened, sets, track=track))
+            add("repair", partial(_repair, settings, opened, sets, commands.repair, track=track))
+            repaired = _repaired(steps["repair"])
+            add("detect", partial(_detect, settings, opened, sets, repaired, track=track))
+            add("use", partial(_use, opened, repaired, steps["repair"].record))
+        records = {name: one.record for name, one in steps.items()}
+        model = settings.model
+        named = str(model) if isinstance(model, Path) else opened.badnet.provenance.source_file
+        record = audit_record(opened.badnet, sets, records, opened.doubts, named, commands.folder)
+        work.finish(partial(_write, steps, record, commands.audit))
+    return record
+
+
+def _write(steps: Mapping[str, Step], record: dict[str, Any], command: str, folder: Path) -> None:
+    for name, one in steps.items():
+        one.write(folder / name)
+    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+    (folder / "result.json").write_text(text, encoding="utf-8")
+    page = audit_html(record, command)
+    (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
+
+
+def _convert(settings: AuditSettings, opened: Opened, called: str, folder: Path) -> dict[str, Any]:
+    """The conversion, compared with real Keras where that is here and may be given the file.
+
+    called: what OUT is called. failed: whether parity failed; then no network is left, as
+    ytf-convert leaves none.
+    """
+    model = settings.model
+    if not isinstance(model, Path) or not (is_hdf5(model) or is_zip(model)):
+        return {"not_done": "the network was given converted, so there is no Keras file to compare"}
+    file = read_keras_file(model)
+    checkpoint = keras_checkpoint(file, opened.badnet.provenance.pixel_scale)
+    verdicts: dict[str, KerasParity] = {}
+    found: dict[str, Any] = {"format": file.format, "bytes": model.stat().st_size, "failed": False}
+    try:
+        verdict = compare_with_keras(checkpoint.model, model)
+    except InputError as error:
+        _, problem, remedy = error.args
+        why = InputError("Keras", problem, remedy).line().removeprefix("Keras: ")
+        found["no_parity"] = why
+    else:
+        verdicts["real Keras"] = verdict
+        found["failed"] = not verdict.held
+        found["parity"] = {
+            "by": verdict.keras_version,
+            "agreeing": asdict(Share.of(verdict.logits.agreeing, verdict.logits.images)),
+            "layers": len(verdict.layers),
+            "largest_difference": verdict.logits.largest_difference,
+            "largest_logit": verdict.logits.largest_logit,
+            "failures": list(verdict.failures),
+        }
+    folder.mkdir()
+    target = None if found["failed"] else Path(called, folder.name, CONVERTED)
+    record = conversion_record(file, checkpoint, verdicts, target)
+    text = json.dumps(record, indent=1) + "\n"
+    (folder / CONVERSION).write_text(text, encoding="utf-8")
+    if not found["failed"]:
+        save_checkpoint(checkpoint, folder / CONVERTED)
+    return found
+
+
+def _possible_scans(
+    settings: AuditSettings, opened: Opened, sets: ImageSets
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The scans that can be made of this network, and why the others cannot."""
+    why: dict[str, str] = {}
+    for name in settings.scans:
+        try:
+            check_learning(opened.badnet.model, sets.clean_valid, [name])
+        except InputError as error:
+            where, problem, _ = error.args
+            why[name] = InputError(where, problem).line()
+    return tuple(name for name in settings.scans if name not in why), why
+
+
+def _scan(
+    settings: AuditSettings, opened: Opened, sets: ImageSets, folder: Path, *, track: Track
+) -> dict[str, Any]:
+    names, why = _possible_scans(settings, opened, sets)
+    if not names:
+        return {"not_done": "; ".join(why.values()) or "no scan was asked for"}
+    model = settings.model
+    network = opened.badnet.model
+    # What ytf-scan would say of the network and the clean images alone.
+    alone = open_network(model, settings.pixel_scale)
+    _, doubts = open_learned(network, sets.clean_valid, names)
+    title = model.name if isinstance(model, Path) else opened.badnet.provenance.source_file
+    warnings = alone.doubted(doubts).doubts
+    outcome = scan(network, sets.clean_valid, folder, printable(title), names, warnings, track)
+    return {
+        "candidates": list(outcome.candidates),
+        "scans": {
+            name: {"candidates": list(one.candidates), "threshold": one.threshold}
+            for name, one in outcome.suspicions.items()
+        },
+        "left_out": why,
+    }
+
+
+def _repair(
+    settings: AuditSettings,
+    opened: Opened,
+    sets: ImageSets,
+    command: str,
+    folder: Path,
+    *,
+    track: Track,
+) -> dict[str, Any]:
+    given = {name: getattr(settings, name) for name in ("model", "clean_valid", "clean_test")}
+    repairing = RepairSettings(
+        **given,
+        out=folder,
+        poisoned_test=settings.poisoned_test,
+        device=settings.device,
+        pixel_scale=settings.pixel_scale,
+        target=settings.target,
+    )
+    try:
+        outcome = repair(repairing, opened, sets, command, track)
+    except Exception as error:
+        reason = why_no_repair(error, sets)
+        if reason is None:
+            raise
+        return {"not_done": reason}
+    found = json.loads((folder / "result.json").read_bytes())
+    kept = ("method", "seed", "seconds", "counts", "baseline", "repaired", "goodnet", "pairs")
+    figures = outcome.evaluation.goodnet
+    assert figures is not None
+    flagged = {
+        "clean_valid": figures.clean_valid_flagged,
+        "clean_test": figures.false_positive_rate,
+        "poisoned_test": figures.true_positive_rate,
+    }
+    return {
+        **{name: found[name] for name in kept},
+        "goodnet_flags": {name: share and asdict(share) for name, share in flagged.items()},
+        "detectors": {
+            name: [asdict(at) for at in one.at] for name, one in outcome.detectors.items()
+        },
+        "verdict": asdict(judge_repair(outcome)),
+        "unfit": is_unfit(outcome),
+    }
+
+
+def _repaired(one: Step) -> Checkpoint | None:
+    """B′ of the step; None where it made none that is fit for use."""
+    if MODEL_FILE not in one.files or one.record["unfit"]:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MODEL_FILE
+        path.write_bytes(one.files[MODEL_FILE])
+        return load_checkpoint(path)
+
+
+def _detect(
+    settings: AuditSettings,
+    opened: Opened,
+    sets: ImageSets,
+    repaired: Checkpoint | None,
+    folder: Path,
+    *,
+    track: Track,
+) -> dict[str, Any]:
+    """The recommended detector's threshold; ytf-detect writes no folder."""
+    if repaired is None:
+        return {"not_done": NO_REPAIRED}
+    rule = detection_rule(RECOMMENDED, sets.clean_valid, None)
+    assert rule is not None
+    detection = open_detection(opened.badnet, repaired, rule, device=settings.device)
+    alarm = alarm_of(detection, track)
+    assert alarm is not None
+    assert alarm.clean_valid_flagged is not None
+    return {
+        "detector": rule.detector,
+        "nominal": rule.false_positives,
+        "threshold": alarm.threshold,
+        "clean_valid_flagged": asdict(alarm.clean_valid_flagged),
+    }
+
+
+def _use(
+    opened: Opened, repaired: Checkpoint | None, measured: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
+    """The repaired network, and the GoodNet of both, as the kind of file that B came as."""
+    if repaired is None:
+        return {"not_done": NO_REPAIRED, "files": {}, "failed": False}
+    folder.mkdir()
+    source = opened.badnet.provenance.source_file.lower()
+    ending = ".keras" if source.endswith(".keras") else ".h5"
+    badnet = Checkpoint(opened.badnet.model.cpu(), opened.badnet.provenance)
+    subjects = {
+        f"repaired{ending}": Subject(repaired.model.cpu(), repaired),
+        f"goodnet{ending}": Subject(GoodNet(badnet.model, repaired.model), badnet, repaired),
+    }
+    files: dict[str, Any] = {}
+    for name, subject in subjects.items():
+        try:
+            found = export(subject, folder / name)
+        except InputError as error:
+            files[name] = {"written": False, "why": error.line()}
+            continue
+        files[name] = {
+            "written": found.held,
+            "why": "; ".join(found.failures),
+            "checks": [
+                {"by": one.by, "agreeing": asdict(Share.of(one.agreeing, one.images))}
+                for one in found.checks
+            ],
+        }
+    failed = any(one["why"] and "checks" in one for one in files.values())
+    return {"files": files, "failed": failed}
