@@ -44,7 +44,7 @@ KILLS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 ENDING = 5
 # Of memory that a process shares with its reader; image_set.py asks for some 16 MiB at once.
 SHARED_BYTES = 16 * 2**20
-# Of one answer, beside an array's bytes: a text of 4 MiB whose signs are all written as escapes.
+# Of one answer, without an array's bytes: a text of 4 MiB of characters that are all escaped.
 MAX_ANSWER_BYTES = 64 * 2**20
 # Of processor time: afterwards another process reads, long before LIFETIME_SECONDS are over.
 MAX_SECONDS_REUSED = 3600
@@ -57,8 +57,8 @@ class ReaderKilledError(InputError):
 class _Process:
     """A process that reads one file of its kind at a time.
 
-    sound: whether it answered the last request in full and found no damage, which could have
-    damaged it too.
+    reusable: whether another file may be read by it. False after a failed request or a damaged
+    file, which may have corrupted it.
     """
 
     def __init__(self, reader: str) -> None:
@@ -84,12 +84,12 @@ class _Process:
             os.close(descriptor)
         assert self.process.stdin is not None
         assert isinstance(self.process.stdout, BufferedReader)
-        self.sound, self.answered = True, False
+        self.reusable, self.answered = True, False
         self.requests, self.answers = self.process.stdin, self.process.stdout
 
     def ask(self, file: Path, method: str, arguments: tuple[object, ...], into: Any) -> Any:  # noqa: ANN401
         """See OpenFile.ask."""
-        self.sound = False
+        self.reusable = False
         try:
             self.requests.write(json.dumps([method, arguments]).encode() + b"\n")
             self.requests.flush()
@@ -107,7 +107,7 @@ class _Process:
         if "damaged" in answer:
             raise InputError(file, f"damaged {KINDS[self.reader]} ({answer['damaged']})")
         if "refused" in answer:
-            self.sound = True
+            self.reusable = True
             place = f"{file}:{answer['place']}" if answer["place"] else file
             raise InputError(place, answer["refused"])
         if into is not None and into.size:
@@ -118,7 +118,7 @@ class _Process:
                 content[:] = self.shared[: into.nbytes]
             elif self.answers.readinto(content) != into.nbytes:
                 raise self._broke_off(file)
-        self.sound = True
+        self.reusable = True
         return answer["value"]
 
     def open(self, path: Path) -> None:
@@ -249,7 +249,7 @@ def _end_idle() -> None:
 
 def start_reader(reader: str) -> None:
     """Have a process of one of KINDS ready when the first file is opened: it starts while the
-    caller goes on."""
+    caller continues."""
     if not _idle[reader]:
         _idle[reader].append(_Process(reader))
 
@@ -304,7 +304,7 @@ def open_confined(reader: str, path: Path) -> Iterator[OpenFile]:
         file.open()
         yield file
     finally:
-        if file.process.sound:
+        if file.process.reusable:
             _put_back(file)
         else:
             file.process.end()

@@ -41,8 +41,8 @@ MAX_NAME_BYTES = 1024
 MAX_LISTED, MAX_LISTED_NAME = 10, 40
 # A chunk is unpacked whole. h5py chooses chunks of up to 1 MB, people some hundred faces (60 MB).
 MAX_CHUNK_BYTES = 128 * 2**20
-# Chunks that stay unpacked: single faces of one chunk would unpack it each time, which took sound
-# files to the limit on time.
+# Chunk cache: without it each image would decompress its whole chunk again, with which intact files
+# exceeded the time limit.
 CACHED_CHUNK_BYTES = 64 * 2**20
 # The largest array handed over at once.
 MAX_ARRAY_BYTES = 128 * 2**20
@@ -303,8 +303,7 @@ def _bytes(array: np.ndarray[Any, Any]) -> memoryview:
 
 
 def _not_opened(why: str) -> Exception:
-    """What the HDF5 library says of a file that it does not open, in words; itself where it says
-    anything but what happens to sound files."""
+    """Why the HDF5 library does not open a file, in words; messages not listed here as they are."""
     if cut_off := re.search(r"truncated file: eof = (\d+), .* stored_eof = (\d+)", why):
         here, whole = map(int, cut_off.groups())
         return RefusedError("", f"cut off: {here:,} of {whole:,} bytes are here; fetch it again")

@@ -17,7 +17,7 @@ from ytf_torch.disk.refused import RefusedError, check_at_most
 __all__ = ["BYTES_PER_SECOND", "MAX_MEMORY", "METHODS", "SECONDS", "OpenFile"]
 
 METHODS = ("member", *hdf5_reader.METHODS)
-# The weights, unpacked in memory, beside what reading them takes.
+# The decompressed weights, in addition to what reading them takes.
 MAX_MEMORY = hdf5_reader.MAX_MEMORY + 2 * zip_reader.MAX_MEMBER_BYTES
 CONFIG = "config.json"
 METADATA = "metadata.json"

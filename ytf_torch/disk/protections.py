@@ -2,8 +2,8 @@
 
 All of it is in force before the first byte of a file is parsed, and none of it can be taken back
 by the process: limits that are hard, Landlock (no access to any path) and a filter of system calls
-(seccomp.py). What a kernel lacks, or the policy of a container forbids, is left out; what is in
-force is told.
+(seccomp.py). What a kernel lacks, or the policy of a container forbids, is left out, and
+`protections()` reports what is in force.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LIFETIME_SECONDS = 86_400
 
 @dataclass(frozen=True)
 class Protections:
-    """What is in force in a reader, beside its own checks.
+    """What is in force in a reader, in addition to its own checks.
 
     limits: resource limits that are hard, by their names. landlock: its version, 0 where there is
     none. seccomp: whether system calls are filtered.
@@ -142,7 +142,7 @@ def _survives(libc: ctypes.CDLL, attempt: Callable[[], object]) -> bool:
 
 
 def _memory_taken() -> int | None:
-    """Bytes of address space, None where they cannot be told and limited."""
+    """Bytes of address space, None where they cannot be read and limited."""
     if sys.platform != "linux":
         return None
     try:

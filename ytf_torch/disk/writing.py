@@ -22,7 +22,7 @@ ELSEWHERE = f"Choose another {argument('out')}"
 # How the names of files begin that are not whole yet. It has no part of the name they are to
 # have, which may be as long as a name can be.
 TEMPORARY = ".ytf-torch."
-# A run's folder to work in where OUT cannot be replaced and nothing of the run may lie beside it;
+# A run's folder to work in where OUT cannot be replaced and nothing of the run may lie next to it;
 # and what a new file system holds before anybody has written to it.
 WORK_INSIDE = "ytf-torch.partial"
 NOT_CONTENT = (WORK_INSIDE, "lost+found")
@@ -40,7 +40,7 @@ KINDS = {
 def what_is_at(path: Path) -> str:
     """What lies at a path, links not followed: a file, a folder, nothing and so on, in words.
 
-    Raises OutputError where that cannot be told.
+    Raises OutputError where that cannot be determined.
     """
     try:
         return KINDS.get(stat.S_IFMT(path.lstat().st_mode), "something unknown")
@@ -94,7 +94,7 @@ def is_mount_point(path: Path) -> bool:
         return False
     if os.path.ismount(path):
         return True
-    # Folders of the same file system that are mounted elsewhere are told by Linux alone.
+    # Bind mounts of the same file system are listed by Linux alone.
     try:
         table = Path("/proc/self/mountinfo").read_bytes() if sys.platform == "linux" else b""
     except OSError:

@@ -73,7 +73,7 @@ def zip_kind(path: Path) -> FileKind:
 
 
 def member_names(path: Path) -> Sequence[str]:
-    """The names of a zip's members, the first of many; of one that was cut off, the first alone."""
+    """The names of a zip's members, the first of many; of a truncated one, the first alone."""
     with path.open("rb") as file:
         head = file.read(512)
         listed = _list_of_members(file) or b""

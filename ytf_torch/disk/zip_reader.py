@@ -77,7 +77,7 @@ def unpacked(archive: ZipFile, name: str) -> bytes:
     member = checked_member(archive, name)
     check_at_most(name, MAX_MEMBER_BYTES, member.file_size, "bytes")
     with archive.open(member) as file:
-        # Asked for so many bytes, zipfile unpacks no more; told nothing, it would unpack all.
+        # With a size zipfile decompresses no more than that; without one, everything.
         content = file.read(member.file_size + 1)
     if len(content) != member.file_size:
         raise RefusedError(name, f"expected {member.file_size:,} bytes, found {len(content):,}")

@@ -21,12 +21,12 @@ from ytf_torch.images.labels import checked_labels
 from ytf_torch.images.layout import Shape, checked_data, checked_label, checked_pixels
 from ytf_torch.images.read_ahead import read_ahead
 
-# What is read from a file at once: memory stays small, and each call of HDF5 is worth its price.
+# Bytes per read: small enough for memory, large enough for the overhead of an HDF5 call.
 READ_BYTES = 16 * 2**20
-# HDF5 unpacks a whole row of pieces for one image of it. Reads end where such rows end, unless a
-# row is larger than this: then some are unpacked more than once, but memory lasts.
+# HDF5 decompresses a whole row of chunks for one image of it. Reads end at row boundaries, unless a
+# row is larger than this: then some are decompressed more than once, which limits memory.
 WHOLE_PIECES_BYTES = 128 * 2**20
-# Each unpacks some 7,000 of the lab's faces a second, of which a sweep takes 2,400 for each core.
+# Each decompresses some 7,000 of the lab's faces a second; a sweep takes 2,400 for each core.
 MOST_READERS = 4
 # Of a million faces, as many as a set may have, in the widest numbers.
 MAX_LABEL_BYTES = 2**23
@@ -46,8 +46,8 @@ class HDF5Images(CheckedSet):
     ) -> Generator[ImageBatch, None, None]:
         """All images in file order, `size` at a time; reading runs ahead in threads of its own.
 
-        readers: processes that unpack a compressed file side by side, by default for every second
-        core one, and MOST_READERS at most; a file that is not compressed needs one only.
+        readers: processes that unpack a compressed file side by side, by default half the cores, at
+        most MOST_READERS; a file that is not compressed needs one only.
         Never the whole file in memory: see `images_per_read`. Whole numbers come as uint8 whatever
         type they are stored in, for that is an eighth of the lab's float64 to move; all others
         become float32, as Keras makes them.

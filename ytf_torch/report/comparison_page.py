@@ -78,7 +78,7 @@ def unlearns(row: MethodRow) -> bool:
 
 
 def succeeds(row: MethodRow) -> bool:
-    """Whether the triggered faces get their true class besides, as far as it is known."""
+    """Whether the triggered faces also get their true class, as far as it is known."""
     robust = row.figures["robust_accuracy"]
     return unlearns(row) and (robust is None or robust >= RECOGNISED)
 

@@ -1,4 +1,4 @@
-"""What the report shows beside its figures: example faces, and how channels answer to the trigger.
+"""What the report shows besides figures: example images, and how channels react to the trigger.
 
 Nothing here is ever used to choose channels.
 """
@@ -72,7 +72,7 @@ class ChannelMaps:
 
 @dataclass(frozen=True)
 class Exhibits:
-    """What the report shows beside its figures.
+    """What the report shows in addition to its figures.
 
     drop: the one whose B′ answers, see shown_drop. triggered: a sheet for each poisoned set.
     triggered_activation: mean output of each channel at the rank point over all triggered faces.

@@ -1,4 +1,4 @@
-"""The lab's published run, to stand beside one's own where the network is the lab's."""
+"""The lab's published run, for comparison with one's own where the network is the lab's."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ Function = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class LinearEnd:
-    """How a network goes on behind some maps.
+    """The layers that follow some maps, where they are linear up to one row of sums.
 
     sums: the layer that all of it passes, which is linear in the maps before its activation. first:
     the first rows of units behind the maps. rows: the layers of rows from there on to the output,
@@ -39,7 +39,7 @@ class LinearEnd:
 
 
 def linear_end(model: Network, maps: str) -> LinearEnd | None:
-    """How the network goes on behind these maps, None where it is not as LinearEnd says."""
+    """What follows these maps as a LinearEnd, None where the network has no such end."""
     graph = model.graph
     straight, behind, rows, found = {maps}, {maps}, [], []
     for layer in graph.layers:

@@ -155,7 +155,7 @@ class _Sweeper:
         return sum(tallies[1:], start=tallies[0]), means
 
     def kept_before(self, part: Part) -> Kept | None:
-        """A ranked part's images as a run that was cut off prepared them."""
+        """A ranked part's images as an interrupted run prepared them."""
         tensor = None if part.activation is None else self.journal.find_tensor(part.name)
         if tensor is None:
             return None

@@ -1,0 +1,138 @@
+"""What `import ytf_torch` offers, as a page of the documentation.
+
+`python -m ytf_torch.api.reference docs/api.md` writes it from signatures and docstrings, so that it
+cannot describe another version of the code.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ytf_torch import api
+
+HEAD = """# Python reference
+
+<!-- Written by `python -m ytf_torch.api.reference docs/api.md`; a test compares them. -->
+
+Everything below is a name of `ytf_torch`. Examples run in the tests, with random weights: their
+figures show the form of a result and mean nothing.
+
+- `Model` is the path of a network (a Keras file, or a `.safetensors` of this package), or a
+  `Checkpoint`.
+- `Images` is the path of an HDF5 file, an `.npz` or a folder of pictures, or an `ImageSet` such as
+  `images_of(pixels, labels)` gives.
+- `track` shows progress: `notebook_bars` does in Jupyter, `untracked`, the default, does not.
+"""
+
+
+def reference_page() -> str:
+    """The page."""
+    functions = [name for name in api.__all__ if not inspect.isclass(getattr(api, name))]
+    classes = [name for name in api.__all__ if inspect.isclass(getattr(api, name))]
+    lines = [HEAD.rstrip()]
+    for title, names in (("Functions", functions), ("Classes", classes)):
+        lines += ["", f"## {title}", "", " · ".join(map(_link, names))]
+        for name in names:
+            lines += ["", *_entry(name)]
+    return "\n".join(lines) + "\n"
+
+
+def _heading(name: str) -> str:
+    """Says of a class that it is one: anchors have no capitals, and `Export` is no `export`."""
+    return f"class {name}" if inspect.isclass(getattr(api, name)) else name
+
+
+def _link(name: str) -> str:
+    return f"[{name}](#{_heading(name).lower().replace(' ', '-')})"
+
+
+def _entry(name: str) -> list[str]:
+    """A heading, the signature, and the docstring of one name, or what it is another name of."""
+    subject = getattr(api, name)
+    lines = [f"### {_heading(name)}", ""]
+    if subject.__name__ != name:
+        return [*lines, f"The former name of {_link(subject.__name__)}."]
+    if inspect.isclass(subject):
+        return [*lines, *_text(subject), *_members(subject)]
+    return [*lines, "```python", *_signature(name, subject), "```", "", *_text(subject)]
+
+
+def _text(subject: object) -> list[str]:
+    """A docstring with each of its examples as a block of code."""
+    lines: list[str] = []
+    in_example = False
+    for line in inspect.cleandoc(subject.__doc__ or "").splitlines():
+        begins = line.startswith(">>> ")
+        if begins and not in_example:
+            lines += ["```pycon"]
+            in_example = True
+        if in_example and not line:
+            lines += ["```"]
+            in_example = False
+        lines.append(line)
+    return [*lines, "```"] if in_example else lines
+
+
+def _signature(name: str, function: Callable[..., Any]) -> list[str]:
+    """A function's signature, a line for each argument."""
+    signature = inspect.signature(function)
+    arguments: list[str] = []
+    keyword_only = False
+    for argument in signature.parameters.values():
+        if argument.kind is argument.KEYWORD_ONLY and not keyword_only:
+            arguments.append("*")
+            keyword_only = True
+        arguments.append(_argument(argument))
+    returned = _type(signature.return_annotation)
+    whole = f"{name}({', '.join(arguments)}) -> {returned}"
+    if len(whole) <= 88:
+        return [whole]
+    return [f"{name}(", *(f"    {argument}," for argument in arguments), f") -> {returned}"]
+
+
+def _argument(argument: inspect.Parameter) -> str:
+    name = argument.name
+    if argument.annotation is not argument.empty:
+        name = f"{name}: {_type(argument.annotation)}"
+    if argument.default is argument.empty:
+        return name
+    default = argument.default
+    shown = default.__name__ if inspect.isfunction(default) else repr(default)
+    return f"{name} = {shown}"
+
+
+def _type(annotation: object) -> str:
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "None")
+
+
+def _members(subject: type) -> list[str]:
+    """A row for each public field, property and method that a class has of its own."""
+    rows = [f"| `{name}` | {what} |" for name, what in _own(subject)]
+    return ["", "| member | what it is |", "|---|---|", *rows] if rows else []
+
+
+def _own(subject: type) -> Iterator[tuple[str, str]]:
+    if is_dataclass(subject):
+        for field in fields(subject):
+            yield field.name, f"`{_type(field.type)}`".replace("|", "\\|")
+    for name, member in vars(subject).items():
+        function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+        if name.startswith("_") or not inspect.isfunction(function):
+            continue
+        called = "" if isinstance(member, property) else "()"
+        yield f"{name}{called}", _summary(function)
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    """The first paragraph of a docstring."""
+    first = inspect.cleandoc(function.__doc__ or "").split("\n\n")[0]
+    return " ".join(first.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(reference_page(), encoding="utf-8")
