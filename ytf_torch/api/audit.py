@@ -15,13 +15,12 @@ from ytf_torch.api.inputs import (
     device_given,
     image_sets_given,
     images_given,
+    methods_given,
     model_given,
-    names_given,
     optional_images,
     scale_given,
 )
 from ytf_torch.api.tables import html_table, text_table
-from ytf_torch.defences.names import SCANS
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.audit_record import is_no
 from ytf_torch.run.audit import Commands
@@ -133,7 +132,7 @@ def audit(
             clean_test=optional_images(clean_test, "clean_test"),
             poisoned_test=image_sets_given(poisoned_tests, "poisoned_tests"),
             target=checked_target(target),
-            scans=names_given(scans, "scans", SCANS, known_only=True),
+            scans=methods_given(scans, "scans", "scan"),
             device=device_given(device),
             pixel_scale=scale_given(pixel_scale),
         )

@@ -16,8 +16,19 @@ with importing_matplotlib():
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
+    from matplotlib.transforms import Bbox
 
-__all__ = ["Axes", "Figure", "Line2D", "Patch", "PdfPages", "drawn_with", "empty_figure", "mpl"]
+__all__ = [
+    "Axes",
+    "Bbox",
+    "Figure",
+    "Line2D",
+    "Patch",
+    "PdfPages",
+    "drawn_with",
+    "empty_figure",
+    "mpl",
+]
 
 
 @contextmanager

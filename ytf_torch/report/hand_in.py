@@ -7,7 +7,7 @@ import textwrap
 
 from ytf_torch.errors import printable
 from ytf_torch.metrics import Share
-from ytf_torch.report.drawing import Figure, PdfPages, drawn_with, empty_figure
+from ytf_torch.report.drawing import Bbox, Figure, PdfPages, drawn_with, empty_figure
 from ytf_torch.report.headline import headline_rows
 from ytf_torch.report.plots import FAINT, INK, STYLE, draw_sweep
 from ytf_torch.report.record import Run
@@ -50,7 +50,7 @@ def _first_page(run: Run) -> Figure:
     height = min(ROW, (TOP - 0.1) / len(cells))
     axes = figure.add_axes((0.06, TOP - height * len(cells), 0.88, height * len(cells)))
     axes.axis("off")
-    table = axes.table(cells, cellLoc="right", bbox=[0, 0, 1, 1], edges="horizontal")
+    table = axes.table(cells, cellLoc="right", bbox=Bbox.unit(), edges="horizontal")
     table.auto_set_font_size(False)
     for (row, column), cell in table.get_celld().items():
         cell.set(edgecolor=INK if row == 0 else FAINT, linewidth=0.5)
