@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ytf_torch.defences.names import RECOMMENDED
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.report.templates import NO_BREAK_SPACE
 from ytf_torch.report.verdict import percent
 
 Record = Mapping[str, Any]
+# What to type for new images.
+DETECT = (
+    "ytf-detect IMAGES \\\n  --model {model} \\\n  --repaired {repaired} \\\n"
+    "  --detector recommended \\\n  --clean-valid {valid} \\\n  --pixel-scale {scale}"
+)
 # Kinds of verdicts on a repair after which triggered images still get the target.
 STILL_ATTACKED = ("failed", "weakened")
 WHAT_IS_DONE = {
@@ -59,17 +63,14 @@ def findings(record: Record, folder: str) -> Findings:
 def _command(record: Record, folder: str) -> str | None:
     if "not_done" in record["steps"]["detect"]:
         return None
-    model, valid = record["files"]["model"], record["files"]["clean_valid"]
-    options = {
-        "--model": model,
-        "--repaired": f"{folder}/repair/repaired.safetensors",
-        "--detector": RECOMMENDED,
-        "--clean-valid": valid,
+    files = record["files"]
+    given = {
+        "model": files["model"],
+        "repaired": f"{folder}/repair/repaired.safetensors",
+        "valid": files["clean_valid"],
+        "scale": pixel_scale_text(record["model"]["pixel_scale"]),
     }
-    scale = pixel_scale_text(record["model"]["pixel_scale"])
-    options |= {"--pixel-scale": scale} if record["steps"]["convert"].get("format") else {}
-    typed = (f"{flag} {shlex.quote(value)}" for flag, value in options.items())
-    return " \\\n  ".join(["ytf-detect IMAGES", *typed])
+    return DETECT.format(**{name: shlex.quote(value) for name, value in given.items()})
 
 
 def rate(share: Record | None) -> str:
