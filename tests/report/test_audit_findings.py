@@ -133,13 +133,22 @@ def test_an_unfit_repair_is_not_to_be_used() -> None:
     assert "not fit for use" in page_of(found)
 
 
-@pytest.mark.parametrize(("kind", "no"), [("failed", True), ("weakened", False)])
+@pytest.mark.parametrize(
+    ("kind", "advice", "no"),
+    [
+        ("failed", "Do not use this network, nor the repaired one: the attack succeeds", True),
+        ("weakened", "Do not rely on the repaired network alone", False),
+    ],
+)
 def test_where_the_attack_still_succeeds_nothing_is_advised_without_saying_so(
-    kind: str, no: bool
+    kind: str, advice: str, no: bool
 ) -> None:
     found = record((199, 90))
     found["steps"]["repair"]["verdict"] |= {"kind": kind}
-    assert findings(found, "out").next[0].startswith("Do not rely on the repaired network alone")
+    told = findings(found, "out")
+    assert told.next[0].startswith(advice)
+    assert any("repaired.h5" in line for line in told.next) == (not no)
+    assert (told.command is None) == no
     assert is_no(found) == no
 
 

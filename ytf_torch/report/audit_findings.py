@@ -11,14 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ytf_torch.defences.names import RECOMMENDED
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.report.templates import NO_BREAK_SPACE
 from ytf_torch.report.verdict import percent
 
 Record = Mapping[str, Any]
-# Kinds of verdicts on a repair after which triggered images still get the target.
-STILL_ATTACKED = ("failed", "weakened")
+# What to type for new images.
+DETECT = (
+    "ytf-detect IMAGES \\\n  --model {model} \\\n  --repaired {repaired} \\\n"
+    "  --detector recommended \\\n  --clean-valid {valid} \\\n  --pixel-scale {scale}"
+)
 WHAT_IS_DONE = {
     "scan": "The scan",
     "repair": "The repair",
@@ -57,19 +59,16 @@ def findings(record: Record, folder: str) -> Findings:
 
 
 def _command(record: Record, folder: str) -> str | None:
-    if "not_done" in record["steps"]["detect"]:
+    if "not_done" in record["steps"]["detect"] or _failed(record):
         return None
-    model, valid = record["files"]["model"], record["files"]["clean_valid"]
-    options = {
-        "--model": model,
-        "--repaired": f"{folder}/repair/repaired.safetensors",
-        "--detector": RECOMMENDED,
-        "--clean-valid": valid,
+    files = record["files"]
+    given = {
+        "model": files["model"],
+        "repaired": f"{folder}/repair/repaired.safetensors",
+        "valid": files["clean_valid"],
+        "scale": pixel_scale_text(record["model"]["pixel_scale"]),
     }
-    scale = pixel_scale_text(record["model"]["pixel_scale"])
-    options |= {"--pixel-scale": scale} if record["steps"]["convert"].get("format") else {}
-    typed = (f"{flag} {shlex.quote(value)}" for flag, value in options.items())
-    return " \\\n  ".join(["ytf-detect IMAGES", *typed])
+    return DETECT.format(**{name: shlex.quote(value) for name, value in given.items()})
 
 
 def rate(share: Record | None) -> str:
@@ -263,6 +262,7 @@ def _not_known(record: Record) -> tuple[str, ...]:
 
 def _next(record: Record, folder: str) -> tuple[str, ...]:
     steps, images = record["steps"], record["images"]
+    typed = _command(record, folder)
     written = [name for name, one in steps["use"]["files"].items() if one["written"]]
     said = []
     if "not_done" in steps["repair"] or steps["repair"]["unfit"]:
@@ -270,13 +270,18 @@ def _next(record: Record, folder: str) -> tuple[str, ...]:
             "Do not use this network, nor the repaired one. Try other repairs with ytf-compare, "
             "and more clean validation images of each class."
         )
-    elif steps["repair"]["verdict"]["kind"] in STILL_ATTACKED:
+    elif _failed(record):
         said.append(
-            "Do not rely on the repaired network alone: the attack still succeeds on it, only less "
+            "Do not use this network, nor the repaired one: the attack succeeds on both. Try other "
+            "repairs with ytf-compare, and more clean validation images of each class."
+        )
+    elif steps["repair"]["verdict"]["kind"] == "weakened":
+        said.append(
+            "Do not rely on the repaired network alone: the attack still succeeds on it, less "
             "often. Have images looked at as well, and try other repairs with ytf-compare."
         )
     clean = "validation" if images["clean_test"] is None else "test"
-    for name in written:
+    for name in () if _failed(record) else written:
         said.append(
             f"Use {folder}/use/{name} in place of the network that came."
             if name.startswith("repaired")
@@ -284,7 +289,7 @@ def _next(record: Record, folder: str) -> tuple[str, ...]:
             "that both networks differ, and the image should be looked at. It flags "
             f"{rate(goodnet_flags(record))} of the clean {clean} images."
         )
-    if "not_done" not in steps["detect"]:
+    if typed:
         said.append(
             "Have new images looked at before they are answered, and keep those that are flagged, "
             "with ytf-detect as it stands below: a photo, an image set or a folder of them."
@@ -300,6 +305,12 @@ def _next(record: Record, folder: str) -> tuple[str, ...]:
     if images["clean_test"] is None:
         said.append("Give other clean images with --clean-test to ytf-audit: they show the price.")
     return tuple(said)
+
+
+def _failed(record: Record) -> bool:
+    """Whether the attack succeeds on the repaired network as it does on the one that came."""
+    verdict = record["steps"]["repair"].get("verdict")
+    return verdict is not None and verdict["kind"] == "failed"
 
 
 def goodnet_flags(record: Record) -> Record | None:

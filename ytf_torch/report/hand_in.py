@@ -50,14 +50,18 @@ def _first_page(run: Run) -> Figure:
     height = min(ROW, (TOP - 0.1) / len(cells))
     axes = figure.add_axes((0.06, TOP - height * len(cells), 0.88, height * len(cells)))
     axes.axis("off")
-    table = axes.table(cells, cellLoc="right", bbox=Bbox.unit(), edges="horizontal")
+    rates = len(cells[0]) - 2
+    widths = [0.16, 0.08, *[0.76 / max(rates, 3)] * rates]
+    whole = Bbox.from_bounds(0, 0, sum(widths), 1)
+    table = axes.table(cells, colWidths=widths, cellLoc="right", bbox=whole, edges="horizontal")
     table.auto_set_font_size(False)
     for (row, column), cell in table.get_celld().items():
         cell.set(edgecolor=INK if row == 0 else FAINT, linewidth=0.5)
-        cell.get_text().set(size=7, weight="bold" if row == 0 else "normal")
+        cell.get_text().set(size=6.2, weight="bold" if row == 0 else "normal")
         if column == 0:
             cell.get_text().set_horizontalalignment("left")
-    figure.text(0.08, 0.06, "In percent; in brackets 95 % Wilson intervals.", size=8, va="top")
+    below = TOP - height * len(cells) - 0.012
+    figure.text(0.08, below, "In percent; in brackets 95 % Wilson intervals.", size=8, va="top")
     return figure
 
 
