@@ -29,7 +29,7 @@ OF_ROOMS = (
     "ytf_torch.disk.reading.kind_of",
     "ytf_torch.disk.writing.whole_file",
     "ytf_torch.network.module.Network.output_of",
-    "ytf_torch.images.image_set.open_images",
+    "ytf_torch.images.opening.open_images",
     "ytf_torch.images.photos.read_photo",
     "ytf_torch.convert.model_file.read_model",
     "ytf_torch.convert.export.export",

@@ -23,7 +23,6 @@ from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import deepid, deepid_graph
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
-from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.plain import PlainEngine
 from ytf_torch.sweep.suffix import SuffixEngine
 
@@ -70,9 +69,8 @@ def test_the_plain_engine_never_leaves_the_gpu(
     ("layer", "rank_at"),
     [(f"conv_{n}", point) for n in (1, 2, 3, 4) for point in DEEPID.rank_points(f"conv_{n}")],
 )
-def test_the_fast_engine_stays_on_the_models_device(layer: str, rank_at: str) -> None:
-    engine = fast_engine(deepid(SMALL).to(META), layer, rank_at)
-    assert isinstance(engine, SuffixEngine)
+def test_the_suffix_engine_stays_on_the_models_device(layer: str, rank_at: str) -> None:
+    engine = SuffixEngine(deepid(SMALL).to(META), layer, rank_at)
     pixels = torch.empty(BATCH_SIZE, 3, 55, 47, dtype=torch.uint8, device=META)
     output, prepared = engine.observe(pixels)
     assert (output.device, prepared.device) == (META, META)

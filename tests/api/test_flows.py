@@ -42,9 +42,9 @@ def in_memory(given: tuple[Path, Path, Path]) -> list[ytf_torch.ImagesInMemory]:
     return [ytf_torch.images_of(one.select(range(len(one))).pixels, one.labels) for one in sets]
 
 
-def run(app: Typer, *words: object) -> None:
+def run(app: Typer, *words: object, status: int = 0) -> None:
     found = CliRunner().invoke(app, list(map(str, words)))
-    assert found.exit_code == 0, found.output
+    assert found.exit_code == status, found.output
 
 
 def flags(faces: Path, *named: str) -> list[object]:
@@ -70,7 +70,7 @@ def test_a_repair(
     in_memory: list[ytf_torch.ImagesInMemory],
 ) -> None:
     words = ["--model", keras_file, *flags(faces, *SETS), "--method", "pruning"]
-    run(repair.app, *words, "--out", tmp_path / "command")
+    run(repair.app, *words, "--out", tmp_path / "command", status=repair.NOT_FIT)
     expected = figures(tmp_path / "command", "result.json")
     for name, sets in (("files", given), ("arrays", in_memory)):
         found = ytf_torch.repair(keras_file, *sets, method="pruning")

@@ -199,7 +199,7 @@ def test_a_channel_that_no_weights_silence_cannot_be_pruned_and_says_so(tmp_path
     )
     network = Network(graph).eval()
     faces = recognised(network, tmp_path)
-    with pytest.raises(CannotRepairError, match="no weights of sigmoid"):
+    with pytest.raises(CannotRepairError, match="no convolution whose channels could be"):
         next(Pruning().candidates(network, faces, untracked))
 
 

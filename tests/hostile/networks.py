@@ -50,7 +50,7 @@ for name, sizes, says in (
     ("maps of 80 million values", MAPS, "MB of memory"),
     ("contributions of 150 GB", CONTRIBUTIONS, "in a sweep"),
     ("200,000 classes", CLASSES, "at most 100,000 classes"),
-    ("5,000 channels", CHANNELS, "at most 1,024 channels"),
+    ("5,000 channels", CHANNELS, "at most 2,048 channels"),
     ("a million features", FEATURES, "MB of memory"),
     ("a billion products", PRODUCTS, "million multiply-adds"),
 ):

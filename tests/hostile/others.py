@@ -147,7 +147,7 @@ def link_loop(folder: Path) -> Path:
 
 NO_FILES.add("an endless device", lambda _: Path("/dev/zero"), "not a file")
 NO_FILES.add("a terminal", lambda _: Path("/dev/tty"), "not a file")
-NO_FILES.add("a folder", lambda folder: folder, "not a file|no photo")
+NO_FILES.add("a folder", lambda folder: folder, "not a file|no photo|lies in")
 NO_FILES.add("a long name", lambda folder: folder / ("x" * 5000), "cannot be read|no such file")
 NO_FILES.add("a missing file", lambda folder: folder / "\x1b[31m\u202e.h5", r"no such file")
 NO_FILES.add("kernel memory", lambda _: Path("/proc/self/mem"), None)

@@ -9,6 +9,7 @@ from tests.made.keras_files import LAB
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import deepid
+from ytf_torch.network.graph import graph_from_json
 from ytf_torch.network.likelier_scale import likelier_pixel_scale, rescaled
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
@@ -90,3 +91,18 @@ def test_real_networks_tell_their_scale(shared: Path, name: str, scale: float, l
     assert likelier_pixel_scale(network) is None
     wrong = DIVIDED if scale == RAW else RAW
     assert likelier_pixel_scale(rescaled(network, wrong)) == scale
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 255])
+def test_of_networks_that_read_grey_pictures_nothing_tells(scale: float) -> None:
+    layers = [
+        {"name": "input", "class_name": "InputLayer", "config": {"batch_shape": [None, 8, 8, 1]}},
+        {"name": "flat", "class_name": "Flatten", "config": {}},
+        {"name": "scores", "class_name": "Dense", "config": {"units": 4}},
+    ]
+    record = [
+        layer | {"inputs": [str(before["name"])] if before else []}
+        for layer, before in zip(layers, [None, *layers], strict=False)
+    ]
+    network = Network(graph_from_json(record, "grey"), scale).fresh().eval()
+    assert likelier_pixel_scale(network) is None

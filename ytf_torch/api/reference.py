@@ -31,7 +31,11 @@ figures show the form of a result and mean nothing.
 
 
 def reference_page() -> str:
-    """The page."""
+    """The page.
+
+    >>> reference_page().splitlines()[0]
+    '# Python reference'
+    """
     functions = [name for name in api.__all__ if not inspect.isclass(getattr(api, name))]
     classes = [name for name in api.__all__ if inspect.isclass(getattr(api, name))]
     lines = [HEAD.rstrip()]

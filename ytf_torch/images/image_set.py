@@ -144,7 +144,8 @@ class CheckedSet:
 class ImageSets:
     """What the defence is run on: only the clean validation set decides anything.
 
-    >>> valid, test = (open_images(Path(name), (3, 55, 47), 7) for name in ("valid.h5", "test.h5"))
+    >>> valid = ytf_torch.open_images("valid.h5", (3, 55, 47), 7)
+    >>> test = ytf_torch.open_images("test.h5", (3, 55, 47), 7)
     >>> len(ImageSets(clean_valid=valid, clean_test=test).measured)
     1
     """

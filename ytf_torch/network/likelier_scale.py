@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES, pixel_scale_text
 
+COLOURS = 3
+"""Channels of the pictures by which networks were measured for the bounds that follow."""
 USUAL_SPREAD = (3.0, 300.0)
 """Bounds for the standard deviation of a trained network's standardised logits over its classes:
 10 to 24 for the published and shared networks, trained with either scale. With the other scale
@@ -35,8 +37,11 @@ def likelier_pixel_scale(network: Network) -> float | None:
 
     Judged without any face, on pictures of coarse random colours, by what reaches its last layer:
     that layer itself may be scaled at will, as repairs and temperatures do, without any other
-    answer.
+    answer. Of networks that read grey pictures nothing tells: those of digits see strokes on black,
+    and a published one was doubted with its right scale.
     """
+    if network.input_shape[0] < COLOURS:
+        return None
     pictures = coarse_pictures(network.input_shape)
     last = _last_kernel(network)
     if last is None or len(last) < 2 or not last.std() or _is_usual(network, pictures, last):

@@ -10,6 +10,7 @@ import torch
 
 from tests.made.badnet import MadeBadNet
 from ytf_torch.defences.base import Repair
+from ytf_torch.defences.repairs import distillation
 from ytf_torch.defences.repairs.distillation import Distillation, move_weights
 from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
@@ -139,11 +140,10 @@ def test_weights_half_way_are_the_mean(badnet: MadeBadNet) -> None:
 @pytest.mark.parametrize(
     ("repair", "expected"),
     [
-        (  # Too few pictures for five classes: a gentler teacher, and all cycles there may be.
+        (  # Too few pictures for five classes: all cycles there may be.
             Distillation(rounds=1, lesson=20, passes=1, fine_tuning=FineTuning(epochs=1)),
             [
                 "fine-tuning a second teacher",
-                "fine-tuning a gentler one",
                 "distilling",
                 "distilling, cycle 2",
                 "distilling, cycle 3",
@@ -168,6 +168,21 @@ def test_what_does_not_fit_the_faces_yet_is_trained_on_within_bounds(
 
     next(iter(repair.candidates(badnet.network, clean_valid, track)))
     assert phases == expected
+
+
+def test_a_teacher_that_forgets_augmented_faces_is_made_anew_at_half_the_rate(
+    badnet: MadeBadNet, clean_valid: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distillation, "VARIED_KNOWN", 1.01)  # which no teacher reaches
+    phases: list[str] = []
+
+    def track(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
+        phases.append(phase)
+        return lambda more: None
+
+    repair = Distillation(rounds=1, lesson=20, passes=1, fine_tuning=FineTuning(epochs=1))
+    next(iter(repair.candidates(badnet.network, clean_valid, track)))
+    assert phases[:3] == ["fine-tuning a second teacher", "fine-tuning a gentler one", "distilling"]
 
 
 def test_a_network_in_double_precision_stays_one(badnet: MadeBadNet, clean_valid: ImageSet) -> None:
