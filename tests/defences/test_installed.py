@@ -228,5 +228,6 @@ def run(arguments: Sequence[str], environment: dict[str, str]) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode in (0, 1), done.stderr  # 1: the repair costs too much
+    assert "error:" not in done.stderr.lower()
     return done.stdout

@@ -231,7 +231,10 @@ class _Match:
     def alike(self, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether triggered thumbnails correlate with the clean ones at these places, (rows,)."""
         found = np.zeros(len(rows), bool)
-        middles = [blocks.float().mean(0) for blocks in (self.clean, self.triggered)]
+        middles = [
+            of_set.sum(0, dtype=torch.int64).float() / len(of_set)
+            for of_set in (self.clean, self.triggered)
+        ]
         for part in _parts(np.flatnonzero(places != UNPAIRED)):
             telling = self.telling[places[part]][:, :, None, None]
             one, other = (
@@ -310,7 +313,12 @@ def _nearest(
     """The clean thumbnails that are most like triggered ones in the colours of their visible
     blocks, the most alike first: (rows, NEAREST). The mean of each set is taken away first, and
     with it whatever lies over all of its pictures."""
-    colours = [blocks.float().mean(3)[:, visible].flatten(1) for blocks in (clean, triggered)]
+    colours = [
+        torch.cat(
+            [part.float().mean(3)[:, visible].flatten(1) for part in torch.split(of_set, ROWS)]
+        )
+        for of_set in (clean, triggered)
+    ]
     middles = [of_set.mean(0) for of_set in colours]
     if len(triggered) < FEWEST_PAIRS:
         middles[1] = middles[0]
