@@ -67,7 +67,11 @@ def _operator(kind: str, **attributes: Any) -> WriteOnnx:  # noqa: ANN401
 
 def _swish(nodes: OnnxNodes, source: str, name: str) -> str:
     gate = nodes.node("Sigmoid", [source], f"{name}_gate")
-    return nodes.node("Mul", [source, gate], name)
+    if not nodes.double:
+        return nodes.node("Mul", [source, gate], name)
+    # onnxruntime before 1.32 fuses the two into an operator that it lacks for float64.
+    negated = [nodes.node("Neg", [each], f"{name}_{i}") for i, each in enumerate((source, gate))]
+    return nodes.node("Mul", negated, name)
 
 
 def _gelu(nodes: OnnxNodes, source: str, name: str) -> str:
