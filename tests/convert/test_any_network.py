@@ -31,7 +31,7 @@ NETS = (
     *("rye-catcher_lenet.h5", "simonnchong_cifar10.h5", "swarnimamitra_traffic_sign_model.h5"),
     "zafermesut_gtsrb_model.h5",
 )
-CLASSES = {"963n_keras_model.h5": 3, "lyxxn0414_resnet_v1.h5": 10, "aryad27_cnncat2.h5": 2}
+CLASSES = {"963n_keras_model.h5": 2, "lyxxn0414_resnet_v1.h5": 10, "aryad27_cnncat2.h5": 2}
 
 
 def pictures(shape: tuple[int, int, int]) -> np.ndarray:
