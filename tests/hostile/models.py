@@ -284,7 +284,7 @@ def many_groups(folder: Path) -> Path:
     return changed(change)(folder)
 
 
-@ATTACKS("groups five thousand deep", "bytes of a name", heavy=True)
+@ATTACKS("groups five thousand deep", "bytes of a name|missing conv_3", heavy=True)
 def deep_groups(folder: Path) -> Path:
     def change(_: h5py.File, group: h5py.Group) -> None:
         node = group["conv_3"]

@@ -308,7 +308,9 @@ IDENTITY_SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.real_keras
 @pytest.mark.filterwarnings("ignore")  # TensorFlow's, of image operations
-@pytest.mark.parametrize("name", sorted(IDENTITIES - {"Cast", "SpatialDropout1D"}))
+@pytest.mark.parametrize(
+    "name", sorted(IDENTITIES - {"Cast", "SpatialDropout1D", "SpatialDropout3D"})
+)
 def test_what_is_left_out_does_nothing_in_keras(name: str) -> None:
     images = np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
     libraries = [real_keras(library).layers for library in ("tf_keras", "keras")]
