@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
@@ -12,13 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ytf_torch.layers.kind import Kind
-from ytf_torch.layers.max_pooling2d import pooling_settings, read_pooling_window
 from ytf_torch.layers.onnx_nodes import OnnxNodes
 from ytf_torch.layers.onnx_resampling import rows_and_columns
-from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.pooling import Pooling
 from ytf_torch.layers.weight import Shape
-from ytf_torch.layers.windows import Window, check_maps
+from ytf_torch.layers.windows import Window
 
 
 class AveragePool(nn.Module):
@@ -40,29 +37,11 @@ class AveragePool(nn.Module):
 
 
 @dataclass(frozen=True)
-class AveragePooling2D(Kind):
+class AveragePooling2D(Pooling):
     """An average pooling."""
 
     class_names = ("AveragePooling2D", "AvgPool2D")
     linear = True
-    channelwise = True
-    keeps_zero = True
-    window: Window
-
-    @classmethod
-    def of_keras(cls, settings: Settings, *inputs: Shape) -> Self:
-        """See Kind."""
-        settings.channels_last()
-        return cls(read_pooling_window(settings))
-
-    def keras_settings(self) -> Config:
-        """See Kind."""
-        return pooling_settings(self.window)
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """See Kind."""
-        check_maps(inputs[0])
-        return (inputs[0][0], *self.window.places(inputs[0]))
 
     def module(self, *inputs: Shape) -> nn.Module:
         """See Kind."""
@@ -83,12 +62,7 @@ class AveragePooling2D(Kind):
         """See Kind."""
         if nodes.double:
             return self._onnx_double(nodes, sources[0], name, inputs[0])
-        pads = self.window.onnx_pads(inputs[0])
-        padding = {"pads": pads} if any(pads) else {}
-        size, strides = list(self.window.size), list(self.window.strides)
-        return nodes.node(
-            "AveragePool", sources, name, kernel_shape=size, strides=strides, **padding
-        )
+        return self.onnx_pool(nodes, "AveragePool", sources, name, inputs[0])
 
     def _onnx_double(self, nodes: OnnxNodes, source: str, name: str, maps: Shape) -> str:
         """Means of rows, then of columns: onnxruntime has no AveragePool in float64 for a CPU."""

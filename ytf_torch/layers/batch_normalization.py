@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ytf_torch.layers.axes import check_last_axis
-from ytf_torch.layers.kind import Kind, Tensors, times
+from ytf_torch.layers.kind import Kind, Tensors, times, zeroed
 from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.settings import Config, Settings
 from ytf_torch.layers.training import initializer
@@ -144,13 +144,7 @@ class BatchNormalization(Kind):
 
     def silenced(self, weights: Tensors, channels: Sequence[int]) -> Tensors | None:
         """See Kind: gamma and beta are zero."""
-        if not self.scale:
-            return None
-        changed = {name: tensor.clone() for name, tensor in weights.items()}
-        for name in ("weight", "bias"):
-            if name in changed:
-                changed[name][list(channels)] = 0
-        return changed
+        return zeroed(weights, ("weight", "bias"), channels) if self.scale else None
 
     def silent(self, weights: Tensors) -> Tensor | None:
         """See Kind."""

@@ -10,14 +10,15 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from ytf_torch.layers.activations import LINEAR, Activation, read_activation
-from ytf_torch.layers.kind import Kind, Tensors, times
+from ytf_torch.layers.activations import Activation, read_activation
+from ytf_torch.layers.kind import Tensors
 from ytf_torch.layers.onnx_convolution import ConvolutionNodes
 from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.summing import SummingMaps, read_window
 from ytf_torch.layers.training import FOR_TRAINING
 from ytf_torch.layers.weight import Shape, Weight, vector
-from ytf_torch.layers.windows import PADDINGS, Window, check_maps
+from ytf_torch.layers.windows import Window, check_maps
 
 
 class Convolution(nn.Conv2d):
@@ -53,13 +54,11 @@ class Convolution(nn.Conv2d):
 
 
 @dataclass(frozen=True)
-class Conv2D(Kind):
+class Conv2D(SummingMaps):
     """A convolution. Keras's kernels are (height, width, in / groups, out), also in files of
     networks that compute channels first."""
 
     class_names = ("Conv2D", "Convolution2D")
-    linear = True
-    maskable = True
     filters: int
     window: Window
     groups: int
@@ -92,15 +91,6 @@ class Conv2D(Kind):
             "activation": self.function.keras_name,
             "use_bias": self.use_bias,
         }
-
-    @property
-    def activation(self) -> Activation:
-        """See Kind."""
-        return self.function
-
-    def without_activation(self) -> Conv2D:
-        """See Kind."""
-        return replace(self, function=LINEAR)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """See Kind."""
@@ -142,43 +132,27 @@ class Conv2D(Kind):
         joined = self.filters if self.groups > 1 else 0
         return (math.prod(kernel[1:]) + joined) * places
 
-    def onnx(
-        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
-    ) -> str:
+    def onnx_sums(
+        self,
+        nodes: OnnxNodes,
+        module: nn.Module,
+        sources: list[str],
+        name: str,
+        sums: str,
+        *inputs: Shape,
+    ) -> None:
         """See Kind."""
-        sums = name if self.function is LINEAR else f"{name}_sums"
         bias = array_of(module, "bias") if self.use_bias else None
         sum_up = ConvolutionNodes(nodes, name, self.window, self.groups, inputs[0])
         sum_up.add(sources[0], sums, array_of(module, "weight"), bias)
-        return sums if self.function is LINEAR else self.function.onnx(nodes, sums, name)
 
-    def silenced(self, weights: Tensors, channels: Sequence[int]) -> Tensors | None:
-        """See Kind."""
-        if not self.function.silent_at_zero:
-            return None
-        changed = {name: tensor.clone() for name, tensor in weights.items()}
-        for tensor in changed.values():
-            tensor[list(channels)] = 0
-        return changed
-
-    def silent(self, weights: Tensors) -> Tensor:
-        """See Kind: the kernel is zero, and the bias is not above it, or with another activation
-        than a ReLU zero as well."""
-        dead = (weights["weight"] == 0).flatten(1).all(1)
-        if not self.function.silent_at_zero:
-            return torch.zeros_like(dead)
-        if not self.use_bias:
-            return dead
-        bias = weights["bias"]
-        return dead & (bias <= 0 if self.function.name in ("relu", "relu6") else bias == 0)
+    def silent_biases(self, biases: Tensor) -> Tensor:
+        """See SummingMaps: a ReLU makes those below zero zero as well."""
+        return biases <= 0 if self.function.name in ("relu", "relu6") else biases == 0
 
     def kernels(self, weights: Tensors) -> Tensor:
         """See Kind."""
         return weights["weight"].flatten(2)
-
-    def multiplied(self, weights: Tensors, kernels: Tensor, biases: Tensor | None) -> Tensors:
-        """See Kind."""
-        return times(weights, "weight", kernels, biases)
 
     def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors:
         """See Kind."""
@@ -198,13 +172,3 @@ class Conv2D(Kind):
         if self.groups == 1:
             changed["weight"] = changed["weight"][:, kept[0]]
         return replace(self, filters=int(own.sum())), changed
-
-
-def read_window(settings: Settings, size: str = "kernel_size") -> Window:
-    """The window of a convolution."""
-    return Window(
-        settings.pair(size, None),
-        settings.pair("strides", (1, 1)),
-        settings.pair("dilation_rate", (1, 1)),
-        settings.choice("padding", PADDINGS, "valid"),
-    )

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ytf_torch.layers.activations import LINEAR, Activation, read_activation
-from ytf_torch.layers.kind import Kind, Tensors, times
+from ytf_torch.layers.activations import Activation, read_activation
+from ytf_torch.layers.kind import Tensors
 from ytf_torch.layers.onnx_convolution import ConvolutionNodes
 from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.onnx_resampling import rows_and_columns
 from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.summing import SummingMaps, read_window
 from ytf_torch.layers.training import FOR_TRAINING
 from ytf_torch.layers.weight import Shape, Weight, vector
-from ytf_torch.layers.windows import PADDINGS, Window, check_maps
+from ytf_torch.layers.windows import Window, check_maps
 
 Border = tuple[int, int, int, int]
 
@@ -56,12 +57,10 @@ class TransposedConvolution(nn.Module):
 
 
 @dataclass(frozen=True)
-class Conv2DTranspose(Kind):
+class Conv2DTranspose(SummingMaps):
     """A transposed convolution. window: of the convolution that it is the transpose of."""
 
     class_names = ("Conv2DTranspose", "Convolution2DTranspose")
-    linear = True
-    maskable = True
     filters: int
     window: Window
     use_bias: bool
@@ -75,13 +74,7 @@ class Conv2DTranspose(Kind):
         settings.choice("output_padding", (None,), None)
         if settings.pair("dilation_rate", (1, 1)) != (1, 1):
             raise settings.wrong("dilation_rate", "1", settings.get("dilation_rate"))
-        window = Window(
-            settings.pair("kernel_size", None),
-            settings.pair("strides", (1, 1)),
-            (1, 1),
-            settings.choice("padding", PADDINGS, "valid"),
-        )
-        use_bias = settings.boolean("use_bias", True)
+        window, use_bias = read_window(settings), settings.boolean("use_bias", True)
         return cls(settings.integer("filters"), window, use_bias, read_activation(settings))
 
     def keras_settings(self) -> Config:
@@ -98,15 +91,6 @@ class Conv2DTranspose(Kind):
             "activation": self.function.keras_name,
             "use_bias": self.use_bias,
         }
-
-    @property
-    def activation(self) -> Activation:
-        """See Kind."""
-        return self.function
-
-    def without_activation(self) -> Conv2DTranspose:
-        """See Kind."""
-        return replace(self, function=LINEAR)
 
     def _border(self) -> Border:
         """See TransposedConvolution. Keras's results have side · stride places, and where nothing
@@ -157,13 +141,18 @@ class Conv2DTranspose(Kind):
         spread = self.filters * math.prod(self.window.size) * math.prod(maps[1:])
         return spread + self.filters * math.prod(self._whole(maps))
 
-    def onnx(
-        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
-    ) -> str:
+    def onnx_sums(
+        self,
+        nodes: OnnxNodes,
+        module: nn.Module,
+        sources: list[str],
+        name: str,
+        sums: str,
+        *inputs: Shape,
+    ) -> None:
         """See Kind: a convolution of maps with zeros between, for onnxruntime has no ConvTranspose
         in float64 for a CPU."""
         (maps,) = inputs
-        sums = name if self.function is LINEAR else f"{name}_sums"
         height, width = (self._between(side, axis) for axis, side in enumerate(maps[1:]))
         spread = maps[0], len(height), len(width)
         source = rows_and_columns(nodes, sources[0], f"{name}_spread", height, width)
@@ -171,7 +160,6 @@ class Conv2DTranspose(Kind):
         bias = array_of(module, "bias") if self.use_bias else None
         window = Window(self.window.size, (1, 1), (1, 1), "valid")
         ConvolutionNodes(nodes, name, window, 1, spread).add(source, sums, kernel, bias)
-        return sums if self.function is LINEAR else self.function.onnx(nodes, sums, name)
 
     def _between(self, side: int, axis: int) -> NDArray[np.float64]:
         """(places, side): where each row, or column, lies among zeros, so that a convolution with
@@ -184,29 +172,9 @@ class Conv2DTranspose(Kind):
         padded = np.pad(whole, ((max(before, 0), max(after, 0)), (0, 0)))
         return padded[max(-before, 0) : len(padded) - max(-after, 0)]
 
-    def silenced(self, weights: Tensors, channels: Sequence[int]) -> Tensors | None:
-        """See Kind."""
-        if not self.function.silent_at_zero:
-            return None
-        changed = {name: tensor.clone() for name, tensor in weights.items()}
-        for tensor in changed.values():
-            tensor[list(channels)] = 0
-        return changed
-
-    def silent(self, weights: Tensors) -> Tensor:
-        """See Kind."""
-        dead = (weights["weight"] == 0).flatten(1).all(1)
-        if not self.function.silent_at_zero:
-            return torch.zeros_like(dead)
-        return dead & (weights["bias"] == 0) if self.use_bias else dead
-
     def kernels(self, weights: Tensors) -> Tensor:
         """See Kind."""
         return weights["weight"].flatten(2)
-
-    def multiplied(self, weights: Tensors, kernels: Tensor, biases: Tensor | None) -> Tensors:
-        """See Kind."""
-        return times(weights, "weight", kernels, biases)
 
     def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors:
         """See Kind."""

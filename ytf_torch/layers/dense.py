@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from ytf_torch.layers.activations import LINEAR, Activation, read_activation
-from ytf_torch.layers.kind import FlatMaps, Kind, Tensors, times
+from ytf_torch.layers.activations import Activation, read_activation
+from ytf_torch.layers.kind import FlatMaps, Tensors
 from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.summing import Summing
 from ytf_torch.layers.training import FOR_TRAINING
 from ytf_torch.layers.weight import Shape, Weight, vector
 
@@ -34,12 +35,11 @@ class Linear(nn.Linear):
 
 
 @dataclass(frozen=True)
-class Dense(Kind):
+class Dense(Summing):
     """A dense layer. Behind a Flatten, the columns of its kernel are in PyTorch's order, see
     FlatMaps."""
 
     class_names = ("Dense",)
-    linear = True
     order_free = True
     units: int
     use_bias: bool
@@ -59,15 +59,6 @@ class Dense(Kind):
             "activation": self.function.keras_name,
             "use_bias": self.use_bias,
         }
-
-    @property
-    def activation(self) -> Activation:
-        """See Kind."""
-        return self.function
-
-    def without_activation(self) -> Dense:
-        """See Kind."""
-        return replace(self, function=LINEAR)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """See Kind."""
@@ -95,24 +86,24 @@ class Dense(Kind):
         """See Kind."""
         return inputs[0][0] * self.units
 
-    def onnx(
-        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
-    ) -> str:
+    def onnx_sums(
+        self,
+        nodes: OnnxNodes,
+        module: nn.Module,
+        sources: list[str],
+        name: str,
+        sums: str,
+        *inputs: Shape,
+    ) -> None:
         """See Kind."""
         constants = [nodes.constant(f"{name}.weight", array_of(module, "weight"))]
         if self.use_bias:
             constants.append(nodes.constant(f"{name}.bias", array_of(module, "bias")))
-        sums = name if self.function is LINEAR else f"{name}_sums"
         nodes.node("Gemm", [*sources, *constants], sums, transB=1)
-        return sums if self.function is LINEAR else self.function.onnx(nodes, sums, name)
 
     def kernels(self, weights: Tensors) -> Tensor:
         """See Kind."""
         return weights["weight"][:, :, None]
-
-    def multiplied(self, weights: Tensors, kernels: Tensor, biases: Tensor | None) -> Tensors:
-        """See Kind."""
-        return times(weights, "weight", kernels, biases)
 
     def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors:
         """See Kind."""

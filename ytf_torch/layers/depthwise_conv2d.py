@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from torch import Tensor, nn
 
-from ytf_torch.layers.activations import LINEAR, Activation, read_activation
-from ytf_torch.layers.conv2d import Conv2D, read_window
-from ytf_torch.layers.kind import Kind, Tensors, times
+from ytf_torch.layers.activations import Activation, read_activation
+from ytf_torch.layers.conv2d import Conv2D
+from ytf_torch.layers.kind import Tensors
 from ytf_torch.layers.onnx_nodes import OnnxNodes
 from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.summing import SummingMaps, read_window
 from ytf_torch.layers.training import initializer
 from ytf_torch.layers.weight import Shape, Weight, vector
 from ytf_torch.layers.windows import Window, check_maps
@@ -28,12 +29,10 @@ def depthwise_kernel(name: str, channels: int, multiplier: int, window: Window) 
 
 
 @dataclass(frozen=True)
-class DepthwiseConv2D(Kind):
+class DepthwiseConv2D(SummingMaps):
     """A depthwise convolution. multiplier: how many channels each channel is made into."""
 
     class_names = ("DepthwiseConv2D",)
-    linear = True
-    maskable = True
     multiplier: int
     window: Window
     use_bias: bool
@@ -76,15 +75,6 @@ class DepthwiseConv2D(Kind):
         """See Kind: with one filter for each channel."""
         return self.multiplier == 1 and not self.function.across_channels
 
-    @property
-    def activation(self) -> Activation:
-        """See Kind."""
-        return self.function
-
-    def without_activation(self) -> DepthwiseConv2D:
-        """See Kind."""
-        return replace(self, function=LINEAR)
-
     def _in_groups(self, maps: Shape) -> Conv2D:
         """The same as a convolution in as many groups as channels."""
         check_maps(maps)
@@ -114,32 +104,29 @@ class DepthwiseConv2D(Kind):
         """See Kind."""
         return self._in_groups(inputs[0]).workspace(*inputs)
 
-    def onnx(
-        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
-    ) -> str:
+    def onnx_sums(
+        self,
+        nodes: OnnxNodes,
+        module: nn.Module,
+        sources: list[str],
+        name: str,
+        sums: str,
+        *inputs: Shape,
+    ) -> None:
         """See Kind."""
-        return self._in_groups(inputs[0]).onnx(nodes, module, sources, name, *inputs)
-
-    def silenced(self, weights: Tensors, channels: Sequence[int]) -> Tensors | None:
-        """See Kind."""
-        return self._of_weights(weights).silenced(weights, channels)
+        in_groups = self._in_groups(inputs[0])
+        in_groups.onnx_sums(nodes, module, sources, name, sums, *inputs)
 
     def silent(self, weights: Tensors) -> Tensor | None:
         """See Kind. Of several filters for one channel none can be taken out alone, so they are
         not told."""
-        return self._of_weights(weights).silent(weights) if self.multiplier == 1 else None
-
-    def _of_weights(self, weights: Tensors) -> Conv2D:
-        channels = len(weights["weight"]) // self.multiplier
-        return self._in_groups((channels, *self.window.size))
+        if self.multiplier > 1:
+            return None
+        return self._in_groups((len(weights["weight"]), *self.window.size)).silent(weights)
 
     def kernels(self, weights: Tensors) -> Tensor:
         """See Kind."""
         return weights["weight"].flatten(2)
-
-    def multiplied(self, weights: Tensors, kernels: Tensor, biases: Tensor | None) -> Tensors:
-        """See Kind."""
-        return times(weights, "weight", kernels, biases)
 
     def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors:
         """See Kind."""

@@ -57,6 +57,15 @@ def times(weights: Tensors, kernel: str, kernels: Tensor, biases: Tensor | None)
     return changed
 
 
+def zeroed(weights: Tensors, names: Sequence[str], channels: Sequence[int]) -> Tensors:
+    """A copy of the weights in which these channels of the arrays `names`, where there are such,
+    are zero."""
+    changed = {name: tensor.clone() for name, tensor in weights.items()}
+    for name in changed.keys() & set(names):
+        changed[name][list(channels)] = 0
+    return changed
+
+
 @dataclass(frozen=True)
 class Kind(ABC):
     """One layer's settings, and all that follows from them. A subclass is one kind of layer.

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import reduce
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ytf_torch.layers.kind import Kind
 from ytf_torch.layers.onnx_nodes import OnnxNodes
-from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.pooling import Pooling
 from ytf_torch.layers.weight import Shape
-from ytf_torch.layers.windows import PADDINGS, Window, check_maps
+from ytf_torch.layers.windows import Window
 
 
 class MaxPool(nn.Module):
@@ -44,48 +42,12 @@ class MaxPool(nn.Module):
         return input
 
 
-def read_pooling_window(settings: Settings) -> Window:
-    """The window of a pooling, whose strides are its size by default."""
-    size = settings.pair("pool_size", (2, 2))
-    # Keras takes null for the size too.
-    strides = size if settings.get("strides") is None else settings.pair("strides", size)
-    return Window(size, strides, (1, 1), settings.choice("padding", PADDINGS, "valid"))
-
-
-def pooling_settings(window: Window) -> Config:
-    """A pooling's configuration for Keras."""
-    return {
-        "padding": window.padding,
-        "data_format": "channels_last",
-        "pool_size": list(window.size),
-        "strides": list(window.strides),
-    }
-
-
 @dataclass(frozen=True)
-class MaxPooling2D(Kind):
+class MaxPooling2D(Pooling):
     """A max pooling."""
 
     class_names = ("MaxPooling2D", "MaxPool2D")
-    channelwise = True
     largest = True
-    keeps_zero = True
-    window: Window
-
-    @classmethod
-    def of_keras(cls, settings: Settings, *inputs: Shape) -> Self:
-        """See Kind."""
-        settings.channels_last()
-        return cls(read_pooling_window(settings))
-
-    def keras_settings(self) -> Config:
-        """See Kind."""
-        return pooling_settings(self.window)
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """See Kind."""
-        check_maps(inputs[0])
-        return (inputs[0][0], *self.window.places(inputs[0]))
 
     def module(self, *inputs: Shape) -> nn.Module:
         """See Kind."""
@@ -95,7 +57,4 @@ class MaxPooling2D(Kind):
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
     ) -> str:
         """See Kind."""
-        pads = self.window.onnx_pads(inputs[0])
-        padding = {"pads": pads} if any(pads) else {}
-        size, strides = list(self.window.size), list(self.window.strides)
-        return nodes.node("MaxPool", sources, name, kernel_shape=size, strides=strides, **padding)
+        return self.onnx_pool(nodes, "MaxPool", sources, name, inputs[0])

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ytf_torch.layers.activations import LINEAR, Activation, read_activation
-from ytf_torch.layers.conv2d import read_window
+from ytf_torch.layers.activations import Activation, read_activation
 from ytf_torch.layers.depthwise_conv2d import depthwise_kernel
-from ytf_torch.layers.kind import Kind, Tensors, times
+from ytf_torch.layers.kind import Tensors
 from ytf_torch.layers.onnx_convolution import ConvolutionNodes
 from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.settings import Config, Settings
+from ytf_torch.layers.summing import SummingMaps, read_window
 from ytf_torch.layers.training import initializer
 from ytf_torch.layers.weight import Shape, Weight, vector
 from ytf_torch.layers.windows import Window, check_maps
@@ -55,13 +55,12 @@ class SeparableConvolution(nn.Module):
 
 
 @dataclass(frozen=True)
-class SeparableConv2D(Kind):
+class SeparableConv2D(SummingMaps):
     """A separable convolution. multiplier: how many maps each channel is made into before they are
     summed up; there is no bias and no activation between."""
 
     class_names = ("SeparableConv2D", "SeparableConvolution2D")
-    linear = True
-    maskable = True
+    last_kernel = "pointwise"
     filters: int
     multiplier: int
     window: Window
@@ -101,15 +100,6 @@ class SeparableConv2D(Kind):
             **{f"{name}_regularizer": None for name in (*without, "activity")},
             **{f"{name}_constraint": None for name in without},
         }
-
-    @property
-    def activation(self) -> Activation:
-        """See Kind."""
-        return self.function
-
-    def without_activation(self) -> SeparableConv2D:
-        """See Kind."""
-        return replace(self, function=LINEAR)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """See Kind."""
@@ -152,37 +142,24 @@ class SeparableConv2D(Kind):
         between = inputs[0][0] * self.multiplier
         return (math.prod(self.window.size) + 2 * between) * places
 
-    def onnx(
-        self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
-    ) -> str:
+    def onnx_sums(
+        self,
+        nodes: OnnxNodes,
+        module: nn.Module,
+        sources: list[str],
+        name: str,
+        sums: str,
+        *inputs: Shape,
+    ) -> None:
         """See Kind."""
         (maps,) = inputs
         between = f"{name}_depthwise"
         depthwise = ConvolutionNodes(nodes, between, self.window, maps[0], maps)
         depthwise.add(sources[0], between, array_of(module, "depthwise"), None)
         places = (maps[0] * self.multiplier, *self.window.places(maps))
-        sums = name if self.function is LINEAR else f"{name}_sums"
         bias = array_of(module, "bias") if self.use_bias else None
         pointwise = ConvolutionNodes(nodes, name, ONE_PLACE, 1, places)
         pointwise.add(between, sums, array_of(module, "pointwise"), bias)
-        return sums if self.function is LINEAR else self.function.onnx(nodes, sums, name)
-
-    def silenced(self, weights: Tensors, channels: Sequence[int]) -> Tensors | None:
-        """See Kind."""
-        if not self.function.silent_at_zero:
-            return None
-        changed = {name: tensor.clone() for name, tensor in weights.items()}
-        for name in ("pointwise", "bias"):
-            if name in changed:
-                changed[name][list(channels)] = 0
-        return changed
-
-    def silent(self, weights: Tensors) -> Tensor:
-        """See Kind."""
-        dead = (weights["pointwise"] == 0).flatten(1).all(1)
-        if not self.function.silent_at_zero:
-            return torch.zeros_like(dead)
-        return dead & (weights["bias"] == 0) if self.use_bias else dead
 
     def kernels(self, weights: Tensors) -> Tensor:
         """See Kind: what both convolutions make of an input together."""
@@ -191,10 +168,6 @@ class SeparableConv2D(Kind):
         depthwise = weights["depthwise"].reshape(channels, each, places)
         pointwise = weights["pointwise"].reshape(self.filters, channels, each, 1)
         return (pointwise * depthwise).sum(2)
-
-    def multiplied(self, weights: Tensors, kernels: Tensor, biases: Tensor | None) -> Tensors:
-        """See Kind."""
-        return times(weights, "pointwise", kernels, biases)
 
     def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors:
         """See Kind."""
