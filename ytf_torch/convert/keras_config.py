@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -219,27 +219,31 @@ def _check_no_code(model: object, place: str) -> frozenset[tuple[str | None, str
     Module and class of everything else that it names.
     """
     found = set()
+    for part in _objects(model):
+        class_name, module = part.get("class_name"), part.get("module")
+        registered = part.get("registered_name")
+        if isinstance(class_name, str) and class_name in CODE_CLASSES:
+            raise InputError(place, f"refused: {class_name}, which can run code of its own")
+        if str(module).split(".")[0] == PREVIEW:
+            raise InputError(place, "a model of Keras Core, the preview of Keras 3", SAVE_WEIGHTS)
+        if module is not None and str(module)[:80].split(".")[0] not in KERAS_MODULES:
+            raise InputError(place, f"refused: {class_name} of module {module}, not Keras's")
+        if registered is not None and registered != class_name:
+            raise InputError(place, f"refused: custom object {registered}")
+        if class_name is not None:
+            found.add((None if module is None else str(module)[:80], str(class_name)[:80]))
+    return frozenset(found)
+
+
+def _objects(model: object) -> Iterator[dict[str, Any]]:
+    """All of JSON's objects in a configuration."""
     waiting = [model]
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict):
-            class_name, module = part.get("class_name"), part.get("module")
-            registered = part.get("registered_name")
-            if isinstance(class_name, str) and class_name in CODE_CLASSES:
-                raise InputError(place, f"refused: {class_name}, which can run code of its own")
-            if str(module).split(".")[0] == PREVIEW:
-                raise InputError(
-                    place, "a model of Keras Core, the preview of Keras 3", SAVE_WEIGHTS
-                )
-            if module is not None and str(module)[:80].split(".")[0] not in KERAS_MODULES:
-                raise InputError(place, f"refused: {class_name} of module {module}, not Keras's")
-            if registered is not None and registered != class_name:
-                raise InputError(place, f"refused: custom object {registered}")
-            if class_name is not None:
-                found.add((None if module is None else str(module)[:80], str(class_name)[:80]))
+            yield part
         if isinstance(part, dict | list):
             waiting += part.values() if isinstance(part, dict) else part
-    return frozenset(found)
 
 
 def _check_not_shared(model: object, place: str) -> None:
@@ -247,17 +251,12 @@ def _check_not_shared(model: object, place: str) -> None:
     it made first in place of both, whatever the configuration of the second says."""
     numbers: Counter[str] = Counter()
     of_layers: list[str] = []
-    waiting = [model]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict) and part.get("shared_object_id") is not None:
+    for part in _objects(model):
+        if part.get("shared_object_id") is not None:
             number = str(part["shared_object_id"])[:80]
             numbers[number] += 1
             of_layers += [number] if "inbound_nodes" in part else []
-        if isinstance(part, dict):
-            of_layers += _numbers_of_layers(part)
-        if isinstance(part, dict | list):
-            waiting += part.values() if isinstance(part, dict) else part
+        of_layers += _numbers_of_layers(part)
     for number in of_layers:
         if numbers[number] > 1:
             found = f"{numbers[number]} objects of shared_object_id {number}"

@@ -177,7 +177,7 @@ def _with_network(
 ) -> KerasFile:
     """An HDF5 file whose network is told, by its own configuration or by another file."""
     group = root if listed is None else listed[0]
-    version = text_attribute(group, "keras_version") or text_attribute(root, "keras_version")
+    version = _version(root, group)
     place = f"{path}@model_config"
     model = None if own is None else read_config(own, place)
     if architecture is not None:
@@ -205,6 +205,11 @@ def _with_network(
     )
 
 
+def _version(root: Group, group: Group) -> str | None:
+    """Keras's version that wrote the weights of a group, or else the file."""
+    return text_attribute(group, "keras_version") or text_attribute(root, "keras_version")
+
+
 def _weights_alone(path: Path, root: Group, listed: tuple[Group, list[str]] | None) -> KerasFile:
     """An HDF5 file of weights whose network is not told."""
     sha256, place = _sha256(path), str(path)
@@ -212,7 +217,7 @@ def _weights_alone(path: Path, root: Group, listed: tuple[Group, list[str]] | No
         numbered = stored_layers(store_inside(root))
         return KerasFile(path, sha256, "unknown", {}, None, place, stored=True, numbered=numbered)
     group, names = listed
-    version = text_attribute(group, "keras_version") or text_attribute(root, "keras_version")
+    version = _version(root, group)
     weights = weights_by_name(group, names)
     return KerasFile(path, sha256, version or "unknown", weights, None, place)
 

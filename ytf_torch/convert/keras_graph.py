@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ytf_torch.convert.keras_file import KerasFile
-from ytf_torch.convert.keras_h5 import Arrays
+from ytf_torch.convert.keras_h5 import Arrays, not_fitting
 from ytf_torch.convert.keras_variables import StoredLayer
 from ytf_torch.errors import InputError, argument, mismatch, printable
 from ytf_torch.layers.weight import Weight
@@ -37,17 +37,17 @@ def read_graph(file: KerasFile) -> Graph:
     """
     if file.network is not None:
         return file.network.graph
-    named = file.weights if file.numbered is None else _named(file.numbered, file.path)
+    named = _by_name(file)
     for layer, arrays in named.items():
         if len(arrays) != 2 or layer not in WEIGHTED:
             found = f"weights alone, of a network that is not the lab's ({layer})"
             raise InputError(file.path, found, _give_architecture())
-    shapes = {
-        f"{layer}.{part}": _pytorch_shape(array.shape)
-        for layer, arrays in named.items()
-        for part, array in zip(("weight", "bias"), arrays.values(), strict=True)
-    }
-    return deepid_graph(DeepIDSizes.of_shapes(shapes, YOUTUBE_FACES_SIZE, file.path), file.path)
+    sizes = DeepIDSizes.of_shapes(_pytorch_shapes(named), YOUTUBE_FACES_SIZE, file.path)
+    return deepid_graph(sizes, file.path)
+
+
+def _by_name(file: KerasFile) -> Mapping[str, Arrays]:
+    return file.weights if file.numbered is None else _named(file.numbered, file.path)
 
 
 def _give_architecture() -> str:
@@ -55,6 +55,15 @@ def _give_architecture() -> str:
         f"Give {argument('architecture')}, a file of Keras's model.to_json() or a model file of "
         "the same network, or save the whole model with model.save('….keras')"
     )
+
+
+def _pytorch_shapes(named: Mapping[str, Arrays]) -> dict[str, tuple[int, ...]]:
+    """DeepID's weights by PyTorch's names → their shapes in PyTorch."""
+    return {
+        f"{layer}.{part}": _pytorch_shape(array.shape)
+        for layer, arrays in named.items()
+        for part, array in zip(("weight", "bias"), arrays.values(), strict=False)
+    }
 
 
 def _pytorch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -96,13 +105,8 @@ def _named(layers: Mapping[str, list[StoredLayer]], place: object) -> dict[str, 
 
 
 def _fits(weights: Mapping[str, Arrays]) -> bool:
-    shapes = {
-        f"{layer}.{part}": _pytorch_shape(array.shape)
-        for layer, arrays in weights.items()
-        for part, array in zip(("weight", "bias"), arrays.values(), strict=False)
-    }
     try:
-        DeepIDSizes.of_shapes(shapes, YOUTUBE_FACES_SIZE, "")
+        DeepIDSizes.of_shapes(_pytorch_shapes(weights), YOUTUBE_FACES_SIZE, "")
     except InputError:
         return False
     return True
@@ -124,8 +128,7 @@ def _arrays(file: KerasFile, graph: Graph) -> dict[str, tuple[Weight, NDArray[np
     Raises InputError, naming all of them, where weights are missing or left over, or of another
     shape than the layer's.
     """
-    stored = file.weights if file.numbered is None else _named(file.numbered, file.path)
-    named = {layer: arrays for layer, arrays in stored.items() if arrays}
+    named = {layer: arrays for layer, arrays in _by_name(file).items() if arrays}
     found: dict[str, tuple[Weight, NDArray[np.floating[Any]]]] = {}
     missing: list[str] = []
     for layer in graph.weighted:
@@ -140,12 +143,8 @@ def _arrays(file: KerasFile, graph: Graph) -> dict[str, tuple[Weight, NDArray[np
         if len(arrays) > len(weights):
             named[layer] = dict(list(parts.items())[len(weights) :])
     if missing or named:
-        left = ", ".join(f"{layer} ({', '.join(arrays)})" for layer, arrays in named.items())
-        raise InputError(
-            file.path,
-            f"weights that do not fit its layers: missing {', '.join(missing) or 'none'}; "
-            f"left over {left or 'none'}",
-        )
+        left = [f"{layer} ({', '.join(arrays)})" for layer, arrays in named.items()]
+        raise not_fitting(file.path, missing, left)
     return found
 
 

@@ -179,7 +179,7 @@ def weights_by_order(
     expected = [
         (layer.name, listed)
         for layer in network.model.in_keras_order()
-        if (listed := _listed(layer, (), slots))
+        if (listed := _listed(layer, slots))
     ]
     stored = _stored(group, names)
     _check_layers([name for name, _ in expected], stored, group, slots, own_config=own_config)
@@ -201,16 +201,13 @@ def weights_by_order(
 Listed = list[tuple[Slot, Path]]
 
 
-def _listed(
-    layer: KerasLayer, holders: tuple[str, ...], slots: Mapping[Path, Sequence[Slot]]
-) -> Listed:
+def _listed(layer: KerasLayer, slots: Mapping[Path, Sequence[Slot]]) -> Listed:
     """The weights that Keras lists of a layer, and the paths of the layers that have them: of a
     model what is trained, then all else."""
-    path = (*holders, layer.name)
-    if layer.inner is None:
-        return [(slot, path) for slot in slots.get(path, ())]
     frozen: set[Path] = set()
-    listed = _within(layer, holders, slots, frozen)
+    listed = _within(layer, (), slots, frozen)
+    if layer.inner is None:
+        return listed
     return sorted(listed, key=lambda entry: not entry[0].weight.trained or entry[1] in frozen)
 
 
@@ -261,7 +258,7 @@ def _check_layers(
         if found.name not in expected
     ]
     if missing or left:
-        raise not_fitting(group, missing, left)
+        raise not_fitting(group.file.path, missing, left)
     for following, found in zip(expected, stored, strict=True):
         if found.name != following:
             part = found.parts()[0][1]
@@ -271,10 +268,10 @@ def _check_layers(
             raise mismatch(where, next_, f"those of {found.name}", remedy + following)
 
 
-def not_fitting(group: Group, missing: Sequence[str], left: Sequence[str]) -> InputError:
+def not_fitting(file: object, missing: Sequence[str], left: Sequence[str]) -> InputError:
     """The error for weights that are missing and left over, which it names."""
     return InputError(
-        group.file.path,
+        file,
         f"weights that do not fit its layers: missing {', '.join(missing) or 'none'}; "
         f"left over {', '.join(left) or 'none'}",
     )
@@ -285,7 +282,7 @@ def _other_count(
 ) -> InputError:
     missing = [f"{slot.layer} ({slot.weight.keras})" for slot, _ in listed[len(parts) :]]
     left = [f"{name} ({part})" for _, part in parts[len(listed) :]]
-    return not_fitting(group, missing, left)
+    return not_fitting(group.file.path, missing, left)
 
 
 def _check_owner(
@@ -318,10 +315,10 @@ def without_mask(arrays: Arrays, place: str) -> Arrays:
     The wrapper multiplies the kernel by its mask whenever it is called, strip_pruning does not:
     where both give the same network the mask can go.
     """
-    if "mask" not in arrays:
+    if MASK not in arrays:
         return arrays
-    kept = {part: array for part, array in arrays.items() if part != "mask"}
-    kernel, mask = kept.get("kernel"), arrays["mask"]
+    kept = {part: array for part, array in arrays.items() if part != MASK}
+    kernel, mask = kept.get("kernel"), arrays[MASK]
     if kernel is None or kernel.shape != mask.shape or not (kernel * mask == kernel).all():
         raise InputError(
             place,

@@ -25,7 +25,7 @@ from ytf_torch.convert.keras_config import HOLDERS, STRIP
 from ytf_torch.convert.keras_file import KerasFile, read_keras_file
 from ytf_torch.convert.keras_graph import dense_order
 from ytf_torch.convert.keras_process import KerasAnswer, Logits, ask_keras, installed_libraries
-from ytf_torch.convert.keras_writer import functional_config, model_config
+from ytf_torch.convert.keras_writer import model_config
 from ytf_torch.convert.parity import Parity, Reference, compare_logits
 from ytf_torch.errors import InputError, argument
 from ytf_torch.layers.registry import known_classes
@@ -243,12 +243,12 @@ def _architecture(model: Network, file: KerasFile) -> str | None:
         return file.architecture.text
     if file.network is not None:
         return None
-    config, order = functional_config(model), dense_order(file)
-    for layer in config["layers"]:
+    config, order = model_config(model), dense_order(file)
+    for layer in config["config"]["layers"]:
         if layer["class_name"] == "Add":
             (sources,) = layer["inbound_nodes"]
             sources.sort(key=lambda source: order.index(source[0]))
-    return json.dumps({"class_name": "Functional", "config": config})
+    return json.dumps(config)
 
 
 def _check_stock(file: KerasFile) -> None:

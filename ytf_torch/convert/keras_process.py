@@ -105,9 +105,7 @@ def ask_keras(
         program = [python, "-P", "-m", "ytf_torch.convert.keras_process"]
         done = subprocess.run(
             [*program, library, str(path), str(request), str(answer)],
-            env=os.environ
-            | surroundings
-            | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+            env=os.environ | surroundings | ENVIRONMENT,
             capture_output=True,
             text=True,
             timeout=SECONDS,

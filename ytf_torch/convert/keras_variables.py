@@ -18,6 +18,7 @@ import numpy as np
 
 from ytf_torch.convert.keras_config import MODELS, QUANTISED, STRIP, KerasLayer, KerasModel
 from ytf_torch.convert.keras_h5 import (
+    MASK,
     MAX_LAYERS,
     STORES,
     Arrays,
@@ -112,11 +113,13 @@ def store_inside(root: Group) -> Group:
     """The store of the one network in a file of weights alone, which may lie in that of a model
     around it. Raises InputError where there is none."""
     store = store_of(root)
-    nested = [name for name in member_names(store) if find_store(subgroup(store, name))]
+    nested = {
+        name: inner for name in member_names(store) if (inner := find_store(subgroup(store, name)))
+    }
     if len(nested) > 1:
-        found = f"several: {', '.join(nested[:5])}"
+        found = f"several: {', '.join(list(nested)[:5])}"
         raise mismatch(store, "one network", found, "Save each network on its own")
-    return (find_store(subgroup(store, nested[0])) if nested else None) or store
+    return next(iter(nested.values()), store)
 
 
 def stored_layers(
@@ -198,8 +201,9 @@ class _Reading:
                 raise mismatch(store, f"{len(counted)} {kind}, as in the model", len(stored))
             for layer, one in zip(counted, stored, strict=True):
                 self._take(store, layer, one, holders)
+        paths = _paths_by_kind(store)
         for kind in HOLDER_KINDS:
-            self._models(store, kind, layers.get(kind, []), holders)
+            self._models(store, kind, paths.get(kind, []), layers.get(kind, []), holders)
 
     def _take(
         self, store: Group, layer: KerasLayer, stored: StoredLayer, holders: tuple[str, ...]
@@ -210,7 +214,7 @@ class _Reading:
         arrays, slots = list(stored.arrays.values()), self.slots.get((*holders, layer.name), ())
         if len(arrays) > len(slots):
             left = [f"{layer.name} ({number})" for number in list(stored.arrays)[len(slots) :]]
-            raise not_fitting(store, [], left)
+            raise not_fitting(store.file.path, [], left)
         for slot, array in zip(slots, arrays, strict=False):
             if array.shape != slot.weight.keras_shape:
                 where = f"{store.file.path}:{slot.layer}/{slot.weight.keras}"
@@ -218,9 +222,13 @@ class _Reading:
             self.weights.setdefault(slot.layer, {})[slot.weight.keras] = array
 
     def _models(
-        self, store: Group, kind: str, models: Sequence[KerasLayer], holders: tuple[str, ...]
+        self,
+        store: Group,
+        kind: str,
+        paths: Sequence[str],
+        models: Sequence[KerasLayer],
+        holders: tuple[str, ...],
     ) -> None:
-        paths = _paths_by_kind(store).get(kind, [])
         if len(paths) > len(models):
             raise mismatch(store, f"{len(models)} {kind}, as in the model", len(paths))
         for path, layer in zip(paths, models, strict=False):
@@ -284,6 +292,6 @@ def _wrapped_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
     again, mask = (budget.read(dataset(own, number)) for number in ("0", "1"))
     if not np.array_equal(again, inner.arrays["0"]):
         raise mismatch(f"{own}/0", "the kernel of the layer inside once more", "another array")
-    masked = {"kernel": inner.arrays["0"], "mask": mask}
+    masked = {"kernel": inner.arrays["0"], MASK: mask}
     without_mask(masked, str(wrapper))
     return StoredLayer(path, inner.name, inner.arrays)

@@ -21,6 +21,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ytf_torch.disk.interpreter import python_command
@@ -287,6 +288,15 @@ class OpenFile:
             value = self.process.ask(self.path, method, arguments, into)
         self.last = (method, arguments) if into is None else None
         return value
+
+    def narrowed(
+        self, shape: tuple[int, ...], method: str, *arguments: object
+    ) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """The array that a method reads, as uint8 or float32, whichever it says."""
+        kind = self.ask(method, *arguments)
+        array = np.empty(shape, np.uint8 if kind == "uint8" else np.float32)
+        self.ask("values", into=array)
+        return array
 
 
 @contextmanager

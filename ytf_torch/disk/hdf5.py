@@ -82,12 +82,8 @@ class Dataset:
     def narrowed(self, start: int, stop: int) -> NDArray[np.uint8] | NDArray[np.float32]:
         """Rows start…stop-1 as uint8 where all of them are whole numbers of 0–255, which most
         pixels are in whatever type they are stored, else as float32."""
-        kind = self.file.ask("narrowed", self.path, start, stop)
-        array = np.empty(
-            (stop - start, *self.shape[1:]), np.uint8 if kind == "uint8" else np.float32
-        )
-        self.file.ask("values", into=array)
-        return array
+        shape = (stop - start, *self.shape[1:])
+        return self.file.narrowed(shape, "narrowed", self.path, start, stop)
 
     def _read(self, rows: tuple[int, int] | None) -> NDArray[Any]:
         shape = self.shape if rows is None else (rows[1] - rows[0], *self.shape[1:])

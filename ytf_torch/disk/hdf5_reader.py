@@ -19,7 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ytf_torch.disk.narrowing import narrow_into
+from ytf_torch.disk.narrowing import as_float32, narrow_into
 from ytf_torch.disk.refused import RefusedError, check_at_most
 
 if sys.platform != "win32":
@@ -231,8 +231,7 @@ class OpenFile:
             stored = self._stored(node, at, min(at + step, stop))
             if not narrow_into(narrow[at - start : at - start + len(stored)], stored):
                 whole = stored if len(stored) == stop - start else node[start:stop]
-                with np.errstate(over="ignore", invalid="ignore"):
-                    self.found = whole.astype(np.float32)
+                self.found = as_float32(whole)
                 return "float32"
         self.found = narrow
         return "uint8"

@@ -12,3 +12,9 @@ def narrow_into(narrow: np.ndarray[Any, Any], stored: np.ndarray[Any, Any]) -> b
     with np.errstate(invalid="ignore"):  # what has no place in uint8 is found to differ
         np.copyto(narrow, stored, casting="unsafe")
     return np.array_equal(narrow, stored)
+
+
+def as_float32(stored: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The same as float32; what is too large for it becomes infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return stored.astype(np.float32)

@@ -16,7 +16,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
-from ytf_torch.disk.narrowing import narrow_into
+from ytf_torch.disk.narrowing import as_float32, narrow_into
 from ytf_torch.disk.refused import RefusedError, check_at_most
 
 METHODS = ("names", "size", "content", "array", "header", "rows", "values")
@@ -187,8 +187,7 @@ class OpenFile:
         if narrow_into(narrow, stored):
             self.values_of_array = narrow
             return "uint8"
-        with np.errstate(over="ignore", invalid="ignore"):
-            self.values_of_array = stored.astype(np.float32)
+        self.values_of_array = as_float32(stored)
         return "float32"
 
     def _rows(self, name: str) -> Rows:
