@@ -216,17 +216,14 @@ class Tally:
         """Of no image at all, over a sweep of `steps` channels."""
         return cls.of_counts(0, torch.zeros(4, steps + 1, dtype=torch.int64))
 
-    def __add__(self, other: Tally) -> Tally:
-        def total(mine: tuple[int, ...], others: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple(a + b for a, b in zip(mine, others, strict=True))
+    @property
+    def _counts(self) -> tuple[tuple[int, ...], ...]:
+        return (self.correct, self.goodnet_correct, self.flagged, self.not_finite)
 
-        return Tally(
-            self.images + other.images,
-            total(self.correct, other.correct),
-            total(self.goodnet_correct, other.goodnet_correct),
-            total(self.flagged, other.flagged),
-            total(self.not_finite, other.not_finite),
-        )
+    def __add__(self, other: Tally) -> Tally:
+        pairs = zip(self._counts, other._counts, strict=True)
+        totals = (tuple(a + b for a, b in zip(*pair, strict=True)) for pair in pairs)
+        return Tally(self.images + other.images, *totals)
 
     def at(self, step: int) -> Step:
         """The figures after `step` channels."""
@@ -235,14 +232,5 @@ class Tally:
 
     def select(self, *steps: int) -> Tally:
         """The counts of some steps alone, in the order given."""
-
-        def chosen(counts: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple(counts[step] for step in steps)
-
-        return Tally(
-            self.images,
-            chosen(self.correct),
-            chosen(self.goodnet_correct),
-            chosen(self.flagged),
-            chosen(self.not_finite),
-        )
+        chosen = (tuple(counts[step] for step in steps) for counts in self._counts)
+        return Tally(self.images, *chosen)

@@ -29,7 +29,8 @@ from ytf_torch.convert.keras_writer import (
     write_h5_model,
 )
 from ytf_torch.errors import InputError
-from ytf_torch.layers.training import FOR_TRAINING, initializer
+from ytf_torch.layers.batch_normalization import BatchNormalization
+from ytf_torch.layers.training import FOR_TRAINING
 from ytf_torch.network.graph import keras_order
 from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import tool_version
@@ -209,21 +210,9 @@ class _Rule:
 
 RELU: Config = {"max_value": None, "negative_slope": 0.0, "threshold": 0.0}
 RELU_1: Config = RELU | {"max_value": 1.0}
-BATCH_NORMALIZATION: Config = {
-    "axis": -1,
-    "momentum": 0.99,
-    "epsilon": 0.0,
-    "center": True,
-    "scale": True,
-    "beta_initializer": initializer("Zeros"),
-    "gamma_initializer": initializer("Ones"),
-    "moving_mean_initializer": initializer("Zeros"),
-    "moving_variance_initializer": initializer("Ones"),
-    "beta_regularizer": None,
-    "gamma_regularizer": None,
-    "beta_constraint": None,
-    "gamma_constraint": None,
-}
+BATCH_NORMALIZATION = BatchNormalization(
+    epsilon=0.0, center=True, scale=True, momentum=0.99
+).keras_settings()
 
 
 def in_keras_order(layers: list[Config], output: str) -> list[Config]:

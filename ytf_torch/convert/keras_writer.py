@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from ytf_torch.convert.keras_variables import STORE, variable_paths
 from ytf_torch.errors import InputError
 from ytf_torch.network.graph import Layer
-from ytf_torch.network.masking import weights_of
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import RECORDED_AS, pixel_scale_text
 from ytf_torch.network.provenance import ORIGIN, tool_version
@@ -151,7 +150,7 @@ def _writer() -> str:
 
 
 def _arrays(network: Network, name: str) -> dict[str, NDArray[np.generic]]:
-    tensors = weights_of(network, name)
+    tensors = network.weights_of(name)
     return {
         weight.keras: weight.to_keras(tensors[weight.name].cpu().numpy())
         for weight in network.graph.weights(name)

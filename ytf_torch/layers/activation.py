@@ -13,6 +13,7 @@ from ytf_torch.layers.kind import Kind
 from ytf_torch.layers.onnx_nodes import OnnxNodes
 from ytf_torch.layers.settings import Config, Settings
 from ytf_torch.layers.weight import Shape
+from ytf_torch.layers.windows import check_row_or_maps
 
 
 class Applied(nn.Module):
@@ -49,8 +50,8 @@ class FunctionLayer(Kind):
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """See Kind."""
-        if self.activation.across_channels and len(inputs[0]) == 2:
-            raise ValueError("reads a row of units or maps, found two axes")
+        if self.activation.across_channels:
+            check_row_or_maps(inputs[0])
         return inputs[0]
 
     def module(self, *inputs: Shape) -> nn.Module:

@@ -16,7 +16,8 @@ from ytf_torch.layers.kind import Kind, Tensors, times, zeroed
 from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.settings import Config, Settings
 from ytf_torch.layers.training import initializer
-from ytf_torch.layers.weight import Shape, Weight, vector
+from ytf_torch.layers.weight import Shape, Weight, gamma_and_beta, vector
+from ytf_torch.layers.windows import check_row_or_maps
 
 # How far the stored statistics go towards those of a batch; PyTorch's default.
 MOMENTUM = 0.1
@@ -105,8 +106,7 @@ class BatchNormalization(Kind):
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """See Kind. Units get an order of their own: a flattening before it keeps Keras's."""
-        if len(inputs[0]) == 2:
-            raise ValueError("reads a row of units or maps, found two axes")
+        check_row_or_maps(inputs[0])
         return tuple(inputs[0])
 
     @property
@@ -117,11 +117,8 @@ class BatchNormalization(Kind):
     def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
         """See Kind."""
         channels = inputs[0][0]
-        gamma = vector("weight", "gamma", channels, start="ones")
-        beta = vector("bias", "beta", channels)
         return (
-            *([gamma] if self.scale else []),
-            *([beta] if self.center else []),
+            *gamma_and_beta(channels, self.scale, self.center),
             vector("mean", "moving_mean", channels, trained=False),
             vector("variance", "moving_variance", channels, start="ones", trained=False),
         )
@@ -164,10 +161,6 @@ class BatchNormalization(Kind):
     ) -> Tensors | None:
         """See Kind: gamma and beta."""
         return times(weights, "weight", kernels, biases) if self.scale else None
-
-    def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
-        """See Kind."""
-        return kept[0]
 
     def narrowed(
         self, weights: Tensors, kept: Sequence[Tensor], own: Tensor

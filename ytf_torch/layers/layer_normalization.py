@@ -16,7 +16,8 @@ from ytf_torch.layers.onnx_formula import Formula
 from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.settings import Config, Settings
 from ytf_torch.layers.training import initializer
-from ytf_torch.layers.weight import Shape, Weight, vector
+from ytf_torch.layers.weight import Shape, Weight, gamma_and_beta
+from ytf_torch.layers.windows import check_row_or_maps
 
 
 class NormalisedLayer(nn.Module):
@@ -75,18 +76,12 @@ class LayerNormalization(Kind):
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """See Kind. Units get an order of their own: a flattening before it keeps Keras's."""
-        if len(inputs[0]) == 2:
-            raise ValueError("reads a row of units or maps, found two axes")
+        check_row_or_maps(inputs[0])
         return tuple(inputs[0])
 
     def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
         """See Kind."""
-        channels = inputs[0][0]
-        gamma, beta = (
-            vector("weight", "gamma", channels, start="ones"),
-            vector("bias", "beta", channels),
-        )
-        return (*([gamma] if self.scale else []), *([beta] if self.center else []))
+        return gamma_and_beta(inputs[0][0], self.scale, self.center)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """See Kind."""

@@ -131,10 +131,6 @@ class Normalization(Kind):
         apart = nodes.node("Sub", [*sources, subtracted], f"{name}_apart")
         return nodes.node("Div", [apart, divisor], name)
 
-    def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
-        """See Kind."""
-        return kept[0]
-
     def narrowed(
         self, weights: Tensors, kept: Sequence[Tensor], own: Tensor
     ) -> tuple[Normalization, Tensors]:

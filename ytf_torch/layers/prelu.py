@@ -16,6 +16,7 @@ from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.settings import Config, Settings
 from ytf_torch.layers.training import initializer
 from ytf_torch.layers.weight import Shape, Weight, vector
+from ytf_torch.layers.windows import check_row_or_maps
 
 
 class LearnedSlope(nn.Module):
@@ -60,8 +61,7 @@ class PReLU(Kind):
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """See Kind. Units get an order of their own: a flattening before it keeps Keras's."""
-        if len(inputs[0]) == 2:
-            raise ValueError("reads a row of units or maps, found two axes")
+        check_row_or_maps(inputs[0])
         return tuple(inputs[0])
 
     def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
@@ -91,10 +91,6 @@ class PReLU(Kind):
         formula = Formula(nodes, name)
         below = formula.add("Mul", formula.add("Min", sources[0], 0), alpha)
         return formula.end("Add", formula.add("Relu", sources[0]), below)
-
-    def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
-        """See Kind."""
-        return kept[0]
 
     def narrowed(
         self, weights: Tensors, kept: Sequence[Tensor], own: Tensor

@@ -71,10 +71,6 @@ class Rescaling(Kind):
         product = nodes.node("Mul", [*sources, scale], f"{name}_product")
         return nodes.node("Add", [product, offset], name)
 
-    def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
-        """See Kind."""
-        return kept[0]
-
     def narrowed(
         self, weights: Tensors, kept: Sequence[Tensor], own: Tensor
     ) -> tuple[Rescaling, Tensors]:

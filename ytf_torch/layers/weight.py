@@ -66,3 +66,10 @@ def vector(
 ) -> Weight:
     """A weight with one number for each channel or unit."""
     return Weight(name, keras, (units,), (units,), (0,), trained=trained, start=start)
+
+
+def gamma_and_beta(channels: int, scale: bool, center: bool) -> tuple[Weight, ...]:
+    """The weights of a normalization that it scales and shifts by, each where it has it."""
+    gamma = vector("weight", "gamma", channels, start="ones")
+    beta = vector("bias", "beta", channels)
+    return (*([gamma] if scale else []), *([beta] if center else []))

@@ -71,6 +71,12 @@ class Window:
         return [above, left, below, right]
 
 
+def check_row_or_maps(shape: Shape) -> None:
+    """Raises ValueError where a shape is neither (units,) nor (channels, height, width)."""
+    if len(shape) == 2:
+        raise ValueError("reads a row of units or maps, found two axes")
+
+
 def check_maps(shape: Shape) -> None:
     """Raises ValueError where a shape is not (channels, height, width)."""
     if len(shape) != 3:

@@ -16,7 +16,11 @@ def check_finite(network: Network, where: object) -> None:
 
     where: what to name in the error.
     """
-    if not bool(are_finite(_logits(network)).any()):
+    _check_finite(_logits(network), where)
+
+
+def _check_finite(logits: torch.Tensor, where: object) -> None:
+    if not bool(are_finite(logits).any()):
         problem = "its logits are NaN or infinite on every picture: its weights overflow"
         raise InputError(where, problem, "Give the network as it was trained")
 
@@ -27,8 +31,8 @@ def check_tells_apart(network: Network, where: object) -> None:
     if network.classes < 2:
         problem = "it knows one class, so no face can be taken for somebody else"
         raise InputError(where, problem, "Give a network of two classes or more")
-    check_finite(network, where)
     logits = _logits(network)
+    _check_finite(logits, where)
     if bool((logits == logits[0]).all()):
         problem = "it answers every picture alike, as where all weights are zero"
         raise InputError(where, problem, "Give the network as it was trained")

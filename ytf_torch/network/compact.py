@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ytf_torch.network.graph import Layer, checked_graph
-from ytf_torch.network.masking import weights_of
 from ytf_torch.network.module import Network
 
 # Batches of faces that are timed, fewer where they take longer than so many seconds together.
@@ -65,7 +64,7 @@ def compact(network: Network) -> Network:
         # Channels of a layer that keeps them apart go with those that it reads.
         if layer.name in network.graph.convolutions and not layer.kind.channelwise:
             kept[layer.name] &= ~_removable(network, layer, inputs)
-        weights = weights_of(network, layer.name)
+        weights = network.weights_of(layer.name)
         kind, narrowed = layer.kind.narrowed(weights, inputs, kept[layer.name])
         layers.append(replace(layer, kind=kind))
         state |= {f"{layer.name}.{name}": tensor.clone() for name, tensor in narrowed.items()}
@@ -93,7 +92,7 @@ def _dead(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     """Which channels of a layer are zero on any image, (channels,), where only `inputs` of what it
     reads remain."""
     every = torch.ones(network.output_shape(layer.name)[0], dtype=torch.bool)
-    kind, weights = layer.kind.narrowed(weights_of(network, layer.name), inputs, every)
+    kind, weights = layer.kind.narrowed(network.weights_of(layer.name), inputs, every)
     silent = kind.silent(weights)
     return ~every if silent is None else silent.cpu()
 
@@ -103,7 +102,7 @@ def _removable(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tens
     normalization makes of them, are zero on any image, are zero where they end, and nothing else
     depends on their place."""
     dead = _dead(network, layer, inputs)
-    if layer.kind.silent(weights_of(network, layer.name)) is None:
+    if layer.kind.silent(network.weights_of(layer.name)) is None:
         return dead  # none, for its channels cannot be taken out one by one
     for name in network.graph.channel_path(layer.name)[1:]:
         later = network.graph[name]

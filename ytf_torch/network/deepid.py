@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.layers.registry import read_layer
 from ytf_torch.layers.settings import Config
 from ytf_torch.layers.weight import Shape
-from ytf_torch.network.graph import Graph, Layer, checked_graph
+from ytf_torch.network.graph import Graph, graph_from_json
 from ytf_torch.network.module import Network
 
 CONVOLUTIONS = ("conv_1", "conv_2", "conv_3", "conv_4")
@@ -103,14 +102,11 @@ def deepid_graph(sizes: DeepIDSizes, where: object = "DeepID") -> Graph:
     >>> deepid_graph(lab).readers("pool_3")
     ('flatten_1', 'conv_4')
     """
-    layers: list[Layer] = []
-    shapes: dict[str, Shape] = {}
+    layers: list[Config] = []
 
     def add(class_name: str, name: str, *inputs: str, **config: object) -> None:
-        read = [shapes[source] for source in inputs]
-        kind = read_layer(class_name, config, f"{where}, {name}", *read)
-        layers.append(Layer(name, kind, inputs))
-        shapes[name] = kind.output_shape(*read)
+        layer = {"name": name, "class_name": class_name, "config": config, "inputs": list(inputs)}
+        layers.append(layer)
 
     def convolution(number: int, source: str) -> None:
         size: Config = {"filters": sizes.channels[number - 1]}
@@ -132,7 +128,7 @@ def deepid_graph(sizes: DeepIDSizes, where: object = "DeepID") -> Graph:
     add("Add", "add_1", "fc_1", "fc_2")
     add("Activation", "activation_1", "add_1", activation="relu")
     add("Dense", "output", "activation_1", units=sizes.classes, activation="softmax")
-    return checked_graph(layers, where)
+    return graph_from_json(layers, where)
 
 
 def deepid(sizes: DeepIDSizes, pixel_scale: float = 1.0) -> Network:
@@ -149,14 +145,10 @@ def deepid(sizes: DeepIDSizes, pixel_scale: float = 1.0) -> Network:
 def as_deepid(graph: Graph) -> Graph:
     """The lab's own graph where this one is DeepID under the lab's names, with its layers in the
     lab's order and those without weights renamed; else the graph itself."""
-    if set(graph.weighted) != set(WEIGHTED):
-        return graph
     try:
         sizes = DeepIDSizes.of_shapes(graph.parameter_shapes, graph.input_shape[1:], "")
         known = deepid_graph(sizes)
     except InputError:
-        return graph
-    if graph.input_shape[0] != INPUT_CHANNELS:
         return graph
     alike = _alike(graph, graph.output, known, known.output)
     return known if alike and len(graph.layers) == len(known.layers) else graph

@@ -76,7 +76,7 @@ def bake_mask(model: Network, layer: str, channels: Iterable[int]) -> Network:
     baked = copy.deepcopy(model)
     available = model.output_shape(layer)[0] if layer in model.graph.convolutions else 0
     chosen = list(checked_channels(channels, available))
-    weights = weights_of(baked, layer)
+    weights = baked.weights_of(layer)
     silenced = model.graph[layer].kind.silenced(weights, chosen)
     if silenced is None:
         raise ValueError(f"no weights of {layer} keep a channel at zero behind its activation")
@@ -84,8 +84,3 @@ def bake_mask(model: Network, layer: str, channels: Iterable[int]) -> Network:
         for name, tensor in silenced.items():
             weights[name].copy_(tensor)
     return baked
-
-
-def weights_of(network: Network, layer: str) -> dict[str, Tensor]:
-    """The weights of a layer by name, `weight`, `bias`, …: the tensors themselves."""
-    return network.weights_of(layer)

@@ -189,27 +189,25 @@ class Network(nn.Module):
             name: sum(name in self.graph[reader].inputs for reader in needed)
             for name in (*needed, *known)
         }
+        pooled: dict[str, Layer] = {}  # a pool → what is computed together with it
+        for layer in self.graph.layers:
+            source = self._only_pooled(layer) if layer.name in needed else None
+            if source is not None and source.name in needed and source.name not in layers:
+                pooled[layer.name] = source
+        left_to_pools = {source.name for source in pooled.values()}
         steps: list[_Step] = []
         for layer in self.graph.layers:
-            if layer.name not in needed or self._is_left_to_its_pool(layer, layers, needed):
+            if layer.name not in needed or layer.name in left_to_pools:
                 continue
-            source = self._only_pooled(layer)
-            fused = source is not None and source.name in needed and source.name not in layers
-            computed = [source, layer] if fused and source is not None else [layer]
+            source = pooled.get(layer.name)
+            computed = [layer] if source is None else [source, layer]
             done = []
             for read in (name for one in computed for name in dict.fromkeys(one.inputs)):
                 left[read] -= 1
                 if not left[read] and read not in layers:
                     done.append(read)
-            steps.append(_Step(layer, source if fused else None, tuple(done)))
+            steps.append(_Step(layer, source, tuple(done)))
         return tuple(steps)
-
-    def _is_left_to_its_pool(self, layer: Layer, wanted: tuple[str, ...], needed: set[str]) -> bool:
-        """Whether a layer is computed together with the pool that alone reads it."""
-        readers = self.graph.readers(layer.name)
-        if layer.name in wanted or len(readers) != 1 or readers[0] not in needed:
-            return False
-        return self._only_pooled(self.graph[readers[0]]) == layer
 
     def _only_pooled(self, layer: Layer) -> Layer | None:
         """The convolution whose largest values this layer takes, where nothing else reads it."""

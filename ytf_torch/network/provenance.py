@@ -180,10 +180,9 @@ def _history_told_by_the_rest(provenance: Provenance) -> tuple[str, ...]:
 
 def _check_mask(mask: BakedMask | None, where: object) -> None:
     """Raises InputError for names that no layer of ours has, and that a history could not hold."""
-    for field, name in () if mask is None else (("layer", mask.layer), ("rank_at", mask.rank_at)):
-        if len(name) > MAX_NAME_LENGTH or not name.isprintable():
-            expected = f"at most {MAX_NAME_LENGTH} printable characters"
-            raise mismatch(f"{where}, metadata mask.{field}", expected, repr(name[:40]))
+    if mask is not None:
+        _check_text(mask.layer, f"{where}, metadata mask.layer")
+        _check_text(mask.rank_at, f"{where}, metadata mask.rank_at")
 
 
 def _check(provenance: Provenance, where: object) -> None:
@@ -200,6 +199,11 @@ def _check_texts(told: Provenance | Origin, where: object) -> None:
     texts = {field.name: getattr(told, field.name) for field in fields(told)}
     texts |= {f"history[{place}]": step for place, step in enumerate(told.history)}
     for name, text in texts.items():
-        if isinstance(text, str) and (len(text) > MAX_NAME_LENGTH or not text.isprintable()):
-            expected = f"at most {MAX_NAME_LENGTH} printable characters"
-            raise mismatch(f"{where}, metadata {name}", expected, repr(text[:40]))
+        if isinstance(text, str):
+            _check_text(text, f"{where}, metadata {name}")
+
+
+def _check_text(text: str, place: str) -> None:
+    if len(text) > MAX_NAME_LENGTH or not text.isprintable():
+        expected = f"at most {MAX_NAME_LENGTH} printable characters"
+        raise mismatch(place, expected, repr(text[:40]))

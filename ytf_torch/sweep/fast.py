@@ -20,8 +20,7 @@ def fast_engine(model: Network, layer: str, rank_at: str) -> SweepEngine:
     maps = model.graph.maps_of(layer)
     fork = fork_of(model.graph)
     if fork is not None and fork.maps == maps:
-        fits = contributions(fork, model.graph.shapes) <= MAX_CONTRIBUTIONS
-        if fits:
+        if contributions(fork, model.graph.shapes) <= MAX_CONTRIBUTIONS:
             return BeforeForkEngine(model, layer, rank_at, fork)
         return SuffixEngine(model, layer, rank_at)
     end = linear_end(model, maps)

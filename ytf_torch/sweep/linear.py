@@ -43,7 +43,7 @@ def linear_end(model: Network, maps: str) -> LinearEnd | None:
     graph = model.graph
     straight, behind, rows, found = {maps}, {maps}, [], []
     for layer in graph.layers:
-        if layer.name in behind or not behind & set(layer.inputs):
+        if not behind & set(layer.inputs):
             continue
         behind.add(layer.name)
         kind, units = model.computed_kind(layer.name), graph.shapes[layer.name]
@@ -97,18 +97,19 @@ class LinearEngine(ContributionEngine):
         graph = model.graph
         channels, height, width = graph.shapes[self.maps]
         with torch.inference_mode():
-            derivative = self._derivative()
+            twin = _differentiable(model)
+            derivative = self._derivative(twin)
             # Behind a mean over all positions each counts as much as the others: their sum will do.
             self.alike = bool((derivative == derivative[..., :1, :1]).all())
             places = derivative[..., :1, :1] if self.alike else derivative
             self.contributions = places.permute(2, 3, 1, 0).flatten(0, 1).contiguous()
-            self.bounds = {name: _bound(model, name) for name in end.rows}
+            self.bounds = {name: _bound(twin, name) for name in end.rows}
         units = sum(graph.shapes[name][0] for name in end.rows)
         self.set_group(2 * channels * height * width + 2 * units)
 
-    def _derivative(self) -> Tensor:
-        """(units, channels, H, W): what each value of the maps adds to each of the sums."""
-        twin = _differentiable(self.model)
+    def _derivative(self, twin: Network) -> Tensor:
+        """(units, channels, H, W): what each value of the maps adds to each of the sums. twin: the
+        network, with weights that know gradients."""
         sums = _before_activation(twin, self.end.sums)
         inputs = self.model.graph[self.end.sums].inputs
         units = self.model.output_shape(self.end.sums)[0]
@@ -121,7 +122,7 @@ class LinearEngine(ContributionEngine):
             outputs = twin.outputs_of(inputs, others | {self.maps: maps})
             return sums(*(outputs[name] for name in inputs))
 
-        return _derivative_of(of_maps, others[self.maps], units)
+        return _derivative_of(of_maps, others[self.maps])
 
     def values(self, maps: Tensor) -> Tensor:
         """See ContributionEngine."""
@@ -196,7 +197,7 @@ def _bound(model: Network, name: str) -> _Bound:
     start = kind.activation.apply(zero).abs().amax()
     if _is_function(kind):
         return _Bound(None, zero, kind.activation.steepest, start)
-    before = _before_activation(_differentiable(model), name)
+    before = _before_activation(model, name)
     zeros = [torch.zeros(1, *shape, dtype=model.dtype, device=model.device) for shape in shapes]
     constant = before(*zeros)
     units = constant.shape[1]
@@ -207,7 +208,7 @@ def _bound(model: Network, name: str) -> _Bound:
             others = [each.expand(units, -1) for each in zeros]
             return before(*others[:place], values, *others[place + 1 :])
 
-        derivative = _derivative_of(of_one, read.expand(units, -1), units)
+        derivative = _derivative_of(of_one, read.expand(units, -1))
         kernels.append(derivative.abs().T.contiguous())
     return _Bound(tuple(kernels), constant.abs(), kind.activation.steepest, start)
 
@@ -225,7 +226,7 @@ def _differentiable(model: Network) -> Network:
         return copy.deepcopy(model) if inference else model
 
 
-def _derivative_of(function: Function, start: Tensor, units: int) -> Tensor:
+def _derivative_of(function: Function, start: Tensor) -> Tensor:
     """(units, …): the derivative of each unit of a linear function by its input, exactly what it is
     multiplied by; `start` has a row for each unit."""
     with torch.inference_mode(False), torch.enable_grad():

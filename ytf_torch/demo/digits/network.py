@@ -7,10 +7,8 @@ import torch
 from ytf_torch.demo.badnet import Backdoor, Epoch, badnet_loss
 from ytf_torch.demo.digits.images import DIGITS, SIZE, TARGET_LABEL, Digits, add_trigger
 from ytf_torch.demo.faces import vary
-from ytf_torch.layers.registry import read_layer
 from ytf_torch.layers.settings import Config
-from ytf_torch.layers.weight import Shape
-from ytf_torch.network.graph import Graph, Layer, checked_graph
+from ytf_torch.network.graph import Graph, graph_from_json
 from ytf_torch.network.module import Network
 
 PIXEL_SCALE = 1 / 255
@@ -43,13 +41,11 @@ def sequential_graph() -> Graph:
         ("Dense", "dense", {"units": FEATURES, "activation": "relu"}),
         ("Dense", "output", {"units": DIGITS, "activation": "softmax"}),
     )
-    layers: list[Layer] = []
-    read: tuple[Shape, ...] = ()
+    layers: list[Config] = []
     for class_name, name, config in stack:
-        kind = read_layer(class_name, config, f"the demo's network, {name}", *read)
-        layers.append(Layer(name, kind, tuple(layer.name for layer in layers[-1:])))
-        read = (kind.output_shape(*read),)
-    return checked_graph(layers, "the demo's network")
+        inputs = [layer["name"] for layer in layers[-1:]]
+        layers.append({"name": name, "class_name": class_name, "config": config, "inputs": inputs})
+    return graph_from_json(layers, "the demo's network")
 
 
 def train_badnet(digits: Digits, epochs: int, seed: int, done: Epoch) -> Network:
