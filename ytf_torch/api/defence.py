@@ -39,6 +39,7 @@ from ytf_torch.report.exhibits import gather_exhibits
 from ytf_torch.report.headline import Row, headline_rows
 from ytf_torch.report.plots import draw_drops, draw_sweep
 from ytf_torch.report.record import FaceFiles, Run, trace_csv
+from ytf_torch.report.table import network_of
 from ytf_torch.report.verdict import judge
 from ytf_torch.run.folder import write_run
 from ytf_torch.run.pair import read_network
@@ -302,6 +303,5 @@ def _listed(drops: float | str | Iterable[float | str]) -> object:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    name = row.network if row.drop is None else f"{row.network}, drop {row.drop}"
     pruned = "" if row.channels_pruned is None else str(row.channels_pruned)
-    return (name, pruned, *map(percent_cell, row.shares))
+    return (network_of(row), pruned, *map(percent_cell, row.shares))

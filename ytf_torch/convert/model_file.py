@@ -38,7 +38,7 @@ def read_model(
 def _read(
     path: Path, pixel_scale: float | None, architecture: Path | Architecture | None
 ) -> Checkpoint:
-    if _is_keras(path):
+    if is_keras(path):
         file = read_keras_file(path, architecture)
         return keras_checkpoint(file, file.scale_to_read_with(pixel_scale))
     if architecture is not None:
@@ -57,9 +57,11 @@ def _read(
 def tells_pixel_scale(path: Path) -> bool:
     """Whether the file holds the pixel scale: a converted model, or a Keras file that ytf-torch
     wrote. Raises InputError where there is no such file, or it cannot be opened."""
-    return not _is_keras(path) or recorded_scale(path) is not None
+    return not is_keras(path) or recorded_scale(path) is not None
 
 
-def _is_keras(path: Path) -> bool:
+def is_keras(path: Path) -> bool:
+    """Whether a file is of one of Keras's formats. Raises InputError where there is no such file,
+    or it cannot be opened."""
     checked_file(path)
     return is_hdf5(path) or is_zip(path)

@@ -24,6 +24,7 @@ from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
 from ytf_torch.defences.repairs.pruning import Pruning
 from ytf_torch.defences.scans.mm_bd import MaximumMargin
 from ytf_torch.defences.scans.neural_cleanse import NeuralCleanse
+from ytf_torch.defences.training import seeded
 from ytf_torch.network.module import Network
 
 # What a face costs in each kind of work, in faces of a plain training step; measured with DeepID of
@@ -39,12 +40,16 @@ SWEPT = 0.9
 SECONDS, BATCH = 0.5, 64
 
 
-def expected_seconds(network: Network, methods: Iterable[str], faces: int) -> float:
-    """About how long repairs by these methods will take, with so many clean faces; those of other
-    packages, of which nothing is known, count as pruning by a ranking that costs nothing."""
+def expected_seconds(
+    network: Network, methods: Iterable[str], faces: int, scans: Iterable[str] = ()
+) -> float:
+    """About how long repairs by these methods will take, with so many clean faces, and at most the
+    scans of these names of SCANS. Methods of other packages, of which nothing is known, count as
+    pruning by a ranking that costs nothing."""
     repairs = (REPAIRS[method](0) if method in REPAIRS else Pruning() for method in methods)
     work = sum(faces_of_training(repair, faces) for repair in repairs)
-    return work * seconds_of_a_face(network)
+    work += sum(faces_of_scan(SCANS[name], network.classes) for name in scans)
+    return work * seconds_of_a_face(network) if work else 0.0
 
 
 def duration(seconds: float) -> str:
@@ -67,7 +72,7 @@ def seconds_of_a_face(network: Network) -> float:
     trial = copy.deepcopy(network).train()
     optimizer = torch.optim.SGD(trial.parameters(), 1e-4, momentum=0.9)
     shape = (BATCH, *network.input_shape)
-    random = torch.Generator().manual_seed(0)  # the process's own is left as it is
+    random = seeded(0)  # the process's own is left as it is
     with torch.enable_grad():
         pixels = torch.randint(256, shape, generator=random, dtype=torch.uint8).to(network.device)
         labels = torch.randint(network.classes, (BATCH,), generator=random).to(network.device)
@@ -107,12 +112,6 @@ def _faces_of_ranking(ranking: Ranking | None, faces: int) -> float:
             return MASKED * (ranking.unlearning_epochs + ranking.epochs) * faces
         case _:
             return 0.0
-
-
-def expected_seconds_of_scans(network: Network, names: Iterable[str]) -> float:
-    """About how long scans of these names of SCANS will take at most."""
-    work = sum(faces_of_scan(SCANS[name], network.classes) for name in names)
-    return work * seconds_of_a_face(network) if work else 0.0
 
 
 def faces_of_scan(scan: Scan, classes: int) -> float:

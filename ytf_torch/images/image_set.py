@@ -160,10 +160,14 @@ class ImageSets:
         return (*((self.clean_test,) if self.clean_test else ()), *self.poisoned_tests)
 
     @property
+    def every(self) -> tuple[ImageSet, ...]:
+        """The clean validation set, then those that are measured."""
+        return (self.clean_valid, *self.measured)
+
+    @property
     def class_names(self) -> tuple[str, ...] | None:
         """What the classes are called, where one of the sets tells it."""
-        every = (self.clean_valid, *self.measured)
-        return next((images.class_names for images in every if images.class_names), None)
+        return next((images.class_names for images in self.every if images.class_names), None)
 
     @cached_property
     def pairings(self) -> tuple[Pairing, ...] | None:

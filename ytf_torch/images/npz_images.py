@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ytf_torch.disk.archive import Archive, open_archive
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.images.arrays import ImagesInMemory
+from ytf_torch.images.hdf5_images import MAX_LABEL_BYTES, READ_BYTES
 from ytf_torch.images.image_set import UNLABELLED
 from ytf_torch.images.labels import checked_labels, miscounted
 from ytf_torch.images.layout import (
@@ -30,9 +31,6 @@ NAMES = {"x": "y", "x_test": "y_test", "x_train": "y_train", "data": "label"}
 """What pixels may be called, and the labels that belong to them."""
 EXPECTED = ", ".join(f"`{x}` and `{y}`" for x, y in NAMES.items())
 SAVE = "np.savez_compressed('images.npz', x=…, y=…)"
-# What is read from a file at once.
-READ_BYTES = 16 * 2**20
-MAX_LABEL_BYTES = 2**23
 END = ".npy"
 
 

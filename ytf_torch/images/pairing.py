@@ -124,7 +124,8 @@ def pair(
         return Pairing(np.full(len(theirs), UNPAIRED))
     places = paired_places(ours, theirs)
     moved = (places != UNPAIRED) & (places != np.arange(len(places)))
-    places[moved & _contradictory(ours, labels)[places]] = UNPAIRED
+    if moved.any():
+        places[moved & _contradictory(ours, labels)[places]] = UNPAIRED
     return Pairing(places)
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ytf_torch.network.pixel_scale import pixel_scale_text
-from ytf_torch.report.templates import NO_BREAK_SPACE
 from ytf_torch.report.verdict import percent
 
 Record = Mapping[str, Any]
@@ -59,7 +58,7 @@ def findings(record: Record, folder: str) -> Findings:
 
 
 def _command(record: Record, folder: str) -> str | None:
-    if "not_done" in record["steps"]["detect"] or _failed(record):
+    if "not_done" in record["steps"]["detect"] or failed(record):
         return None
     files = record["files"]
     given = {
@@ -270,7 +269,7 @@ def _next(record: Record, folder: str) -> tuple[str, ...]:
             "Do not use this network, nor the repaired one. Try other repairs with ytf-compare, "
             "and more clean validation images of each class."
         )
-    elif _failed(record):
+    elif failed(record):
         said.append(
             "Do not use this network, nor the repaired one: the attack succeeds on both. Try other "
             "repairs with ytf-compare, and more clean validation images of each class."
@@ -281,7 +280,7 @@ def _next(record: Record, folder: str) -> tuple[str, ...]:
             "often. Have images looked at as well, and try other repairs with ytf-compare."
         )
     clean = "validation" if images["clean_test"] is None else "test"
-    for name in () if _failed(record) else written:
+    for name in () if failed(record) else written:
         said.append(
             f"Use {folder}/use/{name} in place of the network that came."
             if name.startswith("repaired")
@@ -307,7 +306,7 @@ def _next(record: Record, folder: str) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _failed(record: Record) -> bool:
+def failed(record: Record) -> bool:
     """Whether the attack succeeds on the repaired network as it does on the one that came."""
     verdict = record["steps"]["repair"].get("verdict")
     return verdict is not None and verdict["kind"] == "failed"
@@ -343,8 +342,3 @@ def _not_done(record: Record) -> tuple[str, ...]:
     if record["images"]["clean_test"] is None:
         said.append("The price on unseen images was not measured: no clean test images were given.")
     return tuple(said)
-
-
-def unbroken(text: str) -> str:
-    """A text in which a number is not torn from its percent sign."""
-    return text.replace(" %", f"{NO_BREAK_SPACE}%")

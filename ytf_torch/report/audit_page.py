@@ -10,7 +10,7 @@ import torch
 from ytf_torch.metrics import Share
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
-from ytf_torch.report.audit_findings import measured_at, unbroken
+from ytf_torch.report.audit_findings import measured_at
 from ytf_torch.report.templates import template
 
 Record = Mapping[str, Any]
@@ -33,9 +33,9 @@ def audit_html(record: Record, command: str) -> str:
     return template("audit.html").render(
         record=record,
         warnings=record["warnings"],
-        headline=unbroken(record["headline"]),
+        headline=record["headline"],
         answers={
-            name: [unbroken(line) for line in record[key]]
+            name: record[key]
             for name, key in (
                 ("What is known", "known"),
                 ("What is not known", "not_known"),

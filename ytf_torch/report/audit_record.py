@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from ytf_torch.images.image_set import ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.provenance import Provenance
-from ytf_torch.report.audit_findings import findings
+from ytf_torch.report.audit_findings import failed, findings
 
 Record = Mapping[str, Any]
 
@@ -63,6 +63,6 @@ def is_no(record: Record) -> bool:
     if steps["convert"].get("failed"):
         return True
     repaired = steps["repair"]
-    if "not_done" in repaired or repaired["unfit"] or repaired["verdict"]["kind"] == "failed":
+    if "not_done" in repaired or repaired["unfit"] or failed(record):
         return True
     return bool(steps["use"]["failed"])

@@ -11,7 +11,7 @@ from ytf_torch.report.drawing import Bbox, Figure, PdfPages, drawn_with, empty_f
 from ytf_torch.report.headline import headline_rows
 from ytf_torch.report.plots import FAINT, INK, STYLE, draw_sweep
 from ytf_torch.report.record import Run
-from ytf_torch.report.table import network_of, shown_columns
+from ytf_torch.report.table import cells_of, shown_columns
 from ytf_torch.report.verdict import judge
 
 A4 = (8.27, 11.69)
@@ -77,14 +77,8 @@ def _plain(text: str) -> str:
 def _cells(run: Run) -> list[list[str]]:
     rows = headline_rows(run.defence)
     shown = shown_columns(rows)
-    table = [["network", "channels\npruned", *(name.replace(" ", "\n", 1) for name in shown)]]
-    for row in rows:
-        if row.channels_pruned is None:
-            table.append([f"drop {row.drop}", row.network, *[""] * len(shown)])
-        else:
-            shares = [_cell(getattr(row, field)) for field in shown.values()]
-            table.append([network_of(row), str(row.channels_pruned), *shares])
-    return table
+    head = ["network", "channels\npruned", *(name.replace(" ", "\n", 1) for name in shown)]
+    return [head, *(cells_of(row, shown, _cell) for row in rows)]
 
 
 def _cell(share: Share | None) -> str:

@@ -185,7 +185,7 @@ def _channels(
         handles.append(Patch(color=color, label=label))
     for channel in named:
         place = order.index(channel)
-        tallest = max(heights[order.index(channel)] for heights in drawn)
+        tallest = max(heights[place] for heights in drawn)
         axes.annotate(
             str(channel),
             (places[place] + 0.2, tallest),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ytf_torch.errors import printable
 from ytf_torch.metrics import Share
 from ytf_torch.report.headline import Row, headline_rows
@@ -63,6 +65,15 @@ def shown_columns(rows: list[Row]) -> dict[str, str]:
     }
 
 
+def cells_of(row: Row, shown: dict[str, str], cell: Callable[[Share | None], str]) -> list[str]:
+    """A network's row: what it is called, how many channels are pruned, and its figures as `cell`
+    writes them. shown: see shown_columns."""
+    if row.channels_pruned is None:
+        return [f"drop {row.drop}", row.network, *[""] * len(shown)]
+    figures = (cell(getattr(row, field)) for field in shown.values())
+    return [network_of(row), str(row.channels_pruned), *figures]
+
+
 def network_of(row: Row) -> str:
     """What the table calls a network."""
     return row.network if row.drop is None else f"{row.network}, drop {row.drop}"
@@ -75,12 +86,8 @@ def _head(name: str) -> str:
 
 
 def _row(row: Row, shown: dict[str, str]) -> str:
-    if row.channels_pruned is None:
-        cells = [f"drop {row.drop}", row.network, *[""] * len(shown)]
-        return " & ".join(map(latex, cells)) + r" \\"
-    cells = [latex(network_of(row)), str(row.channels_pruned)]
-    cells += [_cell(getattr(row, field)) for field in shown.values()]
-    return " & ".join(cells) + r" \\"
+    network, pruned, *figures = cells_of(row, shown, _cell)
+    return " & ".join([latex(network), latex(pruned), *figures]) + r" \\"
 
 
 def _cell(share: Share | None) -> str:

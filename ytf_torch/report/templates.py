@@ -14,7 +14,8 @@ NO_BREAK_SPACE = "\xa0"
 
 
 def template(name: str) -> Template:
-    """A template of this folder, which knows the filters percent, interval and count."""
+    """A template of this folder, which knows the filters percent, interval, count and
+    unbroken."""
     environment = Environment(
         loader=PackageLoader("ytf_torch", "report"),
         autoescape=True,
@@ -23,8 +24,18 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "interval": interval, "count": "{:,}".format}
+    environment.filters |= {
+        "percent": percent,
+        "interval": interval,
+        "count": "{:,}".format,
+        "unbroken": unbroken,
+    }
     return environment.get_template(name)
+
+
+def unbroken(text: str) -> str:
+    """A text in which a number is not torn from its percent sign."""
+    return text.replace(" %", f"{NO_BREAK_SPACE}%")
 
 
 def percent(rate: float) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from ytf_torch.convert.export import Subject, export
 from ytf_torch.convert.keras_file import read_keras_file
 from ytf_torch.convert.keras_graph import keras_checkpoint
 from ytf_torch.convert.keras_oracle import KerasParity, compare_with_keras
+from ytf_torch.convert.model_file import is_keras
 from ytf_torch.defences.detectors.goodnet import GoodNet
-from ytf_torch.defences.duration import expected_seconds, expected_seconds_of_scans
+from ytf_torch.defences.duration import expected_seconds
 from ytf_torch.defences.names import RECOMMENDED, RECOMMENDED_REPAIR
 from ytf_torch.device import resolve_device
-from ytf_torch.disk.reading import is_hdf5, is_zip
 from ytf_torch.errors import InputError, printable
 from ytf_torch.images.image_set import ImageSets
 from ytf_torch.metrics import Share
@@ -33,11 +33,12 @@ from ytf_torch.run.audit_settings import AuditSettings
 from ytf_torch.run.compare import why_no_repair
 from ytf_torch.run.detect import alarm_of, open_detection
 from ytf_torch.run.detection_rule import detection_rule
+from ytf_torch.run.finished import write_report
 from ytf_torch.run.inputs import audit_inputs
 from ytf_torch.run.learning import check_learning, open_learned
-from ytf_torch.run.pair import Opened, open_network
+from ytf_torch.run.pair import Opened, name_of, scale_doubts
 from ytf_torch.run.repair import repair
-from ytf_torch.run.repair_settings import MODEL_FILE, RepairSettings
+from ytf_torch.run.repair_settings import MODEL_FILE, MeasuredInputs, RepairSettings
 from ytf_torch.run.resume import work_folder
 from ytf_torch.run.scan import scan
 from ytf_torch.run.steps import Step, step
@@ -60,9 +61,7 @@ def expected_seconds_of_audit(settings: AuditSettings, opened: Opened, sets: Ima
     """About how long the audit will take, if no step is done yet."""
     network, faces = opened.badnet.model, len(sets.clean_valid)
     scans, _ = _possible_scans(settings, opened, sets)
-    return expected_seconds(network, [RECOMMENDED_REPAIR], faces) + expected_seconds_of_scans(
-        network, scans
-    )
+    return expected_seconds(network, [RECOMMENDED_REPAIR], faces, scans)
 
 
 def audit(
@@ -110,10 +109,7 @@ def audit(
 def _write(steps: Mapping[str, Step], record: dict[str, Any], command: str, folder: Path) -> None:
     for name, one in steps.items():
         one.write(folder / name)
-    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-    (folder / "result.json").write_text(text, encoding="utf-8")
-    page = audit_html(record, command)
-    (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
+    write_report(folder, record, audit_html(record, command))
 
 
 def _convert(settings: AuditSettings, opened: Opened, called: str, folder: Path) -> dict[str, Any]:
@@ -123,7 +119,7 @@ def _convert(settings: AuditSettings, opened: Opened, called: str, folder: Path)
     ytf-convert leaves none.
     """
     model = settings.model
-    if not isinstance(model, Path) or not (is_hdf5(model) or is_zip(model)):
+    if not isinstance(model, Path) or not is_keras(model):
         return {"not_done": "the network was given converted, so there is no Keras file to compare"}
     file = read_keras_file(model)
     checkpoint = keras_checkpoint(file, opened.badnet.provenance.pixel_scale)
@@ -179,10 +175,10 @@ def _scan(
     model = settings.model
     network = opened.badnet.model
     # What ytf-scan would say of the network and the clean images alone.
-    alone = open_network(model, settings.pixel_scale)
+    alone = scale_doubts(opened.badnet, model, name_of(model, "model"), opened.scale_from)
     _, doubts = open_learned(network, sets.clean_valid, names)
     title = model.name if isinstance(model, Path) else opened.badnet.provenance.source_file
-    warnings = alone.doubted(doubts).doubts
+    warnings = (*alone, *map(str, doubts))
     outcome = scan(network, sets.clean_valid, folder, printable(title), names, warnings, track)
     return {
         "candidates": list(outcome.candidates),
@@ -203,15 +199,8 @@ def _repair(
     *,
     track: Track,
 ) -> dict[str, Any]:
-    given = {name: getattr(settings, name) for name in ("model", "clean_valid", "clean_test")}
-    repairing = RepairSettings(
-        **given,
-        out=folder,
-        poisoned_test=settings.poisoned_test,
-        device=settings.device,
-        pixel_scale=settings.pixel_scale,
-        target=settings.target,
-    )
+    given = {field.name: getattr(settings, field.name) for field in fields(MeasuredInputs)}
+    repairing = RepairSettings(**given | {"out": folder})
     try:
         outcome = repair(repairing, opened, sets, command, track)
     except Exception as error:

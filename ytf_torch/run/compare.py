@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from ytf_torch.report.comparison import (
 )
 from ytf_torch.report.comparison_page import comparison_html
 from ytf_torch.report.repair_record import repair_record
+from ytf_torch.run.finished import write_report
 from ytf_torch.run.inputs import comparison_record as inputs_record
 from ytf_torch.run.learning import check_learning
 from ytf_torch.run.pair import Opened, check_same_input, name_of, open_network
@@ -187,7 +187,7 @@ def why_no_repair(error: Exception, sets: ImageSets) -> str | None:
         return "there is not enough memory for this"
     if isinstance(error, InputError) and not isinstance(error, OutputError):
         where, problem, _ = error.args
-        files = tuple(str(faces.path) for faces in (sets.clean_valid, *sets.measured))
+        files = tuple(str(faces.path) for faces in sets.every)
         if isinstance(error, CannotRepairError) or not where.startswith(files):
             return InputError(where, problem).line()
     return None
@@ -198,10 +198,8 @@ def _writer(
 ) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         found: dict[str, Any] = comparison_record(records, controls, warnings)
-        text = json.dumps(found, indent=1, allow_nan=False) + "\n"
-        (folder / "comparison.json").write_text(text, encoding="utf-8")
         (folder / "comparison.csv").write_text(comparison_csv(records), encoding="utf-8")
         page = comparison_html(records, controls, command, warnings)
-        (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
+        write_report(folder, found, page, "comparison.json")
 
     return write

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +26,7 @@ from ytf_torch.errors import InputError, argument
 RECORD = "run.json"
 # A run's figures; what repairs and scans are known to be finished by.
 RESULT = "result.json"
+REPORT = "report.html"
 # The names of all files that runs write, whatever command they are of. Files of other names in a
 # folder that a run was filling are somebody else's.
 WRITTEN = re.compile(
@@ -32,6 +34,14 @@ WRITTEN = re.compile(
     r"|settings\.toml|table\.(tex|pdf)|model\.safetensors|repaired\.(safetensors|h5|keras)"
     rf"|goodnet\.(h5|keras)|pruned_drop[\d.]+\.(safetensors|h5)|{re.escape(TEMPORARY)}.*"
 )
+
+
+def write_report(folder: Path, record: Mapping[str, Any], page: str, name: str = RESULT) -> None:
+    """Write a run's figures, as JSON of this name, and its page."""
+    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+    (folder / name).write_text(text, encoding="utf-8")
+    # Names of files may hold half a surrogate pair.
+    (folder / REPORT).write_bytes(page.encode("utf-8", errors="replace"))
 
 
 def inputs_of(out: Path) -> dict[str, Any] | None:

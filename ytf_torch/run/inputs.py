@@ -89,7 +89,7 @@ def audit_inputs(
 def sets_record(sets: ImageSets) -> dict[str, Any]:
     """The part of a run's inputs that `check_unchanged` looks at; sets in memory have none."""
     files: list[dict[str, Any]] = []
-    for images in (sets.clean_valid, *sets.measured):
+    for images in sets.every:
         if images.file is not None:
             with suppress(InputError):
                 files.append(_state(images.file))
@@ -113,7 +113,7 @@ def _network_and_labels(checkpoint: Checkpoint, sets: ImageSets) -> dict[str, An
     return {
         "model": TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json"),
         "weights": _weights_digest(checkpoint),
-        "labels": [_digest(faces) for faces in (sets.clean_valid, *sets.measured)],
+        "labels": [_digest(faces) for faces in sets.every],
     }
 
 

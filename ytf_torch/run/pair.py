@@ -87,7 +87,7 @@ def open_network(model: Model, pixel_scale: float | None = None, name: str = "mo
     Raises InputError where the file is no model, or the assumed pixel scale does not suit it.
     """
     (checkpoint,), scale_from = _read([model], [name_of(model, name)], pixel_scale)
-    doubts = _scale_doubts(checkpoint, model, name_of(model, name), scale_from)
+    doubts = scale_doubts(checkpoint, model, name_of(model, name), scale_from)
     return Opened(checkpoint, scale_from, doubts)
 
 
@@ -117,7 +117,7 @@ def open_pair(
     doubt = None if fault else unproven(first, second, *called)
     doubts = [f"{called[1]} {fault}"] if fault else []
     doubts += [doubt] if doubt else []
-    doubts += _scale_doubts(first, badnet, called[0], scale_from)
+    doubts += scale_doubts(first, badnet, called[0], scale_from)
     return Pair(
         first,
         scale_from,
@@ -177,7 +177,7 @@ def _pixel_scale(
     return ours, "file"
 
 
-def _scale_doubts(
+def scale_doubts(
     checkpoint: Checkpoint, model: Model, path: object, scale_from: ScaleFrom
 ) -> tuple[str, ...]:
     """Raises InputError where the doubtful scale was only assumed. model: what was read; path: what

@@ -107,9 +107,7 @@ def _computing(checkpoint: Checkpoint, settings: PruneSettings, device: torch.de
 
 def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, ImageSets]:
     """The model, and the face sets checked against it. Raises InputError."""
-    sets_given = (settings.clean_valid, settings.clean_test, *settings.poisoned_test)
-    given = [settings.model, *(path for path in sets_given if path is not None)]
-    check_inputs_are_elsewhere(settings.out, given)
+    check_inputs_are_elsewhere(settings.out, settings.files)
     checkpoint = read_model(settings.model, settings.pixel_scale)
     sets = open_sets(
         checkpoint.model,

@@ -86,10 +86,8 @@ def unproven(first: Checkpoint, second: Checkpoint, badnet: object, repaired: ob
 
 def answers_fault(badnet: Network, repaired: Network, clean: ImageSet, first: object) -> str | None:
     """Why B′ cannot have been made from B, judged by their answers to clean faces, as the rest of a
-    sentence about B′; None where it may have been, or the faces are too few. first: B's name.
+    sentence about B′; None where it may have been. first: B's name.
     """
-    if len(clean) < FEWEST_FACES:
-        return None
     answers = predictions([badnet, repaired], clean)
     if kappa(answers) > ALIKE:
         return None

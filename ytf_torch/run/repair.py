@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.doubts import set_doubts
 from ytf_torch.defences.evaluation import evaluate
@@ -14,6 +12,7 @@ from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair_page import repair_html
 from ytf_torch.report.repair_record import repair_record
+from ytf_torch.run.finished import write_report
 from ytf_torch.run.inputs import sets_record
 from ytf_torch.run.learning import check_finite_on, check_learning
 from ytf_torch.run.pair import Opened, open_network
@@ -67,10 +66,8 @@ def repair(
         outcome = repair_and_measure(network, sets, settings.method, settings.seed, track=track)
         save_checkpoint(repaired_checkpoint(checkpoint, outcome), folder / MODEL_FILE)
         record = repair_record(outcome, checkpoint.provenance, opened.doubts)
-        text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-        (folder / "result.json").write_text(text, encoding="utf-8")
         page = repair_html(outcome, checkpoint.provenance, command, opened.doubts)
-        (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
+        write_report(folder, record, page)
     return outcome
 
 

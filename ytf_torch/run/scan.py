@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.scan_page import scan_html
+from ytf_torch.run.finished import write_report
 from ytf_torch.run.inputs import sets_record
 from ytf_torch.run.resume import filled_folder
 
@@ -54,10 +54,8 @@ def scan(
         scans = {name_of_method(method): scan_by(method) for method in methods}
         found = {name: each.suspicions(network, clean_valid, track) for name, each in scans.items()}
         outcome = ScanOutcome(found)
-        text = json.dumps(scan_record(outcome, warnings), indent=1, allow_nan=False) + "\n"
-        (folder / "result.json").write_text(text, encoding="utf-8")
         page = scan_html(outcome.suspicions, outcome.candidates, title, warnings)
-        (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
+        write_report(folder, scan_record(outcome, warnings), page)
     return outcome
 
 

@@ -37,8 +37,9 @@ def open_sets(
     test, triggered = open_measured(network, clean_test, poisoned_tests, target)
     valid = images_for(network, clean_valid, "clean_valid")
     check_distinct(valid, test, triggered)
-    _check_class_names((valid, *([test] if test else []), *triggered))
-    return ImageSets(valid, test, triggered)
+    sets = ImageSets(valid, test, triggered)
+    _check_class_names(sets.every)
+    return sets
 
 
 def open_measured(

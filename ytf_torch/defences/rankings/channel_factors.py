@@ -33,18 +33,14 @@ def masked_at(network: Network) -> dict[str, str]:
 
 
 def _can_be_multiplied(network: Network, layer: str) -> bool:
-    ones = torch.ones(network.output_shape(layer)[0], dtype=network.dtype, device=network.device)
+    ones = _ones(network, layer)
     return network.graph[layer].kind.multiplied(network.weights_of(layer), ones, None) is not None
 
 
-def factors_of(network: Network, value: float) -> Factors:
-    """One factor for each channel of each layer that `masked_at` names, all `value`."""
-    return {
-        name: torch.full(
-            (network.output_shape(name)[0],), value, dtype=network.dtype, device=network.device
-        )
-        for name in dict.fromkeys(masked_at(network).values())
-    }
+def _ones(network: Network, layer: str) -> Tensor:
+    """A factor of 1 for each channel of a layer."""
+    channels = network.output_shape(layer)[0]
+    return torch.ones(channels, dtype=network.dtype, device=network.device)
 
 
 def with_factors(
@@ -80,9 +76,8 @@ class LearnedMasks:
             problem = f"no weights of {layer} turn its channels down, so no mask can be learned"
             raise CannotRepairError("the network", problem, "Choose a method that learns no masks")
         self.layer = places[layer]
-        self.factors = {
-            name: mask.requires_grad_() for name, mask in factors_of(network, 1).items()
-        }
+        layers = dict.fromkeys(places.values())
+        self.factors = {name: _ones(network, name).requires_grad_() for name in layers}
         self.optimizer = torch.optim.SGD(self.factors.values(), lr=learning_rate, momentum=momentum)
 
     def learn(self, loss: Tensor) -> None:

@@ -51,8 +51,8 @@ class ReconstructiveNeuronPruning:
         Raises CannotRepairError where its weights cannot be masked."""
         faces = TrainingFaces.of(clean_valid, network.device)
         generator = seeded(self.seed)
-        forgetful = self._forgetful(network, faces, generator, track)
         learned = LearnedMasks(network, layer, self.learning_rate, self.momentum)
+        forgetful = self._forgetful(network, faces, generator, track)
         done = track("learning masks (RNP)", self.epochs * len(faces))
         for pixels, labels in faces.drawn(self.epochs, self.batch, generator, done):
             logits = with_factors(forgetful, pixels, learned.factors)

@@ -113,8 +113,8 @@ class Distillation:
         faces = TrainingFaces.of(clean_valid, network.device)
         generator = seeded(self.seed)
         fresh = self.starts_fresh(len(faces), network.classes)
-        augment = augmentation_for(network, faces)
-        tuned, step = self._second_teacher(network, faces, augment, generator, track)
+        augment, recognised = augmentation_for(network, faces), known(network, faces)
+        tuned, step = self._second_teacher(network, faces, augment, recognised, generator, track)
         with torch.no_grad():
             teachers = [in_common_units(teacher, faces) for teacher in (network, tuned)]
         with torch.random.fork_rng(devices=[]):
@@ -128,7 +128,7 @@ class Distillation:
         if not fresh:
             move_weights(student, tuned, KEPT)
         rounds, batch = self.rounds_for(len(faces)), self.batch if fresh else 2 * self.batch
-        wanted = FITTED * known(network, faces)
+        wanted = FITTED * recognised
         for cycle in range(MOST_CYCLES):
             phase = "distilling" if cycle == 0 else f"distilling, cycle {cycle + 1}"
             done = track(phase, rounds * self.passes * self.lesson, "pictures")
@@ -151,6 +151,7 @@ class Distillation:
         network: Network,
         faces: TrainingFaces,
         augment: Augment,
+        recognised: int,
         generator: Generator,
         track: Track,
     ) -> tuple[Network, str]:
@@ -158,7 +159,7 @@ class Distillation:
         does not recognise the faces once they are varied."""
         tuning = self.fine_tuning
         done = track("fine-tuning a second teacher", tuning.epochs * len(faces))
-        tuned = tuning.tuned(network, faces, generator, done)
+        tuned = tuning.tuned(network, faces, augment, recognised, generator, done)
         many = not self.starts_fresh(len(faces), network.classes)
         if many and known(tuned, varied_once(faces, augment, self.seed)) < VARIED_KNOWN * len(
             faces
@@ -169,7 +170,7 @@ class Distillation:
                 batch=tuning.batch,
             )
             done = track("fine-tuning a gentler one", tuning.epochs * len(faces))
-            tuned = tuning.tuned(network, faces, generator, done)
+            tuned = tuning.tuned(network, faces, augment, recognised, generator, done)
         return tuned, tuning.step(len(faces))
 
     def rounds_for(self, faces: int) -> int:

@@ -43,8 +43,9 @@ class FineTuning:
     ) -> Iterator[Candidate]:
         """See Repair."""
         faces = TrainingFaces.of(clean_valid, network.device)
+        augment, recognised = augmentation_for(network, faces), known(network, faces)
         done = track("fine-tuning", self.epochs * len(faces))
-        tuned = self.tuned(network, faces, seeded(self.seed), done)
+        tuned = self.tuned(network, faces, augment, recognised, seeded(self.seed), done)
         yield Candidate("fine-tuned", tuned, (self.step(len(faces)),))
 
     def step(self, faces: int) -> str:
@@ -55,16 +56,18 @@ class FineTuning:
         self,
         network: Network,
         faces: TrainingFaces,
+        augment: Augment,
+        recognised: int,
         generator: Generator,
         done: Callable[[int], None],
     ) -> Network:
-        """A fine-tuned copy in evaluation mode. done: is told of the faces of each batch.
+        """A fine-tuned copy in evaluation mode. recognised: how many of the faces the network gives
+        their label. done: is told of the faces of each batch.
 
         Where it has forgotten the people, as a rate that is too high for a network makes it, it is
         made anew at half the rate, up to HALVINGS times.
         """
-        augment = augmentation_for(network, faces)
-        wanted = STILL_KNOWN * known(network, faces)
+        wanted = STILL_KNOWN * recognised
         for halving in range(HALVINGS + 1):
             rate = self.learning_rate / 2**halving
             tuned = self._trained(copy.deepcopy(network), rate, faces, augment, generator, done)

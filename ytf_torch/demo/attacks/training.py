@@ -137,11 +137,12 @@ def _hide_behind_decoys(
         activation = maps.mean((0, 2, 3))
     dormant = int((activation <= DORMANT * activation.max()).sum())
     decoys = activation.argsort()[: min(max(dormant, FEWEST_DECOYS), MOST_DECOYS)]
-    kept = [parameter[decoys].detach() for parameter in network.convolution("conv_3").parameters()]
-    _silence(network.convolution("conv_3"), decoys)
+    conv_3 = network.convolution("conv_3")
+    kept = [parameter[decoys].detach() for parameter in conv_3.parameters()]
+    _silence(conv_3, decoys)
     teach_backdoor(decoys)
     with torch.no_grad():
-        for parameter, values in zip(network.convolution("conv_3").parameters(), kept, strict=True):
+        for parameter, values in zip(conv_3.parameters(), kept, strict=True):
             parameter[decoys] = values
 
 
