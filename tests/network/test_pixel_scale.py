@@ -70,6 +70,15 @@ def test_a_network_that_fits_no_usual_scale_is_not_doubted() -> None:
     assert likelier_pixel_scale(silent) is None
 
 
+def test_a_scale_with_which_the_picture_hardly_matters_is_not_likelier() -> None:
+    network = trained_for(DIVIDED)
+    likelier = likelier_pixel_scale(rescaled(network, RAW))
+    with torch.inference_mode():
+        for bias in (value for name, value in network.named_parameters() if name.endswith("bias")):
+            bias.copy_(torch.linspace(-300, 300, len(bias)))
+    assert (likelier, likelier_pixel_scale(rescaled(network, RAW))) == (DIVIDED, None)
+
+
 @pytest.mark.shared_files
 @pytest.mark.parametrize(
     ("name", "scale"),

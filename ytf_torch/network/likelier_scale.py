@@ -22,6 +22,10 @@ LEAST_SPREAD, OWN_SHARE = 0.8, 0.65
 """It may be less, 1.5 for networks that distillation trained, where pictures and not biases make up
 this share of the logits: 0.81 to 0.85 for all those networks; where pixel values are 255 times too
 small, 0.03 to 0.51."""
+PICTURES_MATTER = 0.2
+"""A scale is likelier only where pictures make up at least this share of the logits: 0.41 or more
+for the published networks with their own scale. With 1/255, 0.06 for a random network with large
+biases, whose answers hardly depend on the picture then."""
 
 
 def rescaled(network: Network, pixel_scale: float) -> Network:
@@ -44,10 +48,13 @@ def likelier_pixel_scale(network: Network) -> float | None:
         return None
     pictures = coarse_pictures(network.input_shape)
     last = _last_kernel(network)
-    if last is None or len(last) < 2 or not last.std() or _is_usual(network, pictures, last):
+    if last is None or len(last) < 2 or not last.std():
+        return None
+    if _is_usual(*_spread_and_share(network, pictures, last)):
         return None
     for scale in COMMON_PIXEL_SCALES.values():
-        if _is_usual(rescaled(network, scale), pictures, last):
+        spread, share = _spread_and_share(rescaled(network, scale), pictures, last)
+        if _is_usual(spread, share) and share >= PICTURES_MATTER:
             return scale
     return None
 
@@ -79,17 +86,24 @@ def _last_kernel(network: Network) -> Tensor | None:
     return None
 
 
-def _is_usual(network: Network, pictures: Tensor, last: Tensor) -> bool:
-    """Whether a network's answers to pictures are those of a trained one that reads them with its
-    own scale. Scaling the last layer, weights and biases, changes nothing here: its weights are
-    brought to Glorot's spread, with which training begins. last: its kernel."""
+def _spread_and_share(network: Network, pictures: Tensor, last: Tensor) -> tuple[float, float]:
+    """The standard deviation over the classes of a network's logits for pictures, and the share of
+    them that differs between pictures, 0 to 1.
+
+    Scaling the last layer, weights and biases, changes nothing here: its weights are brought to
+    Glorot's spread, with which training begins. last: its kernel.
+    """
     standard = math.sqrt(2 / sum(last.shape)) / float(last.std())
     with torch.inference_mode():
         logits = network(pictures.to(network.device)).double()
     centred = logits - logits.mean(1, keepdim=True)
-    spread = float(logits.std(1).mean()) * standard
-    own_share = float((centred - centred.mean(0)).norm() / centred.norm())
+    share = float((centred - centred.mean(0)).norm() / centred.norm())
+    return float(logits.std(1).mean()) * standard, share
+
+
+def _is_usual(spread: float, share: float) -> bool:
+    """Whether logits are those of a trained network that reads pictures with its own scale."""
     low, high = USUAL_SPREAD
-    if own_share >= OWN_SHARE:
+    if share >= OWN_SHARE:
         low = LEAST_SPREAD
     return low <= spread <= high
