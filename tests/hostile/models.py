@@ -131,7 +131,7 @@ def linked_root(folder: Path) -> Path:
     return path
 
 
-@ATTACKS("hard links in a circle, walked by a long name", "expected a dataset|missing conv_3")
+@ATTACKS("hard links in a circle, walked by a long name", "missing conv_3")
 def hard_link_circle(folder: Path) -> Path:
     def change(_: h5py.File, group: h5py.Group) -> None:
         group["conv_3/again"] = group["conv_3"]
@@ -284,7 +284,7 @@ def many_groups(folder: Path) -> Path:
     return changed(change)(folder)
 
 
-@ATTACKS("groups five thousand deep", "bytes of a name|missing conv_3", heavy=True)
+@ATTACKS("groups five thousand deep", "missing conv_3", heavy=True)
 def deep_groups(folder: Path) -> Path:
     def change(_: h5py.File, group: h5py.Group) -> None:
         node = group["conv_3"]
