@@ -22,6 +22,8 @@ from ytf_torch.errors import mismatch
 
 # A list of names that is too long for one attribute of 64 kB is split: name0, name1, …
 MAX_NAME_PARTS = 100
+# Bytes per read: small enough for memory, large enough for the overhead of an HDF5 call.
+READ_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ytf_torch.disk.hdf5 import Dataset, dataset, open_hdf5, read_array
+from ytf_torch.disk.hdf5 import READ_BYTES, Dataset, Group, dataset, open_hdf5, read_array
+from ytf_torch.images.arrays import ImagesInMemory
 from ytf_torch.images.batches import BATCH_SIZE, rebatched
 from ytf_torch.images.image_set import UNLABELLED, CheckedSet, ImageBatch
 from ytf_torch.images.labels import checked_labels
-from ytf_torch.images.layout import Shape, checked_data, checked_label, checked_pixels
+from ytf_torch.images.layout import (
+    Shape,
+    check_data,
+    check_keys,
+    checked_label,
+    checked_pixels,
+)
 from ytf_torch.images.read_ahead import read_ahead
+from ytf_torch.images.reversed_hdf5 import read_reversed, reversed_order
 
-# Bytes per read: small enough for memory, large enough for the overhead of an HDF5 call.
-READ_BYTES = 16 * 2**20
 # HDF5 decompresses a whole row of chunks for one image of it. Reads end at row boundaries, unless a
 # row is larger than this: then some are decompressed more than once, which limits memory.
 WHOLE_PIECES_BYTES = 128 * 2**20
@@ -148,16 +154,42 @@ def _open_data(path: Path) -> Iterator[Dataset]:
         yield dataset(file, "data")
 
 
-def open_hdf5_images(path: Path, input_shape: Shape, classes: int) -> HDF5Images:
-    """Check a lab-format file against a model; no pixel is read yet. See opening.open_images."""
+def open_hdf5_images(path: Path, input_shape: Shape, classes: int) -> HDF5Images | ImagesInMemory:
+    """Check a lab-format file against a model. No pixel is read yet, unless the file's axes are
+    reversed: then all are, see reversed_hdf5.py. See opening.open_images."""
     with open_hdf5(path) as file:
-        images = len(checked_data(file, input_shape, keys=("data", "label")))
+        data, order = _checked(file, input_shape, ("data", "label"))
+        images = data.shape[-1 if order else 0]
         labels = read_array(checked_label(file, images), MAX_LABEL_BYTES)
-    return HDF5Images(path, input_shape, checked_labels(labels, classes, f"{path}:/label"))
+        found = checked_labels(labels, classes, f"{path}:/label")
+        return _opened(data, order, input_shape, found)
 
 
-def open_unlabelled_hdf5(path: Path, input_shape: Shape) -> HDF5Images:
+def open_unlabelled_hdf5(path: Path, input_shape: Shape) -> HDF5Images | ImagesInMemory:
     """Check a lab-format file of which only the images matter. See opening.open_unlabelled."""
     with open_hdf5(path) as file:
-        images = len(checked_data(file, input_shape, keys=("data",)))
-    return HDF5Images(path, input_shape, np.full(images, UNLABELLED))
+        data, order = _checked(file, input_shape, ("data",))
+        images = data.shape[-1 if order else 0]
+        return _opened(data, order, input_shape, np.full(images, UNLABELLED))
+
+
+def _checked(
+    file: Group, input_shape: Shape, keys: Sequence[str]
+) -> tuple[Dataset, tuple[int, ...] | None]:
+    """The dataset `data`, and the order of its axes where they are reversed."""
+    check_keys(file, input_shape, keys)
+    data = dataset(file, "data")
+    order = reversed_order(data.shape, input_shape)
+    if order is None:
+        check_data(data, input_shape)
+    return data, order
+
+
+def _opened(
+    data: Dataset, order: tuple[int, ...] | None, input_shape: Shape, labels: NDArray[np.int64]
+) -> HDF5Images | ImagesInMemory:
+    path = data.file.path
+    if order is None:
+        return HDF5Images(path, input_shape, labels)
+    pixels = read_reversed(data, order, input_shape)
+    return ImagesInMemory(path, input_shape, labels, pixels=pixels, file=path)

@@ -36,28 +36,24 @@ NOT_NORMALISED = "Give raw pixels, not normalised ones"
 Shape = tuple[int, int, int]
 
 
-def checked_data(file: Group, input_shape: Shape, keys: Sequence[str]) -> Dataset:
-    """The dataset `data` of an open image set, N×C×H×W as the model reads it.
+def check_data(data: Dataset, input_shape: Shape) -> None:
+    """Raises InputError where images are not N×C×H×W as the model reads them, there are none, or
+    more are declared than their file can hold."""
+    if tuple(data.shape[1:]) != input_shape or data.ndim != 4:
+        raise misshapen(data, data.shape, input_shape)
+    check_count(data, len(data), input_shape)
 
-    keys: the datasets that have to be there. Raises InputError where one is missing, images have
-    another shape, the set is empty or declares more images than its file can hold.
-    """
-    path = file.file.path
+
+def check_keys(file: Group, input_shape: Shape, keys: Sequence[str]) -> None:
+    """Raises InputError where one of these datasets is missing."""
     if not all(kind(file, key) == "a dataset" for key in keys):
         raise mismatch(
-            path,
+            file.file.path,
             "an image set: " + " and ".join(f"`{key}`" for key in keys),
             ", ".join(listing(file)) or "no datasets",
             f"Save images (N×{'×'.join(map(str, input_shape))}, 0–255) as `data` and their classes "
             "as `label`",
         )
-    data = dataset(file, "data")
-    if tuple(data.shape[1:]) != input_shape or data.ndim != 4:
-        raise misshapen(data, data.shape, input_shape)
-    if len(data) == 0:
-        raise InputError(path, "the set is empty")
-    _check_count(data, path.stat().st_size)
-    return data
 
 
 def misshapen(
@@ -88,10 +84,11 @@ def misshapen(
             "on its side",
             f"{data}.transpose(0, 3, 2, 1)",
         ),
-        # As MATLAB and Julia write them: their first axis is the last one here.
+        # As MATLAB and Julia write them: their first axis is the last one here. Square images look
+        # alike where the images came last.
         (
             (width, height, channels, None),
-            "axes reversed",
+            "axes reversed" if width != height else "axes reversed, or images last",
             f"{data}.transpose(3, 2, 1, 0), in MATLAB permute({data}, [4 3 2 1])",
         ),
         (
@@ -147,13 +144,17 @@ def check_in_memory(where: object, images: int, input_shape: Shape, *, narrow: b
         )
 
 
-def _check_count(data: Dataset, file_bytes: int) -> None:
-    """Raises InputError where there are more images than anybody has, or than fit into the file."""
-    if len(data) > MAX_IMAGES:
-        raise mismatch(data, f"at most {MAX_IMAGES:,} images", f"{len(data):,}")
-    smallest = math.prod(data.shape[1:]) * MIN_BYTES_PER_VALUE
-    if (len(data) - FREE_IMAGES) * smallest > file_bytes:
-        found = f"{len(data):,} declared in {file_bytes:,} bytes"
+def check_count(data: Dataset, images: int, input_shape: Shape) -> None:
+    """Raises InputError where a dataset has no images, more than anybody has, or more than fit into
+    its file."""
+    path = data.file.path
+    if not images:
+        raise InputError(path, "the set is empty")
+    if images > MAX_IMAGES:
+        raise mismatch(data, f"at most {MAX_IMAGES:,} images", f"{images:,}")
+    smallest, file_bytes = math.prod(input_shape) * MIN_BYTES_PER_VALUE, path.stat().st_size
+    if (images - FREE_IMAGES) * smallest > file_bytes:
+        found = f"{images:,} declared in {file_bytes:,} bytes"
         raise mismatch(data, f"images of at least {smallest:,.0f} bytes each", found)
 
 

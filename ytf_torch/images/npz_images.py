@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from ytf_torch.disk.archive import Archive, open_archive
+from ytf_torch.disk.hdf5 import READ_BYTES
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.images.arrays import ImagesInMemory
-from ytf_torch.images.hdf5_images import MAX_LABEL_BYTES, READ_BYTES
+from ytf_torch.images.hdf5_images import MAX_LABEL_BYTES
 from ytf_torch.images.image_set import UNLABELLED
 from ytf_torch.images.labels import checked_labels, miscounted
 from ytf_torch.images.layout import (
