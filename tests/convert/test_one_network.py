@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from tests.made.keras_files import (
     SMALL,
@@ -22,6 +24,7 @@ from tests.made.keras_files import (
 )
 from ytf_torch.convert import read_keras_model
 from ytf_torch.errors import InputError
+from ytf_torch.network.deepid import deepid_graph
 
 WEIGHTS = random_weights(SMALL)
 
@@ -94,6 +97,38 @@ def test_weights_listed_in_another_order_than_the_layers_are_refused(tmp_path: P
         file["model_weights"].attrs["layer_names"] = names
     with pytest.raises(InputError, match="expected weights of conv_2 next, found those of conv_3"):
         read_keras_model(path, 1.0)
+
+
+def swap(path: Path, one: str, other: str) -> None:
+    with h5py.File(path, "r+") as file:
+        names = list(file.attrs["layer_names"])
+        first, second = names.index(one), names.index(other)
+        names[first], names[second] = other, one
+        file.attrs["layer_names"] = names
+
+
+def test_weights_alone_in_an_order_in_which_keras_loads_another_network_are_refused(
+    tmp_path: Path,
+) -> None:
+    alike = replace(SMALL, channels=(3, 4, 6, 10))  # fc_1 and fc_2 have kernels of one shape
+    path = tmp_path / "net.h5"
+    write_keras_file(path, alike, random_weights(alike), full_model=False)
+    assert read_keras_model(path, 1.0).model.graph == deepid_graph(alike)
+    swap(path, "fc_1", "fc_2")
+    line = "expected weights of fc_1 next, found those of fc_2. Keras goes by the order"
+    with pytest.raises(InputError, match=line):
+        read_keras_model(path, 1.0)
+
+
+def test_weights_alone_in_an_order_that_keras_loads_by_name_only_are_read_by_name(
+    tmp_path: Path,
+) -> None:
+    """Loaded by the order they fit no layer, so that Keras could not take them for another's."""
+    path = write_keras_file(tmp_path / "net.h5", SMALL, WEIGHTS, full_model=False)
+    expected = read_keras_model(path, 1.0).model.state_dict()
+    swap(path, "fc_1", "fc_2")
+    found = read_keras_model(path, 1.0).model.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def drop(layer: str, key: str) -> Callable[[Config], None]:

@@ -43,7 +43,24 @@ def read_graph(file: KerasFile) -> Graph:
             found = f"weights alone, of a network that is not the lab's ({layer})"
             raise InputError(file.path, found, _give_architecture())
     sizes = DeepIDSizes.of_shapes(_pytorch_shapes(named), YOUTUBE_FACES_SIZE, file.path)
+    if file.numbered is None:
+        _check_order(named, file.path)
     return deepid_graph(sizes, file.path)
+
+
+def _check_order(named: Mapping[str, Arrays], path: object) -> None:
+    """Raises InputError where DeepID's layers are listed in another order than Keras's and have the
+    shapes of those in whose places they stand: Keras goes by the order, and would load them
+    there."""
+    expected = (*CONVOLUTIONS, *DENSE)
+    shapes = {name: [array.shape for array in named[name].values()] for name in named}
+    if [shapes[name] for name in named] != [shapes[name] for name in expected]:
+        return
+    for name, following in zip(named, expected, strict=True):
+        if name != following:
+            found = f"those of {name}"
+            remedy = f"Keras goes by the order, and would load {name}'s kernel into {following}"
+            raise mismatch(f"{path}@layer_names", f"weights of {following} next", found, remedy)
 
 
 def _by_name(file: KerasFile) -> Mapping[str, Arrays]:
