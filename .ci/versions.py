@@ -1,8 +1,8 @@
 """The fast tests with the lowest versions promised, and on every other Python of this machine.
 
 `python3 .ci/versions.py`, which .ci/run calls.
-Installs into folders of its own, one after the other, and removes each: PyTorch takes gigabytes
-where there is no CPU build of it. What needs real Keras is slow, and runs on one Python only.
+Installs into folders of its own and removes each after its tests: PyTorch takes gigabytes where
+there is no CPU build of it. What needs real Keras is slow, and runs on one Python only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,28 +50,33 @@ def lowest_versions() -> str:
     return "\n".join(line.replace(">=", "==") for line in wanted)
 
 
-def run_fast_tests(python: str, constraints: Path, what: str) -> None:
-    """Install the package in a folder of its own and run the fast tests there."""
+def prepared(python: str, constraints: Path, folder: Path) -> Path:
+    """Install the package in a folder of its own; the Python that has it."""
+    subprocess.run([python, "-m", "venv", folder], check=True)
+    inside = folder / "bin" / "python"
+    # Most of what is installed is never imported, and need not be compiled.
+    fill(inside, EXTRAS, constraints, "--no-compile")
+    return inside
+
+
+def run_fast_tests(python: Path, what: str) -> None:
+    """Run the fast tests with the package that is installed for this Python."""
     print(f"--- fast tests on {what}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([python, "-m", "venv", folder], check=True)
-        inside = Path(folder) / "bin" / "python"
-        # Most of what is installed is never imported, and need not be compiled.
-        fill(inside, EXTRAS, constraints, "--no-compile")
-        subprocess.run(
-            [inside, "-m", "pytest", "-q", "-n", "2", "-m", "not slow"],
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            check=True,
-        )
+    subprocess.run(
+        [python, "-m", "pytest", "-q", "-n", "2", "-m", "not slow"],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=True,
+    )
 
 
 def main() -> None:
     """All of them; the first that fails ends it."""
     found = pythons()
     here = sys.version_info.minor
-    with tempfile.TemporaryDirectory() as folder:
-        lowest = Path(folder) / "lowest.txt"
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(1) as pool:
+        folder = Path(name)
+        lowest = folder / "lowest.txt"
         lowest.write_text(lowest_versions())
         # This Python runs all tests with the newest versions, so another one takes the lowest.
         oldest, *others = sorted(found.keys() - {here}) or [here]
@@ -78,8 +84,14 @@ def main() -> None:
         runs = [(python, lowest, f"Python 3.{oldest} with the lowest versions")]
         for minor in others:
             runs.append((found[minor], ROOT / "constraints.txt", f"Python 3.{minor}"))
-        for python, constraints, what in runs:
-            run_fast_tests(python, constraints, what)
+        # Each is installed while the one before it is tested: one mostly waits for the network.
+        coming = [
+            (pool.submit(prepared, python, constraints, folder / str(number)), what)
+            for number, (python, constraints, what) in enumerate(runs)
+        ]
+        for number, (installed, what) in enumerate(coming):
+            run_fast_tests(installed.result(), what)
+            shutil.rmtree(folder / str(number))
 
 
 if __name__ == "__main__":
