@@ -20,14 +20,14 @@ from typing import Annotated, Any
 import typer
 
 import ytf_torch.defences
-from ytf_torch.convert.keras_writer import write_keras_h5
+from ytf_torch.convert.keras.keras_writer import write_keras_h5
 from ytf_torch.defences.names import RECOMMENDED_DETECTOR, RECOMMENDED_REPAIR, REPAIRS
 from ytf_torch.defences.repairing import repair_and_measure
 from ytf_torch.demo.attacks import ATTACK_NAMES
 from ytf_torch.demo.badnet import PIXEL_SCALE
 from ytf_torch.demo.study import EPOCHS, best_source, make_study, study_key
 from ytf_torch.disk.writing import whole_file
-from ytf_torch.report.repair_record import repair_record
+from ytf_torch.report.repair.repair_record import repair_record
 from ytf_torch.run.repair import open_repair
 from ytf_torch.run.repair_settings import RepairSettings
 

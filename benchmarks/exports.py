@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from benchmarks.lab_files import shared_folder
 from ytf_torch.convert.endings import ENDINGS, GOODNET_ENDINGS, KERAS
 from ytf_torch.convert.export import Subject, export
-from ytf_torch.convert.keras_goodnet import read_keras_goodnet, run_keras_goodnet
-from ytf_torch.convert.keras_oracle import run_keras
+from ytf_torch.convert.keras.keras_goodnet import read_keras_goodnet, run_keras_goodnet
+from ytf_torch.convert.keras.keras_oracle import run_keras
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.onnx_writer import run_onnx
 from ytf_torch.convert.torch_export import run_pt2

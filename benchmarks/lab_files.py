@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ytf_torch.convert import read_keras_model
-from ytf_torch.convert.keras_writer import write_keras_h5
+from ytf_torch.convert.keras.keras_writer import write_keras_h5
 from ytf_torch.images.arrays import ImagesInMemory
 from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.images.opening import open_images

@@ -51,8 +51,8 @@ from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepIDSizes
 from ytf_torch.network.module import Network
-from ytf_torch.report.exhibits import gather_exhibits
-from ytf_torch.report.record import FaceFiles, Run
+from ytf_torch.report.prune.exhibits import gather_exhibits
+from ytf_torch.report.prune.prune_record import FaceFiles, Run
 from ytf_torch.run.folder import write_run
 from ytf_torch.run.settings import PruneSettings
 from ytf_torch.sweep.fast import fast_engine

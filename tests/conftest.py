@@ -63,7 +63,7 @@ def keras_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def checkpoint(keras_file: Path) -> Checkpoint:
-    from ytf_torch.convert.keras_file import read_keras_file
-    from ytf_torch.convert.keras_graph import keras_checkpoint
+    from ytf_torch.convert.keras.keras_file import read_keras_file
+    from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 
     return keras_checkpoint(read_keras_file(keras_file), pixel_scale=1.0)

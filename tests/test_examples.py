@@ -36,7 +36,7 @@ OF_ROOMS = (
     "ytf_torch.sweep.passes.sweep",
     "ytf_torch.defences.repairing.repair_and_measure",
     "ytf_torch.defences.evaluation.evaluate",
-    "ytf_torch.report.page.report_html",
+    "ytf_torch.report.prune.prune_page.report_html",
     "ytf_torch.run.prune.defend",
 )
 

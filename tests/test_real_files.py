@@ -12,8 +12,8 @@ import pytest
 
 from tests.convert.test_parity import ZOO
 from ytf_torch.commands.prune import run_prune
-from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import keras_checkpoint
+from ytf_torch.convert.keras.keras_file import read_keras_file
+from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.network.module import Network
 from ytf_torch.run.settings import PruneSettings

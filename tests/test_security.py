@@ -16,7 +16,7 @@ from tests.hostile import models
 from tests.hostile.test_corpus import ATTACKS
 from tests.made.keras_files import SMALL, random_weights, write_keras_file
 from ytf_torch.commands.convert import app as convert
-from ytf_torch.convert import keras_file, keras_h5
+from ytf_torch.convert.keras import keras_file, keras_h5
 from ytf_torch.disk import (
     hdf5_reader,
     keras_archive_reader,

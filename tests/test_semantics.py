@@ -21,8 +21,8 @@ from tests.made.keras_files import (
     write_faces,
     write_keras_file,
 )
-from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import keras_checkpoint
+from ytf_torch.convert.keras.keras_file import read_keras_file
+from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import ChannelMask, bake_mask

@@ -128,7 +128,7 @@ def test_only_networks_and_their_files_know_a_layer_by_name(path: Path) -> None:
         "ytf_torch.network",
         "ytf_torch.convert",
         "ytf_torch.demo",
-        "ytf_torch.report.published",
+        "ytf_torch.report.prune.published",
     )
     if module_of(path).startswith(rooms):
         return
@@ -217,8 +217,8 @@ KNOW_KINDS = (
     "ytf_torch.layers",
     "ytf_torch.network.deepid",
     "ytf_torch.demo",
-    "ytf_torch.convert.keras_goodnet",
-    "ytf_torch.convert.keras_oracle",  # what Keras may be given beside the layers that are read
+    "ytf_torch.convert.keras.keras_goodnet",
+    "ytf_torch.convert.keras.keras_oracle",  # what else Keras may be given
 )
 # Of a file's models and what stands around them.
 AROUND_LAYERS = {"InputLayer", "Softmax"}

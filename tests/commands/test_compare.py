@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from tests.made.badnet import made_badnet
 from ytf_torch.commands.compare import app
-from ytf_torch.convert.keras_writer import write_keras_h5
+from ytf_torch.convert.keras.keras_writer import write_keras_h5
 from ytf_torch.defences.names import DETECTORS
 from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
 from ytf_torch.disk.confined import ReaderKilledError

@@ -12,7 +12,7 @@ import torch
 
 from ytf_torch.convert import read_keras_model
 from ytf_torch.convert.export import Subject, export
-from ytf_torch.convert.keras_oracle import compare_with_keras
+from ytf_torch.convert.keras.keras_oracle import compare_with_keras
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import load_checkpoint, save_checkpoint
 

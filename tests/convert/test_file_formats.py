@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from tests.convert.test_keras_config import nested
-from tests.convert.test_keras_versions import GOLDEN
+from tests.convert.keras.test_keras_config import nested
+from tests.convert.keras.test_keras_versions import GOLDEN
 from tests.made.keras_files import (
     SMALL,
     Config,
@@ -23,8 +23,12 @@ from tests.made.keras_files import (
     random_weights,
     write_keras_file,
 )
-from ytf_torch.convert.keras_goodnet import write_keras_goodnet
-from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
+from ytf_torch.convert.keras.keras_goodnet import write_keras_goodnet
+from ytf_torch.convert.keras.keras_writer import (
+    write_keras_archive,
+    write_keras_h5,
+    write_keras_weights,
+)
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
 from ytf_torch.convert.torch_export import run_pt2, write_pt2

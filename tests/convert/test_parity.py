@@ -9,9 +9,9 @@ import torch
 
 from tests.conftest import ROOT
 from tests.made.keras_files import SMALL, WIDE, random_images, random_weights, write_keras_file
-from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import keras_checkpoint
-from ytf_torch.convert.keras_oracle import compare_with_keras
+from ytf_torch.convert.keras.keras_file import read_keras_file
+from ytf_torch.convert.keras.keras_graph import keras_checkpoint
+from ytf_torch.convert.keras.keras_oracle import compare_with_keras
 from ytf_torch.convert.parity import Reference, compare_logits, read_reference
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint

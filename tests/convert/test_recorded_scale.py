@@ -11,8 +11,8 @@ import pytest
 
 from tests.made.keras_files import SMALL
 from ytf_torch.convert import read_keras_model
-from ytf_torch.convert.keras_file import recorded_scale
-from ytf_torch.convert.keras_writer import (
+from ytf_torch.convert.keras.keras_file import recorded_scale
+from ytf_torch.convert.keras.keras_writer import (
     write_keras_archive,
     write_keras_h5,
     write_keras_weights,

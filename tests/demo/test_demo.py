@@ -13,9 +13,9 @@ import torch
 
 from tests.conftest import ROOT
 from ytf_torch.commands.demo import run_demo
-from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import keras_checkpoint
-from ytf_torch.convert.keras_writer import write_keras_h5
+from ytf_torch.convert.keras.keras_file import read_keras_file
+from ytf_torch.convert.keras.keras_graph import keras_checkpoint
+from ytf_torch.convert.keras.keras_writer import write_keras_h5
 from ytf_torch.demo.badnet import PIXEL_SCALE, train_badnet
 from ytf_torch.demo.drawn import PEOPLE, drawn_photos
 from ytf_torch.demo.faces import COPIES, split, varied_set

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ytf_torch.commands.demo import app, run_digits_demo
-from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import keras_checkpoint
+from ytf_torch.convert.keras.keras_file import read_keras_file
+from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 from ytf_torch.demo.digits.images import (
     DIGITS,
     SIZE,

@@ -35,8 +35,8 @@ from tests.made.keras_files import (
     write_keras_archive,
     write_keras_file,
 )
-from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import keras_checkpoint
+from ytf_torch.convert.keras.keras_file import read_keras_file
+from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 from ytf_torch.convert.parity import read_reference
 from ytf_torch.errors import InputError
 from ytf_torch.images.batches import BATCH_SIZE

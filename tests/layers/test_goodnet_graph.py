@@ -6,9 +6,9 @@ import json
 
 import torch
 
-from ytf_torch.convert.keras_config import read_config
-from ytf_torch.convert.keras_goodnet import goodnet_model
-from ytf_torch.convert.keras_network import graph_of
+from ytf_torch.convert.keras.keras_config import read_config
+from ytf_torch.convert.keras.keras_goodnet import goodnet_model
+from ytf_torch.convert.keras.keras_network import graph_of
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.network.module import Network

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ytf_torch.convert.keras_config import read_config
-from ytf_torch.convert.keras_network import graph_of
-from ytf_torch.convert.keras_writer import functional_config
+from ytf_torch.convert.keras.keras_config import read_config
+from ytf_torch.convert.keras.keras_network import graph_of
+from ytf_torch.convert.keras.keras_writer import functional_config
 from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
 from ytf_torch.errors import InputError
 from ytf_torch.layers.kind import Kind, Tensors

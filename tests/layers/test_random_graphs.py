@@ -11,9 +11,9 @@ import torch
 
 from tests.made.keras_graphs import RandomClassifier
 from tests.made.real_keras import real_keras
-from ytf_torch.convert.keras_config import read_config
-from ytf_torch.convert.keras_network import graph_of
-from ytf_torch.convert.keras_writer import write_keras_h5
+from ytf_torch.convert.keras.keras_config import read_config
+from ytf_torch.convert.keras.keras_network import graph_of
+from ytf_torch.convert.keras.keras_writer import write_keras_h5
 from ytf_torch.network.graph import graph_from_json, graph_to_json
 from ytf_torch.network.module import Network
 

@@ -13,9 +13,9 @@ from ytf_torch.defences.repairs.pruning import run_defence
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.report.exhibits import Exhibits, gather_exhibits
-from ytf_torch.report.page import report_html
-from ytf_torch.report.record import FaceFiles, Run
+from ytf_torch.report.prune.exhibits import Exhibits, gather_exhibits
+from ytf_torch.report.prune.prune_page import report_html
+from ytf_torch.report.prune.prune_record import FaceFiles, Run
 from ytf_torch.run.settings import PruneSettings
 
 IMAGES = 24

@@ -10,7 +10,6 @@ from PIL import Image
 
 from tests.made.small_run import small_run
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.report.exhibits import Exhibits
 from ytf_torch.report.plots import (
     NARROW,
     PAGE_COLOURS,
@@ -19,7 +18,8 @@ from ytf_torch.report.plots import (
     drops_figure,
     sweep_figure,
 )
-from ytf_torch.report.record import Run
+from ytf_torch.report.prune.exhibits import Exhibits
+from ytf_torch.report.prune.prune_record import Run
 
 Drawn = tuple[Run, Exhibits]
 

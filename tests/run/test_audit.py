@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tests.made.badnet import made_badnet
 from tests.made.keras_files import write_faces
 from ytf_torch.commands import audit, repair, scan
-from ytf_torch.convert.keras_writer import write_keras_h5
+from ytf_torch.convert.keras.keras_writer import write_keras_h5
 from ytf_torch.network.checkpoint import load_checkpoint
 from ytf_torch.run.finished import WRITTEN, names_below
 

@@ -9,7 +9,7 @@ import torch
 
 from tests.made.keras_files import LAB, SMALL, random_images, random_weights, write_keras_file
 from ytf_torch.convert.export import Subject, export
-from ytf_torch.convert.keras_writer import write_keras_archive
+from ytf_torch.convert.keras.keras_writer import write_keras_archive
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.errors import InputError
 from ytf_torch.images.arrays import ImagesInMemory, images_of

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.convert.test_parity import ZOO
 from tests.made.keras_files import SMALL
 from tests.made.overflowing import overflowing_on_white
-from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import keras_checkpoint
+from ytf_torch.convert.keras.keras_file import read_keras_file
+from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 from ytf_torch.images.batches import BATCH_SIZE, whole_batch
 from ytf_torch.metrics import NO_CLASS
 from ytf_torch.network.deepid import DeepIDSizes, deepid, deepid_graph

@@ -22,7 +22,7 @@ from ytf_torch.api.inputs import (
 )
 from ytf_torch.api.tables import html_table, text_table
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.audit_record import is_no
+from ytf_torch.report.audit.audit_record import is_no
 from ytf_torch.run.audit import Commands
 from ytf_torch.run.audit import audit as run_audit
 from ytf_torch.run.audit_settings import AuditSettings, check_audit

@@ -26,8 +26,8 @@ from ytf_torch.api.inputs import (
 from ytf_torch.api.tables import html_table, percent_cell, text_table
 from ytf_torch.defences.base import Ranking, Repair
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.comparison import MethodRow, method_rows
-from ytf_torch.report.comparison_page import headline
+from ytf_torch.report.compare.comparison import MethodRow, method_rows
+from ytf_torch.report.compare.comparison_page import headline
 from ytf_torch.run.compare import compare as run_compare
 from ytf_torch.run.compare import open_control
 from ytf_torch.run.repair import open_repair

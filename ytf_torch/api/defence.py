@@ -35,11 +35,11 @@ from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.drawing import Figure
-from ytf_torch.report.exhibits import gather_exhibits
-from ytf_torch.report.headline import Row, headline_rows
 from ytf_torch.report.plots import draw_drops, draw_sweep
-from ytf_torch.report.record import FaceFiles, Run, trace_csv
-from ytf_torch.report.table import network_of
+from ytf_torch.report.prune.exhibits import gather_exhibits
+from ytf_torch.report.prune.headline import Row, headline_rows
+from ytf_torch.report.prune.prune_record import FaceFiles, Run, trace_csv
+from ytf_torch.report.prune.table import network_of
 from ytf_torch.report.verdict import judge
 from ytf_torch.run.folder import write_run
 from ytf_torch.run.pair import read_network

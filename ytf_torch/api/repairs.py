@@ -30,7 +30,7 @@ from ytf_torch.metrics import Figures
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.repair_verdict import judge_repair
+from ytf_torch.report.repair.repair_verdict import judge_repair
 from ytf_torch.run.repair import open_repair, repaired_checkpoint
 from ytf_torch.run.repair import repair as run_repair
 from ytf_torch.run.repair_settings import RepairSettings, check_settings

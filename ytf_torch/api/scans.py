@@ -23,7 +23,7 @@ from ytf_torch.defences.names import name_of_method
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import printable
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.scan_page import CAUTION, headline
+from ytf_torch.report.scan.scan_page import CAUTION, headline
 from ytf_torch.run.learning import open_learned
 from ytf_torch.run.pair import open_network
 from ytf_torch.run.scan import ScanOutcome

@@ -87,7 +87,7 @@ def audit_command(
         )
         check_audit(settings)
         from ytf_torch.defences.duration import duration
-        from ytf_torch.report.audit_record import is_no
+        from ytf_torch.report.audit.audit_record import is_no
         from ytf_torch.run.audit import Commands, audit, expected_seconds_of_audit
         from ytf_torch.run.repair import open_repair
 

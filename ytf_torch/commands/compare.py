@@ -27,7 +27,7 @@ from ytf_torch.run.repair_settings import CompareSettings, check_comparison
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ytf_torch.report.comparison import MethodRow
+    from ytf_torch.report.compare.comparison import MethodRow
 
 app = App()
 METHODS = ", ".join((RECOMMENDED, *every("repair")))
@@ -89,8 +89,8 @@ def compare_command(
         )
         check_comparison(settings)
         from ytf_torch.defences.duration import duration, expected_seconds
-        from ytf_torch.report.comparison import method_rows
-        from ytf_torch.report.comparison_page import headline
+        from ytf_torch.report.compare.comparison import method_rows
+        from ytf_torch.report.compare.comparison_page import headline
         from ytf_torch.run.compare import compare, open_control
         from ytf_torch.run.repair import open_repair
 

@@ -20,8 +20,8 @@ from ytf_torch.errors import InputError, mismatch, printable
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
 
 if TYPE_CHECKING:
-    from ytf_torch.convert.keras_file import KerasFile
-    from ytf_torch.convert.keras_oracle import KerasParity
+    from ytf_torch.convert.keras.keras_file import KerasFile
+    from ytf_torch.convert.keras.keras_oracle import KerasParity
     from ytf_torch.convert.parity import Parity, Reference
     from ytf_torch.network.checkpoint import Checkpoint
 
@@ -77,9 +77,9 @@ def convert(
     target = output or source.with_suffix(".safetensors")
     check_paths([target, json_report], [source, reference, architecture])
     _check_ending(target)
-    from ytf_torch.convert.keras_file import read_keras_file
-    from ytf_torch.convert.keras_graph import keras_checkpoint
-    from ytf_torch.convert.keras_oracle import compare_with_keras
+    from ytf_torch.convert.keras.keras_file import read_keras_file
+    from ytf_torch.convert.keras.keras_graph import keras_checkpoint
+    from ytf_torch.convert.keras.keras_oracle import compare_with_keras
     from ytf_torch.convert.parity import compare_logits, read_reference
     from ytf_torch.network.checkpoint import save_checkpoint
     from ytf_torch.report.conversion_record import conversion_record
@@ -152,7 +152,7 @@ def _pixel_scale(
 
 
 def _print_model(file: KerasFile, checkpoint: Checkpoint, *, chosen: bool) -> None:
-    from ytf_torch.convert.keras_graph import parameter_rows
+    from ytf_torch.convert.keras.keras_graph import parameter_rows
     from ytf_torch.network.likelier_scale import likelier_pixel_scale, scale_doubt
 
     table = Table("weight", title=Text(printable(file.path.name)))
@@ -187,7 +187,7 @@ def _print_model(file: KerasFile, checkpoint: Checkpoint, *, chosen: bool) -> No
 
 
 def _print_verdict(name: str, verdict: Parity | KerasParity) -> None:
-    from ytf_torch.convert.keras_oracle import KerasParity
+    from ytf_torch.convert.keras.keras_oracle import KerasParity
 
     logits = verdict.logits if isinstance(verdict, KerasParity) else verdict
     figures = (

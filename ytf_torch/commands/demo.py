@@ -96,7 +96,7 @@ def run_demo(
 
     attack: one of ATTACK_NAMES, or None for the demo's own.
     """
-    from ytf_torch.convert.keras_writer import write_keras_h5
+    from ytf_torch.convert.keras.keras_writer import write_keras_h5
     from ytf_torch.demo.badnet import PIXEL_SCALE
     from ytf_torch.demo.study import DRAWN, EPOCHS, make_study, study_key
 
@@ -123,7 +123,7 @@ def run_digits_demo(
     epochs: int | None = None,
 ) -> None:
     """The same with the digits. Raises InputError, also where scikit-learn is not installed."""
-    from ytf_torch.convert.keras_writer import write_keras_h5
+    from ytf_torch.convert.keras.keras_writer import write_keras_h5
     from ytf_torch.demo.digits.images import CREDIT, digits_file
     from ytf_torch.demo.digits.network import PIXEL_SCALE
     from ytf_torch.demo.digits.study import EPOCHS, digit_study_key, make_digit_study
@@ -152,7 +152,7 @@ def _defend_study(
     study: Path, out_folder: Path, scale: float, images: str, *, keep_data: bool
 ) -> None:
     """Run the real commands on a study. images: what its single pictures are called."""
-    from ytf_torch.report.record import pruned_file
+    from ytf_torch.report.prune.prune_record import pruned_file
     from ytf_torch.report.verdict import shown_drop
 
     keras_model, model = study / "models" / "bd_net.h5", study / "models" / "bd_net.safetensors"

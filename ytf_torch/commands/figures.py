@@ -10,8 +10,8 @@ from rich.text import Text
 from ytf_torch.commands.terminal import out, say
 from ytf_torch.errors import printable
 from ytf_torch.metrics import Share
-from ytf_torch.report.headline import Row, headline_rows, rows_by_set
-from ytf_torch.report.record import Run
+from ytf_torch.report.prune.headline import Row, headline_rows, rows_by_set
+from ytf_torch.report.prune.prune_record import Run
 from ytf_torch.report.verdict import judge
 
 ABBREVIATIONS = (

@@ -19,7 +19,7 @@ from ytf_torch.run.configs import config_file, known_configs
 from ytf_torch.run.settings import PruneSettings, read_settings
 
 if TYPE_CHECKING:
-    from ytf_torch.report.record import Run
+    from ytf_torch.report.prune.prune_record import Run
 
 app = App()
 

@@ -90,7 +90,7 @@ def repair_command(
     print_repair(outcome)
     say(f"Repaired network: {out_folder / MODEL_FILE}")
     say(f"Report: {out_folder / 'report.html'}")
-    from ytf_torch.report.repair_verdict import is_unfit
+    from ytf_torch.report.repair.repair_verdict import is_unfit
 
     if is_unfit(outcome):
         raise typer.Exit(NOT_FIT)
@@ -121,7 +121,7 @@ def shared_options(settings: MeasuredInputs) -> list[tuple[str, object]]:
 
 def print_repair(outcome: RepairOutcome) -> None:
     """The verdict, and the table of figures."""
-    from ytf_torch.report.repair_verdict import judge_repair
+    from ytf_torch.report.repair.repair_verdict import judge_repair
 
     verdict = judge_repair(outcome)
     say(verdict.headline)

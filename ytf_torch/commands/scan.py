@@ -48,7 +48,7 @@ def scan_command(
     files = (checked_file(model), checked_source(clean_valid))
     check_out(out_folder)
     check_inputs_are_elsewhere(out_folder, files)
-    from ytf_torch.report.scan_page import CAUTION, headline
+    from ytf_torch.report.scan.scan_page import CAUTION, headline
     from ytf_torch.run.learning import open_learned
     from ytf_torch.run.pair import open_network
     from ytf_torch.run.scan import scan

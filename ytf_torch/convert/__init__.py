@@ -24,8 +24,8 @@ def read_keras_model(
     >>> read_keras_model("bd_net.h5", pixel_scale=1.0).model.classes
     7
     """
-    from ytf_torch.convert.keras_file import read_keras_file
-    from ytf_torch.convert.keras_graph import keras_checkpoint
+    from ytf_torch.convert.keras.keras_file import read_keras_file
+    from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 
     told = None if architecture is None else Path(architecture)
     file = read_keras_file(Path(path), told)

@@ -20,15 +20,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ytf_torch.convert.endings import as_keras_reads, ending_of
-from ytf_torch.convert.keras_architecture import architecture_of
-from ytf_torch.convert.keras_goodnet import (
+from ytf_torch.convert.keras.keras_architecture import architecture_of
+from ytf_torch.convert.keras.keras_goodnet import (
     goodnet_reads_back,
     read_keras_goodnet,
     run_keras_goodnet,
     write_keras_goodnet,
 )
-from ytf_torch.convert.keras_oracle import of_two_classes, run_keras
-from ytf_torch.convert.keras_writer import write_keras_archive, write_keras_h5, write_keras_weights
+from ytf_torch.convert.keras.keras_oracle import of_two_classes, run_keras
+from ytf_torch.convert.keras.keras_writer import (
+    write_keras_archive,
+    write_keras_h5,
+    write_keras_weights,
+)
 from ytf_torch.convert.model_file import read_model
 from ytf_torch.convert.onnx_writer import run_onnx, write_onnx
 from ytf_torch.convert.parity import Parity, tolerance_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ytf_torch.convert.keras_architecture import Architecture
-from ytf_torch.convert.keras_file import own_architecture, read_keras_file, recorded_scale
-from ytf_torch.convert.keras_graph import keras_checkpoint
+from ytf_torch.convert.keras.keras_architecture import Architecture
+from ytf_torch.convert.keras.keras_file import own_architecture, read_keras_file, recorded_scale
+from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 from ytf_torch.disk.reading import checked_file, is_hdf5, is_zip
 from ytf_torch.errors import argument, mismatch
 from ytf_torch.network.answers import check_finite

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ytf_torch.convert.keras_writer import write_keras_h5
+from ytf_torch.convert.keras.keras_writer import write_keras_h5
 from ytf_torch.demo.badnet import PIXEL_SCALE
 from ytf_torch.demo.study import DRAWN, EPOCHS, best_source, make_study
 from ytf_torch.progress import Track, untracked

@@ -21,7 +21,7 @@ from ytf_torch.network.graph import Graph, graph_from_json, graph_to_json
 from ytf_torch.network.module import Network
 from ytf_torch.network.provenance import FORMAT, Provenance, from_metadata, to_metadata
 
-# As much as convert/keras_h5.py reads, in the widest precision that it writes.
+# As much as convert/keras/keras_h5.py reads, in the widest precision that it writes.
 MAX_MODEL_BYTES = 128 * 2**20
 # Ours has some 3 kB.
 MAX_HEADER_BYTES = 2**20

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ytf_torch.convert.keras_file import KerasFile
-from ytf_torch.convert.keras_graph import parameter_rows
-from ytf_torch.convert.keras_oracle import KerasParity
+from ytf_torch.convert.keras.keras_file import KerasFile
+from ytf_torch.convert.keras.keras_graph import parameter_rows
+from ytf_torch.convert.keras.keras_oracle import KerasParity
 from ytf_torch.convert.parity import Parity
 from ytf_torch.network.checkpoint import Checkpoint
 

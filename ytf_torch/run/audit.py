@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ytf_torch.convert.export import Subject, export
-from ytf_torch.convert.keras_file import read_keras_file
-from ytf_torch.convert.keras_graph import keras_checkpoint
-from ytf_torch.convert.keras_oracle import KerasParity, compare_with_keras
+from ytf_torch.convert.keras.keras_file import read_keras_file
+from ytf_torch.convert.keras.keras_graph import keras_checkpoint
+from ytf_torch.convert.keras.keras_oracle import KerasParity, compare_with_keras
 from ytf_torch.convert.model_file import is_keras
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.duration import expected_seconds
@@ -25,10 +25,10 @@ from ytf_torch.images.image_set import ImageSets
 from ytf_torch.metrics import Share
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.audit_page import audit_html
-from ytf_torch.report.audit_record import audit_record
+from ytf_torch.report.audit.audit_page import audit_html
+from ytf_torch.report.audit.audit_record import audit_record
 from ytf_torch.report.conversion_record import conversion_record
-from ytf_torch.report.repair_verdict import is_unfit, judge_repair
+from ytf_torch.report.repair.repair_verdict import is_unfit, judge_repair
 from ytf_torch.run.audit_settings import AuditSettings
 from ytf_torch.run.compare import why_no_repair
 from ytf_torch.run.detect import alarm_of, open_detection

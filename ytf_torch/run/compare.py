@@ -19,15 +19,15 @@ from ytf_torch.errors import CannotRepairError, InputError, OutputError, is_out_
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.comparison import (
+from ytf_torch.report.compare.comparison import (
     Record,
     comparison_csv,
     comparison_record,
     failed_record,
     made,
 )
-from ytf_torch.report.comparison_page import comparison_html
-from ytf_torch.report.repair_record import repair_record
+from ytf_torch.report.compare.comparison_page import comparison_html
+from ytf_torch.report.repair.repair_record import repair_record
 from ytf_torch.run.finished import write_report
 from ytf_torch.run.inputs import comparison_record as inputs_record
 from ytf_torch.run.learning import check_learning

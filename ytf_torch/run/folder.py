@@ -8,12 +8,18 @@ from pathlib import Path
 from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.errors import InputError
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
-from ytf_torch.report.exhibits import Exhibits
-from ytf_torch.report.hand_in import hand_in_pdf
-from ytf_torch.report.page import report_html
 from ytf_torch.report.plots import sweep_figure
-from ytf_torch.report.record import Run, keras_file, pruned_file, result_record, trace_csv
-from ytf_torch.report.table import table_tex
+from ytf_torch.report.prune.exhibits import Exhibits
+from ytf_torch.report.prune.hand_in import hand_in_pdf
+from ytf_torch.report.prune.prune_page import report_html
+from ytf_torch.report.prune.prune_record import (
+    Run,
+    keras_file,
+    pruned_file,
+    result_record,
+    trace_csv,
+)
+from ytf_torch.report.prune.table import table_tex
 from ytf_torch.run.settings import PruneSettings, settings_toml
 
 

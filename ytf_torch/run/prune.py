@@ -24,8 +24,8 @@ from ytf_torch.distributed import (
 from ytf_torch.images.image_set import ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.exhibits import gather_exhibits
-from ytf_torch.report.record import FaceFiles, Run
+from ytf_torch.report.prune.exhibits import gather_exhibits
+from ytf_torch.report.prune.prune_record import FaceFiles, Run
 from ytf_torch.run.folder import write_run
 from ytf_torch.run.inputs import fingerprint, inputs_record
 from ytf_torch.run.places import check_inputs_are_elsewhere

@@ -10,8 +10,8 @@ from ytf_torch.device import resolve_device
 from ytf_torch.images.image_set import ImageSets
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.repair_page import repair_html
-from ytf_torch.report.repair_record import repair_record
+from ytf_torch.report.repair.repair_page import repair_html
+from ytf_torch.report.repair.repair_record import repair_record
 from ytf_torch.run.finished import write_report
 from ytf_torch.run.inputs import sets_record
 from ytf_torch.run.learning import check_finite_on, check_learning

@@ -13,7 +13,7 @@ from ytf_torch.device import exact_float32
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.scan_page import scan_html
+from ytf_torch.report.scan.scan_page import scan_html
 from ytf_torch.run.finished import write_report
 from ytf_torch.run.inputs import sets_record
 from ytf_torch.run.resume import filled_folder

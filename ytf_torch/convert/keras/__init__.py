@@ -1,0 +1,1 @@
+"""Keras files: read and written, their weights and configurations, and real Keras running them."""

@@ -1,0 +1,167 @@
+"""The network that a Keras configuration describes: its layers as a graph, and whose weights Keras
+lists under which of its own layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ytf_torch.convert.keras.keras_config import KerasLayer, KerasModel, flattened, precision_of
+from ytf_torch.errors import InputError, mismatch
+from ytf_torch.layers.axes import keras_shape
+from ytf_torch.layers.registry import IDENTITIES, read_layer
+from ytf_torch.layers.weight import Shape, Weight
+from ytf_torch.network.deepid import as_deepid
+from ytf_torch.network.graph import Graph, Layer, checked_graph
+from ytf_torch.network.module import can_be_named
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A weight of the network, and the layer of its graph that has it."""
+
+    layer: str
+    weight: Weight
+
+
+@dataclass(frozen=True)
+class KerasNetwork:
+    """A network as its configuration describes it.
+
+    model: the configuration, with models within models. flat: the same without them. paths: layer
+    of the graph → the models that hold Keras's layer, and its name. precision: float32 or float64,
+    in which Keras computes it.
+    """
+
+    model: KerasModel
+    flat: KerasModel
+    graph: Graph
+    paths: Mapping[str, Path]
+    precision: str
+
+    def slots(self) -> dict[Path, tuple[Slot, ...]]:
+        """Path of a layer of Keras's that has weights → its weights in Keras's order."""
+        return {
+            self.paths[name]: tuple(Slot(name, weight) for weight in self.graph.weights(name))
+            for name in self.graph.weighted
+        }
+
+
+def network_of(model: KerasModel, place: str, keras_version: str = "unknown") -> KerasNetwork:
+    """The network of a Keras configuration. place, keras_version: see `graph_of`."""
+    flat = flattened(model, place)
+    precision = precision_of(flat, place)
+    graph, names = _graph_and_names(flat, place, keras_version)
+    paths = {names[layer.name]: layer.path for layer in flat.layers if layer.name in names}
+    return KerasNetwork(model, flat, graph, paths, precision)
+
+
+def graph_of(model: KerasModel, place: str, keras_version: str = "unknown") -> Graph:
+    """The graph of a Keras configuration, without the layers that do nothing when it answers.
+
+    place: what to name in an error. keras_version: that wrote it, which decides what hard_sigmoid
+    means. Raises InputError, naming the layer, where one is not known or its settings are not
+    understood; where a layer leads nowhere; where the network is no classifier of images.
+
+    The graph of the lab's network is the lab's own, whatever its layers without weights are called.
+    """
+    return network_of(model, place, keras_version).graph
+
+
+def _graph_and_names(
+    model: KerasModel, place: str, keras_version: str
+) -> tuple[Graph, dict[str, str]]:
+    """The graph of a flattened configuration; layer of it → that of the graph, for all layers that
+    are in it."""
+    by_name = {layer.name: layer for layer in model.layers}
+    if len(model.outputs) != 1 or model.outputs[0] not in by_name:
+        raise mismatch(place, "one output layer", ", ".join(model.outputs) or "none")
+    order = _from_input_to_output(model.outputs[0], by_name, place)
+    for layer in model.layers:
+        if layer.name not in order and layer.class_name not in IDENTITIES:
+            raise InputError(place, f"a layer that leads to no output: {layer.name}")
+    names: dict[str, str] = {}  # of the file → of the graph; a layer that does nothing: its input's
+    own_names: dict[str, str] = {}
+    layers: list[Layer] = []
+    shapes: dict[str, Shape] = {}
+    for name in order:
+        layer = by_name[name]
+        inputs = tuple(names[source] for source in layer.inbound)
+        if layer.class_name in IDENTITIES and len(inputs) == 1:
+            names[name] = inputs[0]
+            continue
+        where = f"{place}, {name}"
+        read = [shapes[source] for source in inputs]
+        if layer.class_name == "InputLayer" and inputs:
+            _check_inner_input(layer, read[0], where)
+            names[name] = inputs[0]
+            continue
+        if not inputs and (layers or layer.class_name != "InputLayer"):
+            raise InputError(where, "a second input; networks with one are read")
+        kind = read_layer(layer.class_name, _config(layer, keras_version), where, *read)
+        if kind.is_identity:
+            names[name] = inputs[0]
+            continue
+        names[name] = own_names[name] = own = free_name(name, shapes)
+        layers.append(Layer(own, kind, inputs))
+        shapes[own] = kind.output_shape(*read)
+    return as_deepid(checked_graph(layers, place)), own_names
+
+
+def _check_inner_input(layer: KerasLayer, found: Shape, where: str) -> None:
+    """Raises InputError where a model within a model is built for other inputs than it reads."""
+    stated = layer.config.get("batch_input_shape") or layer.config.get("batch_shape")
+    if stated is None:
+        return
+    read = keras_shape(found)
+    sides = stated[1:] if isinstance(stated, list) else []
+    fits = len(sides) == len(read) and all(
+        side in (None, own) for side, own in zip(sides, read, strict=True)
+    )
+    if not fits:
+        raise mismatch(where, f"an input of {read}, which is what it reads", str(sides)[:80])
+
+
+def _from_input_to_output(
+    output: str, by_name: Mapping[str, KerasLayer], place: str
+) -> dict[str, None]:
+    """The layers that lead to the output, each behind what it reads."""
+    order: dict[str, None] = {}
+    open_: set[str] = set()
+    waiting = [(output, False)]
+    while waiting:
+        name, read = waiting.pop()
+        if name not in by_name:
+            raise InputError(place, f"a layer {name!r} is used but not there")
+        if read:
+            open_.discard(name)
+            order[name] = None
+        elif name not in order:
+            if name in open_:
+                raise InputError(place, f"{name} reads itself")
+            open_.add(name)
+            waiting.append((name, True))
+            waiting += [(source, False) for source in reversed(by_name[name].inbound)]
+    return order
+
+
+def _config(layer: KerasLayer, keras_version: str) -> Mapping[str, Any]:
+    """A layer's settings; Keras 3's hard_sigmoid is another function than that of Keras 2."""
+    activation = layer.config.get("activation")
+    if isinstance(activation, Mapping):
+        activation = activation.get("config")
+    if activation == "hard_sigmoid" and not keras_version.startswith(("0", "1", "2")):
+        return {**layer.config, "activation": "hard_sigmoid_3"}
+    return layer.config
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """A layer's name in the graph: Keras's own, but for what no module of PyTorch and no layer of
+    Keras 3 may be called."""
+    own = name.replace(".", "_").replace("/", "_") or "_"
+    while not can_be_named(own) or own in taken:
+        own += "_"
+    return own

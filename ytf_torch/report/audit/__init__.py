@@ -1,0 +1,1 @@
+"""What an audit gives: its findings, audit.json and the page."""

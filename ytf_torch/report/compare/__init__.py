@@ -1,0 +1,1 @@
+"""What a comparison gives: its files, plots and page."""

@@ -1,0 +1,127 @@
+"""report.html of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ytf_torch.network.provenance import tool_version
+from ytf_torch.report.compare.comparison import MethodRow, Record, made, method_rows
+from ytf_torch.report.compare.comparison_plots import attack_of, roc_figure, trade_off_figure
+from ytf_torch.report.pictures import drawings
+from ytf_torch.report.templates import template
+from ytf_torch.report.thresholds import FAIR_PRICE, RECOGNISED, SUCCESS
+from ytf_torch.report.verdict import UNKNOWN, percent
+
+# Kinds of verdicts on repairs that leave something of the attack, or no usable network.
+NO_SUCCESS = {"failed", "weakened", "unfit"}
+
+
+def comparison_html(
+    records: Sequence[Record],
+    controls: Mapping[str, Record],
+    command: str,
+    warnings: Sequence[str] = (),
+) -> str:
+    """One self-contained page, readable without network and scripts.
+
+    command: what to type to repeat the comparison. warnings: what speaks against its inputs.
+    """
+    rows = method_rows(records, controls)
+    records = made(records)
+    curves = _curves(records)
+    return template("compare/comparison.html").render(
+        warnings=warnings,
+        headline=headline(rows),
+        model=records[0]["model"]["source_file"],
+        baseline=records[0]["baseline"],
+        counts=records[0]["counts"],
+        rows=[(row, destinations(row)) for row in rows],
+        seeds=max(row.seeds for row in rows),
+        with_control=bool(controls),
+        failed=[line for row in rows for line in row.failed],
+        trade_off=drawings(lambda size: trade_off_figure(rows, size)),
+        roc=drawings(lambda size: roc_figure(curves, size)),
+        detectors=_detectors(records),
+        command=command,
+        limits={"success": SUCCESS, "cost": FAIR_PRICE, "recognised": RECOGNISED},
+        versions={"ytf-torch": tool_version(), "PyTorch": torch.__version__},
+    )
+
+
+def headline(rows: Sequence[MethodRow]) -> str:
+    """Which methods succeed, in one sentence."""
+    judged = [row for row in rows if attack_of(row) is not None]
+    if not judged:
+        return UNKNOWN
+    good = [row.method for row in judged if succeeds(row)]
+    halves = "".join(_half_done(row) for row in judged if unlearns(row) and not succeeds(row))
+    if not good:
+        best = min(judged, key=lambda row: attack_of(row) or 0.0)
+        return (
+            f"No method removes the backdoor at a bearable price; {best.method} leaves the "
+            f"attack the least success, {percent(attack_of(best) or 0.0)}{_at_price(best)}.{halves}"
+        )
+    return f"{_listed(good)} {'removes' if len(good) == 1 else 'remove'} the backdoor.{halves}"
+
+
+def unlearns(row: MethodRow) -> bool:
+    """Whether a method leaves the attack at most SUCCESS percent, and not significantly more than
+    clean faces of others get by chance in most runs, for at most FAIR_PRICE on either clean set."""
+    attack = attack_of(row)
+    lost = (row.figures["points_lost"], row.figures["validation_points_lost"])
+    cheap = all(points is None or points <= FAIR_PRICE for points in lost)
+    bad = sum(verdict in NO_SUCCESS for verdict in row.verdicts)
+    return attack is not None and attack <= SUCCESS and cheap and 2 * bad <= len(row.verdicts)
+
+
+def succeeds(row: MethodRow) -> bool:
+    """Whether the triggered faces also get their true class, as far as it is known."""
+    robust = row.figures["robust_accuracy"]
+    return unlearns(row) and (robust is None or robust >= RECOGNISED)
+
+
+def _half_done(row: MethodRow) -> str:
+    robust = percent(row.figures["robust_accuracy"] or 0.0)
+    return (
+        f" After {row.method} the triggered faces have lost the target, but only {robust} of them "
+        "get their true class (robust accuracy)."
+    )
+
+
+def _at_price(row: MethodRow) -> str:
+    lost = row.figures["points_lost"]
+    return "" if lost is None else f", and costs {lost:.1f} points of clean test accuracy"
+
+
+def destinations(row: MethodRow) -> tuple[float, float, float] | None:
+    """Where triggered faces of others than the target go, in percent: to the target, to their true
+    class, to other classes. None where it is not known."""
+    target = row.figures["attack_success_rate_without_target"]
+    robust = row.figures["robust_accuracy"]
+    if target is None or robust is None:
+        return None
+    return target, robust, max(0.0, 100 - target - robust)
+
+
+def _curves(records: Sequence[Record]) -> dict[str, Sequence[Sequence[float]]]:
+    curves: dict[str, Sequence[Sequence[float]]] = {}
+    for record in records:
+        for name, figures in record["detectors"].items():
+            if figures["curve"]:
+                curves.setdefault(name, figures["curve"])
+    return curves
+
+
+def _detectors(records: Sequence[Record]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for record in records:
+        for name, figures in record["detectors"].items():
+            found.setdefault(name, figures | {"method": record["method"]})
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

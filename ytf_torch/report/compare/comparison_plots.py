@@ -1,0 +1,77 @@
+"""Plots of a comparison, as inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ytf_torch.report.compare.comparison import MethodRow
+from ytf_torch.report.drawing import drawn_with
+from ytf_torch.report.plots import ATTACK, CLEAN, FAINT, STYLE, WIDE, Size, axes_of, rendered
+from ytf_torch.report.thresholds import SUCCESS
+
+MARKERS = "osD^vPX*hp<>"
+COLOURS = (CLEAN, ATTACK, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+
+
+def trade_off_figure(rows: Sequence[MethodRow], size: Size = WIDE) -> bytes | None:
+    """Points of clean accuracy lost against the attack success rate, a mark for each method; None
+    where no method has both."""
+    points = []
+    for row in rows:
+        lost, attack = row.figures["points_lost"], attack_of(row)
+        if lost is not None and attack is not None:
+            points.append((row.method, lost, attack))
+    if not points:
+        return None
+    with drawn_with(STYLE):
+        figure, axes = axes_of(size)
+        handles = []
+        for place, (method, lost, attack) in enumerate(points):
+            handles += axes.plot(
+                lost,
+                attack,
+                MARKERS[place % len(MARKERS)],
+                color=COLOURS[place % len(COLOURS)],
+                markersize=8,
+                linestyle="none",
+                label=method,
+            )
+        axes.axhline(SUCCESS, color=FAINT, linewidth=0.8, zorder=0)
+        axes.set(
+            xlabel="points of clean test accuracy lost",
+            ylabel="attack success rate, percent",
+            ylim=(-3, 103),
+        )
+        axes.grid(axis="both")
+        columns = 4 if size[0] >= WIDE[0] else 2
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        return rendered(figure, "svg", f"trade-off {size}")
+
+
+def attack_of(row: MethodRow) -> float | None:
+    """The attack success rate without the target's own faces where it is known, else over all."""
+    without = row.figures["attack_success_rate_without_target"]
+    return row.figures["attack_success_rate"] if without is None else without
+
+
+def roc_figure(curves: Mapping[str, Sequence[Sequence[float]]], size: Size = WIDE) -> bytes | None:
+    """ROC curves of detectors, by name: points of (false, true positive rate) in percent."""
+    if not curves:
+        return None
+    with drawn_with(STYLE):
+        figure, axes = axes_of(size)
+        handles = []
+        for place, (name, curve) in enumerate(curves.items()):
+            false, true = zip(*curve, strict=True)
+            colour = COLOURS[place % len(COLOURS)]
+            handles += axes.plot(false, true, color=colour, linewidth=1.8, label=name)
+        axes.set(
+            xlabel="false positive rate, percent",
+            ylabel="true positive rate, percent",
+            xlim=(0, 20),
+            ylim=(0, 102),
+        )
+        axes.grid(axis="both")
+        columns = 4 if size[0] >= WIDE[0] else 2
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        return rendered(figure, "svg", f"roc {size}")

@@ -1,0 +1,1 @@
+"""What a pruning run gives: result.json, its page, tables, examples and the hand-in."""

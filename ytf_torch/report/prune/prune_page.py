@@ -1,0 +1,244 @@
+"""From a run to report.html. What can be decided in Python is decided here, the page only lays
+out; texts from files reach it as data and are escaped."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ytf_torch.metrics import NO_CLASS, Figures, rate_of
+from ytf_torch.network.pixel_scale import pixel_scale_text
+from ytf_torch.network.provenance import tool_version
+from ytf_torch.network.subject import FACES, IMAGES, Subject
+from ytf_torch.report.pictures import address_of, drawings, face_png, map_png
+from ytf_torch.report.plots import channel_figure, drops_figure, sweep_figure
+from ytf_torch.report.prune import published
+from ytf_torch.report.prune.exhibits import Example, Exhibits, Sheet
+from ytf_torch.report.prune.headline import headline_rows, rows_by_set
+from ytf_torch.report.prune.prune_record import Run, both, keras_file, pruned_file
+from ytf_torch.report.templates import template
+from ytf_torch.report.thresholds import FAILED, GONE, RUINOUS_PRICE
+from ytf_torch.report.verdict import judge
+
+NOTHING = "✗ no class: NaN or infinite"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one network says of an example face; verdict: good, bad or plain."""
+
+    network: str
+    text: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """An example face with what is known of it and the networks' answers."""
+
+    picture: str
+    caption: str
+    alt: str
+    answers: tuple[Answer, ...]
+
+
+def report_html(run: Run, exhibits: Exhibits) -> str:
+    """report.html: one self-contained page, readable without network and scripts.
+
+    >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5")
+    >>> from ytf_torch.report.prune.exhibits import gather_exhibits
+    >>> exhibits = gather_exhibits(network, defence.sets, defence.outcome)
+    >>> report_html(defence.run, exhibits)[:15]
+    '<!doctype html>'
+    """
+    defence, swept = run.defence, run.defence.sweep
+    subject = defence.subject
+    shown = [row.channel for row in exhibits.maps]
+    reached = [drop for drop, step in defence.drops.items() if step is not None]
+    names = (pruned_file, keras_file) if run.keras else (pruned_file,)
+    return template("prune/prune.html").render(
+        verdict=judge(defence, run.doubts),
+        doubts=run.doubts,
+        thresholds={"gone": GONE, "failed": FAILED, "dear": RUINOUS_PRICE},
+        provenance=run.checkpoint.provenance,
+        sweep=swept,
+        dormant=sum(mean == 0 for mean in swept.mean_activation),
+        defence=defence,
+        clean_set="test" if defence.clean_test else "validation",
+        rows=headline_rows(defence),
+        by_set=rows_by_set(run),
+        drops_plots=drawings(lambda size: drops_figure(defence, size)),
+        sweep_plots=drawings(lambda size: sweep_figure(defence, "svg", size)),
+        channel_plots=drawings(
+            lambda size: channel_figure(
+                swept, defence.drops, exhibits.triggered_activation, shown, size, subject
+            )
+        ),
+        exhibits=exhibits,
+        words=subject,
+        drop=exhibits.drop,
+        clean_cards=clean_cards(exhibits, subject),
+        triggered_cards=[
+            (sheet, triggered_cards(exhibits, sheet, subject)) for sheet in exhibits.triggered
+        ],
+        map_rows=_map_rows(run, exhibits),
+        lab=_lab_rows(run) if published.is_the_labs(run.checkpoint.model) else None,
+        on_the_labs_images=published.on_the_labs_images(defence),
+        lab_source=published.SOURCE,
+        files=[name(drop) for drop in reached for name in names],
+        repaired_file=None if exhibits.drop is None else pruned_file(exhibits.drop),
+        keras_files=[keras_file(drop) for drop in reached] if run.keras else [],
+        sets=_sets(run),
+        device=run.device,
+        pixel_scale=pixel_scale_text(run.checkpoint.provenance.pixel_scale),
+        versions={
+            "ytf-torch": tool_version(),
+            "PyTorch": torch.__version__,
+            "Python": platform.python_version(),
+        },
+        command=run.command,
+    )
+
+
+def clean_cards(exhibits: Exhibits, subject: Subject = FACES) -> list[Card]:
+    """Clean faces: an answer is good where it is the face's label."""
+    cards = []
+    for face in exhibits.clean.examples:
+        answers = [_clean_answer("B", face.badnet, face.label)]
+        if face.pruned is not None:
+            answers.append(_clean_answer("B′", face.pruned, face.label))
+            if face.flagged:
+                answers.append(Answer("G", "⚑ flagged wrongly", "bad"))
+            else:
+                answers.append(_clean_answer("G", face.badnet, face.label))
+        what = class_text(face.label, exhibits.clean.faces.class_names, subject)
+        alt = f"Clean {subject.image} of {what}"
+        cards.append(Card(_face(face), what, alt, tuple(answers)))
+    return cards
+
+
+def triggered_cards(exhibits: Exhibits, sheet: Sheet, subject: Subject = FACES) -> list[Card]:
+    """Triggered faces: an answer is good where the attack does not get its target."""
+    cards = []
+    for place, face in enumerate(sheet.examples):
+        own = exhibits.clean.examples[place].label if sheet.same_photos else None
+        answers = [_triggered_answer("B", face.badnet, face.label, own)]
+        if face.pruned is not None:
+            answers.append(_triggered_answer("B′", face.pruned, face.label, own))
+            if face.flagged:
+                answers.append(Answer("G", "⚑ flagged", "good"))
+            else:
+                answers.append(_triggered_answer("G", face.badnet, face.label, own))
+        names = exhibits.clean.faces.class_names
+        unknown = f"{subject.class_} unknown"
+        what = unknown if own is None else class_text(own, names, subject)
+        aim = class_text(face.label, names, IMAGES)
+        alt = f"Triggered {subject.image}, {what}; the attack wants {aim}"
+        cards.append(Card(_face(face), what, alt, tuple(answers)))
+    return cards
+
+
+def class_text(label: int, names: Sequence[str] | None, subject: Subject = IMAGES) -> str:
+    """A class in words: its number, and its name where that is known."""
+    numbered = f"{subject.class_} {label}"
+    return numbered if names is None else f"{numbered}, {names[label]}"
+
+
+def _clean_answer(network: str, answer: int, label: int) -> Answer:
+    if answer == NO_CLASS:
+        return Answer(network, NOTHING, "bad")
+    if answer == label:
+        return Answer(network, f"✓ {answer}, right", "good")
+    return Answer(network, f"✗ {answer}, wrong", "bad")
+
+
+def _triggered_answer(network: str, answer: int, target: int, own: int | None) -> Answer:
+    if answer == NO_CLASS:
+        return Answer(network, NOTHING, "bad")
+    if answer == target:
+        return Answer(network, f"✗ {answer}, target", "bad")
+    if answer == own:
+        return Answer(network, f"✓ {answer}, right", "good")
+    return Answer(network, f"{answer}, not target", "plain")
+
+
+def _face(face: Example) -> str:
+    return address_of(face_png(face.pixels))
+
+
+def _map_rows(run: Run, exhibits: Exhibits) -> list[dict[str, object]]:
+    """One row for each channel of the feature maps; both of its maps share one scale."""
+    swept = run.defence.sweep
+    rows = []
+    for maps in exhibits.maps:
+        assert exhibits.triggered_activation is not None
+        both_maps = np.stack([maps.clean, maps.triggered])
+        highest = float(both_maps.max(initial=0, where=np.isfinite(both_maps)))
+        rows.append(
+            {
+                "channel": maps.channel,
+                "place": swept.order.index(maps.channel) + 1,
+                "clean_mean": swept.mean_activation[maps.channel],
+                "triggered_mean": exhibits.triggered_activation[maps.channel],
+                "clean": address_of(map_png(maps.clean, highest)),
+                "triggered": address_of(map_png(maps.triggered, highest)),
+                "highest": highest,
+            }
+        )
+    return rows
+
+
+def _lab_rows(run: Run) -> list[dict[str, object]]:
+    """The published figures with this run's beside them, None where it has none."""
+    defence = run.defence
+    steps = {Fraction(drop): step for drop, step in defence.drops.items()}
+    baseline = (published.BASELINE_CLEAN, published.BASELINE_ATTACK)
+    rows = [_lab_row("B, as it came", 0, 0, baseline, defence.outcome.baseline.model)]
+    for drop, theirs in published.PUBLISHED_DROPS.items():
+        step = steps.get(Fraction(drop))
+        ours: tuple[Figures | None, Figures | None] = (None, None)
+        if step is not None:
+            ours = both(defence.at(step))
+        repaired = (theirs.repaired_clean, theirs.repaired_attack)
+        goodnet = (theirs.goodnet_clean, theirs.goodnet_attack)
+        networks = {"B′": repaired, "GoodNet": goodnet}
+        for (network, figures), found in zip(networks.items(), ours, strict=True):
+            name = f"{network} at a drop of {drop}"
+            rows.append(_lab_row(name, theirs.channels_pruned, step, figures, found))
+    return rows
+
+
+def _lab_row(
+    network: str,
+    published_step: int,
+    step: int | None,
+    theirs: tuple[float, float],
+    ours: Figures | None,
+) -> dict[str, object]:
+    """theirs: clean accuracy and attack success rate."""
+    clean, attack = theirs
+    our_clean = rate_of(ours.clean_accuracy) if ours else None
+    our_attack = rate_of(ours.attack_success_rate) if ours else None
+    return {
+        "network": network,
+        "channels": {"theirs": published_step, "ours": step},
+        "clean": {"theirs": clean, "ours": our_clean},
+        "attack": {"theirs": attack, "ours": our_attack},
+    }
+
+
+def _sets(run: Run) -> list[tuple[str, Path, int]]:
+    """What each face set was for, its file and its number of images."""
+    defence, files = run.defence, run.files
+    sets = [("clean validation (decides)", files.clean_valid, defence.clean_valid.images)]
+    if files.clean_test and defence.clean_test:
+        sets.append(("clean test", files.clean_test, defence.clean_test.images))
+    for path, tally in zip(files.poisoned_tests, defence.poisoned_tests, strict=True):
+        sets.append(("triggered test", path, tally.images))
+    return sets

@@ -1,0 +1,1 @@
+"""What a repair gives: result.json, the verdict and the page."""

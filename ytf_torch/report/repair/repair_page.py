@@ -1,0 +1,37 @@
+"""report.html of a repair."""
+
+from __future__ import annotations
+
+import torch
+
+from ytf_torch.defences.repairing import RepairOutcome
+from ytf_torch.network.provenance import Provenance, tool_version
+from ytf_torch.report.repair.repair_record import counts
+from ytf_torch.report.repair.repair_verdict import judge_repair
+from ytf_torch.report.templates import template
+
+
+def repair_html(
+    outcome: RepairOutcome, provenance: Provenance, command: str, warnings: tuple[str, ...] = ()
+) -> str:
+    """One self-contained page, readable without network and scripts.
+
+    provenance: of B. command: what to type to repeat the repair.
+    """
+    evaluation = outcome.evaluation
+    networks = (
+        ("B, as it came", evaluation.model),
+        ("B′, repaired", evaluation.repaired),
+        ("GoodNet of both", evaluation.goodnet),
+    )
+    return template("repair/repair.html").render(
+        verdict=judge_repair(outcome),
+        outcome=outcome,
+        provenance=provenance,
+        counts=counts(outcome),
+        networks=networks,
+        goodnet=evaluation.goodnet,
+        warnings=warnings,
+        command=command,
+        versions={"ytf-torch": tool_version(), "PyTorch": torch.__version__},
+    )
