@@ -17,8 +17,9 @@ from tests.made.keras_files import (
     write_keras_file,
 )
 from ytf_torch.convert import read_keras_model
-from ytf_torch.convert.keras.keras_config import KerasLayer, KerasModel, flattened, read_config
+from ytf_torch.convert.keras.keras_config import KerasLayer, KerasModel, read_config
 from ytf_torch.convert.keras.keras_network import graph_of
+from ytf_torch.convert.keras.nested_models import flattened
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import deepid_graph
 

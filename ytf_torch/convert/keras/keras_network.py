@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ytf_torch.convert.keras.keras_config import KerasLayer, KerasModel, flattened, precision_of
+from ytf_torch.convert.keras.keras_config import KerasLayer, KerasModel, precision_of
+from ytf_torch.convert.keras.nested_models import flattened
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.layers.axes import keras_shape
 from ytf_torch.layers.registry import IDENTITIES, read_layer

@@ -1,0 +1,89 @@
+"""Models within models, as Teachable Machine writes them: their layers as those of one network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ytf_torch.convert.keras.keras_config import KerasLayer, KerasModel
+from ytf_torch.errors import mismatch
+
+
+def flattened(model: KerasModel, place: str) -> KerasModel:
+    """The model with the layers of the models in it, to any depth, as its own.
+
+    Layers keep their names; those that bear one that others have too get the name of the model that
+    holds them in front. The InputLayer of a model within reads what the model reads.
+    Raises InputError, naming it, for a model within that has several inputs or outputs.
+    """
+    if all(layer.inner is None for layer in model.layers):
+        return replace(model, layers=tuple(replace(one, path=(one.name,)) for one in model.layers))
+    try:
+        flat = _Flattening(place)
+        flat.add(model, ())
+        return replace(model, layers=flat.layers(), outputs=flat.named((), model.outputs))
+    except RecursionError as error:
+        raise mismatch(place, "models that do not read themselves", "one that does") from error
+
+
+class _Flattening:
+    """The layers of a model and of those in it, by the models that hold them and their name."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.known: dict[tuple[str, ...], KerasLayer] = {}
+        self.names: dict[tuple[str, ...], str] = {}
+
+    def add(self, model: KerasModel, holders: tuple[str, ...]) -> None:
+        """Take in all layers of a model."""
+        for layer in model.layers:
+            path = (*holders, layer.name)
+            self.known[path] = layer
+            if layer.inner is not None:
+                self._check_one_way(layer, path)
+                self.add(layer.inner, path)
+
+    def _check_one_way(self, layer: KerasLayer, path: tuple[str, ...]) -> None:
+        assert layer.inner is not None
+        entries = [each for each in layer.inner.layers if each.class_name == "InputLayer"]
+        for found, what in ((layer.inbound, "input"), (layer.inner.outputs, "output")):
+            count = max(len(found), len(entries)) if what == "input" else len(found)
+            if count != 1 or not entries:
+                where = f"{self.place}, {'/'.join(path)}"
+                raise mismatch(where, f"a model within a model with one {what}", count)
+
+    def layers(self) -> tuple[KerasLayer, ...]:
+        """The layers that are no models, under names that differ."""
+        plain = [path for path, layer in self.known.items() if layer.inner is None]
+        counts = Counter(path[-1] for path in plain if not self._is_inner_input(path))
+        taken: set[str] = set()
+        for path in plain:
+            twice = counts[path[-1]] > 1 or self._is_inner_input(path)
+            name = "_".join(path[-2:]) if twice else path[-1]
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            self.names[path] = name
+        return tuple(self._layer(path) for path in plain)
+
+    def _is_inner_input(self, path: tuple[str, ...]) -> bool:
+        return len(path) > 1 and self.known[path].class_name == "InputLayer"
+
+    def _layer(self, path: tuple[str, ...]) -> KerasLayer:
+        layer, holders = self.known[path], path[:-1]
+        if self._is_inner_input(path):
+            inbound = self.named(holders[:-1], self.known[holders].inbound)
+        else:
+            inbound = self.named(holders, layer.inbound)
+        return replace(layer, name=self.names[path], inbound=inbound, path=path)
+
+    def named(self, holders: tuple[str, ...], layers: Sequence[str]) -> tuple[str, ...]:
+        """The names of the layers whose outputs are those of some layers of a model."""
+        return tuple(self._source((*holders, name)) for name in layers)
+
+    def _source(self, path: tuple[str, ...]) -> str:
+        layer = self.known.get(path)
+        if layer is not None and layer.inner is not None:
+            return self._source((*path, *layer.inner.outputs))
+        return self.names.get(path, path[-1])
