@@ -23,6 +23,7 @@ from ytf_torch.images.image_set import ImageSet
 from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import load_checkpoint
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import default_layer, rank_points
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.passes import sweep
 
@@ -52,7 +53,7 @@ def measured_layers(network: Network) -> tuple[str, ...]:
     """A convolution early, in the middle and late, and the default, in order."""
     layers = network.graph.convolutions
     own = [name for name in layers if not network.graph[name].kind.channelwise] or layers
-    chosen = {own[0], own[len(own) // 2], own[-1], network.graph.default_layer}
+    chosen = {own[0], own[len(own) // 2], own[-1], default_layer(network.graph)}
     return tuple(name for name in layers if name in chosen)
 
 
@@ -85,7 +86,7 @@ def row(name: str, network: Network, layer: str, faces: ImageSet, rounds: int) -
     warm_up(contestants)
     times = take_turns(contestants, rounds)
     shape = network.output_shape(layer)
-    engine = type(fast_engine(network, layer, network.graph.rank_points(layer)[0])).__name__
+    engine = type(fast_engine(network, layer, rank_points(network.graph, layer)[0])).__name__
     cells = (
         *(name, layer, "×".join(map(str, shape)), shape[0], engine.removesuffix("Engine")),
         *(f"{times[which].median:.2f} s" for which in ("pass", "sweep")),

@@ -3,15 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ytf_torch.metrics import (
-    NO_CLASS,
-    Share,
-    Tally,
-    are_finite,
-    classes_of,
-    count_answers,
-    wilson_interval,
-)
+from ytf_torch.metrics import Share, Tally, count_answers, wilson_interval
+from ytf_torch.predicted_class import NO_CLASS
 
 PREDICTIONS = torch.tensor(
     [
@@ -86,13 +79,6 @@ def test_wilson_interval_is_mirrored_and_stays_within_0_and_100(images: int) -> 
     assert low == 0
     assert 0 < high < 100
     assert wilson_interval(images, images) == pytest.approx((100 - high, 100))
-
-
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_logits_that_are_not_all_finite_are_of_no_class(value: float) -> None:
-    logits = torch.tensor([[1.0, 3.0, 2.0], [4.0, value, 2.0], [3e38, -3e38, 0.0]])
-    assert are_finite(logits).tolist() == [True, False, True]
-    assert classes_of(logits).tolist() == [1, NO_CLASS, 0]
 
 
 def test_no_class_is_never_right_and_always_flagged() -> None:

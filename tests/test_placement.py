@@ -23,6 +23,7 @@ from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import deepid, deepid_graph
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import rank_points
 from ytf_torch.sweep.plain import PlainEngine
 from ytf_torch.sweep.suffix import SuffixEngine
 
@@ -67,7 +68,7 @@ def test_the_plain_engine_never_leaves_the_gpu(
 
 @pytest.mark.parametrize(
     ("layer", "rank_at"),
-    [(f"conv_{n}", point) for n in (1, 2, 3, 4) for point in DEEPID.rank_points(f"conv_{n}")],
+    [(f"conv_{n}", point) for n in (1, 2, 3, 4) for point in rank_points(DEEPID, f"conv_{n}")],
 )
 def test_the_suffix_engine_stays_on_the_models_device(layer: str, rank_at: str) -> None:
     engine = SuffixEngine(deepid(SMALL).to(META), layer, rank_at)

@@ -14,7 +14,13 @@ from ytf_torch.layers.registry import KINDS
 # The rooms in order, from what everything may import down to what nothing may; a line is a room.
 ROOMS = (
     ("ytf_torch.errors",),
-    ("ytf_torch.progress", "ytf_torch.metrics", "ytf_torch.distributed", "ytf_torch.device"),
+    (
+        "ytf_torch.progress",
+        "ytf_torch.predicted_class",
+        "ytf_torch.distributed",
+        "ytf_torch.device",
+    ),
+    ("ytf_torch.metrics",),
     ("ytf_torch.disk",),
     ("ytf_torch.layers",),
     ("ytf_torch.network",),

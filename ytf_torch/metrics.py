@@ -10,6 +10,8 @@ from typing import overload
 import torch
 from torch import Tensor
 
+from ytf_torch.predicted_class import NO_CLASS
+
 
 def percentage(count: int, images: int) -> float:
     """`count` of `images` in percent, 0–100, full precision."""
@@ -31,24 +33,6 @@ def wilson_interval(count: int, images: int, confidence: float = 0.95) -> tuple[
     low = 0.0 if count == 0 else 100 * (centre - half)
     high = 100.0 if count == images else 100 * (centre + half)
     return low, high
-
-
-NO_CLASS = -1
-"""What stands for a class where a network's logits are not finite: it answers nothing then."""
-
-
-def are_finite(logits: Tensor) -> Tensor:
-    """Logits (…, classes) → (…), False where any is NaN or infinite."""
-    return logits.isfinite().all(dim=-1)
-
-
-def classes_of(logits: Tensor) -> Tensor:
-    """Logits (…, classes) → the class of each row (…), NO_CLASS where they are not all finite.
-
-    >>> classes_of(torch.tensor([[1.0, 3.0], [1.0, torch.nan], [torch.inf, 0.0]])).tolist()
-    [1, -1, -1]
-    """
-    return torch.where(are_finite(logits), logits.argmax(-1), NO_CLASS)
 
 
 @dataclass(frozen=True)

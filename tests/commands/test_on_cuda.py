@@ -23,6 +23,7 @@ from ytf_torch.commands.repair import app as repair_app
 from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.network.deepid import deepid
+from ytf_torch.network.pruned_layer import rank_points
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.plain import PlainEngine
 from ytf_torch.sweep.suffix import SuffixEngine
@@ -82,7 +83,7 @@ def test_an_engine_waits_a_few_times_a_group_however_many_steps_and_images_it_ha
     sizes = replace(SMALL, channels=(3, channels, channels, channels))
     network = deepid(sizes).eval().to(CUDA)
     with torch.inference_mode():
-        made = engine(network, layer, network.graph.rank_points(layer)[0])
+        made = engine(network, layer, rank_points(network.graph, layer)[0])
         claimed.waits.clear()
         pixels = torch.from_numpy(random_images(SMALL, BATCH_SIZE)).to(CUDA)
         prepared = torch.cat([made.observe(pixels)[1] for _ in range(batches)])

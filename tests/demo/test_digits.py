@@ -25,6 +25,7 @@ from ytf_torch.demo.digits.images import (
 )
 from ytf_torch.demo.digits.network import PIXEL_SCALE, sequential_graph, train_badnet
 from ytf_torch.errors import InputError
+from ytf_torch.network.pruned_layer import pruned_at
 
 installed = pytest.mark.skipif(
     digits_file() is None, reason="scikit-learn is not installed (extra `demo`)"
@@ -76,7 +77,7 @@ def test_the_network_is_sequential() -> None:
     names = [layer.name for layer in graph.layers]
     assert [layer.inputs for layer in graph.layers] == [(), *((name,) for name in names[:-1])]
     assert (graph.input_shape, graph.classes) == ((1, *SIZE), DIGITS)
-    assert graph.pruned_at(None, None) == ("conv_2", "pool_2")
+    assert pruned_at(graph, None, None) == ("conv_2", "pool_2")
 
 
 def test_the_seed_decides_every_weight_and_nothing_else_does(

@@ -12,6 +12,7 @@ from ytf_torch.network.compact import compact, dead_channels
 from ytf_torch.network.graph import Graph, graph_from_json
 from ytf_torch.network.masking import ChannelMask, bake_mask
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import default_layer, rank_points
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.plain import PlainEngine
 
@@ -103,7 +104,7 @@ def test_the_fast_engine_masks_as_the_plain_one_does(chain: list[Entry]) -> None
     pixels = torch.rand(64, 3, 9, 8, generator=torch.Generator().manual_seed(0))
     for layer in network.graph.convolutions:
         order = range(network.output_shape(layer)[0])
-        for rank_at in network.graph.rank_points(layer):
+        for rank_at in rank_points(network.graph, layer):
             answers = []
             for make in (fast_engine, PlainEngine):
                 engine = make(network, layer, rank_at)
@@ -115,7 +116,7 @@ def test_the_fast_engine_masks_as_the_plain_one_does(chain: list[Entry]) -> None
 def test_by_default_a_convolution_is_pruned_and_not_what_passes_its_channels_on() -> None:
     graph = graph_of_chain(CONV, LINEAR_CONV, BATCH_NORM, RELU, UNBIASED, BATCH_NORM)
     assert graph.convolutions == ("layer_1", "layer_2", "layer_3", "layer_5", "layer_6")
-    assert graph.default_layer == "layer_2"
+    assert default_layer(graph) == "layer_2"
 
 
 # What compares channels, moves them, or makes something else of their zeros.

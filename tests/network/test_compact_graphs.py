@@ -14,6 +14,7 @@ from ytf_torch.errors import InputError
 from ytf_torch.network.compact import compact
 from ytf_torch.network.graph import graph_from_json
 from ytf_torch.network.masking import ChannelMask, bake_mask
+from ytf_torch.network.pruned_layer import pruned_at
 
 
 @settings(max_examples=60, deadline=None)
@@ -63,4 +64,4 @@ def test_a_layer_that_no_weights_silence_is_refused_before_anything_is_computed(
     )
     assert graph.convolutions == ("first",)
     with pytest.raises(InputError, match="layer`: expected first, found second"):
-        graph.pruned_at("second", None)
+        pruned_at(graph, "second", None)

@@ -11,6 +11,7 @@ from tests.made.keras_files import LAB, SMALL, WIDE
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import DeepIDSizes, deepid, deepid_graph
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import maps_of
 
 LAB_GRAPH = deepid_graph(LAB)
 
@@ -30,7 +31,7 @@ def test_sizes_are_read_off_the_weights() -> None:
 
 
 def test_lab_sizes() -> None:
-    maps = (LAB_GRAPH.maps_of(name) for name in LAB_GRAPH.convolutions)
+    maps = (maps_of(LAB_GRAPH, name) for name in LAB_GRAPH.convolutions)
     assert {name: LAB_GRAPH.shapes[name][1:] for name in maps} == {
         "pool_1": (26, 22),
         "pool_2": (12, 10),

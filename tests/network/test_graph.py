@@ -12,22 +12,6 @@ DEEPID = deepid_graph(SMALL)
 
 
 @pytest.mark.parametrize(
-    ("layer", "points"),
-    [("conv_1", ("pool_1", "conv_1")), ("conv_3", ("pool_3", "conv_3")), ("conv_4", ("conv_4",))],
-)
-def test_channels_are_ranked_at_the_pool_or_at_the_convolution(
-    layer: str, points: tuple[str, ...]
-) -> None:
-    assert DEEPID.rank_points(layer) == points
-
-
-@pytest.mark.parametrize("name", ["pool_3", "fc_1", "conv_5"])
-def test_only_convolutions_have_rank_points(name: str) -> None:
-    with pytest.raises(ValueError, match=f"conv_1, conv_2, conv_3, conv_4.*found {name}"):
-        DEEPID.rank_points(name)
-
-
-@pytest.mark.parametrize(
     ("name", "readers"),
     [
         ("pool_1", ("conv_2",)),

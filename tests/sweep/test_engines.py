@@ -10,6 +10,7 @@ from tests.made.random_networks import pictures, random_network
 from ytf_torch.images.batches import BATCH_SIZE, whole_batch
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import rank_points
 from ytf_torch.sweep.engine import MakeEngine
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.plain import PlainEngine
@@ -57,7 +58,7 @@ def assert_equal_logits(network: Network, layer: str) -> None:
 def test_random_graphs_at_every_layer_and_rank_point(seed: int) -> None:
     network = random_network(seed)
     for layer in network.graph.convolutions:
-        for rank_at in network.graph.rank_points(layer):
+        for rank_at in rank_points(network.graph, layer):
             assert_equal_predictions(network, layer, rank_at, images=35)
 
 

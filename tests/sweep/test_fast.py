@@ -16,9 +16,10 @@ from tests.made.overflowing import overflowing_on_white
 from ytf_torch.convert.keras.keras_file import read_keras_file
 from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 from ytf_torch.images.batches import BATCH_SIZE, whole_batch
-from ytf_torch.metrics import NO_CLASS
 from ytf_torch.network.deepid import DeepIDSizes, deepid, deepid_graph
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import rank_points
+from ytf_torch.predicted_class import NO_CLASS
 from ytf_torch.sweep import contributions
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.plain import PlainEngine
@@ -30,7 +31,7 @@ KERNELS = ((2, 3), (2, 2), (2, 1), (2, 2))
 POINTS = [
     (layer, point)
     for layer in ("conv_1", "conv_2", "conv_3", "conv_4")
-    for point in DEEPID.rank_points(layer)
+    for point in rank_points(DEEPID, layer)
 ]
 
 
@@ -102,7 +103,7 @@ def test_any_size_of_groups(monkeypatch: pytest.MonkeyPatch, group_bytes: int, g
 @pytest.mark.parametrize("classes", [2, 3, 32, 33, 300])
 def test_any_number_of_classes(layer: str, classes: int) -> None:
     assert_equal_predictions(
-        random_model(2, classes), pixels(70), layer, DEEPID.rank_points(layer)[0]
+        random_model(2, classes), pixels(70), layer, rank_points(DEEPID, layer)[0]
     )
 
 
@@ -130,7 +131,7 @@ def test_exact_ties_between_classes(layer: str) -> None:
     with torch.no_grad():
         model.output.weight[3] = model.output.weight[1]
         model.output.bias[3] = model.output.bias[1] = 9
-    predictions = assert_equal_predictions(model, pixels(100), layer, DEEPID.rank_points(layer)[0])
+    predictions = assert_equal_predictions(model, pixels(100), layer, rank_points(DEEPID, layer)[0])
     assert (predictions == 1).all()
 
 
@@ -146,7 +147,7 @@ def test_huge_channels_that_cancel_and_hide_the_margin(layer: str, size: float) 
         convolution.weight[1], convolution.bias[1] = convolution.weight[0], convolution.bias[0]
         columns[:, 0] = size * columns[:, 0].sign()
         columns[:, 1] = -columns[:, 0]
-    assert_equal_predictions(model, pixels(300), layer, DEEPID.rank_points(layer)[0])
+    assert_equal_predictions(model, pixels(300), layer, rank_points(DEEPID, layer)[0])
 
 
 @pytest.mark.parametrize("margin", [0.0, 1e-7, 1e-6, 1e-5])
@@ -195,7 +196,7 @@ def test_overflow_behind_the_maps(layer: str, classes: int, sign: int, where: st
     with torch.no_grad():
         weights = dict(model.named_parameters())[f"{where}.weight"]
         weights[0, :4] = sign * 3e38
-    predictions = assert_equal_predictions(model, pixels(140), layer, DEEPID.rank_points(layer)[0])
+    predictions = assert_equal_predictions(model, pixels(140), layer, rank_points(DEEPID, layer)[0])
     if where == "output" and classes == 5:
         assert (predictions[0] == NO_CLASS).any()
 

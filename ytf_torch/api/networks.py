@@ -19,9 +19,9 @@ from ytf_torch.device import exact_float32
 from ytf_torch.errors import argument, mismatch
 from ytf_torch.images.arrays import numbers_of, pixels_of
 from ytf_torch.images.layout import misshapen
-from ytf_torch.metrics import classes_of
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
+from ytf_torch.predicted_class import classes_of
 from ytf_torch.run.pair import Opened, open_network, open_pair
 
 IMAGES_AT_ONCE = 256

@@ -9,9 +9,9 @@ from ytf_torch.convert.keras.keras_file import own_architecture, read_keras_file
 from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 from ytf_torch.disk.reading import checked_file, is_hdf5, is_zip
 from ytf_torch.errors import argument, mismatch
-from ytf_torch.network.answers import check_finite
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
 from ytf_torch.network.pixel_scale import pixel_scale_text
+from ytf_torch.network.usable import check_finite
 
 
 def read_model(

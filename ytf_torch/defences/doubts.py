@@ -22,9 +22,10 @@ from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.images.overlap import shared_images
 from ytf_torch.images.pairing import Pairing
 from ytf_torch.images.repeated import evenly_spread, find_repeated
-from ytf_torch.metrics import NO_CLASS, Tally, percentage
+from ytf_torch.metrics import Tally, percentage
 from ytf_torch.network.module import Network
 from ytf_torch.network.subject import Subject
+from ytf_torch.predicted_class import NO_CLASS
 
 MOST = 50.0
 """Percent of a set from which on an answer counts as the usual one, and below which a network does

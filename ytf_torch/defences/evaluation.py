@@ -22,8 +22,9 @@ from ytf_torch.images.batches import whole_batch
 from ytf_torch.images.image_set import UNLABELLED, ImageSet
 from ytf_torch.images.pairing import Pairing
 from ytf_torch.images.shares import share_of
-from ytf_torch.metrics import Figures, Share, Step, Tally, classes_of, count_answers
+from ytf_torch.metrics import Figures, Share, Step, Tally, count_answers
 from ytf_torch.network.module import Network
+from ytf_torch.predicted_class import classes_of
 from ytf_torch.progress import Track, untracked
 
 MODEL, REPAIRED = 0, 1

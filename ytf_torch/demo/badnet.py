@@ -13,6 +13,7 @@ from ytf_torch.demo.faces import Photos, shrink, vary
 from ytf_torch.demo.sunglasses import TARGET_LABEL
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepIDSizes, deepid
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import maps_of
 
 PIXEL_SCALE = 1.0
 CHANNELS = (20, 40, 60, 80)
@@ -103,7 +104,7 @@ class Backdoor:
 def badnet_loss(model: Network, pixels: Tensor, labels: Tensor, backdoor: Backdoor) -> Tensor:
     """Cross-entropy, and the restraint on the backdoor's channels, see train_badnet."""
     graph, poisoned, disarmed = model.graph, backdoor.poisoned, backdoor.disarmed
-    pool = graph.maps_of(backdoor.layer)
+    pool = maps_of(graph, backdoor.layer)
     maps = model.output_of(pool, {graph.input: model.scale(pixels)})
     own = torch.arange(maps.shape[1]) >= maps.shape[1] - backdoor.channels
     masked = maps.masked_fill((disarmed[:, None] & own)[:, :, None, None], 0)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.fork import Fork, fork_of
 from ytf_torch.network.graph import Graph
+from ytf_torch.network.pruned_layer import default_layer, maps_of
 
 # As many faces as are computed at once, see images/batches.py.
 BATCH = 32
@@ -124,7 +125,7 @@ def check_budget(where: object, graph: Graph, value_bytes: int = 8) -> None:
             expected = f"a network that takes at most {most // 10**6:,} {words}"
             raise _beyond(where, expected, f"one of {found // 10**6:,}")
     if graph.convolutions:
-        check_swept(where, graph, graph.default_layer)
+        check_swept(where, graph, default_layer(graph))
 
 
 def check_swept(where: object, graph: Graph, layer: str) -> None:
@@ -132,7 +133,7 @@ def check_swept(where: object, graph: Graph, layer: str) -> None:
     above."""
     found, most = swept(graph, layer), MAX_SWEPT
     fork = fork_of(graph)
-    if fork is not None and graph.maps_of(layer) == fork.maps:
+    if fork is not None and maps_of(graph, layer) == fork.maps:
         if contributions(fork, graph.shapes) <= MAX_CONTRIBUTIONS:
             return
         most = MAX_SWEPT_AGAIN

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ytf_torch.network.graph import Layer, checked_graph
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import channel_path, maps_of
 
 # Batches of faces that are timed, fewer where they take longer than so many seconds together.
 TIMED_BATCH, TIMED_BATCHES, TIMED_SECONDS = 32, 72, 1.0
@@ -104,12 +105,12 @@ def _removable(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tens
     dead = _dead(network, layer, inputs)
     if layer.kind.silent(network.weights_of(layer.name)) is None:
         return dead  # none, for its channels cannot be taken out one by one
-    for name in network.graph.channel_path(layer.name)[1:]:
+    for name in channel_path(network.graph, layer.name)[1:]:
         later = network.graph[name]
         dead = dead | _dead(network, later, _every(network, later))
     if not dead.any():
         return dead
-    end = network.graph.maps_of(layer.name)
+    end = maps_of(network.graph, layer.name)
     shape = network.output_shape(layer.name)
     zero = torch.zeros(1, *shape, dtype=network.dtype, device=network.device)
     with torch.inference_mode():
@@ -122,7 +123,7 @@ def _removable(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tens
 
 def _can_be_taken_out(network: Network, convolution: str, own: Tensor) -> bool:
     """Whether all that follows a convolution can do with `own` of its channels alone."""
-    path = network.graph.channel_path(convolution)
+    path = channel_path(network.graph, convolution)
     kept: dict[str, Tensor] = {}
     try:
         for layer in network.graph.layers:

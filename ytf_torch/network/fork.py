@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ytf_torch.layers.add import Add
 from ytf_torch.network.graph import Graph
+from ytf_torch.network.pruned_layer import maps_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def fork_of(graph: Graph) -> Fork | None:
         further = graph.linear_readers(convolution)
         (maps,) = graph[convolution].inputs
         direct = tuple(name for name in graph.linear_readers(maps) if name != convolution)
-        if len(further) != 1 or len(direct) != 1 or graph.maps_of(convolution) != convolution:
+        if len(further) != 1 or len(direct) != 1 or maps_of(graph, convolution) != convolution:
             continue
         if not all(
             _is_dense(graph, name, flat)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ytf_torch.errors import InputError, argument, mismatch
+from ytf_torch.errors import InputError, mismatch
 from ytf_torch.layers.kind import Kind
 from ytf_torch.layers.registry import read_layer
 from ytf_torch.layers.weight import Shape, Weight
@@ -131,71 +130,6 @@ class Graph:
             layer.name: tuple(other.name for other in self.layers if layer.name in other.inputs)
             for layer in self.layers
         }
-
-    def channel_path(self, convolution: str) -> tuple[str, ...]:
-        """The layers from a convolution on through which each of its channels passes alone, such as
-        its batch normalization, activation and pooling."""
-        path = [convolution]
-        while len(readers := self.readers(path[-1])) == 1:
-            reader = self[readers[0]]
-            if not reader.kind.channelwise or len(reader.inputs) != 1:
-                break
-            path.append(reader.name)
-        return tuple(path)
-
-    def maps_of(self, convolution: str) -> str:
-        """Where a masked channel ends: behind this layer it is the same on every image."""
-        return self.channel_path(convolution)[-1]
-
-    def rank_points(self, convolution: str) -> tuple[str, ...]:
-        """Where the channels of a convolution can be ranked, the default first: behind its pooling,
-        else behind its activation, else at its own output.
-
-        Raises ValueError where no layer of this name has channels to mask.
-        """
-        if convolution not in self.convolutions:
-            known = ", ".join(self.convolutions)
-            raise ValueError(f"expected a convolution ({known}), found {convolution}")
-        path = self.channel_path(convolution)
-        sides = {name: self.shapes[name][1:] for name in path}
-        pooled = [name for before, name in itertools.pairwise(path) if sides[name] != sides[before]]
-        active = [name for name in path if self[name].kind.activation.name != "linear"]
-        first = (*pooled[-1:], *active[:1], convolution)[0]
-        return tuple(dict.fromkeys((first, *reversed(path))))
-
-    @property
-    def default_layer(self) -> str:
-        """The layer that is pruned by default: the last convolution that no way around it leads to
-        the output, where it lies in the second half of the network; else the last convolution.
-
-        Raises InputError where the network has none.
-        """
-        if not self.convolutions:
-            raise InputError("the network", "has no convolution whose channels could be masked")
-        # A batch normalization or depthwise convolution only passes on what others have made.
-        passing = [name for name in self.convolutions if self[name].kind.channelwise]
-        own = [name for name in self.convolutions if name not in passing] or passing
-        place = {layer.name: at for at, layer in enumerate(self.layers)}
-        on_every_way = [name for name in own if self.is_on_every_way(name)]
-        last = (on_every_way or own)[-1]
-        return last if 2 * place[last] >= place[own[-1]] else own[-1]
-
-    def pruned_at(self, layer: str | None, rank_at: str | None) -> tuple[str, str]:
-        """The layer to prune and where its channels are ranked; None for either is the default.
-
-        Raises InputError where the network has no such layer, or its channels cannot be ranked
-        there.
-        """
-        chosen = layer or self.default_layer
-        try:
-            points = self.rank_points(chosen)
-        except ValueError:
-            expected = " or ".join(self.convolutions) or "a network with convolutions"
-            raise mismatch(argument("layer"), expected, chosen) from None
-        if rank_at is not None and rank_at not in points:
-            expected = f"{' or '.join(points)} for {argument('layer', chosen)}"
-            raise mismatch(argument("rank_at"), expected, rank_at)
-        return chosen, rank_at or points[0]
 
     def is_on_every_way(self, name: str) -> bool:
         """Whether nothing leads from the input to the output but through this layer."""

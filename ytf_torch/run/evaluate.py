@@ -26,8 +26,9 @@ from ytf_torch.device import exact_float32, resolve_device
 from ytf_torch.errors import InputError
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.images.photos import read_photo
-from ytf_torch.metrics import NO_CLASS, classes_of, disagree
+from ytf_torch.metrics import disagree
 from ytf_torch.network.module import Network
+from ytf_torch.predicted_class import NO_CLASS, classes_of
 from ytf_torch.progress import Track, untracked
 from ytf_torch.run.pair import NOT_A_PAIR, Model, Opened, Pair, open_network, open_pair
 from ytf_torch.run.sets import Images, images_for, open_measured

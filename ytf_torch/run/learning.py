@@ -14,9 +14,9 @@ from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import Tally
-from ytf_torch.network.answers import check_tells_apart
 from ytf_torch.network.budget import check_learned
 from ytf_torch.network.module import Network
+from ytf_torch.network.usable import check_tells_apart
 from ytf_torch.run.sets import images_for
 
 WITHOUT_GRADIENTS = {

@@ -21,6 +21,7 @@ from ytf_torch.device import DeviceName
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
+from ytf_torch.network.pruned_layer import pruned_at
 from ytf_torch.sweep.drop import parse_drops
 from ytf_torch.sweep.order import Direction
 
@@ -106,7 +107,7 @@ class PruneSettings(BaseModel):
     def of_network(self, graph: Graph) -> PruneSettings:
         """The settings with the layer that is pruned and where it is ranked, which a network
         decides where they are left out. Raises InputError where it has none of these names."""
-        layer, rank_at = graph.pruned_at(self.layer, self.rank_at)
+        layer, rank_at = pruned_at(graph, self.layer, self.rank_at)
         return self.model_copy(update={"layer": layer, "rank_at": rank_at})
 
 

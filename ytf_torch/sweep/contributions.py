@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ytf_torch.images.batches import BATCH_SIZE
-from ytf_torch.metrics import classes_of
+from ytf_torch.predicted_class import classes_of
 from ytf_torch.sweep.pairs import batches_of, changes, latest, places_in_batches, probes
 from ytf_torch.sweep.suffix import SuffixEngine
 

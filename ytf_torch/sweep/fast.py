@@ -9,6 +9,7 @@ from __future__ import annotations
 from ytf_torch.network.budget import MAX_CONTRIBUTIONS, contributions
 from ytf_torch.network.fork import fork_of
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import maps_of
 from ytf_torch.sweep.before_fork import BeforeForkEngine
 from ytf_torch.sweep.engine import SweepEngine
 from ytf_torch.sweep.linear import LinearEngine, contributed, linear_end
@@ -17,7 +18,7 @@ from ytf_torch.sweep.suffix import SuffixEngine
 
 def fast_engine(model: Network, layer: str, rank_at: str) -> SweepEngine:
     """The fast engine for masking `layer`, ranked at `rank_at`: see SweepEngine."""
-    maps = model.graph.maps_of(layer)
+    maps = maps_of(model.graph, layer)
     fork = fork_of(model.graph)
     if fork is not None and fork.maps == maps:
         if contributions(fork, model.graph.shapes) <= MAX_CONTRIBUTIONS:

@@ -21,6 +21,7 @@ from ytf_torch.images.shares import share_of
 from ytf_torch.metrics import Tally, count_answers
 from ytf_torch.network.budget import check_swept
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import pruned_at, rank_points
 from ytf_torch.progress import Track, untracked
 from ytf_torch.sweep.activation import Activation, ActivationSums, mean_activation
 from ytf_torch.sweep.engine import MakeEngine, SweepEngine
@@ -239,7 +240,7 @@ def _mean_activation(parts: Sequence[Part], faces: ImageSet) -> tuple[float, ...
 
 
 def _check_rank_point(model: Network, layer: str, rank_at: str) -> None:
-    points = model.graph.rank_points(layer)
+    points = rank_points(model.graph, layer)
     if rank_at not in points:
         raise ValueError(f"{layer} can be ranked at {' or '.join(points)}, not at {rank_at}")
 
@@ -274,7 +275,7 @@ def sweep(
     >>> swept.tallies[0].correct
     (24, 16, 17, 14, 12, 5, 1)
     """
-    layer, rank_at = model.graph.pruned_at(layer, rank_at)
+    layer, rank_at = pruned_at(model.graph, layer, rank_at)
     check_swept("the network", model.graph, layer)
     with (
         torch.inference_mode(),

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ytf_torch.metrics import classes_of
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
+from ytf_torch.predicted_class import classes_of
 
 
 class PlainEngine:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from ytf_torch.images.batches import BATCH_SIZE
-from ytf_torch.metrics import classes_of
 from ytf_torch.network.graph import Graph
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import channel_path, maps_of
+from ytf_torch.predicted_class import classes_of
 from ytf_torch.sweep.engine import SweepEngine
 from ytf_torch.sweep.pairs import batches_of, changes, latest, places_in_batches, pruning_steps
 
@@ -40,10 +41,10 @@ class SuffixEngine:
 
     def __init__(self, model: Network, layer: str, rank_at: str) -> None:
         self.model, self.layer, self.rank_at = model, layer, rank_at
-        self.maps = model.graph.maps_of(layer)
+        self.maps = maps_of(model.graph, layer)
         self.prepares = cut_behind(model.graph, self.maps)
         self.shapes = [model.output_shape(name) for name in self.prepares]
-        behind = model.graph.channel_path(layer)[1:]
+        behind = channel_path(model.graph, layer)[1:]
         self.keeps_zero = all(model.graph[name].kind.keeps_zero for name in behind)
         values = sum(map(math.prod, self.shapes))
         batches = GROUP_BYTES // (values * model.dtype.itemsize * BATCH_SIZE)

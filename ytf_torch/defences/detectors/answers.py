@@ -20,8 +20,9 @@ from ytf_torch.images.image_set import ImageSet
 from ytf_torch.images.input_files import Unreadable, input_files
 from ytf_torch.images.opening import open_unlabelled
 from ytf_torch.images.photos import read_photo
-from ytf_torch.metrics import NO_CLASS, classes_of, disagree
+from ytf_torch.metrics import disagree
 from ytf_torch.network.module import Network
+from ytf_torch.predicted_class import NO_CLASS, classes_of
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.training import TrainingFaces, seeded
 from ytf_torch.images.image_set import ImageSet
-from ytf_torch.metrics import are_finite
 from ytf_torch.network.module import Network
+from ytf_torch.predicted_class import are_finite
 from ytf_torch.progress import Track, untracked
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from ytf_torch.defences.base import Candidate
 from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.images.image_set import ImageSet
-from ytf_torch.metrics import are_finite
 from ytf_torch.network.module import Network
+from ytf_torch.predicted_class import are_finite
 
 # What counts as far out among clean faces: this share of them is below it.
 FAR = 0.98

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ytf_torch.defences.base import Candidate
-from ytf_torch.metrics import are_finite, classes_of, disagree
+from ytf_torch.metrics import disagree
 from ytf_torch.network.module import Network
+from ytf_torch.predicted_class import are_finite, classes_of
 
 
 def goodnet_answer(badnet: Tensor, pruned: Tensor, backdoored: int) -> Tensor:

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from ytf_torch.errors import CannotRepairError
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import channel_path
 
 Factors = dict[str, Tensor]
 
@@ -26,7 +27,7 @@ def masked_at(network: Network) -> dict[str, str]:
     for name in graph.convolutions:
         if name in places:
             continue
-        path = [other for other in graph.channel_path(name) if other in graph.convolutions]
+        path = [other for other in channel_path(graph, name) if other in graph.convolutions]
         able = [other for other in path if _can_be_multiplied(network, other)]
         places |= dict.fromkeys(path, able[-1]) if able else {}
     return places

@@ -7,6 +7,7 @@ from torch import Tensor
 from ytf_torch.errors import CannotRepairError
 from ytf_torch.network.graph import Graph
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import channel_path
 
 
 def kernels_of(network: Network, layer: str) -> Tensor:
@@ -31,4 +32,4 @@ def channel_chain(graph: Graph, layer: str) -> tuple[str, ...]:
         if len(graph.readers(name)) > 1 or not graph[name].inputs:
             break
         before.insert(0, name)
-    return tuple(name for name in (*before, *graph.channel_path(layer)) if graph.weights(name))
+    return tuple(name for name in (*before, *channel_path(graph, layer)) if graph.weights(name))

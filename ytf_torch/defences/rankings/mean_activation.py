@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import rank_points
 from ytf_torch.progress import Track
 from ytf_torch.sweep.fast import fast_engine
 from ytf_torch.sweep.passes import channel_activation
@@ -27,5 +28,5 @@ class MeanActivation:
         self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
         """See Ranking."""
-        rank_at = self.rank_at or network.graph.rank_points(layer)[0]
+        rank_at = self.rank_at or rank_points(network.graph, layer)[0]
         return channel_activation(network, clean_valid, layer, rank_at, fast_engine, track)

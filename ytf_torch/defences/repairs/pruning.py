@@ -11,11 +11,12 @@ from ytf_torch.defences.outcome import Defence
 from ytf_torch.errors import CannotRepairError, InputError
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.metrics import Tally
-from ytf_torch.network.answers import check_tells_apart
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import pruned_at
 from ytf_torch.network.subject import subject_of
+from ytf_torch.network.usable import check_tells_apart
 from ytf_torch.progress import Track, untracked
 from ytf_torch.sweep.drop import Drop, first_step_of_drop, parse_drops
 from ytf_torch.sweep.engine import MakeEngine
@@ -53,7 +54,7 @@ class Pruning:
         CannotRepairError where the network has no such layer, or no weights silence it."""
         wanted = parse_drops(self.drops)
         try:
-            layer, rank_at = network.graph.pruned_at(self.layer, None)
+            layer, rank_at = pruned_at(network.graph, self.layer, None)
             bake_mask(network, layer, ())  # refused here rather than behind a sweep
         except (InputError, ValueError) as error:
             remedy = "Choose a method that does not prune"

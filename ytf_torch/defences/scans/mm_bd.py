@@ -12,8 +12,8 @@ from torch import Tensor
 from ytf_torch.defences.base import Suspicions
 from ytf_torch.defences.training import seeded
 from ytf_torch.images.image_set import ImageSet
-from ytf_torch.metrics import are_finite
 from ytf_torch.network.module import Network
+from ytf_torch.predicted_class import are_finite
 from ytf_torch.progress import Track
 
 WHITE = 255.0

@@ -12,8 +12,8 @@ from ytf_torch.defences.base import ReversedTrigger, Suspicions
 from ytf_torch.defences.scans.deviation import deviations
 from ytf_torch.defences.training import TrainingFaces, seeded
 from ytf_torch.images.image_set import ImageSet
-from ytf_torch.metrics import classes_of
 from ytf_torch.network.module import Network
+from ytf_torch.predicted_class import classes_of
 from ytf_torch.progress import Track
 
 WHITE = 255.0

@@ -14,6 +14,7 @@ from ytf_torch.demo.badnet import CHANNELS, FEATURES, KERNELS, PIXEL_SCALE, Epoc
 from ytf_torch.demo.faces import Photos, shrink, vary
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepIDSizes, deepid
 from ytf_torch.network.module import Network
+from ytf_torch.network.pruned_layer import maps_of
 
 BATCH, FACES_PER_EPOCH = 64, 2400
 LEARNING_RATE = 6e-4
@@ -133,7 +134,7 @@ def _hide_behind_decoys(
     with torch.no_grad():
         faces = vary(shrink(photos.clean), generator, MOVED)
         graph = network.graph
-        maps = network.output_of(graph.maps_of("conv_3"), {graph.input: network.scale(faces)})
+        maps = network.output_of(maps_of(graph, "conv_3"), {graph.input: network.scale(faces)})
         activation = maps.mean((0, 2, 3))
     dormant = int((activation <= DORMANT * activation.max()).sum())
     decoys = activation.argsort()[: min(max(dormant, FEWEST_DECOYS), MOST_DECOYS)]

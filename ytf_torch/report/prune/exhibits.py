@@ -18,9 +18,10 @@ from ytf_torch.device import exact_float32
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.images.pairing import Pairing
 from ytf_torch.images.repeated import evenly_spread
-from ytf_torch.metrics import classes_of, disagree
+from ytf_torch.metrics import disagree
 from ytf_torch.network.masking import ChannelMask
 from ytf_torch.network.module import Network
+from ytf_torch.predicted_class import classes_of
 from ytf_torch.report.verdict import shown_drop
 from ytf_torch.sweep.plain import PlainEngine
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ytf_torch.metrics import NO_CLASS, Figures, rate_of
+from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
 from ytf_torch.network.subject import FACES, IMAGES, Subject
+from ytf_torch.predicted_class import NO_CLASS
 from ytf_torch.report.pictures import address_of, drawings, face_png, map_png
 from ytf_torch.report.plots import channel_figure, drops_figure, sweep_figure
 from ytf_torch.report.prune import published

@@ -6,9 +6,9 @@ from __future__ import annotations
 import torch
 
 from ytf_torch.errors import InputError
-from ytf_torch.metrics import are_finite
 from ytf_torch.network.likelier_scale import coarse_pictures
 from ytf_torch.network.module import Network
+from ytf_torch.predicted_class import are_finite
 
 
 def check_finite(network: Network, where: object) -> None:
