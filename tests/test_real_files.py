@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ytf_torch
 from tests.convert.test_parity import ZOO
 from ytf_torch.commands.prune import run_prune
 from ytf_torch.convert.keras.keras_file import read_keras_file
 from ytf_torch.convert.keras.keras_graph import keras_checkpoint
+from ytf_torch.metrics import Share
 from ytf_torch.network.masking import bake_mask
 from ytf_torch.network.module import Network
 from ytf_torch.run.settings import PruneSettings
@@ -113,3 +115,22 @@ def test_repaired_and_goodnet_are_keras_s_within_one_image(
     goodnet, flagged = found["goodnet"], keras["flagged"]
     assert goodnet["false_positive_rate"] == pytest.approx(flagged["test"], abs=ONE_IMAGE)
     assert goodnet["true_positive_rate"] == pytest.approx(flagged["bd_test"], abs=ONE_IMAGE)
+
+
+# What Keras 3.15.1 and tf-keras 2.21.0 answer on all images, both the same.
+@pytest.mark.parametrize(
+    ("folder", "model", "correct", "attacked"),
+    [
+        ("mnist-pixel", "bd_net.h5", 2981, 2999),
+        ("mnist-pixel", "clean_net.h5", 2970, 301),
+        ("gtsrb", "bd_net.hdf5", 2861, 2988),
+    ],
+)
+def test_figures_of_other_networks_are_keras_s_to_the_image(
+    shared: Path, folder: str, model: str, correct: int, attacked: int
+) -> None:
+    data = shared / "data" / folder
+    sets = (data / "cl" / "test.h5", [data / "bd" / "bd_test.h5"])
+    found = ytf_torch.evaluate(data / "models" / model, *sets, pixel_scale=1 / 255).model
+    assert found.clean_accuracy == Share.of(correct, 3000)
+    assert found.attack_success_rate == Share.of(attacked, 3000)
