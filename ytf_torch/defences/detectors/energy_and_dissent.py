@@ -59,7 +59,7 @@ class EnergyAndDissent:
         The first call for a network and a candidate also runs both on all clean validation images.
         """
         if candidate is None:
-            raise ValueError("dissent is that of a repaired network: expected a candidate")
+            raise ValueError("dissent compares with a repaired network: expected a candidate")
         calibration = self._calibration(network, candidate.network)
         logits, repaired_logits = network(pixels), candidate.network(pixels)
         values = _suspicions(logits, repaired_logits, calibration.deviations)
