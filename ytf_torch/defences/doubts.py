@@ -83,7 +83,7 @@ def find_doubts(network: Network, sets: ImageSets, defence: Defence) -> tuple[Do
         *set_doubts(network, sets, defence.outcome.baseline),
         *_not_finite_when_pruned(defence),
         *_few_images(sets.clean_valid, list(defence.drops), defence.subject),
-        *_unexpected_prices(defence),
+        *_unexpected_costs(defence),
     ]
     return tuple(sorted(doubts, key=lambda doubt: not doubt.grave))
 
@@ -274,19 +274,19 @@ def _target_doubts(network: Network, images: ImageSet, tally: Tally) -> list[Dou
     ]
 
 
-def known_label_doubts(known: ImageSet, triggered: ImageSet, pairing: Pairing) -> list[Doubt]:
-    """Warnings about `known`, the clean set with the true labels of the triggered images."""
+def known_label_doubts(clean: ImageSet, triggered: ImageSet, pairing: Pairing) -> list[Doubt]:
+    """Warnings about `clean`, the set given for the true labels of the triggered images."""
     if not pairing.is_enough:
         return [
             Doubt(
                 f"{pairing}: too few to say who is on the triggered faces.",
                 f"So there is no robust accuracy and no ASR without the target. Give the clean set "
-                f"that {triggered.path} was made from instead of {known.path}.",
+                f"that {triggered.path} was made from instead of {clean.path}.",
             )
         ]
     if pairing.in_order:
         return []
-    headline = f"The faces of {known.path} stand in another order than those of {triggered.path}."
+    headline = f"The faces of {clean.path} stand in another order than those of {triggered.path}."
     return [Doubt(headline, f"They were paired by their pictures: {pairing}.", grave=False)]
 
 
@@ -307,7 +307,7 @@ def _few_images(clean_valid: ImageSet, drops: Sequence[str], subject: Subject) -
     ]
 
 
-def _unexpected_prices(defence: Defence) -> list[Doubt]:
+def _unexpected_costs(defence: Defence) -> list[Doubt]:
     """A warning about drops that cost UNEXPECTED points more than requested, on the clean set where
     the loss is larger."""
     clean = {"validation": defence.clean_valid, "test": defence.clean_test}
