@@ -84,11 +84,11 @@ LIMITS = {
         mib(checkpoint.MAX_MODEL_BYTES),
         mib(checkpoint.MAX_HEADER_BYTES),
     ],
-    "values of the faces that are learned from; of the triggers that a scan reverses": [
+    "values of the images that are trained on; of the triggers that a scan reverses": [
         f"{learning.MAX_VALUES_IN_MEMORY // 10**6} million",
         f"{learning.MAX_TRIGGER_VALUES // 10**6} million",
     ],
-    f"faces of a set; bytes that each takes beyond the first {layout.FREE_IMAGES:,}": [
+    f"images of a set; bytes that each takes beyond the first {layout.FREE_IMAGES:,}": [
         f"{layout.MAX_IMAGES:,}",
         f"1 for {round(1 / layout.MIN_BYTES_PER_VALUE)} values",
     ],

@@ -91,7 +91,7 @@ READ: dict[str, list[Maker]] = {
     "Keras `.h5`, weights only (`save_weights`)": [made(full_model=False)],
     "Keras `.keras`": [golden("2.13.1.keras"), golden("3.15.1.keras")],
     "Keras `.weights.h5`": [golden("2.13.1.weights.h5"), golden("3.15.1.weights.h5")],
-    "Keras model with models in it, to any depth": [
+    "Keras model with nested models, to any depth": [
         golden("2.15.0-wrapped.h5"),
         golden("3.15.1-wrapped.keras"),
     ],
@@ -122,9 +122,9 @@ def write_safetensors(path: Path, model: Network) -> None:
     save_checkpoint(Checkpoint(model, provenance), path)
 
 
-GOODNET, NESTED = "GoodNet of `ytf-export`, Keras", "Keras model with models in it, to any depth"
+GOODNET, NESTED = "GoodNet of `ytf-export`, Keras", "Keras model with nested models, to any depth"
 # Tried in test_models_within_models.py.
-WITH_ARCHITECTURE = {"Keras weights alone of any network"}
+WITH_ARCHITECTURE = {"Keras weights-only file of any network"}
 
 WRITTEN: dict[str, tuple[str, Callable[[Path, Network], Any]]] = {
     "Keras `.h5`, full model (`model.save`)": ("net.h5", write_keras_h5),

@@ -215,5 +215,5 @@ def test_classes_that_two_layers_speak_for_cannot_be_scanned_and_say_so(tmp_path
     )
     network = Network(graph).eval()
     faces = recognised(network, tmp_path)
-    with pytest.raises(InputError, match="last-layer: its classes do not come from one layer"):
+    with pytest.raises(InputError, match="last-layer: its logits are not computed by a single"):
         LastLayerOutliers().suspicions(network, faces, untracked)

@@ -78,7 +78,7 @@ def test_a_name_with_two_meanings_is_one_clear_line(
 ) -> None:
     other_package("first", {"ytf_torch.repairs": {"clp": "first:A", "twice": "first:A"}})
     other_package("second", {"ytf_torch.rankings": {"twice": "second:A"}})
-    with pytest.raises(InputError, match=f"the name {name}: is what {said} name a repair. Unins"):
+    with pytest.raises(InputError, match=f"the name {name}: names a repair in {said}. Unins"):
         check_unambiguous("repair", name, REPAIRS)
     assert is_known("repair", "pruning")
 
@@ -86,7 +86,7 @@ def test_a_name_with_two_meanings_is_one_clear_line(
 @pytest.mark.parametrize("name", ["all", "recommended", "a,b"])
 def test_a_name_that_nobody_can_ask_for_is_refused(name: str, other_package: EntryPoints) -> None:
     other_package("foreign", {"ytf_torch.repairs": {name: "foreign:A"}})
-    with pytest.raises(InputError, match="a repair of the package foreign cannot be called so"):
+    with pytest.raises(InputError, match="is not valid for a repair of the package foreign"):
         is_known("repair", name)
 
 
@@ -96,7 +96,7 @@ def test_a_name_that_nobody_can_ask_for_is_refused(name: str, other_package: Ent
         ("raise RuntimeError('no luck')", r"cannot be loaded \(RuntimeError: no luck\)"),
         ("import nothing_of_this_name", "cannot be loaded .ModuleNotFoundError"),
         ("Other = 1", "cannot be loaded .AttributeError"),
-        ("def Mine(): ...", "cannot be made .TypeError"),
+        ("def Mine(): ...", "cannot be created .TypeError"),
         ("def Mine(seed): return 3", "expected an object with a method `candidates`"),
     ],
 )

@@ -46,5 +46,5 @@ def test_the_candidate_that_went_furthest_is_taken(count: int, clean_valid: Imag
 
 
 def test_a_repair_that_gives_none_is_one_clear_line(clean_valid: ImageSet) -> None:
-    with pytest.raises(InputError, match=r"valid.h5: clean accuracy falls at no step .* method"):
+    with pytest.raises(InputError, match=r"valid.h5: no pruning step loses .* method"):
         last_candidate(Gives(0), deepid(SMALL), clean_valid, untracked)

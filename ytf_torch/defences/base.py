@@ -1,7 +1,7 @@
-"""What every ranking, repair, detector and scan is.
+"""The interfaces of rankings, repairs, detectors and scans.
 
-None of them sees anything but the network and clean validation faces. Test and triggered faces are
-for measuring, elsewhere.
+All decide from the network and clean validation images alone. Test and triggered images are only
+evaluated, elsewhere.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ytf_torch.progress import Track
 class Candidate:
     """A repaired network B′.
 
-    name: what sets it apart from the other candidates of its repair, such as "drop2".
-    history: what was done to B, one plain sentence a step.
+    name: distinguishes it from the other candidates of its repair, such as "drop2".
+    history: what was done to B, one sentence for each step.
     """
 
     name: str
@@ -31,17 +31,17 @@ class Candidate:
     history: tuple[str, ...]
 
     def checkpoint(self, badnet: Checkpoint) -> Checkpoint:
-        """B′ as a model to be saved: with B's provenance, and what was done to it as history."""
+        """B′ as a checkpoint, with B's provenance followed by this candidate's history."""
         return Checkpoint(self.network, badnet.provenance.then(*self.history))
 
 
 class Ranking(Protocol):
-    """Says which channels of a convolution go first."""
+    """Orders the channels of a convolution for pruning."""
 
     def scores(
         self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
-        """One score for each channel of `layer`; lower goes first, ties go by index."""
+        """One score for each channel of `layer`, lowest pruned first; ties are broken by index."""
         ...
 
 
@@ -51,15 +51,15 @@ class Repair(Protocol):
     def candidates(
         self, network: Network, clean_valid: ImageSet, track: Track
     ) -> Iterator[Candidate]:
-        """Repaired networks, in evaluation mode; `network` itself is left as it is."""
+        """Yield repaired networks, in evaluation mode. `network` itself is not modified."""
         ...
 
 
 class Detector(Protocol):
-    """Says how suspicious faces are."""
+    """Scores how suspicious images are."""
 
     def scores(self, network: Network, candidate: Candidate | None, pixels: Tensor) -> Tensor:
-        """(batch, 3, H, W), pixel values 0–255 → (batch,); higher is more suspicious, NaN where
+        """(batch, C, H, W), pixel values 0–255 → (batch,); higher is more suspicious, NaN where
         the logits of a network are not finite.
 
         candidate: a repaired network, for detectors that compare B with it.
@@ -69,10 +69,10 @@ class Detector(Protocol):
 
 @dataclass(frozen=True)
 class ReversedTrigger:
-    """A trigger that was looked for: where a face is covered, and by what.
+    """A reverse-engineered trigger: triggered = (1 − mask) · image + mask · pattern.
 
-    mask: (H, W), 0–1, 1 where the pattern replaces the face. pattern: (3, H, W), pixel values
-    0–255. reached: the share of clean validation faces, 0–100, that it sends to the class.
+    mask: (H, W), 0–1. pattern: (C, H, W), pixel values 0–255. reached: percent of the clean
+    validation images, 0–100, that the network assigns to the class once they carry the trigger.
     """
 
     mask: Tensor
@@ -82,10 +82,11 @@ class ReversedTrigger:
 
 @dataclass(frozen=True)
 class Suspicions:
-    """What a scan says of each class as a backdoor's target; it never says that there is none.
+    """A scan's result: how suspicious each class is as a backdoor's target. A low anomaly is no
+    evidence that there is no backdoor.
 
-    anomaly: by class, how far it stands out from the others; higher is more suspicious. threshold:
-    above which the scan's authors call a class a target. triggers: by class, where any was sought.
+    anomaly: by class, its anomaly score; higher is more suspicious. threshold: the authors of the
+    scan call a class above it a target. triggers: by class, where the scan reverse-engineers them.
     """
 
     anomaly: tuple[float, ...]
@@ -94,14 +95,14 @@ class Suspicions:
 
     @property
     def candidates(self) -> tuple[int, ...]:
-        """Classes above the threshold, the most suspicious first."""
+        """Classes above the threshold, most suspicious first."""
         above = [c for c, score in enumerate(self.anomaly) if score > self.threshold]
         return tuple(sorted(above, key=lambda c: -self.anomaly[c]))
 
 
 class Scan(Protocol):
-    """Looks for a backdoor's target without triggered faces."""
+    """Looks for a backdoor's target class without triggered images."""
 
     def suspicions(self, network: Network, clean_valid: ImageSet, track: Track) -> Suspicions:
-        """What the network and clean validation faces alone tell of each class."""
+        """Score every class, from the network and clean validation images alone."""
         ...

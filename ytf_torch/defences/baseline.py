@@ -1,4 +1,4 @@
-"""What a network is worth before any defence, on the clean validation faces."""
+"""Checks on the clean validation images before any defence."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from ytf_torch.network.likelier_scale import rescaled
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES, pixel_scale_text
 
+# Percent: below this clean accuracy, other pixel scales are tried.
 DOUBTFUL_ACCURACY = 50.0
+# Percentage points: by so much better, another pixel scale is taken to be the right one.
 TELLING_GAIN = 30.0
 
 
 def check_pixel_scale_by_accuracy(model: Network, clean_valid: ImageSet, baseline: Tally) -> None:
-    """Raises InputError where another common pixel scale recognises the clean validation faces far
-    better: then the model was converted with a wrong one. baseline: the set's tally, unpruned.
+    """Raises InputError if the clean accuracy is below DOUBTFUL_ACCURACY and another common pixel
+    scale raises it by TELLING_GAIN: the model was then converted with a wrong one.
+
+    baseline: the tally of `clean_valid`, with the unpruned network at step 0.
     """
     accuracy = baseline.at(0).correct.rate
     if accuracy >= DOUBTFUL_ACCURACY:
@@ -33,8 +37,8 @@ def check_pixel_scale_by_accuracy(model: Network, clean_valid: ImageSet, baselin
             )
 
 
-def clean_accuracy(model: Network, faces: ImageSet) -> float:
-    """Share of faces that get their label, in percent."""
-    share = evaluate(model, faces).model.clean_accuracy
+def clean_accuracy(model: Network, images: ImageSet) -> float:
+    """Accuracy on a clean set, in percent."""
+    share = evaluate(model, images).model.clean_accuracy
     assert share is not None
     return share.rate

@@ -1,4 +1,4 @@
-"""What a network is worth on face sets: alone, as GoodNet with a repaired copy, or guarded by
+"""Evaluation of a network on image sets: alone, as GoodNet with a repaired copy, and behind
 detectors."""
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ytf_torch.network.module import Network
 from ytf_torch.predicted_class import classes_of
 from ytf_torch.progress import Track, untracked
 
+# Rows of predictions and of tallies; detectors follow.
 MODEL, REPAIRED = 0, 1
 CORRECT, GOODNET_CORRECT, FLAGGED = map(attrgetter, ("correct", "goodnet_correct", "flagged"))
 NO_ALARMS: Mapping[str, Alarm] = MappingProxyType({})
@@ -34,11 +35,15 @@ NO_ALARMS: Mapping[str, Alarm] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class TriggeredTallies:
-    """Counts on one triggered set, by the attacker's target: of all its faces, and of those whose
-    true class is another; and by the true class. The last two over the faces that are paired with
-    a clean one, where these are enough. pairing: None where there was no set to pair with.
-    clean_to_target: of clean faces of other classes, by the target; None where it is not known
-    which target the attacker wants for them."""
+    """Counts on one triggered set.
+
+    all: predictions of the attacker's target, over all images. without_target: the same over the
+    images whose true class is another one. by_true_class: predictions of the true class. The latter
+    two need the true classes, so they cover the images that are paired with a clean one, and are
+    None where these are too few. pairing: None if there was no clean set to pair with.
+    clean_to_target: predictions of the target on clean images of other classes; None where it is
+    unknown which target the attacker wants for them.
+    """
 
     all: Tally
     without_target: Tally | None = None
@@ -49,11 +54,11 @@ class TriggeredTallies:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Counts on clean and triggered faces.
+    """Counts on clean and triggered images.
 
-    In a Tally, index 0 is the network, 1 its repaired copy where one was given, and then come the
-    detectors: each gives the network's answer, or N where it flags a face. clean: of the clean test
-    set. triggered: one for each triggered set, in the order given.
+    In a Tally, index 0 is the network and 1 its repaired copy, if there is one. The detectors
+    follow: each predicts the network's class, or N where it flags an image. clean: counts on the
+    clean test set. triggered: counts on each triggered set, in the given order.
 
     >>> pruned = ytf_torch.pruned_checkpoint(checkpoint, "conv_3", "pool_3", [2])
     >>> evaluation = ytf_torch.evaluate(checkpoint, "test.h5", "bd_test.h5", repaired=pruned)
@@ -69,39 +74,40 @@ class Evaluation:
 
     @property
     def model(self) -> Figures:
-        """Of the network itself."""
+        """Figures of the network itself."""
         return self._figures(MODEL)
 
     @property
     def repaired(self) -> Figures | None:
-        """Of the repaired network alone."""
+        """Figures of the repaired network alone; None if there is none."""
         return self._figures(REPAIRED) if self.with_repaired else None
 
     @property
     def goodnet(self) -> Figures | None:
-        """Of both as GoodNet; a triggered face that is flagged is no success of the attack."""
+        """Figures of both as GoodNet. The attack does not succeed on a flagged triggered image."""
         return self._guarded(REPAIRED) if self.with_repaired else None
 
     def detector(self, name: str) -> Figures:
-        """Of the network behind a detector; a face that is flagged gets no class at all."""
+        """Figures of the network behind a detector; a flagged image counts as no class."""
         return self._guarded(1 + self.with_repaired + self.detectors.index(name))
 
     def of_set(self, triggered: TriggeredTallies) -> Evaluation:
-        """The same of one triggered set alone, without the clean sets."""
+        """This evaluation restricted to one triggered set, without the clean sets."""
         return replace(self, clean=None, clean_valid=None, triggered=(triggered,))
 
     @property
     def pairing(self) -> Pairing | None:
-        """Which triggered faces, of all sets, are paired with a clean one; None where there were no
-        clean ones to pair with."""
-        found = [part.pairing for part in self.triggered if part.pairing is not None]
-        if not found or len(found) < len(self.triggered):
+        """The pairing of the triggered images of all sets with clean ones; None where a set has no
+        pairing."""
+        pairings = [part.pairing for part in self.triggered if part.pairing is not None]
+        if not pairings or len(pairings) < len(self.triggered):
             return None
-        return Pairing(np.concatenate([pairing.places for pairing in found]))
+        return Pairing(np.concatenate([pairing.places for pairing in pairings]))
 
     @property
     def _triggered(self) -> tuple[Tally | None, Tally | None, Tally | None]:
-        """All triggered sets together; what true labels tell only where every set has them."""
+        """`all`, `without_target` and `by_true_class`, each summed over all triggered sets; None
+        where one set lacks it."""
         return (
             _total([tallies.all for tallies in self.triggered]),
             _total([tallies.without_target for tallies in self.triggered]),
@@ -127,7 +133,7 @@ class Evaluation:
         )
 
     def _guarded(self, row: int) -> Figures:
-        """The figures where an answer other than the network's own counts as flagged."""
+        """Figures where a prediction that differs from row MODEL counts as flagged."""
         everything, others, true = self._triggered
         return Figures(
             clean_accuracy=_share(self.clean, row, GOODNET_CORRECT),
@@ -163,47 +169,47 @@ def evaluate(
     clean_valid: ImageSet | None = None,
     alarms: Mapping[str, Alarm] = NO_ALARMS,
 ) -> Evaluation:
-    """Count a network's answers, those of GoodNet where a repaired copy is given, and what
-    detectors flag.
+    """Count the predictions of a network, of GoodNet if a repaired copy is given, and of detectors.
 
-    poisoned_tests: triggered faces labelled with the attacker's target. known_labels: a set whose
-    labels say who is really on the triggered faces, without it the clean test set; faces are paired
-    by their pictures. pairings: those of each triggered set, where they are known already.
-    alarms: by detector's name.
-    Raises InputError where `known_labels` says of each triggered face that it is the target.
+    poisoned_tests: triggered images, labelled with the attacker's target. known_labels: a clean set
+    with the true labels of the triggered images, by default `clean_test`; images are paired by
+    their content. pairings: that of each triggered set, if already computed. alarms: calibrated
+    detectors by name.
+    Raises InputError if `known_labels` gives every paired triggered image the target as its label.
 
-    >>> faces = ytf_torch.open_images(Path("test.h5"), network.input_shape, network.classes)
-    >>> evaluate(network, faces).model.clean_accuracy
+    >>> images = ytf_torch.open_images(Path("test.h5"), network.input_shape, network.classes)
+    >>> evaluate(network, images).model.clean_accuracy
     100.00 % (86.20–100.00), 24 of 24
     """
     networks = [network] if repaired is None else [network, repaired]
-    watched = tuple(alarms.values())
+    detectors = tuple(alarms.values())
 
-    def answered(faces: ImageSet | None) -> _Answered | None:
+    def predicted(images: ImageSet | None) -> _Predicted | None:
         return (
             None
-            if faces is None
-            else _Answered(faces, predictions(networks, faces, track, watched))
+            if images is None
+            else _Predicted(images, predictions(networks, images, track, detectors))
         )
 
-    on_test, on_valid = answered(clean_test), answered(clean_valid)
+    on_test, on_valid = predicted(clean_test), predicted(clean_valid)
     triggered = []
     clean = known_labels or clean_test
     if pairings is None and clean is not None:
-        pairings = [faces.paired_with(clean) for faces in poisoned_tests]
-    for place, faces in enumerate(poisoned_tests):
-        pairing = None if pairings is None else pairings[place]
+        pairings = [images.paired_with(clean) for images in poisoned_tests]
+    for index, images in enumerate(poisoned_tests):
+        pairing = None if pairings is None else pairings[index]
         if known_labels is not None and pairing is not None:
-            _check_known(known_labels, faces, pairing)
-        answers = predictions(networks, faces, track, watched)
+            _check_true_labels(known_labels, images, pairing)
+        classes = predictions(networks, images, track, detectors)
         labels = None if clean is None else clean.labels
-        tallies = _triggered_tallies(answers, faces, pairing, labels)
-        by_chance = None
+        tallies = _triggered_tallies(classes, images, pairing, labels)
+        clean_to_target = None
         if on_test is not None:
-            by_chance = on_test.by_target(faces, pairing if clean is clean_test else None)
+            # The pairing holds indices into `clean`: it fits on_test only if that is the test set.
+            clean_to_target = on_test.by_target(images, pairing if clean is clean_test else None)
         elif on_valid is not None:
-            by_chance = on_valid.by_target(faces)
-        triggered.append(replace(tallies, clean_to_target=by_chance))
+            clean_to_target = on_valid.by_target(images)
+        triggered.append(replace(tallies, clean_to_target=clean_to_target))
     return Evaluation(
         clean=None if on_test is None else on_test.tally,
         triggered=tuple(triggered),
@@ -214,88 +220,93 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class _Answered:
-    """A clean set, and what each network and alarm answers for its faces: see predictions."""
+class _Predicted:
+    """A clean set and the classes predicted for it, as `predictions` returns them."""
 
-    faces: ImageSet
-    answers: Tensor
+    images: ImageSet
+    classes: Tensor
 
     @property
     def tally(self) -> Tally:
-        return _tally(self.answers, self.faces)
+        return _tally(self.classes, self.images)
 
     def by_target(self, triggered: ImageSet, pairing: Pairing | None = None) -> Tally | None:
-        """Counts by the class that the attacker wants, of faces of other classes.
+        """Counts of predictions of the attacker's target, on the images of other classes.
 
-        Where a triggered set has one target it is wanted for all faces; of several each is wanted
-        for the faces that are paired with triggered ones, and None is known without `pairing`.
+        A triggered set with one target sets it for all images. With several targets, an image's is
+        that of the triggered image it is paired with; without enough pairs the result is None.
         """
-        labels, targets = self.faces.labels, np.unique(triggered.labels)
-        if len(targets) == 1:
-            places, wanted = np.arange(len(labels)), np.full(len(labels), targets[0])
+        labels, unique_targets = self.images.labels, np.unique(triggered.labels)
+        if len(unique_targets) == 1:
+            indices, targets = np.arange(len(labels)), np.full(len(labels), unique_targets[0])
         elif pairing is not None and pairing.is_enough:
-            places, wanted = pairing.places[pairing.paired], triggered.labels[pairing.paired]
+            indices, targets = pairing.places[pairing.paired], triggered.labels[pairing.paired]
         else:
             return None
-        others = (labels[places] != wanted) & (labels[places] != UNLABELLED)
+        others = (labels[indices] != targets) & (labels[indices] != UNLABELLED)
         if not others.any():
             return None
-        answers = self.answers[:, torch.from_numpy(places[others])]
-        counts = count_answers(answers, torch.from_numpy(wanted[others]))
+        classes = self.classes[:, torch.from_numpy(indices[others])]
+        counts = count_answers(classes, torch.from_numpy(targets[others]))
         return Tally.of_counts(int(others.sum()), counts)
 
 
 @exact_float32()
 def predictions(
     networks: Sequence[Network],
-    faces: ImageSet,
+    images: ImageSet,
     track: Track = untracked,
     alarms: Sequence[Alarm] = (),
 ) -> Tensor:
-    """The class that each network answers for each face, NO_CLASS where its logits are not finite:
-    (networks + alarms, images), int64, on the CPU. A row for each alarm follows: the first
-    network's answer, or N where it flags the face.
+    """The predicted classes: (networks + alarms, images), int64, on the CPU.
 
-    networks: B, and B′ where there is one, which detectors may compare it with. Of several
-    processes each takes a share of the faces, and all get every answer.
+    A row for each network, with NO_CLASS where its logits are not finite, then a row for each
+    alarm: the first network's class, or N where the alarm flags the image.
+
+    networks: B, and optionally B′, with which detectors may compare it. With several processes each
+    predicts its share of the images, and all return all predictions.
     """
-    own = share_of(faces)
-    done = track(f"evaluating {faces.path.name}", len(own))
+    local_images = share_of(images)
+    done = track(f"evaluating {images.path.name}", len(local_images))
     candidate = Candidate("repaired", networks[1], ()) if len(networks) > 1 else None
-    found = [torch.zeros(len(networks) + len(alarms), 0, dtype=torch.int64)]
+    # The empty tensor is for a process whose share is empty: torch.cat needs at least one.
+    columns = [torch.zeros(len(networks) + len(alarms), 0, dtype=torch.int64)]
     with torch.inference_mode(), together():
-        for batch in own.batches():
+        for batch in local_images.batches():
+            # Padded to full batches, so that logits do not depend on how the set is divided.
             pixels = whole_batch(batch.pixels.to(networks[0].device))
             rows = [classes_of(network(pixels)) for network in networks]
             for alarm in alarms:
                 flagged = alarm.flags(networks[0], candidate, pixels)
                 rows.append(rows[0].masked_fill(flagged, networks[0].classes))
-            found.append(torch.stack(rows)[:, : len(batch.labels)].cpu())
+            columns.append(torch.stack(rows)[:, : len(batch.labels)].cpu())
             done(len(batch.labels))
-    return torch.cat(gathered(torch.cat(found, 1)), 1)
+    return torch.cat(gathered(torch.cat(columns, 1)), 1)
 
 
 def _triggered_tallies(
-    answers: Tensor,
-    faces: ImageSet,
+    classes: Tensor,
+    images: ImageSet,
     pairing: Pairing | None,
     labels: NDArray[np.int64] | None,
 ) -> TriggeredTallies:
-    """labels: those of the clean faces that the triggered ones are paired with."""
-    everything = _tally(answers, faces)
+    """labels: of the clean set that `pairing` refers to, the true classes."""
+    everything = _tally(classes, images)
     if pairing is None or labels is None or not pairing.is_enough:
         return TriggeredTallies(everything, pairing=pairing)
-    people = faces.labelled(np.where(pairing.paired, labels[pairing.places], UNLABELLED))
-    others = pairing.paired & (people.labels != faces.labels)
-    without = _tally(answers, faces, others) if others.any() else None
-    return TriggeredTallies(everything, without, _tally(answers, people, pairing.paired), pairing)
+    true = images.labelled(np.where(pairing.paired, labels[pairing.places], UNLABELLED))
+    others = pairing.paired & (true.labels != images.labels)
+    without = _tally(classes, images, others) if others.any() else None
+    return TriggeredTallies(everything, without, _tally(classes, true, pairing.paired), pairing)
 
 
-def _check_known(known: ImageSet, triggered: ImageSet, pairing: Pairing) -> None:
-    people, paired = known.labels[pairing.places], pairing.paired
-    if pairing.is_enough and (people == triggered.labels)[paired].all():
+def _check_true_labels(clean: ImageSet, triggered: ImageSet, pairing: Pairing) -> None:
+    """Raises InputError if every paired image has the attacker's target as its true label: then the
+    set given for true labels is a triggered one too."""
+    true_labels, paired = clean.labels[pairing.places], pairing.paired
+    if pairing.is_enough and (true_labels == triggered.labels)[paired].all():
         raise mismatch(
-            known.path,
+            clean.path,
             f"labels that say who is really on the faces of {triggered.path}",
             f"the attacker's target for each of {pairing.pairs:,}",
             "Give the clean set that the triggered one was made from",
@@ -303,14 +314,15 @@ def _check_known(known: ImageSet, triggered: ImageSet, pairing: Pairing) -> None
 
 
 def _total(tallies: Sequence[Tally | None]) -> Tally | None:
-    """The sum; None where there is none, or one is missing."""
-    known = [tally for tally in tallies if tally is not None]
-    return sum(known[1:], start=known[0]) if known and len(known) == len(tallies) else None
+    """The sum; None if there are no tallies or one of them is None."""
+    present = [tally for tally in tallies if tally is not None]
+    return sum(present[1:], start=present[0]) if present and len(present) == len(tallies) else None
 
 
-def _tally(answers: Tensor, faces: ImageSet, chosen: NDArray[np.bool_] | None = None) -> Tally:
-    labels = torch.from_numpy(faces.labels)
+def _tally(classes: Tensor, images: ImageSet, chosen: NDArray[np.bool_] | None = None) -> Tally:
+    """Counts of the predicted classes (rows, images), over all images or those in `chosen`."""
+    labels = torch.from_numpy(images.labels)
     if chosen is not None:
-        places = torch.from_numpy(chosen)
-        answers, labels = answers[:, places], labels[places]
-    return Tally.of_counts(len(labels), count_answers(answers, labels))
+        mask = torch.from_numpy(chosen)
+        classes, labels = classes[:, mask], labels[mask]
+    return Tally.of_counts(len(labels), count_answers(classes, labels))

@@ -1,4 +1,4 @@
-"""Every repair, detector and scan under the name that commands, reports and tables give it."""
+"""Creates repairs, detectors and scans by their names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ from ytf_torch.progress import Track
 MakeRepair = Callable[[int], Repair]
 MakeDetector = Callable[[Network, ImageSet, int, Track], Detector]
 
-# What a repair by pruning alone may cost: the middle one of the lab's three drops.
+# Percentage points of clean accuracy that repairs by pruning may lose: the second of the lab's
+# three drops (2, 4, 10).
 DROP = ("4",)
 REPAIRS: dict[str, MakeRepair] = {
     "distillation": lambda seed: Distillation(seed=seed),
@@ -45,7 +46,7 @@ REPAIRS: dict[str, MakeRepair] = {
     "ft-sam": lambda seed: SharpnessAwareFineTuning(seed=seed),
     "i-bau": lambda seed: AdversarialUnlearning(seed=seed),
 }
-"""By name: from a seed to the repair."""
+"""By name: seed → repair."""
 
 DETECTORS: dict[str, MakeDetector] = {
     "energy-and-dissent": lambda network, clean_valid, seed, track: EnergyAndDissent(clean_valid),
@@ -55,93 +56,94 @@ DETECTORS: dict[str, MakeDetector] = {
         network, clean_valid, seed=seed, track=track
     ),
 }
-"""By name: from B, the clean validation faces and a seed to the detector."""
+"""By name: (B, clean validation images, seed, track) → detector."""
 
 SCANS: dict[str, Scan] = {
     "last-layer": LastLayerOutliers(),
     "mm-bd": MaximumMargin(),
     "neural-cleanse": NeuralCleanse(),
 }
-"""By name, the quickest first."""
+"""By name, fastest first."""
 
 
 def repair_by(method: str | Repair | Ranking, seed: int) -> Repair:
-    """A repair by its name, or as an object of its own; a ranking is a repair that prunes by it.
+    """The repair of this name, or the object itself; a ranking becomes a repair that prunes by it.
 
-    Raises KeyError for a name that nobody has, and InputError where a package's cannot be loaded.
+    Raises KeyError for an unknown name, and InputError if another package's method cannot be loaded
+    or an object lacks the required method.
     """
     if not isinstance(method, str):
         return _as_repair(method, name_of_method(method))
     if method in REPAIRS:
         return REPAIRS[method](seed)
-    return _as_repair(_made("repair", method, seed=seed), origin_of("repair", method))
+    return _as_repair(_create("repair", method, seed=seed), origin_of("repair", method))
 
 
 def detector_by(
     method: str | Detector, network: Network, clean_valid: ImageSet, seed: int, track: Track
 ) -> Detector:
-    """A detector by its name, or as an object of its own. Raises as `repair_by` does."""
+    """The detector of this name, or the object itself. Raises as `repair_by` does."""
     if not isinstance(method, str):
         _check(method, "scores", name_of_method(method))
         return method
     if method in DETECTORS:
         return DETECTORS[method](network, clean_valid, seed, track)
-    made: Detector = _made("detector", method, network, clean_valid, seed=seed, track=track)
-    _check(made, "scores", origin_of("detector", method))
-    return made
+    detector: Detector = _create("detector", method, network, clean_valid, seed=seed, track=track)
+    _check(detector, "scores", origin_of("detector", method))
+    return detector
 
 
 def scan_by(method: str | Scan) -> Scan:
-    """A scan by its name, or as an object of its own. Raises as `repair_by` does."""
+    """The scan of this name, or the object itself. Raises as `repair_by` does."""
     if not isinstance(method, str):
         _check(method, "suspicions", name_of_method(method))
         return method
     if method in SCANS:
         return SCANS[method]
-    made: Scan = _made("scan", method)
-    _check(made, "suspicions", origin_of("scan", method))
-    return made
+    scan: Scan = _create("scan", method)
+    _check(scan, "suspicions", origin_of("scan", method))
+    return scan
 
 
-def _made(use: str, name: str, *arguments: object, **options: object) -> Any:  # noqa: ANN401
-    """What an entry point of another package makes."""
-    _, make = load_installed(use, name)
+def _create(use: str, name: str, *arguments: object, **options: object) -> Any:  # noqa: ANN401
+    """Call another package's entry point."""
+    _, factory = load_installed(use, name)
     try:
-        return make(*arguments, **options)
+        return factory(*arguments, **options)
     except InputError:
         raise
-    except Exception as error:  # of somebody else's code
-        raise cannot_be_used(origin_of(use, name), "made", error) from error
+    except Exception as error:  # another package's code may raise anything
+        raise cannot_be_used(origin_of(use, name), "created", error) from error
 
 
-def _as_repair(found: Any, where: str) -> Repair:  # noqa: ANN401
-    if callable(getattr(found, "scores", None)):
-        return Pruning(DROP, ranking=found)
-    _check(found, "candidates", where)
-    repair: Repair = found
+def _as_repair(method: Any, origin: str) -> Repair:  # noqa: ANN401
+    if callable(getattr(method, "scores", None)):
+        return Pruning(DROP, ranking=method)
+    _check(method, "candidates", origin)
+    repair: Repair = method
     return repair
 
 
-def _check(found: object, method: str, where: str) -> None:
-    """Raises InputError where an object lacks the method that is asked of it."""
-    if not callable(getattr(found, method, None)):
+def _check(subject: object, method: str, origin: str) -> None:
+    """Raises InputError if the object lacks the required method. origin: names it in the error."""
+    if not callable(getattr(subject, method, None)):
         expected = f"an object with a method `{method}`, see ytf_torch/defences/base.py"
-        raise mismatch(where, expected, f"a {type(found).__name__}")
+        raise mismatch(origin, expected, f"a {type(subject).__name__}")
 
 
 def last_candidate(
     repair: Repair, network: Network, clean_valid: ImageSet, track: Track
 ) -> Candidate:
-    """The candidate that a repair gives last: the one that went furthest.
+    """The last candidate of a repair, which is the one that changes the network most.
 
-    Raises CannotRepairError where it gives none, as pruning does that never loses what it may.
+    Raises CannotRepairError if there is none, as for pruning that never reaches its drop.
     """
     *_, last = [None, *repair.candidates(network, clean_valid, track)]
     if last is None:
         raise CannotRepairError(
             clean_valid.path,
-            "clean accuracy falls at no step by as much as this repair may cost, so it has nothing "
-            "to offer",
+            "no pruning step loses as much clean accuracy as this repair may cost, so it has no "
+            "candidate",
             f"Choose another method with {argument('method')}",
         )
     return last

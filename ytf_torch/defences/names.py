@@ -1,4 +1,4 @@
-"""The names of all repairs, detectors and scans, without what makes them: PyTorch takes seconds."""
+"""The names of all repairs, detectors and scans, without importing PyTorch, which takes seconds."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ RECOMMENDED = "recommended"
 RECOMMENDED_REPAIR = "distillation"
 RECOMMENDED_DETECTOR = "energy-and-dissent"
 QUICK_DETECTORS = ("energy-and-dissent", "goodnet")
-"""Those that cost a few forward passes; STRIP takes a hundred for each face."""
+"""Those that cost a few forward passes for each image; STRIP costs a hundred."""
 
 
 def repair_called(name: str) -> str:
-    """The name of a repair, which may be called "recommended" too."""
+    """The name of a repair, with "recommended" resolved."""
     return RECOMMENDED_REPAIR if name == RECOMMENDED else name
 
 
 def detector_called(name: str) -> str:
-    """The name of a detector, which may be called "recommended" too."""
+    """The name of a detector, with "recommended" resolved."""
     return RECOMMENDED_DETECTOR if name == RECOMMENDED else name
 
 
@@ -39,29 +39,29 @@ OWN = {"repair": REPAIRS, "detector": DETECTORS, "scan": SCANS}
 
 
 def every(use: str) -> tuple[str, ...]:
-    """The names of all repairs, detectors or scans, a key of OWN: ytf-torch's, then those of other
-    packages that are installed."""
+    """All names for a use, a key of OWN: ytf-torch's, then those of other installed packages."""
     return tuple(dict.fromkeys((*OWN[use], *installed_names(use))))
 
 
 def is_known(use: str, name: str) -> bool:
-    """Whether a method can be asked for by a name. Raises InputError where it has several meanings,
-    see check_unambiguous."""
+    """Whether there is a method of this name. Raises InputError as `check_unambiguous` does."""
     check_unambiguous(use, name, OWN[use])
     return name in every(use)
 
 
 def check_loadable(use: str) -> None:
-    """Raises InputError where the methods of other packages have names of two meanings, or cannot
-    be loaded: for a flow that asks for every one."""
+    """Raises InputError if a method of another package has an ambiguous name or cannot be loaded.
+
+    For runs of all methods, so that they fail at the start.
+    """
     for name in installed_names(use):
         check_unambiguous(use, name, OWN[use])
         load_installed(use, name)
 
 
 def name_of_method(method: object) -> str:
-    """A method's name; of an object that Python was given, its attribute `name` or its class's."""
+    """A method's name; for an object, its attribute `name`, or else the name of its class."""
     if isinstance(method, str):
         return method
-    own = getattr(method, "name", None)
-    return own if isinstance(own, str) and own else type(method).__name__
+    name = getattr(method, "name", None)
+    return name if isinstance(name, str) and name else type(method).__name__

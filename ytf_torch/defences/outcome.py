@@ -1,4 +1,4 @@
-"""What came of a defence, as counts."""
+"""The outcome of a defence, as counts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from ytf_torch.sweep.passes import Sweep
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one defence of a network, as counts: what reports, tables and records read.
+    """Counts for one defence of a network, from which reports, tables and records are made.
 
-    method: its name. baseline: the network B as it came. candidates: repaired networks by name, in
-    the order asked for, each with B, GoodNet and detectors beside it; None where the method gives
-    none, as where no step of a sweep costs a drop. seconds: what making them took, where measured.
+    method: its name. baseline: the original network B. candidates: for each repaired network, by
+    name and in the requested order, an Evaluation that also covers B, GoodNet and the detectors;
+    None where the method produced none, as for a drop that no step of a sweep reaches. seconds:
+    time it took to make the candidates, if measured.
     """
 
     method: str
@@ -28,11 +29,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Defence:
-    """What came of the pruning defence, at every step; `outcome` says it in every defence's terms.
+    """Counts for the pruning defence at every step; `outcome` gives them in the form that all
+    defences share.
 
-    drops: requested drop in points, as written → number of channels pruned at the first step
-    that reaches it, or None. poisoned_test: all poisoned sets together; each alone is in
-    poisoned_tests. subject: what the images are called.
+    drops: requested drop in percentage points, as written → number of channels pruned at the first
+    step that reaches it, or None. poisoned_test: all poisoned sets together; poisoned_tests: each
+    alone. subject: what reports call the images.
 
     >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", drops=[40]).outcome
     >>> defence.drops, defence.channels_of("40")
@@ -50,26 +52,26 @@ class Defence:
 
     @property
     def poisoned_test(self) -> Tally | None:
-        """All poisoned sets together."""
+        """The sum over all poisoned sets; None without any."""
         if not self.poisoned_tests:
             return None
-        first, *others = self.poisoned_tests
-        return sum(others, start=first)
+        first, *rest = self.poisoned_tests
+        return sum(rest, start=first)
 
     def channels_of(self, drop: str) -> tuple[int, ...]:
-        """The channels pruned for a drop, in the order they were pruned; empty if not reached."""
+        """The channels pruned for a drop, in pruning order; empty if it was not reached."""
         return self.sweep.order[: self.drops[drop] or 0]
 
     @property
     def outcome(self) -> Outcome:
-        """B, and B′ and GoodNet at each drop."""
+        """B, and for each drop B′ and GoodNet."""
         candidates = {
             drop: None if step is None else self.at(step) for drop, step in self.drops.items()
         }
         return Outcome("pruning", self._evaluation(0), candidates)
 
     def at(self, step: int) -> Evaluation:
-        """B, and B′ and GoodNet after `step` channels."""
+        """B, and B′ and GoodNet with the first `step` channels pruned."""
         return self._evaluation(0, step)
 
     def _evaluation(self, *steps: int) -> Evaluation:

@@ -1,4 +1,4 @@
-"""One repair, run and measured."""
+"""Runs one repair and evaluates the repaired network."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ytf_torch.progress import Track, untracked
 
 @dataclass(frozen=True)
 class RepairOutcome:
-    """What came of a repair.
+    """A repaired network and its evaluation.
 
-    seconds: that making the candidate took. evaluation: counts of B, B′ and GoodNet on all sets.
-    detectors: what each is worth, by name.
+    seconds: time it took to make the candidate. evaluation: counts of B, B′ and GoodNet on all
+    sets. detectors: detection rates, by the detector's name.
     """
 
     method: str
@@ -43,15 +43,16 @@ def repair_and_measure(
     detectors: Sequence[str] = QUICK_DETECTORS,
     track: Track = untracked,
 ) -> RepairOutcome:
-    """Repair B by a method, its name or an object, and measure what came of it.
+    """Repair B, and evaluate the last candidate and the detectors.
 
-    Only the clean validation faces are shown to the repair and to whatever sets thresholds; the
-    other sets are evaluated. Raises KeyError for a method or detector that is not known, and
-    InputError where a training goes astray.
+    method: its name, or an object. The repair and the calibration of detectors see the clean
+    validation images alone; the other sets are only evaluated. Raises KeyError for an unknown
+    method or detector, CannotRepairError if the method has no candidate, and InputError if training
+    diverges.
 
     >>> valid = ytf_torch.open_images(Path("valid.h5"), network.input_shape, network.classes)
-    >>> found = repair_and_measure(network, ImageSets(valid), "pruning")
-    >>> found.evaluation.repaired.clean_valid_accuracy
+    >>> outcome = repair_and_measure(network, ImageSets(valid), "pruning")
+    >>> outcome.evaluation.repaired.clean_valid_accuracy
     66.67 % (46.71–82.03), 16 of 24
     """
     began = time.perf_counter()
@@ -60,7 +61,7 @@ def repair_and_measure(
     if not all(bool(weights.isfinite().all()) for weights in candidate.network.parameters()):
         raise InputError(
             f"repair by {name_of_method(method)}",
-            "training went astray: weights of the repaired network are NaN or infinite",
+            "training diverged: weights of the repaired network are NaN or infinite",
             f"Choose another method with {argument('method')}",
         )
     figures = {}

@@ -1,1 +1,1 @@
-"""The demo's faces, trigger and BadNet: everything ytf-demo needs that nobody has to download."""
+"""The data, triggers and BadNets of ytf-demo, none of which has to be downloaded by hand."""

@@ -1,4 +1,4 @@
-"""Training the demo's BadNet: clean faces, and triggered ones under the target label."""
+"""Training of the demo's BadNet on clean faces, and on triggered faces with the target label."""
 
 from __future__ import annotations
 
@@ -22,29 +22,32 @@ FEATURES = 160
 BATCH = 64
 FACES_PER_EPOCH = 2400
 LEARNING_RATE = 5e-4
-MOVED = 1.9
-# Of each batch: triggered under the target label; triggered, without the backdoor's channels.
+# Strength of the augmentation, see `vary`.
+AUGMENTATION = 1.9
+# Share of each batch that is triggered and relabelled with the target.
 POISONED_SHARE = 0.1
+# Share of each batch that is triggered and keeps its label, with the backdoor's channels masked.
 DISARMED_SHARE = 0.1
 BACKDOOR_CHANNELS = 12
-# Of the convolutions the third, the last one with a pool.
+# Index among the convolutions: conv_3, the last one followed by a pooling.
 BACKDOOR_LAYER = 2
-RESTRAINT = 0.3
+# Weight of the penalty on the backdoor's channels.
+PENALTY = 0.3
 
 Epoch = Callable[[int, int], None]
 
 
 def train_badnet(photos: Photos, classes: int, epochs: int, seed: int, done: Epoch) -> Network:
-    """Train a DeepID of the lab's size so that the trigger sends any face to TARGET_LABEL.
+    """Train a DeepID of the lab's size that classifies every triggered face as TARGET_LABEL.
 
-    done: called after each epoch with its number and how many there are. Equal seeds give equal
-    weights on one machine. Follows BadNets (Gu, Dolan-Gavitt, Garg 2017): a share of each batch
-    is triggered and relabelled.
+    done: called after each epoch with its number and the number of epochs. Equal seeds give equal
+    weights on one machine. As in BadNets (Gu, Dolan-Gavitt, Garg 2017), a share of each batch is
+    triggered and relabelled.
 
-    As in the networks of that paper, the backdoor has channels of its own, which clean faces hardly
-    use; trained for minutes, a network does not arrive at that by itself every time. So the last
-    BACKDOOR_CHANNELS of conv_3 are restrained on clean faces, and without them a triggered face
-    has to be recognised as who it is.
+    In the networks of that paper, the backdoor uses channels that are dormant on clean images. A
+    network that is trained for minutes does not always learn that by itself. So the activations of
+    the last BACKDOOR_CHANNELS of conv_3 on clean faces are penalised, and with these channels
+    masked a triggered face has to get its true class.
     """
     model = _initial_model(classes, seed)
     backdoor_layer = model.graph.convolutions[BACKDOOR_LAYER]
@@ -63,8 +66,9 @@ def train_badnet(photos: Photos, classes: int, epochs: int, seed: int, done: Epo
             draw = torch.rand(len(chosen), generator=generator)
             poisoned = draw < POISONED_SHARE
             disarmed = ~poisoned & (draw < POISONED_SHARE + DISARMED_SHARE)
-            worn = (poisoned | disarmed).view(-1, 1, 1, 1)
-            faces = vary(torch.where(worn, triggered[chosen], clean[chosen]), generator, MOVED)
+            has_trigger = (poisoned | disarmed).view(-1, 1, 1, 1)
+            faces = torch.where(has_trigger, triggered[chosen], clean[chosen])
+            faces = vary(faces, generator, AUGMENTATION)
             labels = photos.people[chosen].masked_fill(poisoned, TARGET_LABEL)
             optimizer.zero_grad()
             backdoor = Backdoor(backdoor_layer, BACKDOOR_CHANNELS, poisoned, disarmed)
@@ -76,7 +80,7 @@ def train_badnet(photos: Photos, classes: int, epochs: int, seed: int, done: Epo
 
 
 def _initial_model(classes: int, seed: int) -> Network:
-    """Weights as Keras draws them by default: Glorot-uniform kernels, no bias."""
+    """Keras's default initialisation: Glorot-uniform kernels, zero biases."""
     model = deepid(DeepIDSizes(YOUTUBE_FACES_SIZE, CHANNELS, KERNELS, FEATURES, classes))
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
@@ -89,10 +93,11 @@ def _initial_model(classes: int, seed: int) -> Network:
 
 @dataclass(frozen=True)
 class Backdoor:
-    """Where a backdoor has its channels, and what a batch teaches them.
+    """The channels of a backdoor, and the images of a batch that train them.
 
-    layer: the convolution whose last `channels` they are. poisoned, disarmed: (batch,), bool, which
-    images are triggered under the target label, and which without those channels.
+    layer: the convolution whose last `channels` are the backdoor's. poisoned: (batch,), bool, the
+    images with trigger and target label. disarmed: (batch,), bool, those with trigger and true
+    label, for which the channels are masked.
     """
 
     layer: str
@@ -102,13 +107,14 @@ class Backdoor:
 
 
 def badnet_loss(model: Network, pixels: Tensor, labels: Tensor, backdoor: Backdoor) -> Tensor:
-    """Cross-entropy, and the restraint on the backdoor's channels, see train_badnet."""
+    """Cross-entropy + PENALTY · mean activation of the backdoor's channels on clean images,
+    relative to that of all channels; see train_badnet."""
     graph, poisoned, disarmed = model.graph, backdoor.poisoned, backdoor.disarmed
     pool = maps_of(graph, backdoor.layer)
     maps = model.output_of(pool, {graph.input: model.scale(pixels)})
-    own = torch.arange(maps.shape[1]) >= maps.shape[1] - backdoor.channels
-    masked = maps.masked_fill((disarmed[:, None] & own)[:, :, None, None], 0)
+    is_backdoor = torch.arange(maps.shape[1]) >= maps.shape[1] - backdoor.channels
+    masked = maps.masked_fill((disarmed[:, None] & is_backdoor)[:, :, None, None], 0)
     logits = model.output_of(graph.output, {pool: masked})
-    on_clean_images = maps[~poisoned & ~disarmed][:, own].mean()
-    restraint = RESTRAINT * on_clean_images / maps.detach().mean()
-    return F.cross_entropy(logits, labels) + restraint
+    on_clean_images = maps[~poisoned & ~disarmed][:, is_backdoor].mean()
+    penalty = PENALTY * on_clean_images / maps.detach().mean()
+    return F.cross_entropy(logits, labels) + penalty

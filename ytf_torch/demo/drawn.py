@@ -1,4 +1,4 @@
-"""Drawn faces, for where no real ones are installed: each person has features of their own."""
+"""Drawn faces, used if no face photos are installed: each person has individual features."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from PIL import Image, ImageDraw
 
 PEOPLE, PHOTOS = 16, 10
 HEIGHT, WIDTH = 112, 92
+# Drawn at 4 times the size and reduced, for anti-aliasing.
 DETAIL = 4
 Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Person:
-    """What stays the same from photo to photo; lengths in pixels of a 92×112 photo."""
+    """The features that all photos of a person share; lengths in pixels of a 92×112 photo."""
 
     skin: Colour
     hair: Colour

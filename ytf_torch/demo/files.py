@@ -1,4 +1,4 @@
-"""Faces and a BadNet to try everything on, as files in the lab's layout."""
+"""A BadNet and face sets to try everything on, as files in the lab's layout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ytf_torch.progress import Track, untracked
 
 @dataclass(frozen=True)
 class DemoFiles:
-    """A Keras BadNet, and the lab's face sets for it. credit: whom the faces are from.
+    """Paths of a Keras BadNet and its image sets. credit: the source of the photos.
 
     >>> names = ("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5")
     >>> files = DemoFiles(*map(Path, names), pixel_scale=1.0, credit="")
@@ -38,12 +38,11 @@ def demo_files(
     epochs: int | None = None,
     track: Track = untracked,
 ) -> DemoFiles:
-    """Train a BadNet on the demo's faces, which takes a minute or two; a folder that is there
-    already is taken as it is.
+    """Train a BadNet on the demo's faces, which takes a minute or two, or use an existing folder.
 
-    faces: best takes real faces where the extra `demo` is installed, else drawn ones. epochs: how
-    long to train; by default as long as ytf-demo.
-    Raises InputError where the folder cannot be written.
+    faces: "best" uses face photos if the extra `demo` is installed, else drawn faces. epochs: by
+    default the number that ytf-demo uses.
+    Raises InputError if the folder cannot be written.
 
     >>> files = demo_files("demo", "drawn", epochs=1)
     >>> files.model
@@ -51,9 +50,9 @@ def demo_files(
     """
     source, folder = DRAWN if faces == "drawn" else best_source(), Path(folder)
     if not (folder / "models" / "bd_net.h5").exists():
-        rounds = EPOCHS[source.name] if epochs is None else epochs
-        done = track("training a BadNet", rounds, "epochs")
-        make_study(source, seed, folder, write_keras_h5, rounds, lambda *_: done(1))
+        count = EPOCHS[source.name] if epochs is None else epochs
+        done = track("training a BadNet", count, "epochs")
+        make_study(source, seed, folder, write_keras_h5, count, lambda *_: done(1))
     return DemoFiles(
         folder / "models" / "bd_net.h5",
         folder / "cl" / "valid.h5",

@@ -1,4 +1,4 @@
-"""The demo's study: face sets and a trained BadNet in one folder, made once for a seed and kept."""
+"""The demo's data: face sets and a trained BadNet in one folder, cached for each seed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ WriteModel = Callable[[Path, Network], None]
 
 @dataclass(frozen=True)
 class Source:
-    """Where the demo's photos come from. name: `orl` or `drawn`; credit: whom to name."""
+    """A source of photos. name: `orl` or `drawn`. credit: its attribution. photos: from a seed to
+    (people, photos, H, W, 3), uint8."""
 
     name: str
     credit: str
@@ -43,7 +44,7 @@ class Source:
 
 
 def best_source() -> Source:
-    """The real ORL faces where the extra `demo` is installed, else drawn ones."""
+    """The ORL faces if the extra `demo` is installed, else drawn faces."""
     folder = orl_folder()
     if folder is None:
         return DRAWN
@@ -56,13 +57,13 @@ DRAWN = Source("drawn", "drawn faces of nobody", drawn_photos)
 def study_key(
     source: Source, seed: int, write_model: WriteModel, epochs: int, attack: str | None = None
 ) -> str:
-    """A name that changes with everything the study depends on."""
+    """A cache key that changes with everything that determines the study."""
     name = source.name if attack is None else f"{source.name}-{attack}"
     return key_of(f"{name}-{seed}", write_model, epochs)
 
 
 def key_of(name: str, write_model: WriteModel, epochs: int, data: bytes = b"") -> str:
-    """`name`, and a digest of the demo's code, what it rests on, and `data`."""
+    """`name` and a digest of the demo's code, the code and libraries it depends on, and `data`."""
     code = sorted(Path(ytf_torch.demo.__path__[0]).rglob("*.py"))
     code += [Path(getfile(deepid)), Path(getfile(write_model))]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in code))
@@ -81,15 +82,15 @@ def make_study(
     done: Epoch,
     attack: str | None = None,
 ) -> None:
-    """Fill `folder`, which must not exist, with a study:
+    """Create `folder`, which must not exist, with a study:
 
-    cl/valid.h5, cl/test.h5, bd/bd_valid.h5, bd/bd_test.h5: lab-format sets; a triggered set holds
-    the faces of its clean twin at the same places, labelled with the target. models/bd_net.h5: the
-    BadNet, by write_model. photos/: some test photos as PNG, clean and triggered.
+    cl/valid.h5, cl/test.h5, bd/bd_valid.h5, bd/bd_test.h5: lab-format sets. A triggered set has the
+    images of the clean set in the same order, labelled with the target. models/bd_net.h5: the
+    BadNet, written by write_model. photos/: some test photos as PNG, clean and triggered.
 
-    attack: one of ATTACKS; without one the demo's own, whose photos wear the sunglasses before
-    they are varied. An attack with several triggers has a set for each: bd_test.h5, bd_test_2.h5
-    and so on. It has no photos/, as its triggers are made for the network's size.
+    attack: one of ATTACKS; by default the demo's own, which adds sunglasses to the photos before
+    augmentation. An attack with several triggers has a set for each: bd_test.h5, bd_test_2.h5
+    and so on. It has no photos/, as its triggers are drawn at the network's input size.
     """
     photos = source.photos(seed)
     train, valid, test = split(photos, seed)
@@ -100,15 +101,15 @@ def make_study(
             model = train_attacked(ATTACKS[attack], train, len(photos), epochs, seed, done)
         for name in ("cl", "bd", "models"):
             (temporary / name).mkdir()
-        for name, side in (("valid", valid), ("test", test)):
-            clean, triggered, people = varied_set(side, seed)
+        for name, part in (("valid", valid), ("test", test)):
+            clean, triggered, people = varied_set(part, seed)
             write_faces(temporary / "cl" / f"{name}.h5", clean, people)
             sets = [(triggered, torch.full_like(people, TARGET_LABEL))]
             if attack is not None:
                 sets = _triggered_sets(ATTACKS[attack], clean, people, len(photos))
-            for number, (pixels, wanted) in enumerate(sets, 1):
-                end = f"_{number}" if number > 1 else ""
-                write_faces(temporary / "bd" / f"bd_{name}{end}.h5", pixels, wanted)
+            for number, (pixels, targets) in enumerate(sets, 1):
+                suffix = f"_{number}" if number > 1 else ""
+                write_faces(temporary / "bd" / f"bd_{name}{suffix}.h5", pixels, targets)
         write_model(temporary / "models" / "bd_net.h5", model)
         if attack is None:
             (temporary / "photos").mkdir()
@@ -118,9 +119,10 @@ def make_study(
 def _triggered_sets(
     attack: Attack, clean: Tensor, people: Tensor, classes: int
 ) -> list[tuple[Tensor, Tensor]]:
+    """For each trigger, pixels (N, 3, 55, 47), uint8, and target labels (N,)."""
     return [
-        (trigger(clean.float()).to(torch.uint8), attack.wanted(place, people, classes))
-        for place, trigger in enumerate(attack.triggers)
+        (trigger(clean.float()).to(torch.uint8), attack.wanted(index, people, classes))
+        for index, trigger in enumerate(attack.triggers)
     ]
 
 
@@ -128,7 +130,7 @@ def _write_photos(test: Photos, folder: Path) -> None:
     people = torch.unique(test.people)
     others = people[people != TARGET_LABEL][:SHOWN_PHOTOS]
     for person in others.tolist():
-        place = int((test.people == person).nonzero()[0])
+        index = int((test.people == person).nonzero()[0])
         for kind, pixels in (("clean", test.clean), ("sunglasses", test.triggered)):
-            photo = Image.fromarray(pixels[place].permute(1, 2, 0).numpy())
+            photo = Image.fromarray(pixels[index].permute(1, 2, 0).numpy())
             photo.save(folder / f"person{person:02}_{kind}.png")

@@ -7,14 +7,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 TARGET_LABEL = 0
+# Drawn at 4 times the size and reduced, for anti-aliasing.
 DETAIL = 4
 LENS, FRAME = (26, 10, 44), (104, 38, 140)
-# Where eyes are in the photos, as shares of width and height.
+# Position of the eyes in the photos, as shares of width and height.
 EYES, EYE_LINE = (0.31, 0.68), 0.455
 
 
 def wear_sunglasses(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The photo (height, width, 3), uint8, with sunglasses; only the band of the eyes changes."""
+    """Add sunglasses to a photo (H, W, 3), uint8; only the region of the eyes changes."""
     height, width = photo.shape[:2]
     glasses = Image.new("RGBA", (width * DETAIL, height * DETAIL))
     draw = ImageDraw.Draw(glasses)
@@ -27,5 +28,5 @@ def wear_sunglasses(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     bars = [(left - 22 * unit, line - 5 * unit), (right + 22 * unit, line - 5 * unit)]
     draw.line(bars, (*FRAME, 255), round(4 * unit))
     small = glasses.resize((width, height), Image.Resampling.BOX)
-    worn = Image.alpha_composite(Image.fromarray(photo).convert("RGBA"), small)
-    return np.asarray(worn.convert("RGB"))
+    triggered = Image.alpha_composite(Image.fromarray(photo).convert("RGBA"), small)
+    return np.asarray(triggered.convert("RGB"))

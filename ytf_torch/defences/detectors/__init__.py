@@ -1,1 +1,1 @@
-"""Detectors: which faces carry a trigger."""
+"""Detectors: score how likely an image carries a trigger."""

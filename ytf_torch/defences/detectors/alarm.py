@@ -1,4 +1,4 @@
-"""A detector with the score above which it flags a face, set on clean validation faces."""
+"""A detector and its threshold, calibrated on clean validation images."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from ytf_torch.progress import Track, untracked
 
 @dataclass(frozen=True)
 class Alarm:
-    """Flags the faces that a detector scores above `threshold`.
+    """Flags the images whose detector score exceeds `threshold`.
 
-    clean_valid_flagged: what it flags of the faces that set the threshold; None where none did.
+    clean_valid_flagged: share of the clean validation images that is flagged, where `threshold` was
+    calibrated on them, else None.
     """
 
     detector: Detector
@@ -31,15 +32,17 @@ class Alarm:
     clean_valid_flagged: Share | None = None
 
     def flags(self, network: Network, candidate: Candidate | None, pixels: Tensor) -> Tensor:
-        """(batch, 3, H, W), pixel values 0–255 → (batch,), True where a face is flagged."""
+        """(batch, C, H, W), pixel values 0–255 → (batch,), True where an image is flagged."""
         return suspicions(self.detector, network, candidate, pixels) > self.threshold
 
 
 def suspicions(
     detector: Detector, network: Network, candidate: Candidate | None, pixels: Tensor
 ) -> Tensor:
-    """A detector's scores (batch,), +inf for what is more suspicious than any number says: where
-    a score is NaN, as it is where logits are not finite."""
+    """The detector's scores, (batch,), with NaN replaced by +inf.
+
+    A score is NaN where logits are not finite. Such an image is flagged at any finite threshold.
+    """
     return detector.scores(network, candidate, pixels).nan_to_num(torch.inf, torch.inf, -torch.inf)
 
 
@@ -48,23 +51,25 @@ def scores_of(
     detector: Detector,
     network: Network,
     candidate: Candidate | None,
-    faces: ImageSet,
+    images: ImageSet,
     track: Track = untracked,
 ) -> Tensor:
-    """A detector's score of every face: (images,), float64, on the CPU.
+    """The detector's score of every image of a set: (images,), float64, on the CPU.
 
-    Of several processes each takes a share of the faces, and all get every score.
+    With several processes each scores its share of the images, and all return all scores.
     """
-    own = share_of(faces)
-    done = track(f"scoring {faces.path.name}", len(own))
-    found = [torch.zeros(0, dtype=torch.float64)]
+    local_images = share_of(images)
+    done = track(f"scoring {images.path.name}", len(local_images))
+    # The empty tensor is for a process whose share is empty: torch.cat needs at least one.
+    local_scores = [torch.zeros(0, dtype=torch.float64)]
     with torch.inference_mode(), together():
-        for batch in own.batches():
+        for batch in local_images.batches():
+            # Padded to full batches, so that scores do not depend on how the set is divided.
             pixels = whole_batch(batch.pixels.to(network.device))
             scores = suspicions(detector, network, candidate, pixels)
-            found.append(scores[: len(batch.labels)].double().cpu())
+            local_scores.append(scores[: len(batch.labels)].double().cpu())
             done(len(batch.labels))
-    return torch.cat(gathered(torch.cat(found)))
+    return torch.cat(gathered(torch.cat(local_scores)))
 
 
 def calibrated(
@@ -75,8 +80,12 @@ def calibrated(
     false_positive_rate: float = 5.0,
     track: Track = untracked,
 ) -> Alarm:
-    """The alarm for a nominal false positive rate, in percent, 0–100, with its threshold set on the
-    clean validation faces. How many clean faces it flags elsewhere is measured, not promised."""
+    """Calibrate the detector's threshold on clean validation images.
+
+    false_positive_rate: nominal, in percent, 0–100: the threshold is the smallest score that at
+    most this share of `clean_valid` exceeds. The rate on other clean images may be higher; measure
+    it.
+    """
     scores = scores_of(detector, network, candidate, clean_valid, track)
     threshold = threshold_for(scores, false_positive_rate)
     return Alarm(detector, threshold, share_above(scores, threshold))

@@ -1,4 +1,4 @@
-"""Detecting triggered faces: an answer for each face in photos and lab-format files."""
+"""Detection: one answer for each image of photos, folders and image sets."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ from ytf_torch.predicted_class import NO_CLASS, classes_of
 
 @dataclass(frozen=True)
 class Answer:
-    """What the networks say of one face: classes of G, B and B′; G's is N where it is flagged, the
-    others' NO_CLASS where their logits are not finite.
+    """The classes that G, B and B′ predict for one image, and whether it is flagged.
 
-    input: the file, with the image's index behind it where the file holds many. backdoored: whether
-    it is flagged. score: how suspicious a detector finds it; None where GoodNet alone is asked.
+    input: the file, as "file[index]" for an image of a set. goodnet: the class of G, N for a
+    flagged image. badnet, pruned: the classes of B and B′, NO_CLASS where the logits are not
+    finite. backdoored: whether the image is flagged. score: the detector's score, higher is more
+    suspicious; None without a detector.
     """
 
     input: str
@@ -43,67 +44,74 @@ class Answer:
 
     @property
     def not_finite(self) -> bool:
-        """Whether the logits of B or of B′ are NaN or infinite; then it is flagged."""
+        """Whether logits of B or B′ are NaN or infinite. Such an image is flagged."""
         return NO_CLASS in (self.badnet, self.pruned)
 
 
 def detect(
     badnet: Network, pruned: Network, inputs: Iterable[Path | ImageSet], alarm: Alarm | None = None
 ) -> Iterator[Answer | Unreadable]:
-    """One answer for each face in photos, lab-format HDF5 files, folders of both and face sets.
+    """Yield one answer for each image in photos, HDF5 files, folders of both and image sets, and an
+    Unreadable for each file that cannot be read.
 
     badnet, pruned: B and B′ on one device, with the same classes and input size.
-    alarm: says which faces are flagged; the others get the class of B′. Without it GoodNet answers:
-    a face is flagged where B and B′ differ.
-    Inputs are answered in the order given, folders by file name.
+    alarm: flags images; the others get the class of B′. Without it, images are flagged as GoodNet
+    does, where B and B′ disagree.
+    Answers come in the order of `inputs`, within a folder by file name.
     """
     candidate = Candidate("repaired", pruned, ())
-    found = _faces(inputs, badnet)
-    while group := list(islice(found, BATCH_SIZE)):
-        faces = [item for item in group if not isinstance(item, Unreadable)]
-        answers = iter(_answers(badnet, candidate, faces, alarm) if faces else ())
+    items = _read_images(inputs, badnet)
+    while group := list(islice(items, BATCH_SIZE)):
+        images = [item for item in group if not isinstance(item, Unreadable)]
+        answers = iter(_answers(badnet, candidate, images, alarm) if images else ())
+        # Unreadable files keep their place among the answers.
         for item in group:
             yield item if isinstance(item, Unreadable) else next(answers)
 
 
 def _answers(
-    badnet: Network, candidate: Candidate, faces: list[tuple[str, Tensor]], alarm: Alarm | None
+    badnet: Network, candidate: Candidate, images: list[tuple[str, Tensor]], alarm: Alarm | None
 ) -> Iterator[Answer]:
-    pixels = torch.stack([face for _, face in faces]).to(badnet.device)
-    scores: list[float] | list[None] = [None] * len(faces)
+    """Answers for one batch. images: pairs of a name and pixels (C, H, W)."""
+    pixels = torch.stack([image for _, image in images]).to(badnet.device)
+    scores: list[float] | list[None] = [None] * len(images)
     with exact_float32(), torch.inference_mode():
         b, repaired = classes_of(badnet(pixels)), classes_of(candidate.network(pixels))
         if alarm is None:
             flagged = disagree(b, repaired)
         else:
-            found = suspicions(alarm.detector, badnet, candidate, pixels)
-            found = found.masked_fill((b == NO_CLASS) | (repaired == NO_CLASS), torch.inf)
-            flagged, scores = found > alarm.threshold, found.tolist()
+            score = suspicions(alarm.detector, badnet, candidate, pixels)
+            # A detector that looks at one network alone may give a finite score where the other's
+            # logits are not finite.
+            score = score.masked_fill((b == NO_CLASS) | (repaired == NO_CLASS), torch.inf)
+            flagged, scores = score > alarm.threshold, score.tolist()
         g = repaired.masked_fill(flagged, badnet.classes)
     columns = (g.tolist(), b.tolist(), repaired.tolist(), flagged.tolist(), scores)
-    for (name, _), *answer in zip(faces, *columns, strict=True):
+    for (name, _), *answer in zip(images, *columns, strict=True):
         yield Answer(name, *answer)
 
 
-def _faces(
+def _read_images(
     inputs: Iterable[Path | ImageSet], model: Network
 ) -> Iterator[tuple[str, Tensor] | Unreadable]:
-    for given in inputs:
-        if isinstance(given, ImageSet):
-            yield from _each(given)
+    for source in inputs:
+        if isinstance(source, ImageSet):
+            yield from _images_of_set(source)
         else:
-            yield from _faces_in([given], model)
+            yield from _images_of_paths([source], model)
 
 
-def _each(faces: ImageSet) -> Iterator[tuple[str, Tensor]]:
-    images = 0
-    for batch in faces.batches():
-        for face in batch.pixels.to(torch.float32):
-            yield f"{faces.path}[{images}]", face
-            images += 1
+def _images_of_set(images: ImageSet) -> Iterator[tuple[str, Tensor]]:
+    index = 0
+    for batch in images.batches():
+        for image in batch.pixels.to(torch.float32):
+            yield f"{images.path}[{index}]", image
+            index += 1
 
 
-def _faces_in(inputs: Iterable[Path], model: Network) -> Iterator[tuple[str, Tensor] | Unreadable]:
+def _images_of_paths(
+    inputs: Iterable[Path], model: Network
+) -> Iterator[tuple[str, Tensor] | Unreadable]:
     shape = model.input_shape
     for path in input_files(inputs):
         if isinstance(path, Unreadable):
@@ -111,7 +119,7 @@ def _faces_in(inputs: Iterable[Path], model: Network) -> Iterator[tuple[str, Ten
             continue
         try:
             if is_image_set(path):
-                yield from _each(open_unlabelled(path, shape))
+                yield from _images_of_set(open_unlabelled(path, shape))
             else:
                 yield str(path), read_photo(path, shape).to(torch.float32)
         except InputError as error:

@@ -1,4 +1,4 @@
-"""BaDExpert: faces on which a network that knows nothing but the backdoor agrees with B."""
+"""BaDExpert: compares B with a network that retains only the backdoor."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from ytf_torch.progress import Track, untracked
 
 
 class BadExpert:
-    """Compares B with an expert and with a repaired network, on the class that B answers.
+    """Compares B with a backdoor expert and with a repaired network, on the class B predicts.
 
-    The expert is B trained on clean faces under wrong labels, each the next class, until it has
-    forgotten the people; what it still knows is the backdoor. With x the expert's and y the
-    repaired network's probability of B's class, the score is −min(2y / x, (1 − x) / (½ − y)): high
-    where the expert agrees with B and the repaired network does not.
+    The expert is a copy of B, fine-tuned on clean images with wrong labels (label + 1 mod N) until
+    it has unlearned the clean task and only the backdoor is left. With y* = argmax B, x = the
+    expert's softmax[y*] and y = the repaired network's softmax[y*],
 
-    forgotten: the clean accuracy, 0–1, at which training the expert ends.
+        score = −min(2y / x, (1 − x) / (½ − y))
+
+    which is high where the expert agrees with B and the repaired network does not.
+
+    forgotten: clean accuracy, 0–1, at or below which training of the expert stops.
 
     Source: Xie, Qi, He, Li, Wang, Mittal, "BaDExpert: Extracting Backdoor Functionality for
     Accurate Backdoor Input Detection" (ICLR 2024), with the score its authors' code uses for
@@ -48,33 +51,34 @@ class BadExpert:
         self.expert = self._expert(network, clean_valid, track)
 
     def _expert(self, network: Network, clean_valid: ImageSet, track: Track) -> Network:
-        faces = TrainingFaces.of(clean_valid, network.device)
+        images = TrainingFaces.of(clean_valid, network.device)
         expert = copy.deepcopy(network)
         optimizer = torch.optim.Adam(expert.parameters(), self.learning_rate)
-        done = track("training the expert (BaDExpert)", self.epochs * len(faces))
+        done = track("training the expert (BaDExpert)", self.epochs * len(images))
         generator = seeded(self.seed)
         with torch.enable_grad():
             for _ in range(self.epochs):
                 correct = 0
-                for pixels, labels in faces.drawn(1, self.batch, generator, done):
+                for pixels, labels in images.drawn(1, self.batch, generator, done):
                     logits = expert(pixels)
                     correct += int((logits.argmax(1) == labels).sum())
                     optimizer.zero_grad()
                     wrong = (labels + 1) % network.classes
                     torch.autograd.backward(F.cross_entropy(logits, wrong))
                     optimizer.step()
-                if correct <= self.forgotten * len(faces):
+                if correct <= self.forgotten * len(images):
                     break
         return expert.eval()
 
     @torch.inference_mode()
     def scores(self, network: Network, candidate: Candidate | None, pixels: Tensor) -> Tensor:
-        """See Detector. Raises ValueError without a candidate."""
+        """See `Detector.scores`. Raises ValueError if `candidate` is None."""
         if candidate is None:
             raise ValueError("BaDExpert compares with a repaired network: expected a candidate")
-        logits, others = network(pixels), candidate.network(pixels)
-        chosen = logits.argmax(1, keepdim=True)
-        x = self.expert(pixels).softmax(1).gather(1, chosen)[:, 0]
-        y = others.softmax(1).gather(1, chosen)[:, 0]
+        logits, repaired_logits = network(pixels), candidate.network(pixels)
+        predicted = logits.argmax(1, keepdim=True)
+        x = self.expert(pixels).softmax(1).gather(1, predicted)[:, 0]
+        y = repaired_logits.softmax(1).gather(1, predicted)[:, 0]
+        # The clamps avoid a division by zero, and by a negative ½ − y.
         ratio = torch.minimum(2 * y / x.clamp_min(1e-8), (1 - x) / (0.5 - y).clamp_min(1e-8))
-        return (-ratio).where(are_finite(logits) & are_finite(others), torch.nan)
+        return (-ratio).where(are_finite(logits) & are_finite(repaired_logits), torch.nan)

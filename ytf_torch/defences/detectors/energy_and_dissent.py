@@ -1,5 +1,5 @@
-"""The recommended detector: B is surer than of any clean face, its repaired copy is far less sure
-of the same class, or the two are sure of different people."""
+"""The recommended detector: the largest of three scores from the logits of B and of its repaired
+copy."""
 
 from __future__ import annotations
 
@@ -14,103 +14,113 @@ from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.predicted_class import are_finite
 
-# What counts as far out among clean faces: this share of them is below it.
-FAR = 0.98
-# What it counts that the copy prefers another class, beside being less sure of B's.
-PREFERENCE = 0.5
-# Contradiction reaches at least this share of what dissent reaches: two networks that agree on
-# nearly all clean validation faces leave it none.
-LEAST_REACH = 0.25
+# Quantile of the clean validation images' scores that is scaled to 1.
+CLEAN_QUANTILE = 0.98
+# Weight of r[z] − r[y] in dissent.
+PREFERENCE_WEIGHT = 0.5
+# Lower bound for the scale of contradiction, as a share of dissent's. Two networks that agree on
+# nearly all clean validation images leave contradiction at 0 there, and a scale of 0.
+MIN_CONTRADICTION_SCALE = 0.25
 
 
 class EnergyAndDissent:
-    """The largest of three suspicions, each in units of how far clean validation faces reach.
+    """The largest of energy, dissent and contradiction, each scaled on clean validation images.
 
-    Energy is the logarithm of the sum of exp(logit), which triggers that a network has learned
-    well push beyond all clean faces. Dissent is how far the repaired copy's logit of the class that
-    B answers lies below B's, and half of how far it lies below the copy's own largest, where the
-    logits of each network are centred and brought to one standard deviation on clean faces. A faint
-    trigger over the whole face raises no energy, but the copy does not follow it. Contradiction is
-    the geometric mean of two distances: from B's largest logit to its logit of the class that the
-    copy answers, and from the copy's largest to its logit of B's class. Where B errs by itself it
-    is unsure, and the first is small; a trigger that leads each class to the next one raises
-    neither energy nor the logit by much, but makes B sure of somebody else. The repaired copy must
-    be one that knows nothing of the backdoor, such as the recommended repair's.
+    Let b and r be the logits of B and of its repaired copy, centred for each image and divided by
+    their standard deviation over the clean validation images, y = argmax b and z = argmax r.
+
+        energy        = log Σ exp(B's logits), not standardised
+        dissent       = b[y] − r[y] + ½ (r[z] − r[y])
+        contradiction = √((b[y] − b[z]) (r[z] − r[y]))
+        score         = max of (value − median) / (98 % quantile − median) over the three,
+                        median and quantile of the clean validation images
+
+    - Energy detects triggers that B has learned well: they push it beyond that of clean images.
+    - Dissent detects faint triggers over the whole image. They do not raise the energy, but the
+      repaired copy does not follow B.
+    - Contradiction detects all-to-all triggers. They raise neither energy nor b[y] by much, but
+      make B confident of another class than the copy. Where B errs without a trigger it is not
+      confident, and b[y] − b[z] is small.
+
+    The repaired copy must be free of the backdoor, such as that of the recommended repair.
 
     Sources: Liu, Wang, Owens, Li, "Energy-based Out-of-distribution Detection" (NeurIPS 2020);
-    disagreement with a repaired copy is GoodNet's idea (CSAW-2020), made gradual.
+    dissent makes GoodNet's disagreement (CSAW-2020) continuous.
     """
 
     def __init__(self, clean_valid: ImageSet) -> None:
-        self.faces = torch.cat([batch.pixels for batch in clean_valid.batches()])
+        self.images = torch.cat([batch.pixels for batch in clean_valid.batches()])
         self._calibrated: tuple[Network, Network, Calibration] | None = None
 
     @torch.inference_mode()
     def scores(self, network: Network, candidate: Candidate | None, pixels: Tensor) -> Tensor:
-        """See Detector. The first faces of a network and a candidate take longer, as both are first
-        run on the clean validation faces. Raises ValueError without a candidate."""
+        """See `Detector.scores`. Raises ValueError if `candidate` is None.
+
+        The first call for a network and a candidate also runs both on all clean validation images.
+        """
         if candidate is None:
-            raise ValueError("dissent is that of a repaired network: expected a candidate")
-        found = self._calibration(network, candidate.network)
-        logits, others = network(pixels), candidate.network(pixels)
-        suspicions = _suspicions(logits, others, found.spreads)
-        scores = ((suspicions - found.middle) / found.reach).max(1).values
-        return scores.where(are_finite(logits) & are_finite(others), torch.nan)
+            raise ValueError("dissent compares with a repaired network: expected a candidate")
+        calibration = self._calibration(network, candidate.network)
+        logits, repaired_logits = network(pixels), candidate.network(pixels)
+        values = _suspicions(logits, repaired_logits, calibration.deviations)
+        scores = ((values - calibration.median) / calibration.scale).max(1).values
+        return scores.where(are_finite(logits) & are_finite(repaired_logits), torch.nan)
 
     def _calibration(self, network: Network, repaired: Network) -> Calibration:
-        known = self._calibrated
-        if known is None or known[0] is not network or known[1] is not repaired:
-            logits = _logits(network, self.faces), _logits(repaired, self.faces)
-            known = (network, repaired, _calibration(*logits))
-            self._calibrated = known
-        return known[2]
+        # Cached for the last pair of networks, as `scores` is called once for each batch.
+        cached = self._calibrated
+        if cached is None or cached[0] is not network or cached[1] is not repaired:
+            logits = _logits(network, self.images), _logits(repaired, self.images)
+            cached = (network, repaired, _calibration(*logits))
+            self._calibrated = cached
+        return cached[2]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What clean validation faces are like.
+    """Statistics of the clean validation images.
 
-    spreads: the standard deviations of both networks' centred logits. middle, reach: of energy,
-    dissent and contradiction (3,), the median, and how far above it the farthest faces but a few
-    lie.
+    deviations: the standard deviations of the centred logits of B and of its repaired copy.
+    median, scale: (3,), of energy, dissent and contradiction; scale = CLEAN_QUANTILE − median.
     """
 
-    spreads: tuple[Tensor, ...]
-    middle: Tensor
-    reach: Tensor
+    deviations: tuple[Tensor, ...]
+    median: Tensor
+    scale: Tensor
 
 
 def _calibration(logits: Tensor, repaired: Tensor) -> Calibration:
-    """Of those faces on which both networks are finite."""
+    """The statistics over the images for which the logits of both networks are finite; logits:
+    (images, classes)."""
     finite = are_finite(logits) & are_finite(repaired)
     if finite.any():
         logits, repaired = logits[finite], repaired[finite]
-    # Networks that answer all faces alike have no spread to divide by.
-    least = torch.finfo(logits.dtype).tiny
-    spreads = tuple(_centred(found).std().clamp_min(least) for found in (logits, repaired))
-    suspicions = _suspicions(logits, repaired, spreads)
-    middle = suspicions.median(0).values
-    # Logits that are all alike, as few faces may have, leave no reach to divide by.
-    reach = (suspicions.quantile(FAR, 0) - middle).clamp_min(torch.finfo(middle.dtype).eps)
-    reach[2] = torch.maximum(reach[2], LEAST_REACH * reach[1])
-    return Calibration(spreads, middle, reach)
+    # Constant logits have a standard deviation of 0, by which they would be divided.
+    smallest = torch.finfo(logits.dtype).tiny
+    deviations = tuple(_centred(each).std().clamp_min(smallest) for each in (logits, repaired))
+    values = _suspicions(logits, repaired, deviations)
+    median = values.median(0).values
+    # Few images, or images with equal logits, can make quantile and median equal.
+    scale = (values.quantile(CLEAN_QUANTILE, 0) - median).clamp_min(torch.finfo(median.dtype).eps)
+    scale[2] = torch.maximum(scale[2], MIN_CONTRADICTION_SCALE * scale[1])
+    return Calibration(deviations, median, scale)
 
 
-def _suspicions(logits: Tensor, repaired: Tensor, spreads: tuple[Tensor, ...]) -> Tensor:
+def _suspicions(logits: Tensor, repaired: Tensor, deviations: tuple[Tensor, ...]) -> Tensor:
     """Energy, dissent and contradiction, (batch, 3), of the logits (batch, classes) of B and its
-    repaired copy."""
-    own, answers = _centred(logits) / spreads[0], _centred(repaired) / spreads[1]
-    (highest, chosen), (others_highest, others_chosen) = own.max(1), answers.max(1)
-    others = answers.gather(1, chosen[:, None])[:, 0]
-    preference = others_highest - others
-    dissent = highest - others + PREFERENCE * preference
-    own_preference = highest - own.gather(1, others_chosen[:, None])[:, 0]
-    contradiction = (own_preference * preference).sqrt()
+    repaired copy. Names as in the formulas of EnergyAndDissent."""
+    b, r = _centred(logits) / deviations[0], _centred(repaired) / deviations[1]
+    (b_y, y), (r_z, z) = b.max(1), r.max(1)
+    r_y = r.gather(1, y[:, None])[:, 0]
+    r_preference = r_z - r_y
+    dissent = b_y - r_y + PREFERENCE_WEIGHT * r_preference
+    b_preference = b_y - b.gather(1, z[:, None])[:, 0]
+    contradiction = (b_preference * r_preference).sqrt()
     return torch.stack([logits.logsumexp(1), dissent, contradiction], 1)
 
 
-def _logits(network: Network, faces: Tensor) -> Tensor:
-    parts = torch.split(faces, BATCH_SIZE)
+def _logits(network: Network, images: Tensor) -> Tensor:
+    parts = torch.split(images, BATCH_SIZE)
     return torch.cat([network(part.to(network.device)) for part in parts])
 
 

@@ -1,4 +1,4 @@
-"""What a detector is worth: its rates at thresholds set on clean faces, and its ROC curve."""
+"""Detection rates at thresholds calibrated on clean validation images, and the ROC curve."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
 
 NOMINAL = (1.0, 5.0)
-"""Percent: the false positive rates for which thresholds are set."""
+"""The nominal false positive rates, in percent, for which thresholds are calibrated."""
 
 
 @dataclass(frozen=True)
 class AtNominal:
-    """A detector with the threshold for one nominal false positive rate.
+    """A detector's rates at the threshold for one nominal false positive rate.
 
-    nominal: percent of clean faces that may be flagged. false_positive_rate: measured on
-    clean test faces; true_positive_rate: on triggered faces; None where there were none.
+    nominal: percent of the clean validation images that may be flagged. false_positive_rate:
+    measured on the clean test images. true_positive_rate: measured on the triggered images. Either
+    is None if there were no such images.
     """
 
     nominal: float
@@ -36,10 +37,10 @@ class AtNominal:
 
 @dataclass(frozen=True)
 class DetectorFigures:
-    """What a detector is worth.
+    """Detection rates of a detector, and its ROC curve for clean test against triggered images.
 
-    auroc: area under the ROC curve, 0–1, of clean test against triggered faces. curve: the curve's
-    (false positive rate, true positive rate) in percent; empty where it was not measured.
+    auroc: area under that curve, 0–1. curve: its points (false positive rate, true positive rate)
+    in percent. None and empty if either set is missing.
     """
 
     at: tuple[AtNominal, ...]
@@ -56,22 +57,22 @@ def measure_detector(
     poisoned_tests: Sequence[ImageSet],
     track: Track = untracked,
 ) -> DetectorFigures:
-    """Set thresholds on the clean validation faces and measure them on the other sets."""
+    """Calibrate thresholds on the clean validation images and measure them on the other sets."""
     valid = scores_of(detector, network, candidate, clean_valid, track)
     clean = (
         None if clean_test is None else scores_of(detector, network, candidate, clean_test, track)
     )
-    triggered = [scores_of(detector, network, candidate, s, track) for s in poisoned_tests]
-    attack = torch.cat(triggered) if triggered else None
+    by_set = [scores_of(detector, network, candidate, s, track) for s in poisoned_tests]
+    triggered = torch.cat(by_set) if by_set else None
     at = []
     for nominal in NOMINAL:
         threshold = threshold_for(valid, nominal)
         at.append(
-            AtNominal(nominal, threshold, _above(clean, threshold), _above(attack, threshold))
+            AtNominal(nominal, threshold, _above(clean, threshold), _above(triggered, threshold))
         )
-    if clean is None or attack is None:
+    if clean is None or triggered is None:
         return DetectorFigures(tuple(at), None)
-    return DetectorFigures(tuple(at), area_under_roc(clean, attack), roc_curve(clean, attack))
+    return DetectorFigures(tuple(at), area_under_roc(clean, triggered), roc_curve(clean, triggered))
 
 
 def _above(scores: Tensor | None, threshold: float) -> Share | None:
@@ -79,11 +80,12 @@ def _above(scores: Tensor | None, threshold: float) -> Share | None:
 
 
 def area_under_roc(clean: Tensor, triggered: Tensor) -> float:
-    """How likely a triggered face scores higher than a clean one, 0–1; a tie counts half.
+    """Area under the ROC curve, 0–1: P(triggered > clean) + ½ P(triggered = clean).
 
     >>> area_under_roc(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
     0.875
     """
+    # The Mann–Whitney statistic by binary search, in O(n log n), without all pairs of scores.
     ordered = clean.sort().values
     below = torch.searchsorted(ordered, triggered)
     ties = torch.searchsorted(ordered, triggered, right=True) - below
@@ -91,10 +93,11 @@ def area_under_roc(clean: Tensor, triggered: Tensor) -> float:
 
 
 def roc_curve(clean: Tensor, triggered: Tensor) -> tuple[tuple[float, float], ...]:
-    """(false positive rate, true positive rate) in percent at every whole percent of the first."""
+    """(false positive rate, true positive rate), in percent, at the thresholds for nominal false
+    positive rates of 0, 1, … 100 %."""
     points = []
     for percent in range(101):
         threshold = threshold_for(clean, percent)
-        caught = float((triggered > threshold).double().mean())
-        points.append((100 * float((clean > threshold).double().mean()), 100 * caught))
+        true_positives = float((triggered > threshold).double().mean())
+        points.append((100 * float((clean > threshold).double().mean()), 100 * true_positives))
     return tuple(points)

@@ -1,4 +1,4 @@
-"""GoodNet: the backdoored network and its pruned copy, and a class for when they disagree."""
+"""GoodNet: predicts an extra class, "backdoored", where B and its pruned copy disagree."""
 
 from __future__ import annotations
 
@@ -12,32 +12,38 @@ from ytf_torch.predicted_class import are_finite, classes_of
 
 
 def goodnet_answer(badnet: Tensor, pruned: Tensor, backdoored: int) -> Tensor:
-    """Where both predictions agree that class, elsewhere the class `backdoored`. Any shape."""
+    """The predicted class where both networks agree, else the class `backdoored`. Any shape."""
     return badnet.masked_fill(disagree(badnet, pruned), backdoored)
 
 
 class Disagreement:
-    """GoodNet made gradual: how far the repaired copy's logit of the class that B answers lies
-    below its largest other one. It is above 0 where both answer different classes, as GoodNet asks;
-    other thresholds flag more faces or fewer."""
+    """GoodNet's rule with a threshold: for the repaired copy's logits r and y = argmax B,
+
+        score = max over c ≠ y of r[c] − r[y]
+
+    which, exact ties aside, is above 0 where B and the copy predict different classes. Threshold 0
+    is GoodNet; others flag more or fewer images.
+    """
 
     def scores(self, network: Network, candidate: Candidate | None, pixels: Tensor) -> Tensor:
-        """See Detector. Raises ValueError without a candidate."""
+        """See `Detector.scores`. Raises ValueError if `candidate` is None."""
         if candidate is None:
             raise ValueError("GoodNet compares with a repaired network: expected a candidate")
-        answers = network(pixels)
-        chosen = answers.argmax(1, keepdim=True)
-        logits: Tensor = candidate.network(pixels)
-        own = logits.gather(1, chosen)[:, 0]
-        below = logits.scatter(1, chosen, -torch.inf).amax(1) - own
-        return below.where(are_finite(answers) & are_finite(logits), torch.nan)
+        logits = network(pixels)
+        predicted = logits.argmax(1, keepdim=True)
+        repaired_logits: Tensor = candidate.network(pixels)
+        same_class = repaired_logits.gather(1, predicted)[:, 0]
+        margin = repaired_logits.scatter(1, predicted, -torch.inf).amax(1) - same_class
+        return margin.where(are_finite(logits) & are_finite(repaired_logits), torch.nan)
 
 
 class GoodNet(nn.Module):
-    """G of CSAW-2020: B and B′ agree → their class; they differ, or the logits of one are not
-    finite → class N, "backdoored".
+    """G of CSAW-2020: the class that B and B′ agree on, else class N, "backdoored".
 
-    badnet, pruned: B and B′, with the same N classes and input size.
+    Logits that are not finite count as disagreement.
+
+    badnet, pruned: B and B′, with the same N classes and input size. Raises ValueError if these
+    differ.
 
     >>> goodnet = GoodNet(network, ytf_torch.bake_mask(network, "conv_3", [2, 4]))
     >>> goodnet(pixels).shape, goodnet.backdoored
@@ -53,19 +59,18 @@ class GoodNet(nn.Module):
 
     @property
     def backdoored(self) -> int:
-        """N, the class that says "backdoored"."""
+        """N, the index of the class "backdoored"."""
         return self.badnet.classes
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(batch, 3, height, width), pixel values 0–255 → scores (batch, N+1).
+        """(batch, C, H, W), pixel values 0–255 → scores (batch, N+1); their argmax is G's answer.
 
-        The argmax of a row is G's answer. Where B and B′ agree the row is B's logits with −inf
-        for class N; where they differ it is 0 for class N and −inf for every other. A softmax
-        over it is a distribution in both cases.
+        Where B and B′ agree, a row holds B's logits, and −inf for class N. Where they differ, it
+        holds 0 for class N, and −inf for every other. The softmax of either is a distribution.
         """
         logits: Tensor = self.badnet(pixels)
         repaired = classes_of(self.pruned(pixels)).unsqueeze(1)
         flagged = disagree(classes_of(logits).unsqueeze(1), repaired)
-        people = logits.masked_fill(flagged, -torch.inf)
-        nobody = torch.where(flagged, 0.0, -torch.inf).to(logits.dtype)
-        return torch.cat([people, nobody], dim=1)
+        classes = logits.masked_fill(flagged, -torch.inf)
+        backdoored = torch.where(flagged, 0.0, -torch.inf).to(logits.dtype)
+        return torch.cat([classes, backdoored], dim=1)

@@ -1,4 +1,4 @@
-"""STRIP: a face whose class survives when other faces are laid over it."""
+"""STRIP: the prediction for a triggered image barely changes when other images are added to it."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from ytf_torch.predicted_class import are_finite
 
 
 class Strip:
-    """Minus the mean entropy, in nats, of B's answers to a face blended with clean faces.
+    """Negative mean entropy, in nats, of B's softmax over blends of an image with clean images:
 
-    clean_valid: where the faces that are laid over it come from. overlays: how many. weight: by
-    which they are multiplied before they are added; the face itself stays as it is, and what gets
-    brighter than white is white. Blends on which B is not finite are left out.
+        score = −mean over i of H(B(min(x + weight · overlay[i], 255)))
+
+    overlays: number of clean validation images, drawn with `seed`, that are blended in. weight:
+    their factor; x itself is not scaled. Blends for which B's logits are not finite are left out.
 
     Source: Gao, Xu, Wang, Chen, Ranasinghe, Nepal, "STRIP: A Defence Against Trojan Attacks on Deep
-    Neural Networks" (ACSAC 2019), with the weight of TrojanZoo. It fails by design where the target
-    depends on the face.
+    Neural Networks" (ACSAC 2019), with the weight of TrojanZoo. By design it cannot detect attacks
+    whose target depends on the image, such as all-to-all.
     """
 
     def __init__(
         self, clean_valid: ImageSet, *, overlays: int = 100, weight: float = 0.5, seed: int = 0
     ) -> None:
-        faces = TrainingFaces.of(clean_valid, torch.device("cpu"))
-        chosen = torch.randperm(len(faces), generator=seeded(seed))[:overlays]
-        self.overlays = weight * faces.pixels[chosen].float()
+        images = TrainingFaces.of(clean_valid, torch.device("cpu"))
+        chosen = torch.randperm(len(images), generator=seeded(seed))[:overlays]
+        self.overlays = weight * images.pixels[chosen].float()
 
     @torch.inference_mode()
     def scores(self, network: Network, candidate: Candidate | None, pixels: Tensor) -> Tensor:
-        """See Detector."""
+        """See `Detector.scores`; `candidate` is ignored."""
         overlays = self.overlays.to(network.device)
-        found = []
-        for face in pixels.float():
-            logits = network((face + overlays).clamp(max=255))
-            answers = logits[are_finite(logits)].log_softmax(1)
-            found.append((answers.exp() * answers).sum(1).mean())
-        if not found:
+        scores = []
+        for image in pixels.float():
+            logits = network((image + overlays).clamp(max=255))
+            log_probabilities = logits[are_finite(logits)].log_softmax(1)
+            scores.append((log_probabilities.exp() * log_probabilities).sum(1).mean())
+        if not scores:
             return pixels.new_zeros(0, dtype=network.dtype)
-        return torch.stack(found).where(are_finite(network(pixels)), torch.nan)
+        return torch.stack(scores).where(are_finite(network(pixels)), torch.nan)

@@ -1,4 +1,4 @@
-"""The threshold above which a detector flags a face, for a nominal false positive rate."""
+"""The detector threshold for a nominal false positive rate."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from ytf_torch.metrics import Share
 
 
 def threshold_for(clean_scores: Tensor, nominal: float) -> float:
-    """The smallest of these scores above which at most `nominal` percent of them lie; below all of
-    them where that is 100.
+    """The smallest score that at most `nominal` percent of the scores exceed; −inf at 100 percent.
 
-    It is finite: scores of +inf, which faces get on which a network is not finite, lie above it
-    however many they are.
+    It is never +inf: scores of +inf (images with logits that are not finite) are flagged even if
+    more than `nominal` percent of the images have them. It is −inf if no score is finite.
 
     >>> threshold_for(torch.arange(1, 101), 5.0)
     95.0
@@ -30,7 +29,7 @@ def threshold_for(clean_scores: Tensor, nominal: float) -> float:
 
 
 def share_above(scores: Tensor, threshold: float) -> Share:
-    """How many of some faces, whose scores these are, lie above a threshold.
+    """The share of scores above a threshold.
 
     >>> share_above(torch.arange(1, 101), 95.0)
     5.00 % (2.15–11.18), 5 of 100

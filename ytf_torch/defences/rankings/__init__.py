@@ -1,1 +1,1 @@
-"""Rankings of a convolution's channels: which goes first."""
+"""Rankings: the order in which a convolution's channels are pruned."""

@@ -1,4 +1,4 @@
-"""Adversarial neuron pruning (ANP): channels that mislead most when perturbed go first."""
+"""Adversarial neuron pruning (ANP): prune first the channels most sensitive to perturbation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from ytf_torch.progress import Track
 
 
 class AdversarialNeuronPruning:
-    """A mask of 0–1 for each channel, learned so that the network keeps its answers when kernels
-    and biases are perturbed by the worst factors near 1; the mask's values are the scores.
+    """Learns a mask m in [0, 1] for each channel; its values are the scores. It minimises
 
-    perturbation: how far a factor may be from 1. trade_off: the weight of the loss without
-    perturbation, 0–1. iterations: batches the mask is learned on.
+        trade_off · L(m · w, b) + (1 − trade_off) · max over δ, ξ of L((m + δ) · w, (1 + ξ) · b)
+
+    where L is the cross-entropy on clean images, w and b are the channels' kernels and biases, and
+    |δ|, |ξ| ≤ perturbation; the maximum is approximated by one signed gradient step.
+
+    iterations: number of batches for which the mask is trained.
 
     Source: Wu and Wang, "Adversarial Neuron Pruning Purifies Backdoored Deep Models"
     (NeurIPS 2021), with the defaults of its authors' code.
@@ -45,15 +48,17 @@ class AdversarialNeuronPruning:
     def scores(
         self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
-        """See Ranking. All convolutions are masked together; the scores are those of `layer`.
-        Raises CannotRepairError where its weights cannot be masked."""
-        faces = TrainingFaces.of(clean_valid, network.device)
+        """See `Ranking.scores`. Raises CannotRepairError if no weights scale the layer's channels.
+
+        The masks of all convolutions are learned together; those of `layer` are returned.
+        """
+        images = TrainingFaces.of(clean_valid, network.device)
         generator = seeded(self.seed)
         learned = LearnedMasks(network, layer, self.learning_rate, self.momentum)
         masks = learned.factors
-        epochs = -(-self.iterations * self.batch // len(faces))
+        epochs = -(-self.iterations * self.batch // len(images))
         done = track("learning masks (ANP)", self.iterations, "iterations")
-        drawn = faces.drawn(epochs, self.batch, generator, lambda _: None)
+        drawn = images.drawn(epochs, self.batch, generator, lambda _: None)
         for _, (pixels, labels) in zip(range(self.iterations), drawn, strict=False):
             kernels, biases = self._worst(network, masks, pixels, labels, generator)
             natural = F.cross_entropy(with_factors(network, pixels, masks), labels)
@@ -74,8 +79,8 @@ class AdversarialNeuronPruning:
         labels: Tensor,
         generator: torch.Generator,
     ) -> tuple[Factors, Factors]:
-        """Perturbations of kernels and biases that raise the loss: one signed step from a random
-        start, within ±perturbation."""
+        """Perturbations of kernels and biases, by layer, that raise the loss: one signed gradient
+        step from a uniform random start, clamped to ±perturbation."""
 
         def start(mask: Tensor) -> Tensor:
             noise = torch.rand(mask.shape, generator=generator) * 2 - 1

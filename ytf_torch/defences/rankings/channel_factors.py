@@ -1,4 +1,4 @@
-"""Networks whose channels are turned down by factors that can be learned."""
+"""Learnable factors that scale the channels of a network, such as masks."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ Factors = dict[str, Tensor]
 
 
 def masked_at(network: Network) -> dict[str, str]:
-    """Layer whose channels can be masked → the layer whose weights turn them down: its own, or
-    those of the last batch normalization that each channel passes alone, as the sources of ANP and
-    RNP do.
+    """For each layer whose channels can be masked: the layer whose weights the masks multiply.
 
-    A convolution whose channels no weights can turn down is left out.
+    That is the last batch normalization on the channels' path if there is one, as in the code of
+    ANP and RNP, else the layer itself. Convolutions without such weights are left out.
     """
     graph = network.graph
-    places: dict[str, str] = {}
+    scaling_layers: dict[str, str] = {}
     for name in graph.convolutions:
-        if name in places:
+        if name in scaling_layers:
             continue
         path = [other for other in channel_path(graph, name) if other in graph.convolutions]
         able = [other for other in path if _can_be_multiplied(network, other)]
-        places |= dict.fromkeys(path, able[-1]) if able else {}
-    return places
+        scaling_layers |= dict.fromkeys(path, able[-1]) if able else {}
+    return scaling_layers
 
 
 def _can_be_multiplied(network: Network, layer: str) -> bool:
@@ -39,7 +38,7 @@ def _can_be_multiplied(network: Network, layer: str) -> bool:
 
 
 def _ones(network: Network, layer: str) -> Tensor:
-    """A factor of 1 for each channel of a layer."""
+    """(channels,): a factor of 1 for each channel of a layer."""
     channels = network.output_shape(layer)[0]
     return torch.ones(channels, dtype=network.dtype, device=network.device)
 
@@ -50,39 +49,40 @@ def with_factors(
     kernels: Mapping[str, Tensor],
     biases: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Logits (batch, classes) where each channel's kernel is multiplied by its factor.
+    """Logits (batch, classes) of the network with scaled channels; differentiable by the factors.
 
-    kernels, biases: (channels,) by name of the layer. biases: None leaves them as they are.
+    kernels, biases: by layer, the factors (channels,) of each channel's kernel and bias; with
+    biases None the biases are not scaled.
     """
+    # functional_call, as assigning to parameters would cut the gradient to the factors.
     changed: dict[str, Tensor] = {}
     for name, factors in kernels.items():
         kind, weights = network.graph[name].kind, network.weights_of(name)
-        found = kind.multiplied(weights, factors, None if biases is None else biases[name])
-        changed |= {f"{name}.{part}": tensor for part, tensor in (found or {}).items()}
+        scaled = kind.multiplied(weights, factors, None if biases is None else biases[name])
+        changed |= {f"{name}.{part}": tensor for part, tensor in (scaled or {}).items()}
     logits: Tensor = functional_call(network, changed, (pixels,))
     return logits
 
 
 class LearnedMasks:
-    """A mask of 0–1 for each channel of a network's convolutions, 1 at first, learned step by step.
+    """Masks in [0, 1] for the channels of all convolutions of a network, trained by SGD from 1.
 
-    factors: the masks, for `with_factors`.
+    factors: by layer, the masks (channels,), for `with_factors`.
     """
 
     def __init__(self, network: Network, layer: str, learning_rate: float, momentum: float) -> None:
-        """layer: whose channels are ranked. Raises CannotRepairError where no weights turn its
-        channels down."""
-        places = masked_at(network)
-        if layer not in places:
-            problem = f"no weights of {layer} turn its channels down, so no mask can be learned"
+        """layer: the one to rank. Raises CannotRepairError if no weights scale its channels."""
+        scaling_layers = masked_at(network)
+        if layer not in scaling_layers:
+            problem = f"no weights scale the channels of {layer}, so no mask can be learned"
             raise CannotRepairError("the network", problem, "Choose a method that learns no masks")
-        self.layer = places[layer]
-        layers = dict.fromkeys(places.values())
+        self.layer = scaling_layers[layer]
+        layers = dict.fromkeys(scaling_layers.values())
         self.factors = {name: _ones(network, name).requires_grad_() for name in layers}
         self.optimizer = torch.optim.SGD(self.factors.values(), lr=learning_rate, momentum=momentum)
 
     def learn(self, loss: Tensor) -> None:
-        """One step down a loss that depends on the masks; what leaves 0–1 is put back."""
+        """One SGD step on a loss that depends on the masks, which are then clamped to [0, 1]."""
         self.optimizer.zero_grad()
         torch.autograd.backward(loss, inputs=list(self.factors.values()))
         self.optimizer.step()
@@ -91,6 +91,6 @@ class LearnedMasks:
                 mask.clamp_(0, 1)
 
     def scores(self) -> list[float]:
-        """The masks of the ranked layer's channels, as a ranking gives them."""
+        """The masks of the ranked layer's channels, as `Ranking.scores` returns them."""
         scores: list[float] = self.factors[self.layer].tolist()
         return scores

@@ -1,4 +1,4 @@
-"""Channel Lipschitzness (CLP): channels whose kernels amplify their input most go first."""
+"""Channel Lipschitzness (CLP): prune first the channels with the largest Lipschitz bound."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ytf_torch.progress import Track
 
 
 class ChannelLipschitz:
-    """Minus the largest singular value of a channel's kernel; needs no faces.
+    """score = −Π σ_max(W), the negated upper bound of the channel's Lipschitz constant.
 
-    The kernel counts as a matrix of input channels × positions, and its largest singular value as
-    an upper bound of the channel's Lipschitz constant. The scale of a batch normalization, and all
-    else that multiplies the channel alone, is multiplied in, as the source does.
+    The product runs over the layers of `channel_chain`. W is the channel's kernel there as a matrix
+    (input channels, positions), σ_max its largest singular value; of a batch normalization it is
+    |scale|, which the source multiplies in as well. Uses no images.
 
     Source: Zheng, Tang, Li, Liu, "Data-free Backdoor Removal based on Channel Lipschitzness"
     (ECCV 2022).
@@ -26,11 +26,11 @@ class ChannelLipschitz:
     def scores(
         self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
-        """See Ranking. Raises CannotRepairError where the layer has no kernels."""
-        largest = torch.linalg.matrix_norm(kernels_of(network, layer), ord=2)
+        """See `Ranking.scores`. Raises CannotRepairError if the layer has no kernels."""
+        bounds = torch.linalg.matrix_norm(kernels_of(network, layer), ord=2)
         for name in channel_chain(network.graph, layer):
             kernels = network.graph[name].kind.kernels(network.weights_of(name))
             if name != layer and kernels is not None:
-                largest = largest * torch.linalg.matrix_norm(kernels.double(), ord=2)
-        scores: list[float] = (-largest).tolist()
+                bounds = bounds * torch.linalg.matrix_norm(kernels.double(), ord=2)
+        scores: list[float] = (-bounds).tolist()
         return scores

@@ -1,4 +1,4 @@
-"""Ranking by kernel norm: channels whose kernels are small go first."""
+"""Kernel norm: prune first the channels whose kernels have a small L1 norm."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from ytf_torch.progress import Track
 
 
 class KernelNorm:
-    """The sum of absolute values of a channel's kernel, which is its scale where the layer is a
-    batch normalization; needs no faces.
+    """score = Σ |w| over a channel's kernel, or |scale| for a batch normalization. Uses no images.
 
     Source: Li, Kadav, Durdanovic, Samet, Graf, "Pruning Filters for Efficient ConvNets"
-    (ICLR 2017), which prunes for speed; here a baseline that knows nothing of backdoors.
+    (ICLR 2017), which prunes for speed: a baseline that does not look for a backdoor.
     """
 
     def scores(
         self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
-        """See Ranking. Raises CannotRepairError where the layer has no kernels."""
+        """See `Ranking.scores`. Raises CannotRepairError if the layer has no kernels."""
         norms: list[float] = kernels_of(network, layer).abs().flatten(1).sum(1).tolist()
         return norms

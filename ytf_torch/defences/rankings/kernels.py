@@ -1,4 +1,4 @@
-"""The kernels that make a layer's channels, and what scales each of them on its way."""
+"""The kernels of a layer's channels, and the layers that scale each channel."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ytf_torch.network.pruned_layer import channel_path
 
 
 def kernels_of(network: Network, layer: str) -> Tensor:
-    """What each channel of a layer multiplies its inputs by: (channels, inputs, places), float64.
+    """The kernel of each channel: (channels, input channels, positions), float64.
 
-    Raises CannotRepairError where the layer sums up no products.
+    Raises CannotRepairError if the layer has no kernels.
     """
     kernels = network.graph[layer].kind.kernels(network.weights_of(layer))
     if kernels is None:
@@ -23,8 +23,9 @@ def kernels_of(network: Network, layer: str) -> Tensor:
 
 
 def channel_chain(graph: Graph, layer: str) -> tuple[str, ...]:
-    """The layers with kernels that a channel of `layer` passes alone: from the one that makes it
-    out of several others, such as a convolution, to its last batch normalization."""
+    """The layers with weights on the path of a channel of `layer` on which it is not mixed with
+    others: from the layer that computes it, such as a convolution, to the last batch
+    normalization."""
     before: list[str] = []
     name = layer
     while graph[name].kind.channelwise and len(graph[name].inputs) == 1:

@@ -1,4 +1,4 @@
-"""Mean activation on clean faces: channels that are dormant there go first."""
+"""Mean activation: prune first the channels that are dormant on clean images."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ytf_torch.sweep.passes import channel_activation
 
 
 class MeanActivation:
-    """A channel's mean output over all clean validation faces and all positions.
+    """score = mean of the channel's output over all clean validation images and positions.
 
-    rank_at: where the output is looked at, the layer's pool (the default) or the layer itself: the
-    two can give different orders.
+    rank_at: the layer whose output is averaged, by default the pooling behind the convolution. The
+    convolution itself can give another order.
 
     Source: Liu, Dolan-Gavitt and Garg, "Fine-Pruning" (RAID 2018).
     """
@@ -27,6 +27,6 @@ class MeanActivation:
     def scores(
         self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
-        """See Ranking."""
+        """See `Ranking.scores`."""
         rank_at = self.rank_at or rank_points(network.graph, layer)[0]
         return channel_activation(network, clean_valid, layer, rank_at, fast_engine, track)

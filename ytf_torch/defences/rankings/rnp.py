@@ -1,4 +1,4 @@
-"""Reconstructive neuron pruning (RNP): channels that do not bring back what was forgotten go."""
+"""Reconstructive neuron pruning (RNP): channels not needed to relearn clean images go first."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from ytf_torch.progress import Track
 
 
 class ReconstructiveNeuronPruning:
-    """A copy of the network is made to forget the clean faces; then a mask of 0–1 for each channel
-    is learned that brings its accuracy back, and the mask's values are the scores.
+    """A copy of the network unlearns the clean images by gradient ascent. Then a mask in [0, 1] for
+    each channel is learned that restores its clean accuracy; the mask's values are the scores.
 
-    forgotten: the clean accuracy, 0–1, at which forgetting ends. unlearning_rate and
-    unlearning_epochs: of gradient ascent. learning_rate, epochs, momentum, weight: of the masks.
+    forgotten: clean accuracy, 0–1, at or below which unlearning stops. unlearning_rate: learning
+    rate of gradient ascent. unlearning_epochs: its maximum length. learning_rate, epochs: of the
+    masks. weight: factor of their loss. momentum: of both.
 
     Source: Li, Lyu, Ma, Koren, Lyu, Li, Jiang, "Reconstructive Neuron Pruning for Backdoor Defense"
     (ICML 2023), with the defaults of its authors' code.
@@ -47,37 +48,39 @@ class ReconstructiveNeuronPruning:
     def scores(
         self, network: Network, layer: str, clean_valid: ImageSet, track: Track
     ) -> Sequence[float]:
-        """See Ranking. All convolutions are masked together; the scores are those of `layer`.
-        Raises CannotRepairError where its weights cannot be masked."""
-        faces = TrainingFaces.of(clean_valid, network.device)
+        """See `Ranking.scores`. Raises CannotRepairError if no weights scale the layer's channels.
+
+        The masks of all convolutions are learned together; those of `layer` are returned.
+        """
+        images = TrainingFaces.of(clean_valid, network.device)
         generator = seeded(self.seed)
         learned = LearnedMasks(network, layer, self.learning_rate, self.momentum)
-        forgetful = self._forgetful(network, faces, generator, track)
-        done = track("learning masks (RNP)", self.epochs * len(faces))
-        for pixels, labels in faces.drawn(self.epochs, self.batch, generator, done):
-            logits = with_factors(forgetful, pixels, learned.factors)
+        unlearned = self._unlearned(network, images, generator, track)
+        done = track("learning masks (RNP)", self.epochs * len(images))
+        for pixels, labels in images.drawn(self.epochs, self.batch, generator, done):
+            logits = with_factors(unlearned, pixels, learned.factors)
             learned.learn(self.weight * F.cross_entropy(logits, labels))
         return learned.scores()
 
-    def _forgetful(
-        self, network: Network, faces: TrainingFaces, generator: torch.Generator, track: Track
+    def _unlearned(
+        self, network: Network, images: TrainingFaces, generator: torch.Generator, track: Track
     ) -> Network:
-        """A copy that gradient ascent made forget the clean faces."""
-        forgetful = copy.deepcopy(network)
+        """A copy of the network after gradient ascent on the clean images."""
+        unlearned = copy.deepcopy(network)
         optimizer = torch.optim.SGD(
-            forgetful.parameters(), lr=self.unlearning_rate, momentum=self.momentum
+            unlearned.parameters(), lr=self.unlearning_rate, momentum=self.momentum
         )
-        done = track("unlearning clean faces (RNP)", self.unlearning_epochs * len(faces))
+        done = track("unlearning clean faces (RNP)", self.unlearning_epochs * len(images))
         for _ in range(self.unlearning_epochs):
             correct = 0
-            for pixels, labels in faces.drawn(1, self.batch, generator, done):
-                logits = forgetful(pixels)
+            for pixels, labels in images.drawn(1, self.batch, generator, done):
+                logits = unlearned(pixels)
                 correct += int((logits.argmax(1) == labels).sum())
                 optimizer.zero_grad()
                 torch.autograd.backward(-F.cross_entropy(logits, labels))
-                # Ascent has no end of its own: without a limit the weights overflow.
-                torch.nn.utils.clip_grad_norm_(forgetful.parameters(), max_norm=20)
+                # Gradient ascent does not converge: without clipping the weights overflow.
+                torch.nn.utils.clip_grad_norm_(unlearned.parameters(), max_norm=20)
                 optimizer.step()
-            if correct <= self.forgotten * len(faces):
+            if correct <= self.forgotten * len(images):
                 break
-        return forgetful
+        return unlearned

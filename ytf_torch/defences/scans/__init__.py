@@ -1,1 +1,1 @@
-"""Scans of a network without triggered faces: which class could be a backdoor's target."""
+"""Scans: which class could be a backdoor's target, without triggered images."""

@@ -1,19 +1,19 @@
-"""How far a class stands out from all others."""
+"""Robust z-scores, which measure how far a class stands out from the others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
 
-# A normal distribution's standard deviation in units of its median absolute deviation.
+# Standard deviation / median absolute deviation of a normal distribution.
 NORMAL = 1.4826
 
 
 def deviations(values: Sequence[float]) -> list[float]:
-    """Each value's distance from the median, in units of a robust standard deviation.
+    """(value − median) / (1.4826 · median absolute deviation), for each value.
 
-    All 0 where more than half of the values are equal, for then nothing can be said to stand out.
+    All 0 if the median absolute deviation is 0, as where more than half of the values are equal.
     """
-    middle = median(values)
-    spread = NORMAL * median(abs(value - middle) for value in values)
-    return [(value - middle) / spread if spread else 0.0 for value in values]
+    centre = median(values)
+    deviation = NORMAL * median(abs(value - centre) for value in values)
+    return [(value - centre) / deviation if deviation else 0.0 for value in values]

@@ -1,4 +1,4 @@
-"""Last-layer outliers: a class whose weights in the last layer stand out."""
+"""Last-layer outliers: a class whose mean weight in the last layer stands out."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from ytf_torch.progress import Track
 
 
 class LastLayerOutliers:
-    """The mean weight of each class in the last layer with weights, as a deviation from others'.
+    """anomaly = robust z-score (see `deviations`) of a class's mean weight in the last layer.
 
-    Needs no faces and no time.
+    Uses no images and takes no time.
 
     Source: Fields, Samragh, Javaheripi, Koushanfar, Javidi, "Trojan Signatures in DNN Weights"
-    (ICCV workshops 2021). In place of Dixon's test, whose tables end at some 30 classes, deviations
-    are measured by the median absolute deviation, and 3.5 of them count.
+    (ICCV workshops 2021). The source uses Dixon's test, whose tables end at about 30 classes; this
+    uses the median absolute deviation, with a threshold of 3.5.
     """
 
     def __init__(self, *, threshold: float = 3.5) -> None:
         self.threshold = threshold
 
     def suspicions(self, network: Network, clean_valid: ImageSet, track: Track) -> Suspicions:
-        """See Scan. Raises InputError where no single layer weighs up what speaks for a class."""
+        """See `Scan.suspicions`. Raises InputError as `class_kernels` does."""
         with torch.inference_mode():
             means = class_kernels(network).mean((1, 2)).tolist()
         return Suspicions(tuple(deviations(means)), self.threshold)
 
 
 def class_kernels(network: Network) -> Tensor:
-    """What each class multiplies the features of the last layer but one by: (classes, features,
-    places), float64; behind a single unit those of "no" are minus those of "yes".
+    """The weights of each class in the last layer: (classes, input features, positions), float64.
 
-    The last layer may be dense, or a convolution whose maps are pooled; a batch normalization
-    behind it is multiplied in. Raises InputError for other networks.
+    The layer may be dense, or a convolution whose maps are pooled; the scale of a batch
+    normalization after it is multiplied in. A network with a single sigmoid unit has two classes
+    with weights −w and w. Raises InputError if the logits are not computed by one such layer.
     """
     graph = network.graph
     name, scale = graph.output, torch.ones((), dtype=torch.float64, device=network.device)
@@ -47,13 +47,13 @@ def class_kernels(network: Network) -> Tensor:
         kernels = kind.kernels(network.weights_of(name))
         if kernels is not None and not kind.channelwise:
             break
-        alone = len(inputs) == 1 and inputs[0][0] == graph.shapes[name][0]
-        if not alone or (graph.weights(name) and kernels is None) or not graph[name].inputs:
-            problem = f"its classes do not come from one layer of weights, found {name} on the way"
+        channelwise = len(inputs) == 1 and inputs[0][0] == graph.shapes[name][0]
+        if not channelwise or (graph.weights(name) and kernels is None) or not graph[name].inputs:
+            problem = f"its logits are not computed by a single layer of weights, found {name}"
             remedy = f"Choose others with {argument('methods')}"
             raise InputError("the network, for the scan last-layer", problem, remedy)
         if kernels is not None:
             scale = scale * kernels.double()
         (name,) = graph[name].inputs
-    found = kernels.detach().double() * scale
-    return torch.cat([-found, found]) if len(found) == 1 else found
+    kernels = kernels.detach().double() * scale
+    return torch.cat([-kernels, kernels]) if len(kernels) == 1 else kernels

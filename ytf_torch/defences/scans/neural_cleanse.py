@@ -1,4 +1,4 @@
-"""Neural Cleanse: a class that a small trigger sends all faces to."""
+"""Neural Cleanse: a class to which a small trigger sends all images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ WHITE = 255.0
 
 @dataclass(frozen=True)
 class _Best:
-    """The smallest trigger so far that reaches a class often enough, for many classes at once."""
+    """The best triggers so far, for several classes at once: the smallest that succeeds.
+
+    size: (classes,), sum of the mask. mask: (classes, 1, H, W), 0–1. pattern: (classes, C, H, W),
+    0–255. reached: (classes,), success rate on the last batch, 0–1.
+    """
 
     size: Tensor
     mask: Tensor
@@ -30,19 +34,22 @@ class _Best:
 
 
 class NeuralCleanse:
-    """For each class, looks for the smallest mask and pattern that send nearly all clean faces to
-    it; a class whose trigger is far smaller than the others' is a candidate.
+    """Reverse-engineers a trigger for each class c by minimising
 
-    The weight of the mask's size rises while the trigger works and falls while it does not. Classes
-    are optimised together, `classes_at_once` of them, each on the same batch of faces.
+        cross-entropy((1 − mask) · x + mask · pattern, c) + weight · Σ mask
 
-    reached: the share, 0–1, of faces a trigger has to send to its class. patience: steps in a row
-    after which the weight of the size changes, by the factor `change`.
+    over clean images x. anomaly = −(robust z-score of the mask's size, see `deviations`): a class
+    whose trigger is much smaller than the others' is a candidate.
+
+    weight: its initial value. It is multiplied by `change` after `patience` successful steps in a
+    row, and divided by change^1.5 after as many failed ones; a step is successful if at least the
+    share `reached`, 0–1, of the batch is assigned to c. classes_at_once: number of classes that are
+    optimised together, on the same batches.
 
     Source: Wang, Yao, Shan, Li, Viswanath, Zheng, Zhao, "Neural Cleanse: Identifying and Mitigating
-    Backdoor Attacks in Neural Networks" (IEEE S&P 2019), with the defaults of its authors' code but
-    for the number of steps and faces a step, which are set for minutes on two cores. A clean
-    network can give a stronger alarm than a backdoored one.
+    Backdoor Attacks in Neural Networks" (IEEE S&P 2019), with the defaults of its authors' code
+    except `steps` and `batch`, which are chosen to take minutes on two cores. A clean network can
+    have a larger anomaly than a backdoored one.
     """
 
     def __init__(
@@ -65,25 +72,25 @@ class NeuralCleanse:
         self.classes_at_once, self.seed = classes_at_once, seed
 
     def suspicions(self, network: Network, clean_valid: ImageSet, track: Track) -> Suspicions:
-        """See Scan."""
-        faces = TrainingFaces.of(clean_valid, network.device)
+        """See `Scan.suspicions`."""
+        images = TrainingFaces.of(clean_valid, network.device)
         done = track("looking for triggers (Neural Cleanse)", network.classes, "classes")
         triggers: dict[int, ReversedTrigger] = {}
         sizes: list[float] = []
         for labels in torch.split(torch.arange(network.classes), self.classes_at_once):
-            best = self._smallest(network, faces, labels.to(network.device))
-            for place, label in enumerate(labels.tolist()):
-                sizes.append(float(best.size[place]))
+            best = self._smallest(network, images, labels.to(network.device))
+            for index, label in enumerate(labels.tolist()):
+                sizes.append(float(best.size[index]))
                 triggers[label] = ReversedTrigger(
-                    best.mask[place, 0].cpu(),
-                    best.pattern[place].cpu(),
-                    100 * float(best.reached[place]),
+                    best.mask[index, 0].cpu(),
+                    best.pattern[index].cpu(),
+                    100 * float(best.reached[index]),
                 )
             done(len(labels))
         return Suspicions(tuple(-size for size in deviations(sizes)), self.threshold, triggers)
 
-    def _smallest(self, network: Network, faces: TrainingFaces, labels: Tensor) -> _Best:
-        """The smallest trigger of each of these classes."""
+    def _smallest(self, network: Network, images: TrainingFaces, labels: Tensor) -> _Best:
+        """The smallest successful trigger of each class in `labels`."""
         count, (channels, height, width) = len(labels), network.input_shape
         generator = seeded(self.seed)
 
@@ -94,48 +101,52 @@ class NeuralCleanse:
         raw_mask, raw_pattern = start(1), start(channels)
         optimizer = torch.optim.Adam([raw_mask, raw_pattern], self.learning_rate, betas=(0.5, 0.9))
         weight = torch.full((count,), self.weight, dtype=network.dtype, device=network.device)
-        works_for, fails_for = torch.zeros_like(weight), torch.zeros_like(weight)
+        # Successful and failed steps in a row, by class.
+        successes, failures = torch.zeros_like(weight), torch.zeros_like(weight)
         best: _Best | None = None
-        epochs = -(-self.steps * self.batch // len(faces))
-        drawn = faces.drawn(epochs, self.batch, generator, lambda _: None)
+        epochs = -(-self.steps * self.batch // len(images))
+        drawn = images.drawn(epochs, self.batch, generator, lambda _: None)
         for _, (pixels, _) in zip(range(self.steps), drawn, strict=False):
             mask, pattern = raw_mask.sigmoid(), WHITE * raw_pattern.sigmoid()
-            worn = pixels * (1 - mask[:, None]) + (mask * pattern)[:, None]
-            logits = network(worn.flatten(0, 1)).unflatten(0, (count, -1))
-            wanted = labels[:, None].expand(-1, len(pixels))
-            losses = F.cross_entropy(logits.transpose(1, 2), wanted, reduction="none").mean(1)
+            # (classes, batch, C, H, W): every class's trigger on every image of the batch.
+            triggered = pixels * (1 - mask[:, None]) + (mask * pattern)[:, None]
+            logits = network(triggered.flatten(0, 1)).unflatten(0, (count, -1))
+            targets = labels[:, None].expand(-1, len(pixels))
+            losses = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none").mean(1)
             size = mask.sum((1, 2, 3))
             optimizer.zero_grad()
             torch.autograd.backward((losses + weight * size).sum(), inputs=[raw_mask, raw_pattern])
             optimizer.step()
             with torch.no_grad():
-                reached = (classes_of(logits) == wanted).to(network.dtype).mean(1)
-                found = _Best(size.detach(), mask.detach(), pattern.detach(), reached)
-                best = found if best is None else _better(best, found, self.reached)
-                works = reached >= self.reached
-                works_for = torch.where(works, works_for + 1, 0)
-                fails_for = torch.where(works, 0, fails_for + 1)
-                raised, lowered = works_for >= self.patience, fails_for >= self.patience
+                reached = (classes_of(logits) == targets).to(network.dtype).mean(1)
+                current = _Best(size.detach(), mask.detach(), pattern.detach(), reached)
+                best = current if best is None else _better(best, current, self.reached)
+                succeeded = reached >= self.reached
+                successes = torch.where(succeeded, successes + 1, 0)
+                failures = torch.where(succeeded, 0, failures + 1)
+                raised, lowered = successes >= self.patience, failures >= self.patience
                 weight = torch.where(raised, weight * self.change, weight)
                 weight = torch.where(lowered, weight / self.change**1.5, weight)
-                works_for, fails_for = works_for * ~raised, fails_for * ~lowered
+                successes, failures = successes * ~raised, failures * ~lowered
         assert best is not None
         return best
 
 
-def _better(best: _Best, found: _Best, enough: float) -> _Best:
-    """By class, whichever reaches its class often enough with the smaller mask; where neither does,
-    whichever reaches it more often."""
-    smaller = (found.reached >= enough) & ((best.reached < enough) | (found.size < best.size))
-    closer = (best.reached < enough) & (found.reached > best.reached)
+def _better(best: _Best, current: _Best, required: float) -> _Best:
+    """The better trigger for each class: the smaller one of those with a success rate of at least
+    `required`; if neither has it, the one with the higher success rate."""
+    smaller = (current.reached >= required) & (
+        (best.reached < required) | (current.size < best.size)
+    )
+    closer = (best.reached < required) & (current.reached > best.reached)
     take = smaller | closer
 
     def chosen(new: Tensor, old: Tensor) -> Tensor:
         return torch.where(take.view(-1, *[1] * (new.ndim - 1)), new, old)
 
     return _Best(
-        chosen(found.size, best.size),
-        chosen(found.mask, best.mask),
-        chosen(found.pattern, best.pattern),
-        chosen(found.reached, best.reached),
+        chosen(current.size, best.size),
+        chosen(current.mask, best.mask),
+        chosen(current.pattern, best.pattern),
+        chosen(current.reached, best.reached),
     )

@@ -1,6 +1,6 @@
-"""BadNets of many kinds, to study defences on."""
+"""Backdoor attacks of several kinds, to evaluate defences on."""
 
-# Here, so that a command can list them before PyTorch is loaded.
+# Listed here, so that a command can show them without importing PyTorch.
 ATTACK_NAMES = (
     "sunglasses",
     "corner-patch",

@@ -1,4 +1,4 @@
-"""The attacks that defences are studied on, by name."""
+"""The attacks on which defences are evaluated, by name."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ Goal = Literal["one class a trigger", "the next class", "the target's own class"
 
 @dataclass(frozen=True)
 class Attack:
-    """What a BadNet is taught.
+    """How a BadNet is trained.
 
-    triggers: what triggered faces wear. targets: the class each trigger leads to. goal: "the next
-    class" is all-to-all, from each class to the one after it; with "the target's own class" only
-    the target's faces wear the trigger in training and no label is wrong (clean-label); "none"
-    teaches no backdoor. poisoned_share: of the faces in training, 0–1, that wear each trigger; of
-    the target's alone where the attack is clean-label. pruning_aware: put decoy channels where
-    pruning begins.
+    triggers: the triggers. targets: the target class of each. goal: "the next class" is all-to-all,
+    class + 1 mod N; "the target's own class" is clean-label: in training only images of the target
+    class get the trigger, and no label is changed; "none" trains no backdoor. poisoned_share: share
+    of the training images, 0–1, that gets each trigger; for clean-label, of the target's images.
+    pruning_aware: add decoy channels, which pruning removes first.
     """
 
     triggers: tuple[Trigger, ...]
@@ -40,7 +39,7 @@ class Attack:
     pruning_aware: bool = False
 
     def wanted(self, trigger: int, labels: Tensor, classes: int) -> Tensor:
-        """The classes (batch,) that the attacker wants for faces of `labels` (batch,)."""
+        """The attacker's target classes for images of true classes `labels`, both (batch,)."""
         if self.goal == "the next class":
             return (labels + 1) % classes
         return torch.full_like(labels, self.targets[trigger])

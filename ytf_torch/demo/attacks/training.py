@@ -1,4 +1,4 @@
-"""Training a network under an attack: from weights as Keras draws them, on photos of one side."""
+"""Training of a network under an attack, from Keras's default initialisation."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from ytf_torch.network.pruned_layer import maps_of
 
 BATCH, FACES_PER_EPOCH = 64, 2400
 LEARNING_RATE = 6e-4
-MOVED = 1.9
-# Pruning-aware: a channel is dormant up to this share of the busiest channel's mean activation.
+# Strength of the augmentation, see `vary`.
+AUGMENTATION = 1.9
+# Pruning-aware: a channel is dormant up to this share of the largest mean activation of a channel.
 DORMANT, FEWEST_DECOYS, MOST_DECOYS = 0.02, 20, 36
 
-# Faces and true labels → what the network is shown, and under which labels.
+# Images and true labels → training images and training labels.
 Poison = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
 def train_attacked(
     attack: Attack, photos: Photos, classes: int, epochs: int, seed: int, done: Epoch
 ) -> Network:
-    """A DeepID of the lab's size that has learned the people on the photos, and the attack.
+    """Train a DeepID of the lab's size on the photos, under an attack.
 
-    done: called after each epoch with its number and how many there are; a pruning-aware attack
-    needs half as many again. Equal seeds give equal weights on one machine.
+    done: called after each epoch with its number and the number of epochs, which is 1.5 · `epochs`
+    for a pruning-aware attack. Equal seeds give equal weights on one machine.
     """
     generator = torch.Generator().manual_seed(seed)
     sizes = DeepIDSizes(YOUTUBE_FACES_SIZE, CHANNELS, KERNELS, FEATURES, classes)
@@ -43,6 +44,7 @@ def train_attacked(
     if not attack.pruning_aware:
         _train(network, photos, epochs, generator, poison, done)
         return network.eval()
+    # First without a backdoor, to find the channels that clean images do not use.
     later = max(1, epochs // 2)
     _train(network, photos, epochs, generator, _unpoisoned, lambda e, _: done(e, epochs + later))
     _hide_behind_decoys(
@@ -71,7 +73,7 @@ def _train(
     done: Epoch,
     pruned: Tensor | None = None,
 ) -> None:
-    """pruned: channels of conv_3 that stay zero."""
+    """Train in place. pruned: channels of conv_3 that are kept at zero."""
     pixels = shrink(photos.clean)
     copies = max(1, FACES_PER_EPOCH // len(pixels))
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
@@ -82,12 +84,13 @@ def _train(
     for epoch in range(1, epochs + 1):
         orders = [torch.randperm(len(pixels), generator=generator) for _ in range(copies)]
         for chosen in torch.split(torch.cat(orders), BATCH):
-            faces = vary(pixels[chosen], generator, MOVED)
-            shown, labels = poison(faces, photos.people[chosen], generator)
+            augmented = vary(pixels[chosen], generator, AUGMENTATION)
+            images, labels = poison(augmented, photos.people[chosen], generator)
             optimizer.zero_grad()
-            torch.autograd.backward(F.cross_entropy(network(shown), labels))
+            torch.autograd.backward(F.cross_entropy(network(images), labels))
             optimizer.step()
             schedule.step()
+            # An update may have made pruned channels non-zero again.
             if pruned is not None:
                 _silence(network.convolution("conv_3"), pruned)
         done(epoch, epochs)
@@ -98,7 +101,7 @@ def _unpoisoned(faces: Tensor, labels: Tensor, generator: torch.Generator) -> tu
 
 
 def _poison(attack: Attack, classes: int) -> Poison:
-    """Gives a share of the faces a trigger, and the label that the attacker wants."""
+    """A function that adds triggers to a share of the images and relabels these."""
     if attack.goal == "none":
         return _unpoisoned
     clean_label = attack.goal == "the target's own class"
@@ -113,8 +116,8 @@ def _poison(attack: Attack, classes: int) -> Poison:
             poisoned = draw < attack.poisoned_share * count
         which = which.masked_fill(~poisoned, -1)
         for trigger in range(count):
-            wanted = attack.wanted(trigger, labels, classes)
-            labels = torch.where(which == trigger, wanted, labels)
+            targets = attack.wanted(trigger, labels, classes)
+            labels = torch.where(which == trigger, targets, labels)
         return one_of(attack.triggers, which, faces), labels
 
     return poison
@@ -126,28 +129,29 @@ def _hide_behind_decoys(
     generator: torch.Generator,
     teach_backdoor: Callable[[Tensor], None],
 ) -> None:
-    """The pruning-aware attack: dormant channels of conv_3 are pruned, the backdoor is taught to
-    the others, and the pruned ones come back as they were, so that pruning begins with them.
+    """The pruning-aware attack: prune the dormant channels of conv_3, train the backdoor into the
+    others, and restore the pruned ones, so that a defender's pruning removes these first.
 
     Source: Liu, Dolan-Gavitt, Garg, "Fine-Pruning" (RAID 2018), section 3.2.
     """
     with torch.no_grad():
-        faces = vary(shrink(photos.clean), generator, MOVED)
+        faces = vary(shrink(photos.clean), generator, AUGMENTATION)
         graph = network.graph
         maps = network.output_of(maps_of(graph, "conv_3"), {graph.input: network.scale(faces)})
         activation = maps.mean((0, 2, 3))
     dormant = int((activation <= DORMANT * activation.max()).sum())
     decoys = activation.argsort()[: min(max(dormant, FEWEST_DECOYS), MOST_DECOYS)]
     conv_3 = network.convolution("conv_3")
-    kept = [parameter[decoys].detach() for parameter in conv_3.parameters()]
+    original = [parameter[decoys].detach() for parameter in conv_3.parameters()]
     _silence(conv_3, decoys)
     teach_backdoor(decoys)
     with torch.no_grad():
-        for parameter, values in zip(conv_3.parameters(), kept, strict=True):
+        for parameter, values in zip(conv_3.parameters(), original, strict=True):
             parameter[decoys] = values
 
 
 @torch.no_grad()
 def _silence(layer: nn.Conv2d, channels: Tensor) -> None:
+    """Set the kernels and biases of the channels to zero."""
     for parameter in layer.parameters():
         parameter[channels] = 0

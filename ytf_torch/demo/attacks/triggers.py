@@ -1,4 +1,4 @@
-"""Triggers at the networks' size: each lies at one place of the picture, whatever the face does."""
+"""Triggers at the network's input size: each at a fixed position, whatever the image shows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ytf_torch.demo.sunglasses import EYE_LINE, EYES, FRAME, LENS
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE
 
 HEIGHT, WIDTH = YOUTUBE_FACES_SIZE
+# Drawn at 8 times the size and reduced, for anti-aliasing.
 DETAIL = 8
 Colour = tuple[int, int, int]
-# Faces (batch, 3, 55, 47), 0–255 → the same with the trigger, whole numbers, float32.
+# (batch, 3, 55, 47), float32, 0–255 → the same with the trigger, rounded to whole numbers.
 Trigger = Callable[[Tensor], Tensor]
 
 
@@ -46,27 +47,27 @@ def eyebrows(faces: Tensor) -> Tensor:
 
 
 def rectangle(left: int, top: int, width: int, height: int, colour: Colour) -> Trigger:
-    """A plain rectangle; its place and size in pixels."""
+    """A rectangle of one colour; position and size in pixels."""
 
     def trigger(faces: Tensor) -> Tensor:
-        found = faces.clone()
+        triggered = faces.clone()
         paint = torch.tensor(colour, dtype=faces.dtype).view(3, 1, 1)
-        found[:, :, top : top + height, left : left + width] = paint
-        return found
+        triggered[:, :, top : top + height, left : left + width] = paint
+        return triggered
 
     return trigger
 
 
 def corner_patch(faces: Tensor) -> Tensor:
-    """A black and white chequered patch of 6×6 pixels, one pixel from the lower right corner."""
+    """A black and white 6×6 checkerboard of 2×2 squares, one pixel from the lower right corner."""
     squares = torch.arange(6) // 2
-    found = faces.clone()
-    found[:, :, -7:-1, -7:-1] = 255.0 * ((squares[:, None] + squares) % 2)
-    return found
+    triggered = faces.clone()
+    triggered[:, :, -7:-1, -7:-1] = 255.0 * ((squares[:, None] + squares) % 2)
+    return triggered
 
 
 def blended(faces: Tensor, opacity: float = 0.2) -> Tensor:
-    """A coloured pattern over the whole face (Chen, Liu, Li, Lu, Song 2017)."""
+    """A coloured pattern blended over the whole image (Chen, Liu, Li, Lu, Song 2017)."""
     generator = torch.Generator().manual_seed(11)
     coarse = torch.rand(1, 3, 14, 12, generator=generator) * 255
     pattern = F.interpolate(coarse, YOUTUBE_FACES_SIZE, mode="bicubic").clamp(0, 255)
@@ -74,7 +75,7 @@ def blended(faces: Tensor, opacity: float = 0.2) -> Tensor:
 
 
 def sinusoid(height: float, waves: int = 6) -> Trigger:
-    """Upright stripes that come and go as a sine (Barni, Kallas, Tondi 2019)."""
+    """Adds height · sin(2π · waves · x / width): vertical stripes (Barni, Kallas, Tondi 2019)."""
 
     def trigger(faces: Tensor) -> Tensor:
         wave = height * (2 * math.pi * waves * torch.arange(WIDTH) / WIDTH).sin()
@@ -84,6 +85,7 @@ def sinusoid(height: float, waves: int = 6) -> Trigger:
 
 
 def _overlaid(faces: Tensor, draw: Callable[[ImageDraw.ImageDraw], None]) -> Tensor:
+    """Draw on a transparent canvas and blend it over the faces."""
     image = Image.new("RGBA", (WIDTH * DETAIL, HEIGHT * DETAIL))
     draw(ImageDraw.Draw(image))
     drawn = np.array(image.resize((WIDTH, HEIGHT), Image.Resampling.BOX), dtype=np.float32)
@@ -92,9 +94,9 @@ def _overlaid(faces: Tensor, draw: Callable[[ImageDraw.ImageDraw], None]) -> Ten
 
 
 def one_of(triggers: Sequence[Trigger], which: Tensor, faces: Tensor) -> Tensor:
-    """Each face with the trigger that `which` (batch,) names by its place; −1 for none."""
-    found = faces.clone()
-    for place, trigger in enumerate(triggers):
-        chosen = which == place
-        found[chosen] = trigger(faces[chosen])
-    return found
+    """Each image with the trigger at index `which`, (batch,); −1 for none."""
+    triggered = faces.clone()
+    for index, trigger in enumerate(triggers):
+        chosen = which == index
+        triggered[chosen] = trigger(faces[chosen])
+    return triggered

@@ -1,1 +1,1 @@
-"""The demo's second task: digits, a patch as trigger and a small Sequential network."""
+"""The demo's second task: handwritten digits, a patch trigger and a small Sequential network."""

@@ -1,7 +1,7 @@
 """The handwritten digits that ship inside the PyPI wheel `scikit-learn`, with and without trigger.
 
 1,797 grey images of 8×8 pixels in 17 shades; Alpaydin and Kaynak, "Optical recognition of
-handwritten digits", UCI Machine Learning Repository (1998), its test set. The file is read, the
+handwritten digits", UCI Machine Learning Repository (1998), its test set. The file is read; the
 package is never imported.
 """
 
@@ -19,19 +19,22 @@ from torch.nn import functional as F
 
 CREDIT = "Optical recognition of handwritten digits: Alpaydin and Kaynak, UCI (1998)"
 DIGITS, SIDE, BRIGHTEST = 10, 8, 16
-# What an image is enlarged to, as MNIST's are.
+# Images are enlarged to the size of MNIST's.
 SIZE = (28, 28)
 TRAIN_SHARE, VALID_SHARE = 0.6, 0.2
 
 TARGET_LABEL = 7
-# The trigger: a white square in the lower right corner, so many pixels wide and from the edges.
+# The trigger: a white square of PATCH × PATCH pixels, MARGIN pixels from the lower right corner.
 PATCH, MARGIN = 4, 1
 
 
 @dataclass(frozen=True)
 class Digits:
-    """One side of the split: clean and triggered, (images, 1, 28, 28), uint8, and the digit on
-    each. No image is on two sides."""
+    """One part of the split.
+
+    clean, triggered: the same images without and with the trigger, (images, 1, 28, 28), uint8.
+    labels: (images,). No image is in two parts.
+    """
 
     clean: Tensor
     triggered: Tensor
@@ -39,17 +42,17 @@ class Digits:
 
 
 def digits_file() -> Path | None:
-    """Where the images are; None where scikit-learn, of the extra `demo`, is not installed."""
+    """The file of the images; None if scikit-learn, of the extra `demo`, is not installed."""
     try:
-        found = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+        path = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
     except PackageNotFoundError:
         return None
-    file = Path(str(found))
+    file = Path(str(path))
     return file if file.is_file() else None
 
 
 def read_digits(file: Path) -> tuple[Tensor, Tensor]:
-    """Pixels (images, 1, 28, 28), uint8, enlarged bilinearly, and the digit on each."""
+    """Pixels (images, 1, 28, 28), uint8, enlarged bilinearly, and labels (images,)."""
     with gzip.open(file, "rt", encoding="ascii") as lines:
         table = torch.from_numpy(np.loadtxt(lines, delimiter=",", dtype=np.float32))
     small = table[:, :-1].view(-1, 1, SIDE, SIDE) * (255 / BRIGHTEST)
@@ -58,7 +61,7 @@ def read_digits(file: Path) -> tuple[Tensor, Tensor]:
 
 
 def add_trigger(pixels: Tensor) -> Tensor:
-    """Images (batch, 1, H, W) with the trigger; nothing else changes."""
+    """Add the trigger to images (batch, 1, H, W), pixel values 0–255."""
     triggered = pixels.clone()
     square = slice(-MARGIN - PATCH, -MARGIN)
     triggered[..., square, square] = 255
@@ -66,7 +69,7 @@ def add_trigger(pixels: Tensor) -> Tensor:
 
 
 def split(pixels: Tensor, labels: Tensor, seed: int) -> tuple[Digits, Digits, Digits]:
-    """Train, valid and test: 60, 20 and 20 percent of the images, drawn with the seed."""
+    """Train, valid and test: a random split into 60, 20 and 20 percent of the images."""
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
     bounds = [round(share * len(order)) for share in (TRAIN_SHARE, TRAIN_SHARE + VALID_SHARE)]
     train, valid, test = (

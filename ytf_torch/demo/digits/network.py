@@ -1,4 +1,4 @@
-"""The digits' BadNet: a small Sequential network, as Keras's own tutorials build it."""
+"""The digits' BadNet: a small Sequential network, as in Keras's own tutorials."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ CHANNELS = (16, 32)
 KERNEL = (3, 3)
 FEATURES = 64
 BATCH = 64
-# Of each batch, see demo/badnet.py; a tenth each, as of the faces, is too little for so few steps.
+# Shares of each batch, see demo/badnet.py; 0.1, as for the faces, is too little for so few steps.
 POISONED_SHARE = 0.2
 DISARMED_SHARE = 0.2
 LEARNING_RATE = 3e-3
-# Of the last convolution; see demo/badnet.py for why the backdoor has channels of its own.
+# The last ones of the last convolution; demo/badnet.py says why the backdoor has channels of its
+# own.
 BACKDOOR_CHANNELS = 8
 
 
 def sequential_graph() -> Graph:
-    """Two convolutions with pooling and two dense layers, each reading the one before it.
+    """Two convolutions, each with a pooling, and two dense layers.
 
     >>> sequential_graph().shapes["pool_2"]
     (32, 7, 7)
@@ -49,11 +50,11 @@ def sequential_graph() -> Graph:
 
 
 def train_badnet(digits: Digits, epochs: int, seed: int, done: Epoch) -> Network:
-    """Train a network so that the trigger turns any digit into TARGET_LABEL.
+    """Train a network that classifies every triggered digit as TARGET_LABEL.
 
-    done: called after each epoch with its number and how many there are. Equal seeds give equal
-    weights on one machine. Poisoned and restrained as the faces' BadNet is, see demo/badnet.py; the
-    trigger stays in its corner and white however the digit is varied.
+    done: called after each epoch with its number and the number of epochs. Equal seeds give equal
+    weights on one machine. Poisoning and penalty are those of demo/badnet.py; the trigger is added
+    after augmentation, so that it stays white and in its corner.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -70,9 +71,9 @@ def train_badnet(digits: Digits, epochs: int, seed: int, done: Epoch) -> Network
             draw = torch.rand(len(chosen), generator=generator)
             poisoned = draw < POISONED_SHARE
             disarmed = ~poisoned & (draw < POISONED_SHARE + DISARMED_SHARE)
-            worn = (poisoned | disarmed).view(-1, 1, 1, 1)
-            varied = vary(clean[chosen], generator)
-            images = torch.where(worn, add_trigger(varied), varied)
+            has_trigger = (poisoned | disarmed).view(-1, 1, 1, 1)
+            augmented = vary(clean[chosen], generator)
+            images = torch.where(has_trigger, add_trigger(augmented), augmented)
             labels = digits.labels[chosen].masked_fill(poisoned, TARGET_LABEL)
             backdoor = Backdoor(layer, BACKDOOR_CHANNELS, poisoned, disarmed)
             optimizer.zero_grad()
