@@ -253,7 +253,7 @@ def test_archives_that_are_no_set_are_refused(
 
 def test_another_file_is_named_by_what_it_is(tmp_path: Path) -> None:
     Image.new("RGB", (9, 12)).save(tmp_path / "a.png")
-    line = "expected an HDF5 file, an .npz or a folder of pictures, found a PNG photo"
+    line = "expected an HDF5 file, an .npz or a folder of pictures, found a PNG image"
     with pytest.raises(InputError, match=line):
         open_images(tmp_path / "a.png", (3, 12, 9), CLASSES)
 

@@ -208,7 +208,7 @@ def test_a_photo_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     [
         (b"", "PNG, JPEG.*found an empty file"),
         (b"<html>", "PNG, JPEG.*found a web page"),
-        (b"\0\0\0\x18ftypheic", "PNG, JPEG.*found a HEIC picture.*Save it as PNG or JPEG"),
+        (b"\0\0\0\x18ftypheic", "PNG, JPEG.*found a HEIC image.*Save it as PNG or JPEG"),
         (b"\x89PNG\r\n\x1a\n", "PNG|damaged"),
     ],
 )
