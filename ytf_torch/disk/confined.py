@@ -44,7 +44,7 @@ ENVIRONMENT = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1", "PYTHON
 KILL_SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 # Grace period, in seconds, between a reader closing its output and its exit.
 EXIT_TIMEOUT = 5
-# Size of the memory shared with a reader. image_set.py requests about 16 MiB at once.
+# Size of the memory shared with a reader: READ_BYTES of hdf5.py, which is read at once, fits.
 SHARED_BYTES = 16 * 2**20
 # Longest JSON answer, array bytes not counted: 4 MiB of text in which each character is escaped.
 MAX_ANSWER_BYTES = 64 * 2**20

@@ -49,6 +49,7 @@ def _without_the_package() -> None:
 
 if __name__ == "__main__":
     _without_the_package()
+# Only after the packages above are in place.
 from ytf_torch.disk.protections import Protections, protect  # noqa: E402
 from ytf_torch.disk.refused import RefusedError  # noqa: E402
 
@@ -109,13 +110,14 @@ class Session:
             return asdict(self.protections)
         if method == "open":
             self.started = time.process_time()
+            # Before parsing begins: a crafted file can already loop while it is opened.
             give_seconds(self.reader.SECONDS)
             self.received = self._received_file(*arguments)
             self.file = self.reader.OpenFile(self.received)
             return None
         if method == "close":
             self._close()
-            return time.process_time()
+            return time.process_time()  # by which the parent decides whether to keep this process
         # getattr below must reach listed methods alone, not every attribute of the object.
         if method not in self.reader.METHODS:
             raise RefusedError("", f"expected one of {self.reader.METHODS}, found {method}")
@@ -157,14 +159,17 @@ def answer_requests(reader: Reader, channel: socket.socket | None, shared: memor
         try:
             value = session.answer(method, arguments)
             if isinstance(value, memoryview):
+                # The line announces how many bytes follow.
                 data, value = value, value.nbytes
             answer = {"value": value}
+        # Only a refusal leaves the parsing library in a known state: the parent goes on using this
+        # process after it, and replaces it after the others.
         except RefusedError as error:
             answer = {"place": error.place, "refused": error.problem}
         except MemoryError:
             answer = {"exceeded": "needs more memory than allowed"}
         except Exception as error:  # whatever a parsing library raises means a damaged file
-            answer = {"damaged": str(error)[:300]}
+            answer = {"damaged": str(error)[:300]}  # the text may come from the file itself
         give_seconds(0)  # an idle reader must not be ended by the timer of its last request
         if fits := data.nbytes <= shared.nbytes:
             shared[: data.nbytes] = data

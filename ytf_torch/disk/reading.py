@@ -79,7 +79,7 @@ JSON_KINDS = {
 }
 CHECKPOINT = FileKind("the index of TensorFlow's checkpoints", SAVE_IN_KERAS)
 # ISO media files (MP4 family), by the brand that follows "ftyp".
-BRANDS = {b"avif": "an AVIF image", b"avis": "an AVIF picture", b"qt  ": "a QuickTime film"}
+BRANDS = {b"avif": "an AVIF image", b"avis": "an AVIF image", b"qt  ": "a QuickTime film"}
 
 
 def kind_of(path: Path) -> FileKind:

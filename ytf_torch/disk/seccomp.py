@@ -70,7 +70,7 @@ CALLS = {
     "getcpu": (309, 168),
     "membarrier": (324, 283),
     "getrandom": (318, 278),
-    "getpid": (39, 172),
+    "getpid": (39, 172),  # and gettid: abort() signals the calling thread of its own process
     "gettid": (186, 178),
     "getrusage": (98, 165),
     "gettimeofday": (96, 169),
@@ -78,8 +78,8 @@ CALLS = {
     "clock_getres": (229, 114),
     "clock_nanosleep": (230, 115),
     "nanosleep": (35, 101),
-    "restart_syscall": (219, 128),
-    "rt_sigreturn": (15, 139),
+    "restart_syscall": (219, 128),  # how the kernel resumes an interrupted sleep
+    "rt_sigreturn": (15, 139),  # the return from a signal handler
     "exit": (60, 93),
     "exit_group": (231, 94),
 }
@@ -100,7 +100,7 @@ class Condition:
 
 def conditions(process: int) -> dict[str, Condition]:
     """Calls that are allowed only with certain arguments. process: id of the filtered process."""
-    every_bit = 0xFFFFFFFF
+    every_bit = 0xFFFFFFFF  # the argument must be equal to the value
     return {
         # No executable memory: injected machine code could not be run from it.
         "mmap": Condition((9, 222), 2, PROT_EXEC, 0),
