@@ -176,8 +176,8 @@ def paired_places(clean: Tensor, triggered: Tensor) -> NDArray[np.int64]:
         plausible = unpaired[match.is_plausible(unpaired, at_index[unpaired])]
         paired[plausible] = at_index[plausible]
     # Of identical clean images, take the one at the same index instead of the first.
-    own = (paired != UNPAIRED) & (paired == at_index)
-    paired[own] = rows[own]
+    same_index = (paired != UNPAIRED) & (paired == at_index)
+    paired[same_index] = rows[same_index]
     return paired
 
 

@@ -67,7 +67,7 @@ class FunctionLayer(Kind):
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
         """See Kind. A zero channel contributes to a softmax, so it cannot be removed."""
         if self.activation.across_channels:
-            raise ValueError(f"channels cannot be taken out before {self.activation.name}")
+            raise ValueError(f"channels cannot be removed before {self.activation.name}")
         return kept[0]
 
 

@@ -162,7 +162,7 @@ class Conv2D(SummingMaps):
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
         """See Kind. Removing input channels removes none of its own."""
         if self.groups > 1 and not bool(kept[0].all()):
-            raise ValueError("channels cannot be taken out before a convolution in groups")
+            raise ValueError("channels cannot be removed before a grouped convolution")
         return torch.ones(self.filters, dtype=torch.bool)
 
     def narrowed(

@@ -134,7 +134,7 @@ class DepthwiseConv2D(SummingMaps):
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
         """See Kind. All output channels of a removed channel are removed with it."""
         if self.function.across_channels:
-            raise ValueError(f"channels cannot be taken out before {self.function.name}")
+            raise ValueError(f"channels cannot be removed before {self.function.name}")
         return kept[0].repeat_interleave(self.multiplier)
 
     def narrowed(

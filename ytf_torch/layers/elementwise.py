@@ -47,7 +47,7 @@ def same_kept(*kept: Tensor) -> Tensor:
     most = max(len(mask) for mask in kept)
     whole = [mask for mask in kept if len(mask) == most]
     if any(not other.equal(whole[0]) for other in whole[1:]):
-        raise ValueError("channels cannot be taken out of only some of what is combined")
+        raise ValueError("channels cannot be removed from only some of the combined inputs")
     return whole[0]
 
 

@@ -200,7 +200,7 @@ class Kind(ABC):
         """
         if self.channelwise or self.order_free:
             return kept[0]
-        raise ValueError(f"channels cannot be taken out before a layer of class {self.keras_class}")
+        raise ValueError(f"channels cannot be removed before a layer of class {self.keras_class}")
 
     def narrowed(
         self, weights: Tensors, kept: Sequence[Tensor], own: Tensor

@@ -61,11 +61,11 @@ class Reshape(Kind):
 
     def _target(self, shape: Shape) -> Shape:
         """`target` with -1 inferred. Raises ValueError if the number of values does not fit."""
-        values, known = math.prod(shape), math.prod(side for side in self.target if side != -1)
+        values, fixed = math.prod(shape), math.prod(side for side in self.target if side != -1)
         free = self.target.count(-1)
-        if free > 1 or values % known or (not free and values != known):
+        if free > 1 or values % fixed or (not free and values != fixed):
             raise ValueError(f"reads {values} values, which do not fit into {self.target}")
-        return tuple(values // known if side == -1 else side for side in self.target)
+        return tuple(values // fixed if side == -1 else side for side in self.target)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """See Kind."""

@@ -125,8 +125,8 @@ class Settings:
         for name, value in self.config.items():
             if name in self._read or name in NO_EFFECT or value is None:
                 continue
-            known = "a setting that ytf-torch knows"
-            raise mismatch(f"{self.where}, {name}", known, str(value)[:80])
+            expected = "a setting that ytf-torch knows"
+            raise mismatch(f"{self.where}, {name}", expected, str(value)[:80])
 
     def wrong(self, name: str, expected: str, found: object) -> InputError:
         """The error for a setting with another value than expected."""
