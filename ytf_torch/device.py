@@ -1,4 +1,4 @@
-"""Which device a run computes on."""
+"""Selects the device of a run, and exact float32 arithmetic on it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is cuda where there is one, else cpu; each process of torchrun gets a GPU of its own.
+    """The device called `name`: "cpu", "cuda", or "auto", which is cuda if available, else cpu.
 
-    Raises InputError for another name, and for cuda where there is none.
+    Under torchrun each process gets its own GPU. Raises InputError for another name, and for cuda
+    if there is none.
     """
     if name not in get_args(DeviceName):
         raise mismatch(argument("device"), "auto, cpu or cuda", name)
@@ -39,10 +40,11 @@ def resolve_device(name: str) -> torch.device:
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """While this lasts, CUDA computes with float32 as it is; then the process's own settings are
-    back. Also a decorator: `@exact_float32()`.
+    """Disable TF32 on CUDA within this context, and restore the process's settings afterwards.
 
-    By default cuDNN rounds what float32 convolutions read to 10 bits: no parity is left then.
+    Can also be used as a decorator, `@exact_float32()`. By default cuDNN computes float32
+    convolutions in TF32, which rounds their inputs to 10 bits of mantissa: too coarse for parity
+    with Keras.
     """
     import torch
 
@@ -57,6 +59,7 @@ def exact_float32() -> Iterator[None]:
 
 
 def _own_gpu(local_rank: int) -> torch.device:
+    """The GPU of a process by its rank on this machine. Raises InputError if there are too few."""
     import torch
 
     if local_rank >= torch.cuda.device_count():

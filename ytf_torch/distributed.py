@@ -1,8 +1,8 @@
-"""Several processes share one run: torchrun starts them, each takes a share of the images.
+"""Distributed runs: torchrun starts several processes, and each processes a share of the images.
 
-What is summed over images is gathered here and added by every process, so that all of them go on
-with the same figures. In a run of one process nothing here does anything, nor is PyTorch loaded:
-a command has to say at once what is wrong with its flags.
+Counts are gathered from all processes and added up by each, so that all continue with the same
+results. In a run of one process these functions do nothing and do not import PyTorch: a command
+must report wrong flags at once, without the seconds that the import takes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import torch
     from torch.distributed.distributed_c10d import Store
 
-# How long the processes wait for each other where figures are put together. The slowest may have
-# to read its share from a slow disk first; a process that died is noticed much earlier.
+# How long processes wait for each other in a collective operation. The slowest may first have to
+# read its share from a slow disk. A process that died is noticed much earlier.
 TIMEOUT = timedelta(minutes=30)
 
 Value = TypeVar("Value")
@@ -32,14 +32,14 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Place:
-    """Which of a run's processes one is: rank of 0…processes-1."""
+    """The position of a process in a run: its rank, 0…processes-1."""
 
     rank: int = 0
     processes: int = 1
 
     def share(self, units: int) -> range:
-        """This process's part of so many units of work: consecutive ones, as many as the other
-        processes have or one more or less.
+        """This process's share of `units` units of work: consecutive ones; shares differ by at most
+        one unit.
 
         >>> [Place(rank, 3).share(10) for rank in range(3)]
         [range(0, 3), range(3, 6), range(6, 10)]
@@ -55,10 +55,10 @@ def _lost(problem: str) -> ProcessLostError:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """The processes of this run work together in this block, over `device`'s own backend (nccl on
-    cuda, gloo on cpu).
+    """Initialise the process group of this run, with the backend of `device` (nccl on cuda, gloo on
+    cpu), and destroy it when the block ends. Does nothing unless torchrun started this process.
 
-    Raises ProcessLostError, at the latest where values are gathered, if one of them ends early.
+    Raises ProcessLostError if another process ends early, at the latest when values are gathered.
     """
     if not launched():
         yield
@@ -67,7 +67,8 @@ def process_group(device: torch.device) -> Iterator[None]:
     import torch.distributed as dist
 
     store, rank, processes = _rendezvous()
-    ended_by = signal.signal(signal.SIGTERM, _raise_ended)
+    # torchrun sends SIGTERM to the others when one process has ended.
+    previous_handler = signal.signal(signal.SIGTERM, _raise_ended)
     with torch.accelerator.device_index(device.index):
         try:
             dist.init_process_group(
@@ -78,10 +79,10 @@ def process_group(device: torch.device) -> Iterator[None]:
                 timeout=TIMEOUT,
             )
             yield
-            # Not after an error: a process that is gone cannot take leave.
+            # Not after an error: destroying the group could wait for a process that is gone.
             dist.destroy_process_group()
         finally:
-            signal.signal(signal.SIGTERM, ended_by)
+            signal.signal(signal.SIGTERM, previous_handler)
 
 
 def launched() -> bool:
@@ -90,32 +91,33 @@ def launched() -> bool:
 
 
 def local_rank() -> int:
-    """Which of this machine's processes this is, 0 the first."""
+    """The rank of this process among those of this machine, from 0."""
     return int(os.environ["LOCAL_RANK"])
 
 
 def own_place() -> Place:
-    """Which of the run's processes this is."""
+    """The place of this process in the run."""
     return Place(*_rendezvous()[1:]) if launched() else Place()
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes, prints and shows progress."""
+    """Whether this process is the one that writes, prints and shows progress."""
     return own_place().rank == 0
 
 
 def is_first_to_report() -> bool:
-    """True for one process of the run only: the first that wants to tell why the run ended."""
+    """True for only one process of the run, the first that asks: it reports why the run ended."""
     if not launched():
         return True
     try:
-        return _rendezvous()[0].add("reported", 1) == 1
-    except RuntimeError:  # the machine that keeps the store is gone
+        return _rendezvous()[0].add("reported", 1) == 1  # an atomic counter
+    except RuntimeError:  # the machine that hosts the store is gone
         return True
 
 
 def gathered(value: Value) -> list[Value]:
-    """What each process has, in an order all agree on. All processes must ask at the same place."""
+    """The values of all processes, in the order of their ranks. A collective operation: all
+    processes must call it at the same point."""
     if not launched():
         return [value]
     import torch.distributed as dist
@@ -130,7 +132,10 @@ def gathered(value: Value) -> list[Value]:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """If this block fails by an InputError on one process, it does on all: they raise the same."""
+    """Propagate errors: if the block raises an InputError in one process, all processes raise it.
+
+    Otherwise the others would wait for the failed one until TIMEOUT.
+    """
     failure: InputError | None = None
     try:
         yield
@@ -142,7 +147,7 @@ def together() -> Iterator[None]:
 
 
 def check_same(what: str, value: object) -> None:
-    """Raises InputError on every process where `value` is not the same on all of them."""
+    """Raises InputError in every process unless `value` is the same in all of them."""
     if any(other != value for other in gathered(value)):
         raise InputError(
             what, "not the same on all processes", "Give every machine the same files and settings"
@@ -151,7 +156,7 @@ def check_same(what: str, value: object) -> None:
 
 @cache
 def _rendezvous() -> tuple[Store, int, int]:
-    """Where processes leave messages, this one's rank, and how many there are."""
+    """The store that the processes share, this process's rank, and the number of processes."""
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, processes = next(rendezvous("env://"))

@@ -1,13 +1,14 @@
-"""The one kind of error that a user can mend: a clear line, exit status 2, no traceback.
+"""Errors that a user can correct: one clear line, exit status 2, no traceback.
 
-The library speaks of arguments, the commands of flags: where an error's text names an argument, it
-does so by `argument`, and whoever shows the error words it.
+The library has arguments, the command line has flags. A message therefore marks the arguments that
+it names by `argument`, and whoever shows it words them: `drops` in Python, --drops on the command
+line.
 """
 
 import re
 from collections.abc import Callable
 
-# Some 20 lines of a terminal. Names in a stranger's file may have megabytes.
+# About 20 lines of a terminal. Names in an untrusted file may be megabytes long.
 MAX_LINE = 2000
 
 
@@ -16,13 +17,13 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
-# An argument's name, and its value where there is one, between characters that nobody types.
+# An argument's name, and optionally its value, between private-use characters.
 ARGUMENT = re.compile("\ue000([a-z_]+)(?:=([^\ue000\ue001]*))?\ue001")
 Wording = Callable[[str, str | None], str]
 
 
 def argument(name: str, value: object = None) -> str:
-    """An argument of a public function inside an error's text, with a value to give it or without.
+    """Mark an argument of a public function, optionally with a value, inside an error message.
 
     >>> InputError(argument("drops"), "no drop", f"Give {argument('drops', '2')}").line()
     '`drops`: no drop. Give `drops="2"`'
@@ -31,16 +32,16 @@ def argument(name: str, value: object = None) -> str:
 
 
 def as_argument(name: str, value: str | None) -> str:
-    """How Python code words an argument."""
+    """The wording of an argument for Python code."""
     return f"`{name}`" if value is None else f'`{name}="{value}"`'
 
 
 class _OneLineError(Exception):
-    """An error whose text is one printable line."""
+    """An error whose message is one printable line."""
 
     def line(self, wording: Wording = as_argument) -> str:
-        """Its text, with arguments worded so."""
-        line = ARGUMENT.sub(lambda found: wording(found[1], found[2]), self._text())
+        """The message, with its arguments worded by `wording`."""
+        line = ARGUMENT.sub(lambda match: wording(match[1], match[2]), self._text())
         if len(line) > MAX_LINE:
             line = f"{line[: MAX_LINE // 2]} … {line[-MAX_LINE // 2 :]}"
         return printable(line)
@@ -53,10 +54,10 @@ class _OneLineError(Exception):
 
 
 class InputError(_OneLineError):
-    """Something the user gave cannot be used.
+    """An input of the user cannot be used.
 
-    Its text is one printable line: where it is, what was found, what was expected, what to do.
-    It can be sent to another process.
+    The message is one printable line: where it is, what was expected, what was found, what to do.
+    The error can be pickled and raised in another process.
 
     >>> InputError("valid.h5", "expected `label`, found only `data`", "Save the labels too").line()
     'valid.h5: expected `label`, found only `data`. Save the labels too'
@@ -71,41 +72,41 @@ class InputError(_OneLineError):
 
 
 class ProcessLostError(_OneLineError):
-    """Another process of this run ended before the run did. Its text is one printable line."""
+    """Another process of a distributed run ended early. The message is one printable line."""
 
 
 class CannotRepairError(InputError):
-    """A repair that has nothing to offer for this network; another one may."""
+    """A repair is not applicable to this network; another repair may be."""
 
 
 class OutputError(InputError):
-    """Something that cannot be written: a full disk, a folder without permission."""
+    """An output cannot be written: a full disk, a folder without permission."""
 
 
 def mismatch(where: object, expected: object, found: object, remedy: str = "") -> InputError:
-    """The error for a value that is not what it has to be."""
+    """The error for a value other than the expected one."""
     try:
         shown = str(found)
-    except (RecursionError, ValueError):  # Python prints no number of thousands of digits
+    except (RecursionError, ValueError):  # Python refuses to print ints of over 4,300 digits
         shown = f"a {type(found).__name__} that is too long or too deep to show"
     return InputError(where, f"expected {expected}, found {shown}", remedy)
 
 
 def unwritable(where: object, error: Exception) -> OutputError:
-    """The error for what the operating system refuses to write."""
+    """The error for an output that the operating system refuses to write."""
     return OutputError(where, f"cannot be written ({getattr(error, 'strerror', None) or error})")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether there was not enough memory. PyTorch has no class of its own for this, NumPy's and
-    CUDA's have these words too."""
-    words = ("out of memory", "not enough memory", "can't allocate memory")
-    told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    return told or isinstance(error, MemoryError)
+    """Whether an error means that memory ran out. On a CPU PyTorch raises a plain RuntimeError,
+    which is recognised by its message; CUDA's error is a RuntimeError with such a message too."""
+    phrases = ("out of memory", "not enough memory", "can't allocate memory")
+    matches = isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
+    return matches or isinstance(error, MemoryError)
 
 
 def how_to_install(extra: str) -> str:
-    """The remedy where a package of one of this project's extras is missing."""
+    """The remedy if a package of one of this project's extras is missing."""
     return (
         f"Install it in the project's folder: python3 bootstrap.py install {extra}, "
         f"or pip install '.[{extra}]'"

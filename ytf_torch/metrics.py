@@ -1,4 +1,4 @@
-"""Figures of the field, computed from counts: counts add up over batches and processes."""
+"""Metrics, computed from counts, because counts add up over batches and processes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ytf_torch.predicted_class import NO_CLASS
 
 
 def percentage(count: int, images: int) -> float:
-    """`count` of `images` in percent, 0–100, full precision."""
+    """`100 · count / images`, unrounded."""
     return 100 * count / images
 
 
 def wilson_interval(count: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Score interval of a share, (low, high) in percent, within 0–100.
+    """Wilson score interval of the rate count / images, (low, high) in percent, within 0–100.
 
-    Unlike the textbook's p ± 1.96 s it is right for shares near 0 and 100 % and for few images.
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
-    Journal of the American Statistical Association 22 (1927), 209–212.
+    Unlike the normal approximation p ± 1.96 s it is valid for rates near 0 and 100 % and for few
+    images. Source: E. B. Wilson, "Probable inference, the law of succession, and statistical
+    inference", Journal of the American Statistical Association 22 (1927), 209–212.
     """
     share = count / images
     z = NormalDist().inv_cdf((1 + confidence) / 2)
@@ -37,7 +37,7 @@ def wilson_interval(count: int, images: int, confidence: float = 0.95) -> tuple[
 
 @dataclass(frozen=True)
 class Share:
-    """A rate with its 95 % Wilson interval, all in percent; count of images stand behind it.
+    """A rate with its 95 % Wilson interval, in percent: `count` of `images`.
 
     >>> Share.of(3, 4).rate
     75.0
@@ -51,7 +51,7 @@ class Share:
 
     @classmethod
     def of(cls, count: int, images: int) -> Share:
-        """`count` of `images`.
+        """The rate of `count` of `images`.
 
         >>> Share.of(1, 40)
         2.50 % (0.44–12.88), 1 of 40
@@ -65,9 +65,9 @@ class Share:
 
 
 def significantly_above(share: Share, chance: Share, level: float = 0.05) -> bool:
-    """Whether a share is higher than another by more than chance tells, by Fisher's exact test.
+    """Whether `share` is significantly higher than `chance`, by a one-sided Fisher's exact test.
 
-    level: how often equal rates may be taken for unequal ones.
+    level: the significance level, the probability of a false positive if the rates are equal.
 
     >>> significantly_above(Share.of(6, 1000), Share.of(1, 1000))
     False
@@ -76,35 +76,41 @@ def significantly_above(share: Share, chance: Share, level: float = 0.05) -> boo
     """
     images, hits = share.images + chance.images, share.count + chance.count
 
-    def ways(n: int, k: int) -> float:
+    def log_binomial(n: int, k: int) -> float:
         return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
 
-    # How likely so many of all hits, or more, are among the first images, if all are alike.
-    likely = sum(
-        exp(ways(share.images, k) + ways(chance.images, hits - k) - ways(images, hits))
+    # P(at least share.count of all hits are in the first sample) under the null hypothesis of equal
+    # rates: the upper tail of the hypergeometric distribution.
+    p_value = sum(
+        exp(
+            log_binomial(share.images, k)
+            + log_binomial(chance.images, hits - k)
+            - log_binomial(images, hits)
+        )
         for k in range(share.count, min(share.images, hits) + 1)
     )
-    return likely < level
+    return p_value < level
 
 
 def rate_of(share: Share | None) -> float | None:
-    """A share in percent; None where nothing was measured."""
+    """The rate of a share in percent; None if it was not measured."""
     return None if share is None else share.rate
 
 
 @dataclass(frozen=True, repr=False)
 class Figures:
-    """The figures of B, B′ or GoodNet, each with its interval; None where nothing was measured.
+    """The metrics of B, B′ or GoodNet, each with its interval; None for what was not measured.
 
-    attack_success_rate: share of all triggered faces that get the attacker's target, as the lab
-    and TrojanZoo count. attack_success_rate_without_target: share of those whose true class is
-    another, as BackdoorBench counts; known only where the true labels are.
-    robust_accuracy: share of triggered faces that get the class of who is really on them.
-    clean_target_rate: share of clean faces of other classes that get the target all the same, which
-    is what an attack success rate without target comes to by chance.
-    false_positive_rate, true_positive_rate: shares of clean and of triggered faces that GoodNet
-    flags. clean_not_finite, triggered_not_finite, clean_valid_not_finite: shares of faces on which
-    the network's own logits are NaN or infinite, so that it answers no class; None where on none.
+    attack_success_rate: share of all triggered images that are classified as the attacker's target,
+    the definition of the lab and of TrojanZoo. attack_success_rate_without_target: the same over
+    triggered images whose true class is not the target, the definition of BackdoorBench; only if
+    true labels are known.
+    robust_accuracy: share of triggered images that are classified as their true class.
+    clean_target_rate: share of clean images of other classes that are classified as the target; the
+    attack success rate without target that is expected without any attack.
+    false_positive_rate, true_positive_rate: share of clean, and of triggered, images that GoodNet
+    flags. clean_not_finite, triggered_not_finite, clean_valid_not_finite: share of images on which
+    the network's logits are NaN or infinite, so that it predicts no class; None if there are none.
 
     >>> ytf_torch.evaluate("bd_net.h5", "test.h5", "bd_test.h5").model
     clean accuracy: 100.00 % (86.20–100.00), 24 of 24
@@ -137,19 +143,21 @@ def disagree(badnet: int, repaired: int) -> bool: ...
 @overload
 def disagree(badnet: Tensor, repaired: Tensor) -> Tensor: ...
 def disagree(badnet: int | Tensor, repaired: int | Tensor) -> bool | Tensor:
-    """GoodNet's rule: it flags a face where B and B′ answer different classes, or one of them none.
+    """GoodNet's rule: flag an image if B and B′ predict different classes, or if one of them
+    predicts none.
 
-    badnet, repaired: classes, of one face or as tensors of shapes that go together.
+    badnet, repaired: predicted classes of one image, or as tensors of broadcastable shapes.
     """
     return (badnet != repaired) | (badnet == NO_CLASS)
 
 
 def count_answers(predictions: Tensor, labels: Tensor) -> Tensor:
-    """What a sweep needs to know of some images, as counts.
+    """The counts of a batch at every step of a sweep.
 
-    predictions: (steps + 1, batch), classes after 0, 1, 2, … channels pruned. labels: (batch,).
-    Returns (4, steps + 1), int64: images whose prediction is the label; images on which GoodNet
-    (row 0 and this row) answers the label; images that GoodNet flags; images without a class.
+    predictions: (steps + 1, batch), predicted classes after pruning 0, 1, 2, … channels.
+    labels: (batch,). Returns (4, steps + 1), int64: images predicted as their label; images on
+    which GoodNet (B is row 0, B′ this row) answers the label; images that GoodNet flags; images
+    without a predicted class.
     """
     correct = predictions == labels
     flagged = disagree(predictions, predictions[0])
@@ -161,11 +169,12 @@ def count_answers(predictions: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Step:
-    """The figures of one set of images at one step of a sweep.
+    """The metrics of one image set at one step of a sweep.
 
-    correct: images that get their label: on a clean set the clean accuracy, on a triggered set,
-    labelled with the attacker's target, the attack success rate. goodnet_correct: the same of
-    GoodNet. flagged: images that GoodNet flags: its false or its true positive rate.
+    correct: images predicted as their label: on a clean set the clean accuracy; on a triggered set,
+    which is labelled with the attacker's target, the attack success rate. goodnet_correct: the same
+    for GoodNet. flagged: images that GoodNet flags: its false positive rate on a clean set, its
+    true positive rate on a triggered one.
     """
 
     correct: Share
@@ -175,9 +184,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Tally:
-    """How one image set fared through a sweep, as counts; index 0 is the unpruned network.
+    """The counts of one image set at every step of a sweep; index 0 is the unpruned network.
 
-    not_finite: images on which the network's logits are not finite; none where it is left out.
+    Counts of disjoint sets are added by `+`. not_finite: images on which the network's logits are
+    not finite, by default none.
     """
 
     images: int
@@ -192,12 +202,12 @@ class Tally:
 
     @classmethod
     def of_counts(cls, images: int, counts: Tensor) -> Tally:
-        """From the sum of `count_answers` over all batches."""
+        """From the sum of `count_answers` over all batches, (4, steps + 1)."""
         return cls(images, *(tuple(row) for row in counts.tolist()))
 
     @classmethod
     def empty(cls, steps: int) -> Tally:
-        """Of no image at all, over a sweep of `steps` channels."""
+        """The counts of no images, over a sweep of `steps` channels."""
         return cls.of_counts(0, torch.zeros(4, steps + 1, dtype=torch.int64))
 
     @property
@@ -210,11 +220,11 @@ class Tally:
         return Tally(self.images + other.images, *totals)
 
     def at(self, step: int) -> Step:
-        """The figures after `step` channels."""
+        """The metrics after pruning `step` channels."""
         counts = (self.correct, self.goodnet_correct, self.flagged)
         return Step(*(Share.of(count[step], self.images) for count in counts))
 
     def select(self, *steps: int) -> Tally:
-        """The counts of some steps alone, in the order given."""
-        chosen = (tuple(counts[step] for step in steps) for counts in self._counts)
-        return Tally(self.images, *chosen)
+        """The counts at `steps` only, in the given order."""
+        selected = (tuple(counts[step] for step in steps) for counts in self._counts)
+        return Tally(self.images, *selected)

@@ -1,4 +1,4 @@
-"""The class that a network predicts, and what stands for it where its logits are not finite."""
+"""The class that a network predicts, or NO_CLASS if its logits are not finite."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 NO_CLASS = -1
-"""What stands for a class where a network's logits are not finite: it answers nothing then."""
+"""Stands for the predicted class if the logits are not all finite: they predict none."""
 
 
 def are_finite(logits: Tensor) -> Tensor:
-    """Logits (…, classes) → (…), False where any is NaN or infinite."""
+    """Logits (…, classes) → bool (…), whether all logits of a row are finite."""
     return logits.isfinite().all(dim=-1)
 
 
 def classes_of(logits: Tensor) -> Tensor:
-    """Logits (…, classes) → the class of each row (…), NO_CLASS where they are not all finite.
+    """Logits (…, classes) → the argmax of each row (…), int64; NO_CLASS if not all are finite.
 
     >>> classes_of(torch.tensor([[1.0, 3.0], [1.0, torch.nan], [torch.inf, 0.0]])).tolist()
     [1, -1, -1]

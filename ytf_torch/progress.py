@@ -1,4 +1,4 @@
-"""How the library tells how far it is, and nobody else has to know who listens."""
+"""The interface by which the library reports progress; it does not know how it is shown."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Protocol
 
 
 class Track(Protocol):
-    """Shows how far a piece of work is."""
+    """Receives the progress of a piece of work."""
 
     def __call__(self, phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
-        """Begin a phase of so many units, named in the plural; what is returned is told how many
-        more are done. A phase that begins before another has ended is a part of that one."""
+        """Begin a phase of `total` units; `unit` is their name in the plural. Returns a function
+        that is called with the number of units completed since its last call.
+
+        A phase that begins before another one has ended is nested in that one.
+        """
         ...
 
 
 def untracked(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
-    """A Track that shows nothing."""
+    """A Track that ignores progress."""
     return lambda done: None

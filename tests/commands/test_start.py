@@ -267,7 +267,7 @@ class TestPermissions:
         target.chmod(0o400)
         done = shell('"$@"', *as_ordinary_user(), *converting(keras_file))
         assert done.returncode == 2
-        assert done.stderr.startswith(f"error: {target}: is protected against writing")
+        assert done.stderr.startswith(f"error: {target}: is write-protected")
         assert target.read_text() == "precious"
 
 

@@ -114,7 +114,7 @@ def test_a_reference_file_is_read_without_unpickling(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected `input`, `logits` and `pixel_scale`, found"):
         read_reference(path)
     path.write_bytes(b"PK\x03\x04 broken")
-    with pytest.raises(InputError, match="cut off"):
+    with pytest.raises(InputError, match="truncated"):
         read_reference(path)
 
 

@@ -24,7 +24,7 @@ def read(path: Path, name: str = "a") -> np.ndarray:
     "dtype", ["u1", "i1", "<i2", ">u2", "<i8", ">i8", "<f2", ">f4", "<f8", ">f8"]
 )
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_numbers_come_in_this_machines_byte_order(tmp_path: Path, save, dtype: str) -> None:
+def test_arrays_are_returned_in_native_byte_order(tmp_path: Path, save, dtype: str) -> None:
     save(tmp_path / "a.npz", a=NUMBERS.astype(dtype))
     found = read(tmp_path / "a.npz")
     assert np.array_equal(found, NUMBERS)
@@ -33,7 +33,7 @@ def test_numbers_come_in_this_machines_byte_order(tmp_path: Path, save, dtype: s
 
 
 @pytest.mark.parametrize("array", [NUMBERS.T, NUMBERS[:, ::2], np.float64(3), np.zeros((0, 3))])
-def test_arrays_of_any_layout_keep_their_values(tmp_path: Path, array: np.ndarray) -> None:
+def test_arrays_of_any_memory_layout_keep_their_values(tmp_path: Path, array: np.ndarray) -> None:
     np.savez(tmp_path / "a.npz", a=array)
     found = read(tmp_path / "a.npz")
     assert found.shape == np.shape(array)
@@ -55,7 +55,7 @@ def test_arrays_of_any_layout_keep_their_values(tmp_path: Path, array: np.ndarra
         ),
     ],
 )
-def test_other_kinds_are_refused_by_name(tmp_path: Path, array: np.ndarray) -> None:
+def test_other_dtypes_are_refused_with_the_members_name(tmp_path: Path, array: np.ndarray) -> None:
     np.savez(tmp_path / "a.npz", a=array)
     with pytest.raises(InputError, match=r"a\.npz:a\.npy: expected integers or floats"):
         read(tmp_path / "a.npz")
@@ -71,27 +71,27 @@ def test_only_stored_and_deflated_members_are_unpacked(
         read(tmp_path / "a.npz")
 
 
-def lying_zip(packed: bytes, method: int, says: int) -> bytes:
-    """An archive whose member a.npy says how large it is, whatever it holds."""
-    sizes = struct.pack("<III", zlib.crc32(b""), len(packed), says)
+def zip_declaring(packed: bytes, method: int, declared: int) -> bytes:
+    """An archive whose member a.npy declares a size, whatever its content is."""
+    sizes = struct.pack("<III", zlib.crc32(b""), len(packed), declared)
     local = b"PK\3\4" + struct.pack("<HHHHH", 20, 0, method, 0, 0) + sizes
     local += struct.pack("<HH", 5, 0) + b"a.npy" + packed
-    listed = b"PK\1\2" + struct.pack("<HHHHHH", 20, 20, 0, method, 0, 0) + sizes
-    listed += struct.pack("<HHHHHII", 5, 0, 0, 0, 0, 0, 0) + b"a.npy"
-    end = struct.pack("<HHHHIIH", 0, 0, 1, 1, len(listed), len(local), 0)
-    return local + listed + b"PK\5\6" + end
+    directory = b"PK\1\2" + struct.pack("<HHHHHH", 20, 20, 0, method, 0, 0) + sizes
+    directory += struct.pack("<HHHHHII", 5, 0, 0, 0, 0, 0, 0) + b"a.npy"
+    end = struct.pack("<HHHHIIH", 0, 0, 1, 1, len(directory), len(local), 0)
+    return local + directory + b"PK\5\6" + end
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-@pytest.mark.parametrize("says", [10, 10**6])
-def test_members_that_lie_about_their_size_are_refused(
-    tmp_path: Path, method: int, says: int
+@pytest.mark.parametrize("declared", [10, 10**6])
+def test_members_that_declare_a_wrong_size_are_refused(
+    tmp_path: Path, method: int, declared: int
 ) -> None:
     content = bytes(1000)
     if method == zipfile.ZIP_DEFLATED:
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
         content = packer.compress(content) + packer.flush()
-    (tmp_path / "a.npz").write_bytes(lying_zip(content, method, says))
+    (tmp_path / "a.npz").write_bytes(zip_declaring(content, method, declared))
     with pytest.raises(InputError, match=r"a\.npz"):
         read(tmp_path / "a.npz")
 
@@ -107,7 +107,7 @@ def test_members_that_lie_about_their_size_are_refused(
         "{'descr': 'O', 'fortran_order': False, 'shape': (1,)}",
     ],
 )
-def test_a_header_that_is_none_is_refused(tmp_path: Path, header: str) -> None:
+def test_a_malformed_npy_header_is_refused(tmp_path: Path, header: str) -> None:
     member = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode() + bytes(4)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("a.npy", member)
@@ -115,7 +115,7 @@ def test_a_header_that_is_none_is_refused(tmp_path: Path, header: str) -> None:
         read(tmp_path / "a.npz")
 
 
-def test_a_member_comes_as_bytes_where_it_is_small_enough(tmp_path: Path) -> None:
+def test_a_member_is_returned_as_bytes_up_to_the_limit(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", b"{}" * 100)
     with open_archive(tmp_path / "a.keras") as found:
@@ -127,7 +127,7 @@ def test_a_member_comes_as_bytes_where_it_is_small_enough(tmp_path: Path) -> Non
             found.content("b.json", 9)
 
 
-def test_names_that_come_twice_are_refused(tmp_path: Path) -> None:
+def test_a_duplicate_member_name_is_refused(tmp_path: Path) -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("a.npy", b"1")
@@ -139,9 +139,11 @@ def test_names_that_come_twice_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "line"),
-    [(b"", "an empty file"), (b"\x93NUMPY", "a NumPy array"), (b"PK\3\4 broken", "cut off")],
+    [(b"", "an empty file"), (b"\x93NUMPY", "a NumPy array"), (b"PK\3\4 broken", "truncated")],
 )
-def test_what_is_no_archive_is_named(tmp_path: Path, content: bytes, line: str) -> None:
+def test_a_file_that_is_not_an_archive_is_reported_by_its_kind(
+    tmp_path: Path, content: bytes, line: str
+) -> None:
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(InputError, match=line):
         read(tmp_path / "a.npz")

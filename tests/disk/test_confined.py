@@ -1,4 +1,4 @@
-"""What becomes of a confined process, and what is said of it."""
+"""How sandboxed readers end, restart and are reused, and what the errors say."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def face_set(tmp_path: Path) -> Path:
 
 @POSIX
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
-def test_what_ends_the_parent_does_not_end_the_reader(face_set: Path, number: str) -> None:
+def test_a_signal_to_the_whole_run_does_not_end_the_reader(face_set: Path, number: str) -> None:
     with open_confined("hdf5_reader", face_set) as file:
         os.kill(file.process.process.pid, getattr(signal, number))
         assert file.ask("kind", "data") == "a dataset"
 
 
 @POSIX
-def test_the_reader_is_in_a_group_of_its_own(face_set: Path) -> None:
+def test_the_reader_is_in_its_own_process_group(face_set: Path) -> None:
     with open_confined("hdf5_reader", face_set) as file:
         assert os.getpgid(file.process.process.pid) != os.getpgid(0)
 
@@ -43,11 +43,11 @@ def test_the_reader_is_in_a_group_of_its_own(face_set: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "line"),
     [
-        ("SIGPROF", "refused: no HDF5 file may take so long to read"),
-        ("SIGSEGV", r"damaged HDF5 file \(its reader broke off with status -11\)"),
+        ("SIGPROF", "refused: reading this HDF5 file takes longer than allowed"),
+        ("SIGSEGV", r"damaged HDF5 file \(its reader exited with status -11\)"),
     ],
 )
-def test_how_a_reader_ended_is_said(face_set: Path, number: str, line: str) -> None:
+def test_the_error_says_how_a_reader_ended(face_set: Path, number: str, line: str) -> None:
     with (
         pytest.raises(InputError, match=line),
         open_confined("hdf5_reader", face_set) as file,
@@ -64,7 +64,7 @@ def kill(file: OpenFile, number: str = "SIGKILL") -> None:
 
 @POSIX
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGHUP", "SIGQUIT"])
-def test_a_killed_reader_is_started_once_more(face_set: Path, number: str) -> None:
+def test_a_killed_reader_is_restarted(face_set: Path, number: str) -> None:
     with open_confined("hdf5_reader", face_set) as file:
         kill(file, number)
         assert file.ask("kind", "data") == "a dataset"
@@ -73,7 +73,7 @@ def test_a_killed_reader_is_started_once_more(face_set: Path, number: str) -> No
 
 
 @POSIX
-def test_a_reader_killed_between_two_requests_that_belong_together(face_set: Path) -> None:
+def test_a_reader_killed_between_two_dependent_requests_is_restarted(face_set: Path) -> None:
     rows = np.zeros((2, 3), np.uint8)
     with open_confined("hdf5_reader", face_set) as file:
         assert file.ask("narrowed", "data", 1, 3) == "uint8"
@@ -84,28 +84,28 @@ def test_a_reader_killed_between_two_requests_that_belong_together(face_set: Pat
 
 
 @POSIX
-def test_a_reader_killed_while_it_waited_for_work(face_set: Path) -> None:
+def test_a_reader_killed_while_idle_is_replaced(face_set: Path) -> None:
     with open_confined("hdf5_reader", face_set) as file:
-        waiting = file
-    kill(waiting)
+        idle = file
+    kill(idle)
     with open_confined("hdf5_reader", face_set) as file:
         assert file.ask("kind", "data") == "a dataset"
 
 
 @POSIX
-def test_a_reader_that_is_killed_each_time_is_not_called_a_damaged_file(
+def test_a_reader_that_is_killed_twice_is_not_reported_as_a_damaged_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face_set: Path
 ) -> None:
     program = tmp_path / "killed.py"
     program.write_text("import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 9)")
     monkeypatch.setattr(confined, "PROGRAM", program)
     monkeypatch.setitem(confined.KINDS, "killed_reader", "zip archive")
-    line = r"valid\.h5: its reader, a process of its own, was killed \(SIGKILL\)\. .*try again"
+    line = r"valid\.h5: the process that read it was killed \(SIGKILL\)\. .*try again"
     with pytest.raises(InputError, match=line), open_confined("killed_reader", face_set):
         pass
 
 
-def test_what_a_machine_lacks_is_not_called_a_damaged_file(
+def test_a_reader_that_cannot_start_is_not_reported_as_a_damaged_file(
     monkeypatch: pytest.MonkeyPatch, face_set: Path
 ) -> None:
     monkeypatch.setitem(confined.KINDS, "lacking_reader", "zip archive")
@@ -117,7 +117,7 @@ def test_what_a_machine_lacks_is_not_called_a_damaged_file(
         pass
 
 
-def test_readers_are_used_again_and_each_reads_its_kind(face_set: Path) -> None:
+def test_readers_are_reused_for_their_own_kind_of_file(face_set: Path) -> None:
     with open_confined("hdf5_reader", face_set) as first:
         process = first.process
     with open_confined("photo_reader", face_set) as photo:
@@ -127,7 +127,7 @@ def test_readers_are_used_again_and_each_reads_its_kind(face_set: Path) -> None:
         assert second.process is process
 
 
-def test_only_what_a_reader_offers_can_be_asked(face_set: Path) -> None:
+def test_only_listed_methods_can_be_called(face_set: Path) -> None:
     with (
         pytest.raises(InputError, match=r"expected one of .* found close_everything"),
         open_confined("hdf5_reader", face_set) as file,

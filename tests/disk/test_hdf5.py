@@ -25,7 +25,7 @@ def opened(path: Path) -> list[str]:
         return listing(file)
 
 
-def test_what_a_file_holds_is_listed_with_shapes(tmp_path: Path) -> None:
+def test_the_root_is_listed_with_the_shapes_of_datasets(tmp_path: Path) -> None:
     assert opened(written(tmp_path / "a.h5")) == ["data (4×3×8×8)", "label (4)", "notes"]
 
 
@@ -38,23 +38,23 @@ def test_a_listing_is_short(tmp_path: Path) -> None:
     assert {len(name) for name in found} == {40}
 
 
-def test_a_file_that_broke_off_is_called_so(tmp_path: Path) -> None:
+def test_a_truncated_file_is_reported_as_truncated(tmp_path: Path) -> None:
     path = written(tmp_path / "a.h5")
     whole = path.stat().st_size
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(InputError, match=f"a.h5: cut off: 3,000 of {whole:,} bytes are here"):
+    with pytest.raises(InputError, match=f"a.h5: truncated: 3,000 of {whole:,} bytes"):
         opened(path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows locks files itself")
-def test_a_file_that_is_being_written_is_not_called_damaged(tmp_path: Path) -> None:
+def test_a_file_open_for_writing_is_not_reported_as_damaged(tmp_path: Path) -> None:
     path = written(tmp_path / "a.h5")
     with h5py.File(path, "a"), pytest.raises(InputError, match="open for writing: close it there"):
         opened(path)
     assert len(opened(path)) == 3
 
 
-def test_a_file_whose_writer_crashed_is_called_so(tmp_path: Path) -> None:
+def test_a_file_whose_writer_crashed_is_reported_with_the_remedy(tmp_path: Path) -> None:
     path = written(tmp_path / "a.h5", libver="latest")
     with h5py.File(path, "a", libver="latest"):
         shutil.copy(path, tmp_path / "crashed.h5")
@@ -80,8 +80,8 @@ def test_a_group_of_too_many_members_is_not_listed(tmp_path: Path) -> None:
         member_names(root)
 
 
-def test_faces_of_a_compressed_set_may_be_read_one_by_one(tmp_path: Path) -> None:
-    """Unpacked anew for each of them, a piece of 64 faces took them to the limit on time."""
+def test_single_images_of_a_compressed_set_are_read_within_the_time_limit(tmp_path: Path) -> None:
+    """Without the chunk cache each read decompresses a chunk of 64 images, which exceeded it."""
     faces = np.random.default_rng(0).integers(0, 256, (64, 3, 55, 47)).astype(np.float64)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("data", data=faces, compression="gzip", chunks=faces.shape)

@@ -1,4 +1,4 @@
-"""Which Python reads files, where this process is no plain Python."""
+"""Finding a Python executable when this process is a program that embeds Python."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ def test_a_plain_python_starts_itself() -> None:
     assert python_command() == (sys.executable, {})
 
 
-@pytest.mark.parametrize("held_by", ["/bin/true", "", None, "/nowhere/uwsgi", "/nowhere/python3"])
-def test_inside_another_program_the_python_of_its_environment_is_found(
-    monkeypatch: pytest.MonkeyPatch, held_by: str | None
+@pytest.mark.parametrize(
+    "embedding_program", ["/bin/true", "", None, "/nowhere/uwsgi", "/nowhere/python3"]
+)
+def test_in_a_program_that_embeds_python_its_environments_python_is_found(
+    monkeypatch: pytest.MonkeyPatch, embedding_program: str | None
 ) -> None:
-    monkeypatch.setattr(sys, "executable", held_by)
+    monkeypatch.setattr(sys, "executable", embedding_program)
     found, variables = python_command()
     printed = subprocess.check_output(
         [found, "-P", "-c", "import sys, h5py; print(*sys.version_info[:2])"],
@@ -31,7 +33,7 @@ def test_inside_another_program_the_python_of_its_environment_is_found(
     assert printed.split() == [str(part) for part in sys.version_info[:2]]
 
 
-def test_where_there_is_none_the_cause_is_named(
+def test_without_a_python_the_error_names_sys_executable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("prefix", "exec_prefix", "base_prefix"):

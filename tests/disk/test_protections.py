@@ -1,4 +1,4 @@
-"""What a process that parses strangers' files can no longer do: here it tries all of it itself."""
+"""What a process that parses untrusted files can no longer do: each attempt is made for real."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ HERE = protections()
 FILTERED = pytest.mark.skipif(not HERE.seccomp, reason="system calls cannot be filtered here")
 LANDLOCK = pytest.mark.skipif(not HERE.landlock, reason="no Landlock here")
 
-# Run in a process that has confined itself; `path` is a file, `call` a system call by its number.
+# Attempts, run in a process that has confined itself. `path` is a file; `call` makes a system call
+# by its number.
 NO_PATH = {
     "open a file": "os.open(path, os.O_RDONLY)",
     "write a file": "os.open(path, os.O_WRONLY)",
@@ -102,7 +103,8 @@ REFUSED = {
 
 
 def outcomes(confine: str, attempts: dict[str, str], path: Path) -> dict[str, str]:
-    """What comes of attempts in a process that has run `confine` first."""
+    """The result of each attempt in a process that has run `confine` first: "done", or the name of
+    the exception."""
     path.write_text("content")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(ROOT), confine, str(path), json.dumps(attempts)],
@@ -122,7 +124,7 @@ def succeeded(found: dict[str, str]) -> list[str]:
 
 
 @LINUX
-def test_the_attempts_are_such_as_succeed_elsewhere(tmp_path: Path) -> None:
+def test_unconfined_the_attempts_succeed(tmp_path: Path) -> None:
     harmless = ("open a file", "list a folder", "load a module", "a pipe", "a file's size")
     attempts = {**NO_PATH, **NO_CALL}
     found = outcomes("", {name: attempts[name] for name in harmless}, tmp_path / "a")
@@ -136,13 +138,13 @@ def test_a_confined_process_can_neither_open_nor_start_anything(tmp_path: Path) 
 
 
 @FILTERED
-def test_the_filter_alone_keeps_every_path_shut(tmp_path: Path) -> None:
+def test_the_filter_alone_denies_every_attempt(tmp_path: Path) -> None:
     confine = "libc.prctl(38, *map(ctypes.c_ulong, (1, 0, 0, 0))); seccomp.install_filter(libc)"
     assert succeeded(outcomes(confine, {**NO_PATH, **NO_CALL}, tmp_path / "a")) == []
 
 
 @LANDLOCK
-def test_landlock_alone_keeps_every_path_shut(tmp_path: Path) -> None:
+def test_landlock_alone_denies_every_path(tmp_path: Path) -> None:
     confine = "libc.prctl(38, *map(ctypes.c_ulong, (1, 0, 0, 0))); protections.deny_paths(libc)"
     attempts = {name: attempt for name, attempt in NO_PATH.items() if name != "cut a file short"}
     if HERE.landlock >= 3:
@@ -152,7 +154,7 @@ def test_landlock_alone_keeps_every_path_shut(tmp_path: Path) -> None:
 
 @POSIX
 def test_limits_alone_leave_one_descriptor_and_cannot_be_raised(tmp_path: Path) -> None:
-    """As where there is neither Landlock nor a filter. Root gives up what lets it raise them."""
+    """As on systems with neither Landlock nor seccomp. Root drops the capability to raise them."""
     confine = (
         "seccomp.install_filter = protections.install_filter = lambda libc: False\n"
         "protections.deny_paths = lambda libc: 0\n"
@@ -181,8 +183,8 @@ def test_limits_alone_leave_one_descriptor_and_cannot_be_raised(tmp_path: Path) 
 
 
 @FILTERED
-def test_hdf5_itself_follows_no_link_out_of_a_confined_process(tmp_path: Path) -> None:
-    """Even where HDF5 has opened the file itself, and no check of ours looks at the link."""
+def test_hdf5_follows_no_external_link_in_a_confined_process(tmp_path: Path) -> None:
+    """Even if HDF5 opened the file by path, and no check of ours inspects the link."""
     (tmp_path / "hdf5").mkdir()
     linked, linking = face_set(tmp_path / "hdf5"), tmp_path / "hdf5" / "linking.h5"
     with h5py.File(linking, "w") as file:
@@ -200,8 +202,8 @@ def status(process: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def confined_as_said(process: int) -> None:
-    """The kernel says of a process what its protections are said to be."""
+def assert_confined(process: int) -> None:
+    """Check in /proc that the kernel enforces the protections that are reported."""
     state = status(process)
     assert state["NoNewPrivs"] == "1"
     assert int(state["CapEff"], 16) == int(state["CapPrm"], 16) == 0
@@ -230,8 +232,8 @@ def face_set(folder: Path) -> Path:
 
 @LINUX
 @pytest.mark.parametrize("reader", KINDS)
-def test_a_reader_is_confined_before_it_has_any_file(reader: str) -> None:
-    """And a file can reach it only by the request that hands it over."""
+def test_a_reader_is_confined_before_it_receives_a_file(reader: str) -> None:
+    """A file can reach it only with the request that passes its descriptor."""
     with subprocess.Popen(
         [sys.executable, "-P", str(PROGRAM), reader],
         stdin=subprocess.PIPE,
@@ -243,7 +245,7 @@ def test_a_reader_is_confined_before_it_has_any_file(reader: str) -> None:
         process.stdin.write(b'["protections", []]\n')
         process.stdin.flush()
         said = json.loads(process.stdout.readline())["value"]
-        confined_as_said(process.pid)
+        assert_confined(process.pid)
         assert opened_files(process.pid) == []
         process.kill()
     assert said["seccomp"] == HERE.seccomp
@@ -251,13 +253,13 @@ def test_a_reader_is_confined_before_it_has_any_file(reader: str) -> None:
 
 
 @LINUX
-def test_a_reader_has_one_file_open_and_none_between_two(tmp_path: Path) -> None:
+def test_a_reader_has_one_file_open_and_none_while_idle(tmp_path: Path) -> None:
     path = face_set(tmp_path)
     for _ in range(2):
         with open_confined("hdf5_reader", path) as file:
             process = file.process.process.pid
             assert opened_files(process) == [str(path)]
-            confined_as_said(process)
+            assert_confined(process)
         assert opened_files(process) == []
 
 
@@ -277,8 +279,8 @@ def test_a_refused_file_does_not_stay_open(tmp_path: Path) -> None:
 
 
 @LINUX
-def test_memory_that_both_see_keeps_its_size(tmp_path: Path) -> None:
-    """A process that uses memory which another has cut short is killed."""
+def test_shared_memory_cannot_be_resized(tmp_path: Path) -> None:
+    """A process that accesses mapped memory which another one has truncated gets SIGBUS."""
     with open_confined("hdf5_reader", face_set(tmp_path)) as file:
         entries = list(Path(f"/proc/{file.process.process.pid}/fd").iterdir())
         (memory,) = (entry for entry in entries if "memfd" in str(entry.readlink()))
@@ -298,8 +300,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @LINUX
 @pytest.mark.parametrize("system", ["darwin", "win32"])
-def test_without_what_linux_has_files_are_read_and_it_is_said(tmp_path: Path, system: str) -> None:
-    """No memory that both see; on Windows no descriptors that could be handed over either."""
+def test_other_systems_read_files_and_report_their_protections(tmp_path: Path, system: str) -> None:
+    """Without shared memory; on Windows also without passing descriptors."""
     path = face_set(tmp_path)
     here, there = socket.socketpair()
     passed = (there.fileno(),) if system == "darwin" else ()
@@ -339,7 +341,7 @@ def test_without_what_linux_has_files_are_read_and_it_is_said(tmp_path: Path, sy
     assert np.frombuffer(data, np.int64).tolist() == [2, 3, 4]
 
 
-# What the policy of a container or a service may do to both system calls.
+# How the seccomp policy of a container or service may answer both system calls.
 POLICIES = {"EPERM": 0x00050001, "ENOSYS": 0x00050026, "death": 0x80000000}
 UNDER_A_POLICY = """
 import ctypes, json, os, struct, sys
@@ -365,7 +367,7 @@ print(json.dumps([found.limits, found.landlock, found.seccomp]))
 
 @FILTERED
 @pytest.mark.parametrize("answer", POLICIES)
-def test_where_a_policy_forbids_both_reading_goes_on_and_says_so(
+def test_under_a_policy_that_forbids_both_files_are_read_and_it_is_reported(
     tmp_path: Path, answer: str
 ) -> None:
     done = subprocess.run(
@@ -382,7 +384,7 @@ def test_where_a_policy_forbids_both_reading_goes_on_and_says_so(
 
 
 @LINUX
-def test_protections_are_told() -> None:
+def test_all_protections_of_this_machine_are_reported() -> None:
     every = ("CORE", "FSIZE", "NPROC", "CPU", "NOFILE", "AS")
     assert (
         Protections(tuple(f"RLIMIT_{name}" for name in every), HERE.landlock, HERE.seccomp) == HERE
@@ -390,7 +392,7 @@ def test_protections_are_told() -> None:
 
 
 def answer_of(filter_program: bytes, architecture: int, number: int, *arguments: int) -> int:
-    """What the kernel would answer, by the rules of classic BPF."""
+    """The answer of a filter to a system call, by an interpreter of classic BPF."""
     data = struct.pack("=iIQ", number, architecture, 0)
     data += struct.pack("=6Q", *arguments, *[0] * (6 - len(arguments)))
     value, at = 0, 0
@@ -418,12 +420,12 @@ DENIED = {
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_filter_allows_what_is_listed_and_nothing_else(name: str) -> None:
-    """Also on the architecture that this machine is not of."""
+def test_the_filter_allows_the_listed_calls_and_nothing_else(name: str) -> None:
+    """On both architectures, whichever this machine has."""
     here = ARCHITECTURES[name]
     code = program(here, process=77)
-    allowed = {numbers[here.place] for numbers in CALLS.values()}
-    some = {call.numbers[here.place] for call in conditions(77).values()}
+    allowed = {numbers[here.column] for numbers in CALLS.values()}
+    some = {call.numbers[here.column] for call in conditions(77).values()}
     assert not (allowed | some) & set(DENIED[name])
     for number in range(1000):
         wanted = ALLOW if number in allowed else DENY
@@ -445,10 +447,10 @@ def test_the_filter_allows_what_is_listed_and_nothing_else(name: str) -> None:
         ("tgkill", (77, 77, 6), (78, 78, 6)),
     ],
 )
-def test_some_calls_are_allowed_with_some_arguments(
+def test_some_calls_are_allowed_only_with_certain_arguments(
     name: str, call: str, allowed: tuple[int, ...], denied: tuple[int, ...]
 ) -> None:
     here = ARCHITECTURES[name]
-    code, number = program(here, process=77), conditions(77)[call].numbers[here.place]
+    code, number = program(here, process=77), conditions(77)[call].numbers[here.column]
     assert answer_of(code, here.audit, number, *allowed) == ALLOW
     assert answer_of(code, here.audit, number, *denied) == DENY

@@ -24,7 +24,7 @@ def archive(*names: str) -> bytes:
     return content.getvalue()
 
 
-def picture(kind: str) -> bytes:
+def image(kind: str) -> bytes:
     content = io.BytesIO()
     Image.new("RGB", (8, 8)).save(content, kind)
     return content.getvalue()
@@ -58,21 +58,23 @@ def picture(kind: str) -> bytes:
         (b"\x80\x04\x95\x10", "a pickle"),
         (b"%PDF-1.7", "a PDF document"),
         (b"<?xml version='1.0'?><svg/>", "an SVG drawing"),
-        (b"\0\0\0\x18ftypheic", "a HEIC picture"),
-        (b"\0\0\0\x18ftypavif", "an AVIF picture"),
+        (b"\0\0\0\x18ftypheic", "a HEIC image"),
+        (b"\0\0\0\x18ftypavif", "an AVIF image"),
         (b"BMW, a list of cars", "a text file"),
         (b'label,path\n1,"a.png"\n', "a text file"),
         (b"\x01\x02\x03", "something else"),
-        *((picture(kind), kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")),
+        *((image(kind), kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")),
     ],
 )
-def test_a_file_is_named_by_what_it_is(tmp_path: Path, content: bytes, words: str) -> None:
+def test_a_files_kind_is_recognised_by_its_content(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
     path = tmp_path / "valid.h5"
     path.write_bytes(content)
     assert words.lower() in kind_of(path).words.lower()
 
 
-def test_hdf5_and_safetensors_are_named_whatever_their_ending(tmp_path: Path) -> None:
+def test_hdf5_and_safetensors_are_recognised_whatever_their_suffix(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.png", "w") as file:
         file["data"] = np.zeros(3)
     assert kind_of(tmp_path / "a.png").words == "an HDF5 file"
@@ -88,7 +90,7 @@ def test_hdf5_and_safetensors_are_named_whatever_their_ending(tmp_path: Path) ->
         ("a,b", "found a text file. Save it again"),
     ],
 )
-def test_the_line_says_what_helps(tmp_path: Path, content: str, line: str) -> None:
+def test_the_error_says_what_to_do(tmp_path: Path, content: str, line: str) -> None:
     (tmp_path / "valid.h5").write_text(content)
     error = wrong_kind(tmp_path / "valid.h5", "a face set", "Save it again")
     assert str(error).startswith(str(tmp_path / "valid.h5"))
@@ -96,7 +98,7 @@ def test_the_line_says_what_helps(tmp_path: Path, content: str, line: str) -> No
         raise error
 
 
-def test_a_missing_file_has_no_kind(tmp_path: Path) -> None:
+def test_the_kind_of_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         kind_of(tmp_path / "valid.h5")
 
@@ -113,7 +115,7 @@ def test_a_missing_file_has_no_kind(tmp_path: Path) -> None:
         (("config.json", "model.weights.h5"), "an unpacked .keras file"),
     ],
 )
-def test_a_folder_that_keras_wrote_is_named(
+def test_a_folder_that_keras_wrote_is_recognised(
     tmp_path: Path, members: tuple[str, ...], line: str
 ) -> None:
     (tmp_path / "net").mkdir()
@@ -139,7 +141,7 @@ def test_hdf5_is_found_behind_a_user_block(tmp_path: Path, size: int, block: byt
         assert dataset(root, "data")[:].tolist() == [0, 1, 2]
 
 
-def test_a_signature_where_hdf5_does_not_look_is_none(tmp_path: Path) -> None:
+def test_a_signature_at_an_offset_where_hdf5_does_not_look_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(600) + b"\x89HDF\r\n\x1a\n" + bytes(600))
     assert not is_hdf5(tmp_path / "a")
 
@@ -164,14 +166,14 @@ def over(content: bytes, start: bytes) -> bytes:
         pytest.param(b"\x02\0\0\0\0\0\0\0{}" + archive("config.json"), id="safetensors, a zip"),
     ],
 )
-def test_a_file_of_two_formats_is_neither(tmp_path: Path, content: bytes) -> None:
+def test_a_polyglot_file_is_refused(tmp_path: Path, content: bytes) -> None:
     for name in ("a.h5", "a.keras", "a.safetensors"):
         (tmp_path / name).write_bytes(content)
         assert "several formats at once" in kind_of(tmp_path / name).words
 
 
 @pytest.mark.parametrize(("name", "words"), [("a.keras", "a Keras 3"), ("a.h5", "several formats")])
-def test_weights_that_begin_where_hdf5_looks_are_a_part_of_a_keras_archive(
+def test_archived_weights_at_an_offset_where_hdf5_looks_are_no_polyglot(
     tmp_path: Path, name: str, words: str
 ) -> None:
     member = "model.weights.h5"

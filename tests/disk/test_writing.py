@@ -14,7 +14,7 @@ from ytf_torch.errors import InputError
 from ytf_torch.run.places import check_inputs_are_elsewhere
 
 
-def test_a_file_appears_when_the_block_succeeds(tmp_path: Path) -> None:
+def test_a_file_appears_once_the_block_succeeds(tmp_path: Path) -> None:
     target = tmp_path / "result.json"
     target.write_text("old")
     with whole_file(target) as temporary:
@@ -34,7 +34,7 @@ def test_a_failed_block_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_appears_whole(tmp_path: Path) -> None:
+def test_a_folder_appears_complete(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "deep" / "run") as folder:
         (folder / "result.json").write_text("{}")
         assert not (tmp_path / "deep" / "run").exists()
@@ -70,7 +70,7 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [".", "", "..", "/", "run/.."])
-def test_a_folder_without_a_name_of_its_own_is_refused_before_anything_is_made(
+def test_a_path_that_names_no_new_folder_is_refused_before_anything_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -84,7 +84,7 @@ def test_a_folder_without_a_name_of_its_own_is_refused_before_anything_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_parent_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"), whole_file(tmp_path / "no" / "f"):
         pass
 
@@ -97,7 +97,7 @@ def test_the_longest_name_that_a_file_can_have(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
-def test_others_may_do_with_a_file_what_the_umask_leaves_them(tmp_path: Path, mask: int) -> None:
+def test_outputs_get_the_permissions_of_the_umask(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
     try:
         with whole_file(tmp_path / "f") as temporary:
@@ -141,7 +141,7 @@ PLACES: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other kinds of files")
 @pytest.mark.parametrize("kind", PLACES)
-def test_only_files_are_replaced(tmp_path: Path, kind: str) -> None:
+def test_only_regular_files_are_replaced(tmp_path: Path, kind: str) -> None:
     (tmp_path / "other.txt").write_text("precious")
     place = tmp_path / "o"
     PLACES[kind](place)
@@ -153,13 +153,13 @@ def test_only_files_are_replaced(tmp_path: Path, kind: str) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o", "other.txt"]
 
 
-def test_a_minus_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hyphen_is_not_a_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"expected the name of a file, found -\. \./-"):
         check_target(Path("-"))
 
 
-def test_what_lies_where_nothing_can_be(tmp_path: Path) -> None:
+def test_what_is_at_an_impossible_path(tmp_path: Path) -> None:
     (tmp_path / "f").touch()
     assert what_is_at(tmp_path / "f" / "g") == "nothing"
     for name in ("x" * 300, "a\0b"):

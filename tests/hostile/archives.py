@@ -368,4 +368,4 @@ for kept in (1, 30, 100, 5000, 40_000):
         path.write_bytes(content[: len(content) - kept])
         return path
 
-    ATTACKS.add(f"cut off by {kept} bytes", truncated, "cut off|damaged")
+    ATTACKS.add(f"cut off by {kept} bytes", truncated, "truncated|damaged")

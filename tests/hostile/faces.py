@@ -94,7 +94,9 @@ ATTACKS.add(
 
 
 @ATTACKS(
-    "a chunk of faces that inflates a thousandfold", "damaged|so much memory|so long", heavy=True
+    "a chunk of faces that inflates a thousandfold",
+    "damaged|more memory than allowed|longer than allowed",
+    heavy=True,
 )
 def inflating(folder: Path) -> Path:
     path = write_faces(folder / "faces.h5", IMAGES, np.zeros(4))
@@ -121,4 +123,4 @@ for kept in (8, 100, 1000, 20_000):
         path.write_bytes(path.read_bytes()[:kept])
         return path
 
-    ATTACKS.add(f"cut off after {kept} bytes", truncated, "damaged|cut off")
+    ATTACKS.add(f"cut off after {kept} bytes", truncated, "damaged|truncated")

@@ -224,7 +224,11 @@ def inflating_chunk(file: h5py.File, name: str, shape: tuple[int, ...], dtype: s
     data.id.write_direct_chunk((0,) * len(shape), packed_zeros(128))
 
 
-@ATTACKS("a chunk that inflates a thousandfold", "damaged|so much memory|so long", heavy=True)
+@ATTACKS(
+    "a chunk that inflates a thousandfold",
+    "damaged|more memory than allowed|longer than allowed",
+    heavy=True,
+)
 def inflating(folder: Path) -> Path:
     return changed(lambda _, group: inflating_chunk(group, KERNEL, SHAPE, "f4"))(folder)
 
@@ -646,10 +650,10 @@ for kept in (8, 9, 64, 100, 1000, 2000, 5000, 20_000):
         path.write_bytes(path.read_bytes()[:kept])
         return path
 
-    ATTACKS.add(f"cut off after {kept} bytes", truncated, "damaged|cut off")
+    ATTACKS.add(f"cut off after {kept} bytes", truncated, "damaged|truncated")
 
 
-@ATTACKS("a heap on which the HDF5 library never stops", "so long", heavy=True)
+@ATTACKS("a heap on which the HDF5 library never stops", "longer than allowed", heavy=True)
 def endless_heap(folder: Path) -> Path:
     """Free space of size 0 on the file's heap of texts: the library steps on by 0 for ever."""
     path = sound(folder)

@@ -71,7 +71,9 @@ for key, value in {
 CONVERTED.add(
     "a pickle", written("net.safetensors", b"\x80\x04cos\nsystem\n(S'id'\ntR."), "neither"
 )
-CONVERTED.add("a zip of PyTorch", written("net.safetensors", b"PK\x03\x04" + bytes(99)), "cut off")
+CONVERTED.add(
+    "a zip of PyTorch", written("net.safetensors", b"PK\x03\x04" + bytes(99)), "truncated"
+)
 
 
 # Settings.

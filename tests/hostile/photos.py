@@ -61,13 +61,16 @@ ATTACKS.add(
     "a text of 1 GB", lambda f: written("a.png", bomb(b"zTXt", b"x\0\0"))(f), None, heavy=True
 )
 ATTACKS.add(
-    "ten thousand scans", lambda f: written("a.jpg", many_scans())(f), "so long", heavy=True
+    "ten thousand scans",
+    lambda f: written("a.jpg", many_scans())(f),
+    "longer than allowed",
+    heavy=True,
 )
 for words, content in {
     "a PostScript document": b"%!PS-Adobe-3.0 EPSF-3.0\n(x) run\n",
     "an SVG drawing": b"<svg onload='alert(1)'/>",
-    "a JPEG 2000 picture": b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99),
-    "a HEIC picture": b"\0\0\0\x18ftypheic" + bytes(99),
+    "a JPEG 2000 image": b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99),
+    "a HEIC image": b"\0\0\0\x18ftypheic" + bytes(99),
     "a pickle": b"\x80\x04cos\nsystem\n(S'id'\ntR.",
     "an empty file": b"",
 }.items():
@@ -99,8 +102,18 @@ def saved(ending: str, photo: Image.Image, **options: Any) -> Builder:
     return build
 
 
-ATTACKS.add("five million chunks before the pixels", flooded(b"prVt", after=False), "so long", True)
-ATTACKS.add("five million chunks behind the pixels", flooded(b"IDAT", after=True), "so long", True)
+ATTACKS.add(
+    "five million chunks before the pixels",
+    flooded(b"prVt", after=False),
+    "longer than allowed",
+    True,
+)
+ATTACKS.add(
+    "five million chunks behind the pixels",
+    flooded(b"IDAT", after=True),
+    "longer than allowed",
+    True,
+)
 ATTACKS.add(
     "60 megapixels as plain text",
     lambda folder: written("a.ppm", b"P2\n9000 6700\n255\n" + b"1 " * 2_000_000)(folder),
@@ -109,7 +122,7 @@ ATTACKS.add(
 ATTACKS.add(
     "40 megapixels as plain text",
     lambda folder: written("a.ppm", b"P2\n8000 5000\n255\n" + b"1 " * 40_000_000)(folder),
-    "so long|so much memory|damaged",
+    "longer than allowed|more memory than allowed|damaged",
     heavy=True,
 )
 BLACK = Image.new("1", (16_000, 16_000))

@@ -24,7 +24,7 @@ def faces(path: Path, data: np.ndarray = IMAGES, labels=None) -> ImageSet:
 
 @pytest.mark.parametrize("size", [1, 3, 10, 64])
 @pytest.mark.parametrize("stored", [np.uint8, np.float64, np.float32, np.int16])
-def test_batches_hold_every_face_in_order(tmp_path: Path, stored: type, size: int) -> None:
+def test_batches_contain_every_image_in_order(tmp_path: Path, stored: type, size: int) -> None:
     batches = list(faces(tmp_path, IMAGES.astype(stored)).batches(size))
     pixels = torch.cat([batch.pixels for batch in batches])
     assert pixels.dtype == torch.uint8
@@ -36,7 +36,7 @@ def test_batches_hold_every_face_in_order(tmp_path: Path, stored: type, size: in
 
 
 @pytest.mark.parametrize("stored", [np.float64, np.float32, np.float16])
-def test_values_that_are_not_whole_come_as_float32_and_others_beside_them_are_the_same(
+def test_fractional_values_become_float32_and_do_not_change_other_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: type
 ) -> None:
     monkeypatch.setattr("ytf_torch.images.hdf5_images.READ_BYTES", 1)
@@ -48,7 +48,9 @@ def test_values_that_are_not_whole_come_as_float32_and_others_beside_them_are_th
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 10), (3, 10), (2, 7), (4, 4)])
-def test_a_part_is_a_face_set_of_some_of_the_images(tmp_path: Path, start: int, stop: int) -> None:
+def test_a_part_is_an_image_set_of_consecutive_images(
+    tmp_path: Path, start: int, stop: int
+) -> None:
     part = faces(tmp_path).part(1, 10).part(start - 1, stop - 1) if start else faces(tmp_path)
     found = [batch.pixels for batch in part.batches(3)]
     assert np.array_equal(torch.cat([torch.empty(0, *SHAPE), *found]).numpy(), IMAGES[start:stop])
@@ -62,14 +64,14 @@ def test_labels_may_be_floats_or_a_column(tmp_path: Path, labels: np.ndarray) ->
     assert faces(tmp_path, labels=labels).labels.tolist() == [index % 7 for index in range(10)]
 
 
-def test_a_black_set_is_a_set(tmp_path: Path) -> None:
+def test_a_set_of_black_images_is_accepted(tmp_path: Path) -> None:
     assert len(list(faces(tmp_path, np.zeros((2, 3, 55, 47))).batches())) == 1
 
 
 @pytest.mark.parametrize("chunks", [None, (1, 3, 55, 47), (4, 1, 14, 12), (10, 3, 5, 5)])
 @pytest.mark.parametrize("read_bytes", [1, 200_000, 2**24])
 @pytest.mark.parametrize("whole_pieces_bytes", [1, 2**24])
-def test_how_a_file_is_stored_and_read_changes_nothing(
+def test_storage_layout_and_read_size_do_not_change_the_images(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     chunks: tuple[int, ...] | None,
@@ -105,7 +107,7 @@ LAB_FILE = (11547, 3, 55, 47)
         (1, (11547, 1, 5, 5), 11547),
     ],
 )
-def test_reads_are_some_16_mib_and_end_where_hdf5s_chunks_do(
+def test_reads_are_about_16_mib_and_end_at_chunk_boundaries(
     itemsize: int, chunks: tuple[int, ...] | None, images: int
 ) -> None:
     assert images_per_read(LAB_FILE, itemsize, chunks, 64) == images
@@ -113,7 +115,7 @@ def test_reads_are_some_16_mib_and_end_where_hdf5s_chunks_do(
 
 @pytest.mark.parametrize("readers", [1, 2, 3, 9])
 @pytest.mark.parametrize("chunk", [1, 2, 4])
-def test_several_readers_unpack_a_file_in_its_order(
+def test_several_readers_keep_the_order_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: int, chunk: int
 ) -> None:
     monkeypatch.setattr("ytf_torch.images.hdf5_images.READ_BYTES", 1)
@@ -127,7 +129,7 @@ def test_several_readers_unpack_a_file_in_its_order(
 
 
 @pytest.mark.parametrize(("cores", "readers"), [(1, 1), (2, 1), (4, 2), (8, 4), (64, 4)])
-def test_most_cores_are_left_to_computing(cores: int, readers: int) -> None:
+def test_half_the_cores_read_up_to_a_maximum(cores: int, readers: int) -> None:
     assert readers_for(cores) == readers
 
 
@@ -139,7 +141,7 @@ def test_a_file_is_closed_when_its_reader_stops_early(tmp_path: Path) -> None:
         pass
 
 
-def test_a_damaged_chunk_is_an_error_of_the_file(tmp_path: Path) -> None:
+def test_a_damaged_chunk_is_reported_with_its_file(tmp_path: Path) -> None:
     path = tmp_path / "valid.h5"
     with h5py.File(path, "w") as file:
         data = file.create_dataset("data", data=IMAGES, chunks=(2, 3, 55, 47), compression="gzip")
@@ -152,7 +154,7 @@ def test_a_damaged_chunk_is_an_error_of_the_file(tmp_path: Path) -> None:
         list(open_images(path, SHAPE, classes=7).batches())
 
 
-def test_a_set_whose_labels_nobody_asks_for_may_lack_them(tmp_path: Path) -> None:
+def test_an_unlabelled_set_needs_no_labels(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "bd.h5", "w") as file:
         file["data"] = IMAGES
     found = open_unlabelled(tmp_path / "bd.h5", SHAPE)

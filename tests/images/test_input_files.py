@@ -33,7 +33,7 @@ def test_links_inside_a_folder_are_not_followed(folder: Path) -> None:
     assert list(input_files([folder])) == before
 
 
-def test_a_link_that_the_user_names_is_followed(folder: Path) -> None:
+def test_a_link_given_by_the_user_is_followed(folder: Path) -> None:
     (folder.parent / "link").symlink_to(folder)
     assert len(list(input_files([folder.parent / "link"]))) == 4
 
@@ -56,7 +56,7 @@ def test_a_folder_of_too_many_files_is_unreadable(
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
-def test_a_locked_folder_is_named_and_the_others_are_walked(folder: Path) -> None:
+def test_an_unreadable_folder_is_reported_and_the_others_are_walked(folder: Path) -> None:
     (folder / "more").chmod(0)
     *found, locked = input_files([folder])
     assert len(found) == 3

@@ -1,4 +1,4 @@
-"""The same images give the same batches, labels and figures, whatever kind of set they are in."""
+"""The same images give the same batches, labels and results, whatever kind of set stores them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ytf_torch.images.repeated import find_repeated
 CLASSES = 4
 COUNT = 70
 SHAPES = [(1, 12, 9), (3, 12, 9), (4, 12, 9)]
-# In order of labels, which is the order of a folder's pictures.
+# Sorted by label, which is the order of the images of a folder.
 LABELS = np.sort(np.arange(COUNT) % CLASSES)
 NAMES = ("cat", "dog", "fox", "owl")
 
 
-def pictures(shape: tuple[int, int, int]) -> np.ndarray:
+def images_of_shape(shape: tuple[int, int, int]) -> np.ndarray:
     pixels = np.random.default_rng(1).integers(0, 256, (COUNT, *shape), np.uint8)
     if shape[0] == 4:
         pixels[:, 3] = 255  # where alpha is less, colours are not kept to the last bit
@@ -50,7 +50,7 @@ def npz(*axes: int, x: str = "x", y: str = "y", dtype: str = "u1") -> Callable[.
 
 
 def folders(*names: str) -> Callable[..., Path]:
-    """A folder of pictures, each in the folder of its class."""
+    """A folder of images, each in the folder of its class."""
 
     def write(folder: Path, pixels: np.ndarray) -> Path:
         for name in names:
@@ -86,7 +86,7 @@ def shape(request: pytest.FixtureRequest) -> tuple[int, int, int]:
 
 @pytest.fixture(params=[*STORED, "arrays", "tensors"])
 def images(request: pytest.FixtureRequest, tmp_path: Path, shape: tuple[int, int, int]) -> ImageSet:
-    pixels = pictures(shape)
+    pixels = images_of_shape(shape)
     if request.param == "arrays":
         return images_of(pixels, LABELS)
     if request.param == "tensors":
@@ -94,7 +94,7 @@ def images(request: pytest.FixtureRequest, tmp_path: Path, shape: tuple[int, int
     return open_images(STORED[request.param](tmp_path, pixels), shape, CLASSES)
 
 
-def test_every_kind_is_an_image_set_of_these_images(
+def test_every_kind_of_set_gives_these_images(
     images: ImageSet, shape: tuple[int, int, int]
 ) -> None:
     assert isinstance(images, ImageSet)
@@ -104,7 +104,7 @@ def test_every_kind_is_an_image_set_of_these_images(
     assert [len(batch.labels) for batch in batches] == [32, 32, 6]
     found = torch.cat([batch.pixels for batch in batches])
     assert found.dtype == torch.uint8
-    assert np.array_equal(found.numpy(), pictures(shape))
+    assert np.array_equal(found.numpy(), images_of_shape(shape))
     assert torch.cat([batch.labels for batch in batches]).tolist() == LABELS.tolist()
 
 
@@ -114,38 +114,38 @@ def test_parts_labels_lines_and_single_images(
     part = images.part(10, 60).part(5, 50)
     assert (part.first, len(part)) == (15, 45)
     assert part.labels.tolist() == LABELS[15:60].tolist()
-    assert np.array_equal(part.select([3, 0]).pixels.numpy(), pictures(shape)[[18, 15]])
+    assert np.array_equal(part.select([3, 0]).pixels.numpy(), images_of_shape(shape)[[18, 15]])
     assert set(images.labelled(2).labels) == {2}
     assert images.labelled(LABELS[::-1]).labels.tolist() == LABELS[::-1].tolist()
     lines = np.concatenate(list(part.lines(1, 4)))
-    assert np.array_equal(lines, pictures(shape)[15:60, :, 1::4])
+    assert np.array_equal(lines, images_of_shape(shape)[15:60, :, 1::4])
 
 
-def test_sets_of_other_kinds_are_known_as_the_same_images(
+def test_sets_of_other_kinds_are_recognised_as_the_same_images(
     images: ImageSet, shape: tuple[int, int, int]
 ) -> None:
-    others = images_of(pictures(shape)[::-1].copy(), LABELS)
-    assert find_repeated([images_of(pictures(shape), LABELS), images]) == (0, 1)
+    others = images_of(images_of_shape(shape)[::-1].copy(), LABELS)
+    assert find_repeated([images_of(images_of_shape(shape), LABELS), images]) == (0, 1)
     assert shared_images([others, images]) == {(0, 1): COUNT}
     assert images.paired_with(others).places.tolist() == list(range(COUNT))[::-1]
 
 
 @pytest.mark.parametrize("kind", STORED)
 def test_images_without_labels(tmp_path: Path, shape: tuple[int, int, int], kind: str) -> None:
-    found = open_unlabelled(STORED[kind](tmp_path, pictures(shape)), shape)
+    found = open_unlabelled(STORED[kind](tmp_path, images_of_shape(shape)), shape)
     assert set(found.labels) == {UNLABELLED}
-    assert np.array_equal(found.select(range(COUNT)).pixels.numpy(), pictures(shape))
+    assert np.array_equal(found.select(range(COUNT)).pixels.numpy(), images_of_shape(shape))
 
 
-def test_grey_images_need_no_axis_of_channels(tmp_path: Path) -> None:
-    pixels = pictures((1, 12, 9))
+def test_grey_images_need_no_channel_axis(tmp_path: Path) -> None:
+    pixels = images_of_shape((1, 12, 9))
     np.savez(tmp_path / "a.npz", x=pixels[:, 0], y=LABELS[:, None])
     found = open_images(tmp_path / "a.npz", (1, 12, 9), CLASSES)
     assert np.array_equal(found.select(range(COUNT)).pixels.numpy(), pixels)
 
 
-def test_values_between_whole_numbers_are_kept(tmp_path: Path) -> None:
-    pixels = pictures((3, 12, 9)) * 0.5
+def test_fractional_values_are_kept(tmp_path: Path) -> None:
+    pixels = images_of_shape((3, 12, 9)) * 0.5
     np.savez(tmp_path / "a.npz", x=pixels, y=LABELS)
     (batch,) = open_images(tmp_path / "a.npz", (3, 12, 9), CLASSES).batches(COUNT)
     assert np.array_equal(batch.pixels.numpy(), pixels.astype(np.float32))
@@ -155,21 +155,21 @@ class TestFolders:
     SHAPE = (3, 12, 9)
 
     def test_names_are_the_classes_in_sorted_order(self, tmp_path: Path) -> None:
-        path = folders("owl", "Dog", "cat", "fox")(tmp_path, pictures(self.SHAPE))
+        path = folders("owl", "Dog", "cat", "fox")(tmp_path, images_of_shape(self.SHAPE))
         found = open_images(path, self.SHAPE, CLASSES)
         assert found.class_names == ("Dog", "cat", "fox", "owl")
         counts = np.bincount(LABELS)
         assert np.bincount(found.labels).tolist() == counts[[1, 2, 3, 0]].tolist()
 
     def test_numbers_are_the_labels_themselves(self, tmp_path: Path) -> None:
-        path = folders("10", "2", "31", "0")(tmp_path, pictures(self.SHAPE))
+        path = folders("10", "2", "31", "0")(tmp_path, images_of_shape(self.SHAPE))
         found = open_images(path, self.SHAPE, classes=43)
         assert found.class_names is None
         counts = np.bincount(LABELS)
         assert found.labels.tolist() == np.repeat([0, 2, 10, 31], counts[[3, 1, 0, 2]]).tolist()
 
-    def test_other_files_hidden_ones_and_links_do_not_count(self, tmp_path: Path) -> None:
-        path = folders(*NAMES)(tmp_path, pictures(self.SHAPE))
+    def test_other_files_hidden_ones_and_links_are_ignored(self, tmp_path: Path) -> None:
+        path = folders(*NAMES)(tmp_path, images_of_shape(self.SHAPE))
         (path / "cat" / "labels.csv").write_text("a,b")
         (path / "cat" / ".hidden.png").touch()
         (path / "cat" / "link.png").symlink_to(path / "dog" / "000.png")
@@ -177,15 +177,15 @@ class TestFolders:
         (path / "notes.txt").touch()
         assert len(open_images(path, self.SHAPE, CLASSES)) == COUNT
 
-    def test_pictures_are_cut_and_resized_as_photos_are(self, tmp_path: Path) -> None:
+    def test_images_are_cropped_and_resized_like_photos(self, tmp_path: Path) -> None:
         (tmp_path / "0").mkdir()
         Image.new("RGB", (200, 100), "orange").save(tmp_path / "0" / "a.jpg", quality=95)
         found = open_images(tmp_path, (3, 12, 9), CLASSES).select([0]).pixels
         assert found.shape == (1, 3, 12, 9)
         assert open_images(tmp_path, (1, 5, 5), CLASSES).input_shape == (1, 5, 5)
 
-    def test_a_class_without_a_folder_is_no_class_left_out(self, tmp_path: Path) -> None:
-        path = folders(*NAMES)(tmp_path, pictures(self.SHAPE))
+    def test_each_class_needs_a_folder_even_if_it_is_empty(self, tmp_path: Path) -> None:
+        path = folders(*NAMES)(tmp_path, images_of_shape(self.SHAPE))
         (path / "yak").mkdir()
         with pytest.raises(InputError, match=r"expected 4 folders, one a class .* found 5"):
             open_images(path, self.SHAPE, CLASSES)
@@ -194,16 +194,18 @@ class TestFolders:
     @pytest.mark.parametrize(
         ("files", "line"),
         [
-            ([], "expected a folder for each class, .* found 0 pictures and no folder"),
-            (["a.png"], "found 1 pictures and no folder. Move the pictures of each class"),
-            (["0/notes.txt"], "none of its folders holds a picture"),
-            (["0/a.png", "4/a.png"], "4: expected a label of 0…3.* That is the class that says"),
+            ([], "expected a folder for each class, .* found 0 images and no folder"),
+            (["a.png"], "found 1 images and no folder. Move the images of each class"),
+            (["0/notes.txt"], "none of its folders contains an image"),
+            (["0/a.png", "4/a.png"], "4: expected a label of 0…3.* That is the class for backdoor"),
             (["0/a.png", "7/a.png"], "7: expected a label of 0…3, for a model of 4 classes"),
             (["1/a.png", "01/a.png"], "another folder is called 1 too"),
             (["0/a.png", "1/b.png"], "b.png: expected a photo .* found an empty file"),
         ],
     )
-    def test_what_is_no_set_is_refused(self, tmp_path: Path, files: list[str], line: str) -> None:
+    def test_a_folder_that_is_not_an_image_set_is_refused(
+        self, tmp_path: Path, files: list[str], line: str
+    ) -> None:
         folder = tmp_path / "images"
         folder.mkdir()
         for name in files:
@@ -217,7 +219,7 @@ class TestFolders:
             open_images(folder, self.SHAPE, CLASSES)
 
 
-PIXELS = pictures((3, 12, 9))
+PIXELS = images_of_shape((3, 12, 9))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +229,7 @@ PIXELS = pictures((3, 12, 9))
         ({"x": PIXELS}, "expected `y`, the labels of `x`, found `x`"),
         (
             {"x_train": PIXELS, "y_train": LABELS, "x_test": PIXELS, "y_test": LABELS},
-            "expected one set of images, found `x_test` and `x_train`. Save the one that is meant",
+            "expected one set of images, found `x_test` and `x_train`. Save only the set that you",
         ),
         ({"x": PIXELS, "y": np.eye(4)[LABELS]}, r"found 70×4 \(one-hot\)\. Save y.argmax\(1\)"),
         ({"x": PIXELS, "y": LABELS[:9]}, "expected 70 labels, one for each image, found 9"),
@@ -243,7 +245,7 @@ PIXELS = pictures((3, 12, 9))
         ({"x": np.asfortranarray(PIXELS), "y": LABELS}, "save it in C order"),
     ],
 )
-def test_archives_that_are_no_set_are_refused(
+def test_an_archive_that_is_not_an_image_set_is_refused(
     tmp_path: Path, arrays: dict[str, Any], line: str
 ) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
@@ -251,9 +253,9 @@ def test_archives_that_are_no_set_are_refused(
         open_images(tmp_path / "a.npz", (3, 12, 9), CLASSES)
 
 
-def test_another_file_is_named_by_what_it_is(tmp_path: Path) -> None:
+def test_another_file_is_reported_by_its_kind(tmp_path: Path) -> None:
     Image.new("RGB", (9, 12)).save(tmp_path / "a.png")
-    line = "expected an HDF5 file, an .npz or a folder of pictures, found a PNG photo"
+    line = "expected an HDF5 file, an .npz or a folder of images, found a PNG image"
     with pytest.raises(InputError, match=line):
         open_images(tmp_path / "a.png", (3, 12, 9), CLASSES)
 

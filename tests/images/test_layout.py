@@ -1,4 +1,4 @@
-"""What is said of a face set that is not as it has to be, and what helps."""
+"""Errors for image sets of a wrong layout, and the corrections that they suggest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LABELS = np.arange(10) % 7
 
 
 def faces(folder: Path, **datasets: Any) -> ImageSet:
-    """An opened face set of these datasets; a dataset of None is left out."""
+    """An opened image set with these datasets; a dataset of None is left out."""
     with h5py.File(folder / "valid.h5", "w") as file:
         for name, value in ({"data": IMAGES, "label": LABELS} | datasets).items():
             if isinstance(value, dict):
@@ -40,7 +40,7 @@ def faces(folder: Path, **datasets: Any) -> ImageSet:
         ({"data": None, "label": None}, "found no datasets"),
     ],
 )
-def test_a_missing_dataset_is_answered_by_what_is_there(
+def test_the_error_for_a_missing_dataset_lists_those_that_exist(
     tmp_path: Path, datasets: dict[str, Any], line: str
 ) -> None:
     with pytest.raises(InputError, match=line):
@@ -63,7 +63,7 @@ def test_a_missing_dataset_is_answered_by_what_is_there(
         (IMAGES.astype("S1"), "expected integers or floats"),
     ],
 )
-def test_faces_of_another_shape_are_named_with_what_helps(
+def test_another_shape_is_reported_with_its_correction(
     tmp_path: Path, data: np.ndarray, line: str
 ) -> None:
     with pytest.raises(InputError, match=line):
@@ -89,7 +89,7 @@ def test_reversed_axes_as_matlab_and_julia_write_them_are_read(
         assert np.array_equal(pixels.numpy(), IMAGES)
 
 
-def test_reversed_axes_of_fractions_are_read_as_float32(tmp_path: Path) -> None:
+def test_fractional_values_with_reversed_axes_are_read_as_float32(tmp_path: Path) -> None:
     found = faces(tmp_path, data=(IMAGES / 2).transpose(3, 2, 1, 0))
     assert np.array_equal(found.select([3]).pixels.numpy(), IMAGES[3:4].astype(np.float32) / 2)
 
@@ -107,14 +107,14 @@ def test_reversed_axes_of_fractions_are_read_as_float32(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_reversed_axes_are_checked_as_others_are(
+def test_data_with_reversed_axes_are_checked_like_others(
     tmp_path: Path, data: Any, labels: np.ndarray, line: str
 ) -> None:
     with pytest.raises(InputError, match=line):
         faces(tmp_path, data=data, label=labels)
 
 
-def test_of_square_images_nobody_can_tell_reversed_axes_from_images_last(tmp_path: Path) -> None:
+def test_reversed_axes_of_square_images_are_ambiguous_and_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "valid.h5", "w") as file:
         file["data"], file["label"] = np.zeros((32, 32, 3, 4), "u1"), np.zeros(4)
     line = (
@@ -134,7 +134,7 @@ def test_of_square_images_nobody_can_tell_reversed_axes_from_images_last(tmp_pat
         np.repeat(IMAGES[:, :1], 3, axis=1),
     ],
 )
-def test_what_is_said_to_help_helps(tmp_path: Path, helped: np.ndarray) -> None:
+def test_the_suggested_correction_works(tmp_path: Path, helped: np.ndarray) -> None:
     found = faces(tmp_path, data=helped, label=np.zeros(len(helped)))
     assert np.array_equal(found.select(range(len(found))).pixels.numpy(), helped)
 
@@ -151,7 +151,7 @@ def test_what_is_said_to_help_helps(tmp_path: Path, helped: np.ndarray) -> None:
         (np.full(10, np.nan), "found nan"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(tmp_path: Path, labels: np.ndarray, line: str) -> None:
+def test_invalid_labels_are_refused(tmp_path: Path, labels: np.ndarray, line: str) -> None:
     with pytest.raises(InputError, match=line):
         faces(tmp_path, label=labels)
 
@@ -167,7 +167,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, labels: np.ndarray, 
         (lambda pixels: np.where(pixels > 128, np.inf, pixels), "infinite values, or some beyond"),
     ],
 )
-def test_pixels_of_another_scale_are_named_with_what_helps(
+def test_pixels_of_another_scale_are_reported_with_the_correction(
     tmp_path: Path, change: Any, line: str
 ) -> None:
     found = faces(tmp_path, data=change(IMAGES.astype(np.float64)))
@@ -175,7 +175,7 @@ def test_pixels_of_another_scale_are_named_with_what_helps(
         list(found.batches())
 
 
-def test_the_first_image_with_such_pixels_is_named(tmp_path: Path) -> None:
+def test_the_error_names_the_first_image_with_invalid_pixels(tmp_path: Path) -> None:
     data = np.zeros((10, 3, 55, 47))
     data[7, 1, 2, 3] = 300
     with pytest.raises(InputError, match=r"valid\.h5:/data\[7\]: expected pixel values of 0–255"):
@@ -194,7 +194,7 @@ def test_the_first_image_with_such_pixels_is_named(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_more_faces_than_a_file_can_hold_are_refused(
+def test_more_images_than_a_file_can_hold_are_refused(
     tmp_path: Path, images: int, line: str
 ) -> None:
     packed = {"dtype": "u1", "compression": "gzip"}
@@ -204,12 +204,12 @@ def test_more_faces_than_a_file_can_hold_are_refused(
         faces(tmp_path, data=data, label=label)
 
 
-def test_faces_that_are_all_alike_are_faces(tmp_path: Path) -> None:
+def test_a_set_of_identical_images_is_accepted(tmp_path: Path) -> None:
     packed = {"data": np.zeros((1000, *SHAPE), np.uint8), "compression": "gzip"}
     assert len(faces(tmp_path, data=packed, label=np.zeros(1000))) == 1000
 
 
-def test_only_the_faces_of_an_unlabelled_set_are_looked_at(tmp_path: Path) -> None:
+def test_only_the_images_of_an_unlabelled_set_are_checked(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "bd.h5", "w") as file:
         file["images"] = IMAGES
     with pytest.raises(InputError, match=r"an image set: `data`, found images \(10×3×55×47"):

@@ -35,7 +35,7 @@ def in_memory(path: Path) -> ImageSet:
 
 
 @pytest.mark.parametrize("kind", [whole_numbers, floats, compressed, in_memory])
-def test_faces_are_known_again_however_they_are_stored(tmp_path: Path, kind) -> None:
+def test_shared_images_are_found_however_they_are_stored(tmp_path: Path, kind) -> None:
     faces = kind(tmp_path / "one.h5")
     others = np.concatenate([random_images(SMALL, 30, seed=4), PIXELS[5:15][::-1]])
     assert len(np.unique(digests(faces))) == 40
@@ -46,13 +46,13 @@ def test_faces_are_known_again_however_they_are_stored(tmp_path: Path, kind) -> 
 
 
 @pytest.mark.parametrize("rows", [slice(0, 5), slice(27, 28), slice(50, 55)])
-def test_a_trigger_makes_another_face_of_it(tmp_path: Path, rows: slice) -> None:
+def test_an_image_with_a_trigger_is_another_image(tmp_path: Path, rows: slice) -> None:
     triggered = PIXELS.copy()
     triggered[:, :, rows, 10:20] = 255
     bd = write_faces(tmp_path / "bd.h5", triggered, np.zeros(40))
     assert shared_images([whole_numbers(tmp_path / "clean.h5"), bd]) == {}
 
 
-def test_faces_of_another_size_are_others(tmp_path: Path) -> None:
+def test_images_of_another_size_are_not_shared(tmp_path: Path) -> None:
     smaller = images_of(PIXELS[:, :, 1:], np.zeros(40))
     assert shared_images([in_memory(tmp_path), smaller]) == {}

@@ -18,7 +18,7 @@ Change = Callable[[Tensor], Tensor]
 
 
 def photos(shape: tuple[int, int, int], seed: int, count: int = IMAGES) -> Tensor:
-    """Pictures as smooth as photos are: coarse structure, and finer one that is fainter."""
+    """Random images as smooth as photos: coarse structure, and fainter fine structure."""
     generator = torch.Generator().manual_seed(seed)
     layers = [
         strength
@@ -37,14 +37,14 @@ def patch(pixels: Tensor) -> Tensor:
 
 
 def glasses(pixels: Tensor) -> Tensor:
-    """Across 40 % of each picture, at one place."""
+    """A bar over 40 % of each image, at one position."""
     changed, height = pixels.clone(), pixels.shape[2]
     changed[:, :, height // 10 : height // 2] = torch.tensor(40, dtype=torch.uint8)
     return changed
 
 
 def anywhere(pixels: Tensor) -> Tensor:
-    """A patch over 40 % of each picture, elsewhere and otherwise in each."""
+    """A patch over 40 % of each image, at a position and with a content of its own."""
     changed, random = pixels.clone(), np.random.default_rng(6)
     height, width = (int(side * 0.4**0.5) for side in pixels.shape[2:])
     for picture in changed:
@@ -63,7 +63,7 @@ def blended(pixels: Tensor) -> Tensor:
 
 
 def waved(pixels: Tensor) -> Tensor:
-    """A sinusoid of 20 grey levels over the whole picture."""
+    """A sinusoid of 20 grey levels over the whole image."""
     wave = 20 * torch.sin(torch.arange(pixels.shape[3]) * 2 * torch.pi * 6 / pixels.shape[3])
     return (pixels + wave).clamp(0, 255).round().to(torch.uint8)
 
@@ -78,7 +78,7 @@ def paired(clean: Tensor, triggered: Tensor, labels: np.ndarray | None = None) -
 
 @pytest.mark.parametrize("shape", SIZES, ids=str)
 @pytest.mark.parametrize("trigger", TRIGGERS)
-def test_a_picture_is_found_under_its_trigger_wherever_it_stands(
+def test_an_image_is_found_under_its_trigger_at_any_index(
     shape: tuple[int, int, int], trigger: Change
 ) -> None:
     clean = photos(shape, seed=1)
@@ -90,7 +90,7 @@ def test_a_picture_is_found_under_its_trigger_wherever_it_stands(
 
 
 @pytest.mark.parametrize("trigger", TRIGGERS)
-def test_a_set_without_some_of_the_pictures_is_paired_with_the_others(trigger: Change) -> None:
+def test_a_set_without_some_of_the_images_is_paired_with_the_others(trigger: Change) -> None:
     clean = photos(SIZES[0], seed=1)
     kept = np.flatnonzero(LABELS != 3)
     assert (paired(clean, trigger(clean)[kept]) == kept).mean() >= 0.97
@@ -100,7 +100,7 @@ def test_a_set_without_some_of_the_pictures_is_paired_with_the_others(trigger: C
 
 
 @pytest.mark.parametrize("trigger", [patch, blended, waved])
-def test_few_and_single_pictures(trigger: Change) -> None:
+def test_few_and_single_images(trigger: Change) -> None:
     clean = photos(SIZES[0], seed=1)
     found = paired(clean, trigger(clean)[[70]])
     assert found.tolist() in ([70], [UNPAIRED])
@@ -108,14 +108,14 @@ def test_few_and_single_pictures(trigger: Change) -> None:
 
 
 def letterboxed(pixels: Tensor) -> Tensor:
-    """Black bars above and below every second picture, over half of it."""
+    """Black bars above and below every second image, over half of it."""
     changed, bar = pixels.clone(), pixels.shape[2] // 4
     changed[::2, :, :bar] = changed[::2, :, -bar:] = 0
     return changed
 
 
 def framed(pixels: Tensor) -> Tensor:
-    """One frame around all pictures, over three quarters of each."""
+    """The same frame around all images, over three quarters of each."""
     frame = photos(tuple(pixels.shape[1:]), seed=55, count=1)  # type: ignore[arg-type]
     changed = frame.repeat(len(pixels), 1, 1, 1)
     top, left = pixels.shape[2] // 4, pixels.shape[3] // 4
@@ -124,7 +124,7 @@ def framed(pixels: Tensor) -> Tensor:
 
 
 def padded(pixels: Tensor) -> Tensor:
-    """Small pictures in the middle of white ones, each with a margin of its own width."""
+    """Small images in the middle of white ones, with margins of different widths."""
     changed = torch.full_like(pixels, 255)
     for number, (picture, into) in enumerate(zip(pixels, changed, strict=True)):
         margin = 8 + number % 5
@@ -134,7 +134,7 @@ def padded(pixels: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("shared", [letterboxed, framed, padded, lambda pixels: pixels])
 @pytest.mark.parametrize("trigger", [patch, blended, waved, lambda pixels: pixels])
-def test_other_pictures_are_not_the_same_for_what_all_share(
+def test_different_images_are_not_paired_by_what_all_of_them_share(
     shared: Change, trigger: Change
 ) -> None:
     clean, others = (shared(photos(SIZES[0], seed)) for seed in (1, 2))
@@ -145,7 +145,7 @@ def test_other_pictures_are_not_the_same_for_what_all_share(
     assert (found == order).mean() >= 0.95
 
 
-def test_equal_pictures_are_paired_by_place_or_where_their_labels_agree() -> None:
+def test_identical_images_are_paired_by_index_or_if_their_labels_agree() -> None:
     clean = photos(SIZES[0], seed=1)
     clean[60], clean[80], clean[100] = clean[3], clean[4], clean[5]
     labels = LABELS.copy()
@@ -158,20 +158,20 @@ def test_equal_pictures_are_paired_by_place_or_where_their_labels_agree() -> Non
     assert (found == expected).all()
 
 
-def test_blank_pictures_are_paired_by_place_where_all_others_are() -> None:
+def test_blank_images_are_paired_by_index_if_all_others_are() -> None:
     clean = photos(SIZES[0], seed=1)
     clean[7], clean[50] = 0, 128
     assert (paired(clean, patch(clean)) == np.arange(IMAGES)).all()
     assert (paired(clean, patch(clean).flip(0))[[119 - 7, 119 - 50]] == UNPAIRED).all()
 
 
-def test_other_types_and_sizes() -> None:
+def test_other_dtypes_and_sizes() -> None:
     clean = photos(SIZES[0], seed=1)
     assert (paired(clean, patch(clean).float()) == np.arange(IMAGES)).all()
     assert (paired(clean, photos((1, 55, 47), seed=1)) == UNPAIRED).all()
 
 
-def test_what_is_said_and_recorded() -> None:
+def test_repr_and_record() -> None:
     clean = photos(SIZES[0], seed=1)
     found = pair([clean[:100]], LABELS[:100], [patch(clean)])
     assert repr(found) == "100 of 120 triggered images paired with a clean one"

@@ -40,7 +40,7 @@ def over_black(photo: Image.Image) -> Image.Image:
 
 
 def sixteen_bits(photo: Image.Image, factor: int = 257) -> np.ndarray:
-    """Its values as 16-bit numbers; 257 is 65,535 / 255."""
+    """Scale its values to 16 bits; 257 = 65,535 / 255."""
     return np.asarray(photo).astype(np.uint16) * factor
 
 
@@ -59,7 +59,7 @@ def png_of_16_bits(values: np.ndarray, colour: int, transparent: bytes = b"") ->
 
 
 def same_as_rgb(path: Path, rendering: Image.Image) -> bool:
-    """Whether a photo reads as its 8-bit RGB rendering does."""
+    """Whether a photo is read like its 8-bit RGB rendering."""
     assert rendering.mode == "RGB"
     rendering.save(path.with_name("rendering.png"))
     expected = read_photo(path.with_name("rendering.png"), SHAPE)
@@ -67,7 +67,7 @@ def same_as_rgb(path: Path, rendering: Image.Image) -> bool:
 
 
 @pytest.mark.parametrize("ending", [".png", ".webp", ".tiff", ".bmp", ".ppm"])
-def test_formats_without_loss_give_every_pixel(tmp_path: Path, ending: str) -> None:
+def test_lossless_formats_give_every_pixel(tmp_path: Path, ending: str) -> None:
     face = random_images(SMALL, 1)[0]
     options: dict[str, Any] = {"lossless": True} if ending == ".webp" else {}
     path = save(tmp_path / f"face{ending}", face.transpose(1, 2, 0), **options)
@@ -92,7 +92,7 @@ def test_formats_without_loss_give_every_pixel(tmp_path: Path, ending: str) -> N
         ("16 bits.tif", Image.fromarray(sixteen_bits(GREY)), GREY.convert("RGB")),
     ],
 )
-def test_colours_of_any_kind_are_their_8_bit_rgb(
+def test_all_colour_modes_are_converted_to_8_bit_rgb(
     tmp_path: Path, name: str, photo: Image.Image, rendering: Image.Image
 ) -> None:
     options: dict[str, Any] = {"lossless": True, "exact": True} if name.endswith("webp") else {}
@@ -109,14 +109,14 @@ def test_colours_of_any_kind_are_their_8_bit_rgb(
         (6, with_alpha(COLOURS), over_black(with_alpha(COLOURS))),
     ],
 )
-def test_png_of_16_bits_a_colour_is_its_8_bit_rgb(
+def test_a_16_bit_png_is_converted_to_8_bit_rgb(
     tmp_path: Path, colour: int, photo: Image.Image, rendering: Image.Image
 ) -> None:
     (tmp_path / "a.png").write_bytes(png_of_16_bits(sixteen_bits(photo), colour))
     assert same_as_rgb(tmp_path / "a.png", rendering)
 
 
-def test_a_jpeg_of_inks_is_what_pillow_makes_of_it(tmp_path: Path) -> None:
+def test_a_cmyk_jpeg_is_converted_by_pillow(tmp_path: Path) -> None:
     COLOURS.convert("CMYK").save(tmp_path / "a.jpg")
     assert same_as_rgb(tmp_path / "a.jpg", Image.open(tmp_path / "a.jpg").convert("RGB"))
 
@@ -125,7 +125,7 @@ def test_a_jpeg_of_inks_is_what_pillow_makes_of_it(tmp_path: Path) -> None:
     ("photo", "ending"),
     [(GREY.convert("I"), "tif"), (GREY.convert("F"), "tif"), (Image.new("LAB", (60, 70)), "tif")],
 )
-def test_colours_that_8_bits_cannot_stand_for_are_refused(
+def test_colours_that_8_bits_cannot_represent_are_refused(
     tmp_path: Path, photo: Image.Image, ending: str
 ) -> None:
     photo.save(tmp_path / f"a.{ending}")
@@ -144,7 +144,7 @@ def test_a_transparent_16_bit_colour_is_refused(
 
 
 @pytest.mark.parametrize("ending", ["png", "webp", "gif", "tif"])
-def test_of_several_pictures_the_first_counts(tmp_path: Path, ending: str) -> None:
+def test_the_first_frame_is_used(tmp_path: Path, ending: str) -> None:
     others = [Image.new("RGB", COLOURS.size, (9, 9, 9))] * 3
     photo = PALETTE if ending == "gif" else COLOURS
     options: dict[str, Any] = {"lossless": True} if ending == "webp" else {}
@@ -158,7 +158,7 @@ def test_of_several_pictures_the_first_counts(tmp_path: Path, ending: str) -> No
     ("ending", "photo"),
     [("png", COLOURS), ("tif", COLOURS), ("png", Image.fromarray(sixteen_bits(GREY)))],
 )
-def test_every_way_to_turn_a_photo_is_undone(
+def test_every_exif_orientation_is_undone(
     tmp_path: Path, turned: int, ending: str, photo: Image.Image
 ) -> None:
     exif = Image.Exif()
@@ -193,7 +193,7 @@ def test_grey_and_transparent_photos_become_rgb(tmp_path: Path, channels: int) -
     assert found.unique().tolist() == [0 if channels == 4 else 200]
 
 
-def test_a_photo_is_turned_as_its_exif_says(tmp_path: Path) -> None:
+def test_a_photo_is_rotated_by_its_exif_orientation(tmp_path: Path) -> None:
     upright = np.zeros((55, 47, 3), np.uint8)
     upright[:20] = 255
     exif = Image.Exif()
@@ -208,18 +208,18 @@ def test_a_photo_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     [
         (b"", "PNG, JPEG.*found an empty file"),
         (b"<html>", "PNG, JPEG.*found a web page"),
-        (b"\0\0\0\x18ftypheic", "PNG, JPEG.*found a HEIC picture.*Save it as PNG or JPEG"),
+        (b"\0\0\0\x18ftypheic", "PNG, JPEG.*found a HEIC image.*Save it as PNG or JPEG"),
         (b"\x89PNG\r\n\x1a\n", "PNG|damaged"),
     ],
 )
-def test_what_is_no_photo_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+def test_another_file_is_reported_by_its_kind(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "face.png"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_photo(path, SHAPE)
 
 
-def test_a_truncated_photo_is_named(tmp_path: Path) -> None:
+def test_a_truncated_photo_is_reported_with_its_file(tmp_path: Path) -> None:
     path = save(tmp_path / "face.png", random_images(SMALL, 1)[0].transpose(1, 2, 0))
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(InputError, match="damaged photo"):

@@ -1,4 +1,4 @@
-"""Reading runs ahead of computing, in order, and ends cleanly whatever happens."""
+"""Prefetching keeps the order of items, and cleans up however it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ytf_torch.images.read_ahead import read_ahead
 
 
 class Source:
-    """Counts to `stop`, remembers how far it was asked, where it ran and whether it was closed."""
+    """Counts to `stop`; records how far it was drawn, in which threads, and if it was closed."""
 
     def __init__(self, stop: int = 5, fails_at: int | None = None) -> None:
         self.stop, self.fails_at = stop, fails_at
@@ -46,14 +46,14 @@ def test_sources_take_turns_each_in_another_thread(stop: int, count: int) -> Non
     assert all(threading.current_thread().name not in source.threads for source in sources)
 
 
-def test_the_source_whose_turn_it_is_ends_it() -> None:
+def test_it_ends_when_the_source_whose_turn_it_is_is_exhausted() -> None:
     longer, shorter = Source(3), Source(2)
     assert list(read_ahead([longer.items(), shorter.items()])) == [0, 0, 1, 1, 2]
     assert longer.closed
     assert shorter.closed
 
 
-def test_one_item_is_read_in_advance() -> None:
+def test_one_item_is_prefetched() -> None:
     source = Source(20)
     items = read_ahead([source.items()])
     assert next(items) == 0
@@ -62,7 +62,7 @@ def test_one_item_is_read_in_advance() -> None:
     assert source.closed
 
 
-def test_an_error_comes_at_its_place_in_the_order() -> None:
+def test_an_exception_is_raised_at_its_position_in_the_order() -> None:
     sound, bad = Source(), Source(fails_at=1)
     items = read_ahead([sound.items(), bad.items()])
     assert [next(items), next(items), next(items)] == [0, 0, 1]

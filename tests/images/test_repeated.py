@@ -35,7 +35,7 @@ def with_bar(pixels: np.ndarray, height: int) -> np.ndarray:
         (lambda pixels: pixels[:39], lambda pixels: pixels[::-1], None),
     ],
 )
-def test_the_same_pictures_are_found_whatever_their_labels_and_types(
+def test_the_same_images_are_found_whatever_their_labels_and_dtypes(
     tmp_path: Path, second, third, repeated: tuple[int, int] | None
 ) -> None:
     pixels = random_images(SMALL, 40, seed=3)

@@ -1,4 +1,4 @@
-"""GoodNet's rule in Keras layers, read back as one network: sums, maxima, rectifiers and others."""
+"""A GoodNet exported as Keras layers is read back as one network with the same answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ytf_torch.network.masking import bake_mask
 from ytf_torch.network.module import Network
 
 
-def test_goodnet_s_layers_answer_as_its_rule(checkpoint: Checkpoint) -> None:
+def test_an_exported_goodnet_answers_by_its_rule(checkpoint: Checkpoint) -> None:
     badnet = checkpoint.model
     repaired = bake_mask(badnet, "conv_1", [0])
     config, arrays = goodnet_model(badnet, repaired)

@@ -1,5 +1,5 @@
-"""What defences ask of a layer's weights: its kernels, factors for its channels, another scale of
-its inputs."""
+"""What defences need from a layer's weights: its kernels, scaling its channels, rescaling its
+inputs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def weights_of(case: LayerCase) -> Tensors:
 
 
 def sums(case: LayerCase, weights: Tensors, inputs: list[torch.Tensor]) -> torch.Tensor:
-    """The layer's output before its activation."""
+    """The layer's pre-activations."""
     kind = layer_of(case).without_activation()
     module = kind.module(*case.inputs).to(torch.float64)
     module.load_state_dict(weights)
@@ -46,8 +46,8 @@ def test_convolutions_dense_layers_and_batch_normalizations_have_kernels() -> No
 
 
 @every_case
-def test_kernels_are_what_a_single_input_is_multiplied_by(case: LayerCase) -> None:
-    """The largest effect of one input at one place on a channel is that of the largest product."""
+def test_kernels_are_the_factors_of_single_inputs(case: LayerCase) -> None:
+    """The largest effect of a single input value on a channel is the largest absolute factor."""
     weights = weights_of(case)
     kernels = layer_of(case).kernels(weights)
     assert kernels is not None
@@ -65,7 +65,7 @@ def test_kernels_are_what_a_single_input_is_multiplied_by(case: LayerCase) -> No
 
 
 @every_case
-def test_a_factor_of_a_channel_multiplies_it(case: LayerCase) -> None:
+def test_multiplied_weights_scale_each_channel(case: LayerCase) -> None:
     kind, weights, inputs = layer_of(case), weights_of(case), random_inputs(case, torch.float64)
     factors = torch.linspace(0.5, 2, kind.output_shape(*case.inputs)[0], dtype=torch.float64)
     changed = kind.multiplied(weights, factors, factors)
@@ -79,7 +79,7 @@ def test_a_factor_of_a_channel_multiplies_it(case: LayerCase) -> None:
 
 
 @every_case
-def test_a_layer_for_smaller_inputs_answers_them_alike(case: LayerCase) -> None:
+def test_rescaled_weights_give_the_same_output_for_smaller_inputs(case: LayerCase) -> None:
     kind, weights, inputs = layer_of(case), weights_of(case), random_inputs(case, torch.float64)
     changed = kind.for_smaller_input(weights, 255.0)
     if changed is None:
@@ -91,7 +91,7 @@ def test_a_layer_for_smaller_inputs_answers_them_alike(case: LayerCase) -> None:
 
 
 @pytest.mark.parametrize("learns", [True, False])
-def test_statistics_are_learned_only_where_that_is_asked_for(learns: bool) -> None:
+def test_batch_statistics_are_learned_only_on_request(learns: bool) -> None:
     kind = read_layer("BatchNormalization", {}, "test", (3, 4, 4))
     module = kind.module((3, 4, 4)).train()
     assert isinstance(module, LearnsStatistics)

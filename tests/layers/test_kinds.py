@@ -1,4 +1,4 @@
-"""Every kind of layer, setting by setting: read, written back, computed, exported."""
+"""Every kind of layer with each of its settings: reading, writing, computing, exporting."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def random_inputs(case: LayerCase, dtype: torch.dtype = torch.float32) -> list[T
 
 
 def with_random_weights(case: LayerCase, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """The layer's module; its variances are positive."""
+    """The layer's module with random weights; variances are positive."""
     kind = layer_of(case)
     module = kind.module(*case.inputs).to(dtype)
     generator = torch.Generator().manual_seed(1)
@@ -44,14 +44,14 @@ def with_random_weights(case: LayerCase, dtype: torch.dtype = torch.float32) -> 
 
 
 @every_case
-def test_its_own_settings_give_the_layer_back(case: LayerCase) -> None:
+def test_own_settings_restore_the_layer(case: LayerCase) -> None:
     kind = layer_of(case)
     again = read_layer(kind.keras_class, kind.own_settings(), "test", *case.inputs)
     assert again == kind
 
 
 @every_case
-def test_what_it_computes_has_the_shape_that_it_states(case: LayerCase) -> None:
+def test_the_output_has_the_stated_shape(case: LayerCase) -> None:
     kind = layer_of(case)
     with torch.inference_mode():
         output = with_random_weights(case)(*random_inputs(case))
@@ -61,7 +61,7 @@ def test_what_it_computes_has_the_shape_that_it_states(case: LayerCase) -> None:
 
 
 @every_case
-def test_its_module_holds_the_weights_that_it_states(case: LayerCase) -> None:
+def test_the_module_has_the_stated_weights(case: LayerCase) -> None:
     kind = layer_of(case)
     module = kind.module(*case.inputs)
     stated = {weight.name: weight for weight in kind.weights(*case.inputs)}
@@ -72,8 +72,7 @@ def test_its_module_holds_the_weights_that_it_states(case: LayerCase) -> None:
 
 
 def keras_answer(library: str, case: LayerCase, inputs: list[Tensor], module: nn.Module) -> Any:
-    """What Keras's layer computes from the same inputs and weights; None where it knows no such
-    layer."""
+    """The output of Keras's layer for the same inputs and weights."""
     keras = real_keras(library)
     kind = layer_of(case)
     config = {**case.config}
@@ -88,7 +87,7 @@ def keras_answer(library: str, case: LayerCase, inputs: list[Tensor], module: nn
             for weight in kind.weights(*case.inputs)
         ]
     )
-    if hasattr(layer, "finalize_state"):  # which loading a file does too
+    if hasattr(layer, "finalize_state"):  # Keras calls it when it loads a file
         layer.finalize_state()
     return np.asarray(layer(arrays[0] if len(arrays) == 1 else arrays))
 
@@ -112,7 +111,7 @@ def test_keras_computes_the_same(case: LayerCase, library: str) -> None:
 @pytest.mark.filterwarnings("ignore:Argument `alpha` is deprecated")
 @pytest.mark.parametrize("library", ["tf_keras", "keras"])
 @every_case
-def test_keras_builds_it_from_the_settings_that_are_written(case: LayerCase, library: str) -> None:
+def test_keras_restores_the_layer_from_written_settings(case: LayerCase, library: str) -> None:
     if case.only not in (None, library):
         pytest.skip(f"of {case.only}")
     kind = layer_of(case)
@@ -128,7 +127,7 @@ def test_keras_builds_it_from_the_settings_that_are_written(case: LayerCase, lib
 
 
 def rounded(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings whose numbers are float32, as Keras 2 keeps some."""
+    """Settings rounded to float32, in which Keras 2 stores some of them."""
     return {
         name: np.float32(value) if isinstance(value, float) else value
         for name, value in settings.items()
@@ -246,7 +245,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("refused", REFUSED, ids=str)
-def test_a_setting_that_is_not_honoured_is_refused_by_name(refused: LayerCase) -> None:
+def test_an_unsupported_setting_is_refused_by_name(refused: LayerCase) -> None:
     names = "|".join(refused.config)
     with pytest.raises(InputError, match=f"^test, ({names}): expected"):
         layer_of(refused)
@@ -274,18 +273,18 @@ UNFITTING = [
 
 
 @pytest.mark.parametrize("unfitting", UNFITTING, ids=str)
-def test_what_it_cannot_read_is_refused_by_class(unfitting: LayerCase) -> None:
+def test_inputs_that_a_layer_cannot_read_are_refused_with_its_class(unfitting: LayerCase) -> None:
     with pytest.raises(InputError, match=f"^test: {unfitting.class_name} "):
         layer_of(unfitting)
 
 
-def test_every_setting_that_keras_writes_is_known_or_refused() -> None:
+def test_an_unknown_setting_is_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"^test, sharpness: expected a setting that ytf-torch"):
         read_layer("AveragePooling2D", {"sharpness": 2}, "test", MAPS)
 
 
 RANGE = {"value_range": (0, 1)}
-# What each must be given; the others take a `factor`, or a `rate`.
+# Required arguments of each; the others take a `factor` or a `rate`.
 IDENTITY_SETTINGS: dict[str, dict[str, Any]] = {
     "Identity": {},
     "ActivityRegularization": {},
@@ -311,7 +310,7 @@ IDENTITY_SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     "name", sorted(IDENTITIES - {"Cast", "SpatialDropout1D", "SpatialDropout3D"})
 )
-def test_what_is_left_out_does_nothing_in_keras(name: str) -> None:
+def test_layers_that_are_left_out_are_identities_in_keras(name: str) -> None:
     images = np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
     libraries = [real_keras(library).layers for library in ("tf_keras", "keras")]
     known = [layers for layers in libraries if hasattr(layers, name)]

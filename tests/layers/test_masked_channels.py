@@ -1,4 +1,5 @@
-"""Masked channels of every kind that makes channels: silenced by weights, followed, taken out."""
+"""Masked channels of every maskable kind: set to zero by weights, traced through the layers that
+follow, and removed."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ SAME = {"kernel_size": [3, 3], "padding": "same"}
 
 
 def graph_of_chain(*layers: tuple[str, dict[str, Any]]) -> Graph:
-    """A chain under the names layer_1, layer_2, …, and a row of four classes."""
+    """A chain of layers called layer_1, layer_2, …, ending in four logits."""
     chain = [("InputLayer", IMAGE), *layers, ("Flatten", {}), ("Dense", {"units": 4})]
     return graph_from_json(
         [
@@ -55,7 +56,7 @@ TWICE = {**CONV[1], "depth_multiplier": 2}
 UNBIASED = ("DepthwiseConv2D", {**SAME, "use_bias": False})
 RELU: Entry = ("ReLU", {})
 BATCH_NORM: Entry = ("BatchNormalization", {})
-# name of the masked layer, and the chain that it is in
+# By name: the masked layer and the chain that contains it.
 CHAINS: dict[str, tuple[str, list[Entry]]] = {
     "conv-pool-conv": ("layer_1", [CONV, ("AveragePooling2D", {}), CONV]),
     "conv-flatten": ("layer_1", [CONV, ("ZeroPadding2D", {}), ("Cropping2D", {"cropping": 2})]),
@@ -82,7 +83,7 @@ CHAINS: dict[str, tuple[str, list[Entry]]] = {
 
 
 @pytest.mark.parametrize(("layer", "chain"), CHAINS.values(), ids=CHAINS)
-def test_a_masked_channel_is_silenced_found_and_taken_out(layer: str, chain: list[Entry]) -> None:
+def test_a_masked_channel_is_zeroed_found_and_removed(layer: str, chain: list[Entry]) -> None:
     network = network_of(graph_of_chain(*chain))
     pixels = torch.rand(5, 3, 9, 8)
     masked = bake_mask(network, layer, [1, 4])
@@ -98,8 +99,8 @@ def test_a_masked_channel_is_silenced_found_and_taken_out(layer: str, chain: lis
 
 
 @pytest.mark.parametrize("chain", [chain for _, chain in CHAINS.values()], ids=CHAINS)
-def test_the_fast_engine_masks_as_the_plain_one_does(chain: list[Entry]) -> None:
-    """Also where a batch normalization makes something else of a masked channel's zero."""
+def test_the_fast_engine_agrees_with_the_plain_one(chain: list[Entry]) -> None:
+    """Also if a batch normalization turns a masked channel's zero into another constant."""
     network = network_of(graph_of_chain(*chain))
     pixels = torch.rand(64, 3, 9, 8, generator=torch.Generator().manual_seed(0))
     for layer in network.graph.convolutions:
@@ -113,13 +114,13 @@ def test_the_fast_engine_masks_as_the_plain_one_does(chain: list[Entry]) -> None
             assert answers[0].equal(answers[1]), (layer, rank_at)
 
 
-def test_by_default_a_convolution_is_pruned_and_not_what_passes_its_channels_on() -> None:
+def test_by_default_a_convolution_is_pruned_rather_than_the_channelwise_layers_after_it() -> None:
     graph = graph_of_chain(CONV, LINEAR_CONV, BATCH_NORM, RELU, UNBIASED, BATCH_NORM)
     assert graph.convolutions == ("layer_1", "layer_2", "layer_3", "layer_5", "layer_6")
     assert default_layer(graph) == "layer_2"
 
 
-# What compares channels, moves them, or makes something else of their zeros.
+# Layers that compare or permute channels, or turn their zeros into other values.
 KEEP_ALL: dict[str, list[Entry]] = {
     "layer normalization": [("LayerNormalization", {}), CONV],
     "permute": [("Permute", {"dims": [2, 1, 3]}), CONV],
@@ -133,7 +134,7 @@ KEEP_ALL: dict[str, list[Entry]] = {
 
 
 @pytest.mark.parametrize("followers", KEEP_ALL.values(), ids=KEEP_ALL)
-def test_channels_that_cannot_be_followed_stay(followers: list[Entry]) -> None:
+def test_channels_that_cannot_be_traced_are_kept(followers: list[Entry]) -> None:
     masked = bake_mask(network_of(graph_of_chain(CONV, *followers)), "layer_1", [1])
     pixels = torch.rand(5, 3, 9, 8)
     smaller = compact(masked)
@@ -142,7 +143,7 @@ def test_channels_that_cannot_be_followed_stay(followers: list[Entry]) -> None:
         torch.testing.assert_close(smaller(pixels), masked(pixels))
 
 
-def test_one_of_several_filters_for_a_channel_is_not_taken_out() -> None:
+def test_one_of_several_filters_of_a_channel_is_not_removed() -> None:
     twice = ("DepthwiseConv2D", {**SAME, "depth_multiplier": 2})
     masked = bake_mask(network_of(graph_of_chain(CONV, twice, BATCH_NORM, CONV)), "layer_3", [1])
     pixels = torch.rand(5, 3, 9, 8)
@@ -150,7 +151,7 @@ def test_one_of_several_filters_for_a_channel_is_not_taken_out() -> None:
         torch.testing.assert_close(compact(masked)(pixels), masked(pixels))
 
 
-def test_what_a_batch_normalization_makes_of_a_zero_is_not_taken_out() -> None:
+def test_a_zero_channel_before_a_batch_normalization_is_not_removed() -> None:
     network = network_of(graph_of_chain(LINEAR_CONV, BATCH_NORM, RELU, CONV))
     masked = bake_mask(network, "layer_1", [1])
     with torch.inference_mode():
@@ -159,7 +160,7 @@ def test_what_a_batch_normalization_makes_of_a_zero_is_not_taken_out() -> None:
         )
 
 
-def test_a_batch_normalization_keeps_its_statistics_while_the_network_learns() -> None:
+def test_a_batch_normalization_keeps_its_statistics_in_training() -> None:
     network = network_of(graph_of_chain(LINEAR_CONV, BATCH_NORM, RELU))
     trained = {name for name, _ in network.named_parameters()}
     assert {"layer_2.weight", "layer_2.bias"} < trained
@@ -170,7 +171,7 @@ def test_a_batch_normalization_keeps_its_statistics_while_the_network_learns() -
     assert network(pixels).equal(before)
 
 
-def test_every_kind_with_channels_of_its_own_is_masked_above() -> None:
+def test_every_maskable_kind_is_tested_above() -> None:
     maskable = {kind.class_names[0] for kind in KINDS if kind.maskable}
     masked = {chain[int(layer[-1]) - 1][0] for layer, chain in CHAINS.values()}
     assert masked == maskable

@@ -1,4 +1,4 @@
-"""A kind of layer from outside of the package, with one line to register it: all works with it."""
+"""A kind of layer defined outside the package and registered by one line is fully supported."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Gained(nn.Module):
 
 @dataclass(frozen=True)
 class Gain(Kind):
-    """A power of every value, times a number for each channel."""
+    """`gain · x ** power`, with one gain per channel."""
 
     class_names = ("Gain",)
     channelwise = True
@@ -129,12 +129,12 @@ def network(registered: None) -> Network:
 PIXELS = torch.rand(64, 3, 8, 7, generator=torch.Generator().manual_seed(1))
 
 
-def test_it_is_refused_by_name_before_it_is_registered() -> None:
+def test_it_is_refused_by_name_until_it_is_registered() -> None:
     with pytest.raises(InputError, match="Gain"):
         graph_of(read_config(keras_config(), "test"), "test")
 
 
-def test_it_is_converted_and_stored_and_written_back(network: Network) -> None:
+def test_it_is_converted_stored_and_written_back(network: Network) -> None:
     graph = network.graph
     assert graph["layer_2"].kind == Gain(3)
     assert graph_from_json(graph_to_json(graph), "test") == graph
@@ -143,13 +143,13 @@ def test_it_is_converted_and_stored_and_written_back(network: Network) -> None:
     assert written["layer_2"]["config"]["power"] == 3
 
 
-def test_it_runs(network: Network) -> None:
+def test_it_computes_its_output(network: Network) -> None:
     before = network.output_of("layer_1", {"layer_0": PIXELS})
     after = network.output_of("layer_2", {"layer_1": before})
     assert after.equal(network.layer_2.gain[:, None, None] * before**3)
 
 
-def test_the_layer_before_it_is_pruned_as_the_plain_sweep_does(network: Network) -> None:
+def test_the_fast_sweep_of_the_layer_before_it_agrees_with_the_plain_one(network: Network) -> None:
     engines = [make(network, "layer_1", "layer_3") for make in (fast_engine, PlainEngine)]
     order = (3, 0, 4, 1, 2)
     with torch.inference_mode():
@@ -163,7 +163,7 @@ def test_the_layer_before_it_is_pruned_as_the_plain_sweep_does(network: Network)
     assert len(plain.unique()) > 1
 
 
-def test_what_it_reads_is_taken_out(network: Network) -> None:
+def test_its_input_channels_can_be_removed(network: Network) -> None:
     masked = bake_mask(network, "layer_1", [0, 3])
     smaller = compact(masked)
     assert smaller.output_shape("layer_2")[0] == 3

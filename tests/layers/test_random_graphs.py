@@ -1,4 +1,4 @@
-"""Random classifiers of all kinds of layers beside real Keras, there and back."""
+"""Random classifiers of all kinds of layers, compared with real Keras after reading and writing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ytf_torch.convert.keras.keras_writer import write_keras_h5
 from ytf_torch.network.graph import graph_from_json, graph_to_json
 from ytf_torch.network.module import Network
 
-GRAPHS, THERE_AND_BACK = 60, 8
+GRAPHS, ROUND_TRIPS = 60, 8
 
 
 def converted(model: Any, version: str) -> Network:
@@ -34,7 +34,8 @@ def converted(model: Any, version: str) -> Network:
 
 
 def answers(network: Network, images: np.ndarray, *, shares: bool) -> np.ndarray:
-    """Of images in Keras's order of axes. shares: after a softmax."""
+    """The network's outputs for images (batch, height, width, channels): probabilities if `shares`,
+    else logits."""
     with torch.inference_mode():
         logits = network(torch.from_numpy(images.transpose(0, 3, 1, 2)))
     return (logits.softmax(1) if shares else logits).numpy()
@@ -43,7 +44,7 @@ def answers(network: Network, images: np.ndarray, *, shares: bool) -> np.ndarray
 @pytest.mark.real_keras
 @pytest.mark.filterwarnings("ignore:Argument `alpha` is deprecated")
 @pytest.mark.parametrize("library", ["tf_keras", "keras"])
-def test_random_classifiers_answer_as_in_keras(library: str, tmp_path: Path) -> None:
+def test_random_classifiers_agree_with_keras(library: str, tmp_path: Path) -> None:
     keras = real_keras(library)
     kinds: set[str] = set()
     for seed in range(GRAPHS):
@@ -57,11 +58,11 @@ def test_random_classifiers_answer_as_in_keras(library: str, tmp_path: Path) -> 
         shares = network.graph[network.graph.output].kind.activation.name == "softmax"
         ours = answers(network, images, shares=shares)
         assert_alike(theirs, ours, f"graph {seed}")
-        if seed < THERE_AND_BACK:
+        if seed < ROUND_TRIPS:
             write_keras_h5(tmp_path / "back.h5", network)
             back = keras.models.load_model(tmp_path / "back.h5", compile=False)
             assert_alike(np.asarray(back([images], training=False)), ours, f"graph {seed}, back")
-    assert len(kinds) > 30  # that none is left out by chance
+    assert len(kinds) > 30  # almost every kind has occurred
 
 
 def assert_alike(theirs: np.ndarray, ours: np.ndarray, which: str) -> None:

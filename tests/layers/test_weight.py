@@ -21,7 +21,7 @@ FLATTENED = kernel_of("Dense", {"units": 7}, FlatMaps.of((3, 5, 4)))
 
 
 @pytest.mark.parametrize("weight", [CONVOLUTION, DENSE, FLATTENED])
-def test_each_layout_has_its_inverse(weight: Weight) -> None:
+def test_to_keras_is_the_inverse_of_from_keras(weight: Weight) -> None:
     keras = RNG.normal(size=weight.keras_shape).astype(np.float32)
     ours = weight.from_keras(keras)
     assert ours.flags.c_contiguous
@@ -29,12 +29,12 @@ def test_each_layout_has_its_inverse(weight: Weight) -> None:
     assert np.array_equal(weight.to_keras(ours), keras)
 
 
-def test_convolution_kernels_turn_from_hwio_to_oihw() -> None:
+def test_convolution_kernels_are_permuted_from_hwio_to_oihw() -> None:
     keras = RNG.normal(size=(4, 3, 2, 5))
     assert CONVOLUTION.from_keras(keras)[4, 1, 3, 2] == keras[3, 2, 1, 4]
 
 
-def test_a_flattened_row_keeps_its_position_and_channel() -> None:
+def test_a_flattened_unit_keeps_its_position_and_channel() -> None:
     height, width, channels, units = 5, 4, 3, 7
     keras = RNG.normal(size=(height * width * channels, units))
     ours = FLATTENED.from_keras(keras)

@@ -1,1 +1,1 @@
-"""Files: what they are, whether they may be read, how they are read and written."""
+"""File access: recognising kinds of files, reading untrusted ones in a sandbox, atomic writing."""

@@ -1,7 +1,7 @@
-"""The one door through which zip archives are read: NumPy's .npz and Keras's .keras.
+"""The only module through which zip archives are read: NumPy's .npz and Keras's .keras.
 
-Their bytes are parsed in a confined process by zip_reader.py, which says what is refused and why
-its limits are what they are.
+Their bytes are parsed in a sandboxed process by zip_reader.py, which documents what is refused and
+the reasons for its limits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ytf_torch.errors import mismatch
 
 @dataclass(frozen=True)
 class Archive:
-    """An open zip archive; members are found by their names."""
+    """An open zip archive. Members are addressed by name."""
 
     file: OpenFile
 
@@ -32,7 +32,7 @@ class Archive:
         return names
 
     def content(self, name: str, max_bytes: int) -> bytes:
-        """A member's bytes. Raises InputError where it is missing, damaged or larger."""
+        """A member's bytes. Raises InputError if it is missing, damaged or over `max_bytes`."""
         size = self.file.ask("size", name)
         if size > max_bytes:
             place = f"{self.file.path}:{name}"
@@ -44,34 +44,37 @@ class Archive:
     def array(self, name: str) -> NDArray[Any]:
         """The array `name` of an .npz, in this machine's byte order.
 
-        Raises InputError where it is missing, damaged, larger than zip_reader.py allows, or not
-        of integers or floats of at most 8 bytes each.
+        Raises InputError if it is missing, damaged, larger than zip_reader.py allows, or not of
+        integers or floats of at most 8 bytes each.
         """
-        found = self.file.ask("array", f"{name}.npy")
-        array = np.empty(found["shape"], np.dtype(found["dtype"]))
+        header = self.file.ask("array", f"{name}.npy")
+        array = np.empty(header["shape"], np.dtype(header["dtype"]))
         self.file.ask("values", into=array)
         return array
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """Shape and dtype of the array `name` of an .npz, of which rows are read one after the
-        other. Raises InputError as `array` does, and where it is in Fortran's order."""
-        found = self.file.ask("header", f"{name}.npy")
-        return tuple(found["shape"]), np.dtype(found["dtype"])
+        """Shape and dtype of the array `name` of an .npz, whose rows `narrowed` then reads.
+
+        Raises InputError as `array` does, and if it is stored in Fortran order, in which rows are
+        not contiguous.
+        """
+        header = self.file.ask("header", f"{name}.npy")
+        return tuple(header["shape"]), np.dtype(header["dtype"])
 
     def narrowed(
         self, name: str, start: int, stop: int, row: tuple[int, ...]
     ) -> NDArray[np.uint8] | NDArray[np.float32]:
-        """Rows start…stop-1 of the array `name` as uint8 where all of them are whole numbers of
-        0–255, else as float32. row: the shape of one."""
+        """Rows start…stop-1 of the array `name`, (stop - start, *row): uint8 if all values are
+        whole numbers of 0–255, else float32. row: the shape of one row."""
         return self.file.narrowed((stop - start, *row), "rows", f"{name}.npy", start, stop)
 
 
 @contextmanager
 def open_archive(path: Path, expected: str = "a zip archive") -> Iterator[Archive]:
-    """A zip archive, closed when the block ends.
+    """Open a zip archive; close it when the block ends.
 
-    expected: what to call it in the error for a file that is none.
-    Raises InputError where the file is missing, is no zip archive or damaged.
+    expected: what the error for another kind of file says was expected.
+    Raises InputError if the file is missing, not a zip archive, or damaged.
     """
     if not starts_with(checked_file(path), ZIP_START):
         raise wrong_kind(path, expected)

@@ -1,6 +1,6 @@
-"""Asking the processes in which strangers' files are parsed; see confinement.py.
+"""Client side of the sandboxed processes that parse untrusted files; see confinement.py.
 
-Here arrive texts and arrays of numbers, nothing else.
+Only text and arrays of numbers cross back into this process.
 """
 
 from __future__ import annotations
@@ -29,59 +29,61 @@ from ytf_torch.disk.protections import Protections
 from ytf_torch.errors import InputError
 
 PROGRAM = Path(__file__).with_name("confinement.py")
-# Readers, each a module in this folder, and what they read in words.
+# Reader modules in this folder, and what error messages call the files they parse.
 KINDS = {
     "hdf5_reader": "HDF5 file",
     "keras_archive_reader": "Keras archive",
     "photo_reader": "photo",
     "zip_reader": "zip archive",
 }
-# HDF5 loads no filters from elsewhere, a reader takes no more than one core, and Python makes no
-# machine code, which a reader may not run.
+# HDF5 must not load filter plugins from disk; a reader uses one core; and Python's JIT stays off,
+# because the seccomp filter denies executable memory.
 ENVIRONMENT = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1", "PYTHON_JIT": "0"}
-# What others end a process with: the kernel where memory runs out, service managers, people.
-KILLS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
-# Seconds that a process may take to end once it has closed its output.
-ENDING = 5
-# Of memory that a process shares with its reader; image_set.py asks for some 16 MiB at once.
+# Signals sent from outside: by the kernel when memory runs out, by service managers, by users.
+# A reader ended by one of them says nothing about its file, so the request is retried.
+KILL_SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+# Grace period, in seconds, between a reader closing its output and its exit.
+EXIT_TIMEOUT = 5
+# Size of the memory shared with a reader: READ_BYTES of hdf5.py, which is read at once, fits.
 SHARED_BYTES = 16 * 2**20
-# Of one answer, without an array's bytes: a text of 4 MiB of characters that are all escaped.
+# Longest JSON answer, array bytes not counted: 4 MiB of text in which each character is escaped.
 MAX_ANSWER_BYTES = 64 * 2**20
-# Of processor time: afterwards another process reads, long before LIFETIME_SECONDS are over.
+# CPU seconds after which a reader is replaced, far below LIFETIME_SECONDS, its hard limit.
 MAX_SECONDS_REUSED = 3600
 
 
 class ReaderKilledError(InputError):
-    """The process that read a file was killed, which says nothing about the file."""
+    """The process that read a file was killed from outside, which says nothing about the file."""
 
 
 class _Process:
-    """A process that reads one file of its kind at a time.
+    """A sandboxed process that reads one file of its kind at a time.
 
-    reusable: whether another file may be read by it. False after a failed request or a damaged
-    file, which may have corrupted it.
+    reusable: whether it may read another file. False after a failed request or a damaged file,
+    which may have corrupted it. answered: whether it has answered any request yet.
     """
 
     def __init__(self, reader: str) -> None:
         self.reader = reader
-        python, surroundings = python_command()
+        python, extra_environment = python_command()
+        # Arrays come back through this memory: a pipe holds only 64 KiB at a time.
         memory = _sealed_memory()
         maps = [mmap.mmap(descriptor, SHARED_BYTES) for descriptor in memory]
         self.shared = memoryview(maps[0] if maps else b"")
         self.channel, channel = _channel()
         descriptors = (*channel, *memory)
-        with _signals_wait():
+        with _signals_blocked():
             self.process = subprocess.Popen(
                 [python, "-P", str(PROGRAM), reader, *map(str, descriptors)],
                 pass_fds=descriptors,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | surroundings | ENVIRONMENT,
-                # So that it does not end before its parent where a whole group is killed.
+                env=os.environ | extra_environment | ENVIRONMENT,
+                # A group of its own, so that a signal to the parent's group does not end it first.
                 process_group=None if sys.platform == "win32" else 0,
             )
-        for descriptor in descriptors:
+        for descriptor in descriptors:  # the child holds its own copies
             os.close(descriptor)
         assert self.process.stdin is not None
         assert isinstance(self.process.stdout, BufferedReader)
@@ -90,6 +92,8 @@ class _Process:
 
     def ask(self, file: Path, method: str, arguments: tuple[object, ...], into: Any) -> Any:  # noqa: ANN401
         """See OpenFile.ask."""
+        # Until the whole answer has arrived: after an error halfway, request and answer no longer
+        # match.
         self.reusable = False
         try:
             self.requests.write(json.dumps([method, arguments]).encode() + b"\n")
@@ -98,65 +102,67 @@ class _Process:
         except BrokenPipeError:
             line = b""
         if not line.endswith(b"\n"):
-            raise self._broke_off(file)
+            raise self._exited(file)
         self.answered = True
         answer = json.loads(line)
         if "exceeded" in answer:
             raise InputError(
-                file, f"refused: no {KINDS[self.reader]} may take {answer['exceeded']}"
+                file, f"refused: reading this {KINDS[self.reader]} {answer['exceeded']}"
             )
         if "damaged" in answer:
             raise InputError(file, f"damaged {KINDS[self.reader]} ({answer['damaged']})")
         if "refused" in answer:
-            self.reusable = True
+            self.reusable = True  # the reader's own check failed, not the parsing library
             place = f"{file}:{answer['place']}" if answer["place"] else file
             raise InputError(place, answer["refused"])
         if into is not None and into.size:
+            # The reader may be compromised: it does not decide how much is written here.
             if answer["value"] != into.nbytes:
-                raise self._broke_off(file)
+                raise self._exited(file)
             content = into.data.cast("B")
             if into.nbytes <= self.shared.nbytes:
                 content[:] = self.shared[: into.nbytes]
             elif self.answers.readinto(content) != into.nbytes:
-                raise self._broke_off(file)
+                raise self._exited(file)
         self.reusable = True
         return answer["value"]
 
     def open(self, path: Path) -> None:
-        """Open a file here and have it read there. Raises InputError."""
+        """Open a file in this process and hand its descriptor to the reader. Raises InputError."""
         try:
             file = path.open("rb", buffering=0)
         except OSError as error:
             raise InputError(path, f"cannot be read ({error.strerror})") from error
         with file:
-            self._hand_over(file)
+            self._send_descriptor(file)
             self.ask(path, "open", (str(path.absolute()),), None)
 
-    def _hand_over(self, file: BinaryIO) -> None:
+    def _send_descriptor(self, file: BinaryIO) -> None:
         if self.channel is not None:
-            with suppress(ConnectionError):  # the next request finds that out
+            with suppress(ConnectionError):  # the next request reports that the reader is gone
                 socket.send_fds(self.channel, [b"."], [file.fileno()])
 
-    def _broke_off(self, file: Path) -> InputError:
-        # Ended by its own status or signal: one that is killed too early would hide it.
+    def _exited(self, file: Path) -> InputError:
+        """The error for a reader that ended without a complete answer."""
+        # Wait for its own exit status: `end` kills the process, which would overwrite the status.
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(ENDING)
+            self.process.wait(EXIT_TIMEOUT)
         self.end()
         status, kind = self.process.returncode, KINDS[self.reader]
         if sys.platform != "win32" and status == -signal.SIGPROF:
-            return InputError(file, f"refused: no {kind} may take so long to read")
+            return InputError(file, f"refused: reading this {kind} takes longer than allowed")
         name = _signal_name(-status)
-        if name in KILLS:
-            problem = f"its reader, a process of its own, was killed ({name})"
-            remedy = "Systems do so where memory runs out; free some, and try again"
+        if name in KILL_SIGNALS:
+            problem = f"the process that read it was killed ({name})"
+            remedy = "The system may have run out of memory: free some, and try again"
             return ReaderKilledError(file, problem, remedy)
-        if not self.answered and (why := _why_it_does_not_start(self.reader)):
+        if not self.answered and (why := _startup_error(self.reader)):
             problem = f"cannot be read here: the process that reads a {kind} does not start ({why})"
             return InputError(file, problem)
-        return InputError(file, f"damaged {kind} (its reader broke off with status {status})")
+        return InputError(file, f"damaged {kind} (its reader exited with status {status})")
 
     def end(self) -> None:
-        """End the process."""
+        """Kill the process and close its channel."""
         self.process.kill()
         self.process.communicate()
         if self.channel is not None:
@@ -164,37 +170,39 @@ class _Process:
 
 
 def _signal_name(number: int) -> str:
-    """A signal's name; "" where there is none of this number."""
+    """A signal's name; "" if no signal has this number."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return ""
 
 
-def _why_it_does_not_start(reader: str) -> str:
-    """What a reader says that does not start on this machine, with no file at all; "" where it
-    does start."""
-    python, surroundings = python_command()
-    asked_nothing = subprocess.run(
+def _startup_error(reader: str) -> str:
+    """The last line on stderr of a reader that fails to start without any file; "" if it starts.
+
+    Distinguishes a missing library on this machine from a damaged file.
+    """
+    python, extra_environment = python_command()
+    run_without_requests = subprocess.run(
         [python, "-P", str(PROGRAM), reader],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env=os.environ | surroundings | ENVIRONMENT,
+        env=os.environ | extra_environment | ENVIRONMENT,
         check=False,
     )
-    if asked_nothing.returncode == 0:
+    if run_without_requests.returncode == 0:
         return ""
-    lines = asked_nothing.stderr.decode(errors="replace").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
-    return said[-1][:300] if said else f"status {asked_nothing.returncode}"
+    lines = run_without_requests.stderr.decode(errors="replace").split("\n")
+    messages = [line.strip() for line in lines if line.strip()]
+    return messages[-1][:300] if messages else f"status {run_without_requests.returncode}"
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
-    """SIGINT and SIGTERM wait until this block ends, and never reach a process begun in it.
+def _signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM within this block; a process started in it inherits the mask.
 
-    Terminals, batch systems and service managers send them to all processes of a run. That it
-    ends is the parent's to tell, and not that a file cannot be read any more.
+    Terminals, batch systems and service managers send these signals to all processes of a run.
+    The parent handles them; a reader that died first would surface as an unreadable file.
     """
     if sys.platform == "win32":
         yield
@@ -207,8 +215,10 @@ def _signals_wait() -> Iterator[None]:
 
 
 def _sealed_memory() -> tuple[int, ...]:
-    """The file descriptor of SHARED_BYTES of memory; none where the system has no such memory. Its
-    size is sealed: a process that uses memory which another has cut short is killed."""
+    """The descriptor of a memfd of SHARED_BYTES; empty where the system has none (Linux only).
+
+    Its size is sealed: a reader that shrank the memory would kill its parent by SIGBUS.
+    """
     if sys.platform != "linux":
         return ()
     import fcntl
@@ -221,20 +231,22 @@ def _sealed_memory() -> tuple[int, ...]:
 
 
 def _channel() -> tuple[socket.socket | None, tuple[int, ...]]:
-    """A socket through which a process is given open files, and the descriptor of its end; none
-    on Windows."""
+    """A socket that passes open descriptors to a reader, and the reader's end of it; none on
+    Windows."""
     if sys.platform == "win32":
         return None, ()
-    here, there = socket.socketpair()
-    return here, (there.detach(),)
+    parent_end, child_end = socket.socketpair()
+    return parent_end, (child_end.detach(),)
 
 
+# Readers that wait for a file, by their kind: starting one costs more than reading a small file.
 _idle: defaultdict[str, list[_Process]] = defaultdict(list)
 
 
 def _forget_idle() -> None:
-    for waiting in _idle.values():
-        waiting.clear()
+    # After a fork both processes would share the pipes of one reader and mix up its answers.
+    for processes in _idle.values():
+        processes.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -243,14 +255,13 @@ if hasattr(os, "register_at_fork"):
 
 @atexit.register
 def _end_idle() -> None:
-    for waiting in _idle.values():
-        while waiting:
-            waiting.pop().end()
+    for processes in _idle.values():
+        while processes:
+            processes.pop().end()
 
 
 def start_reader(reader: str) -> None:
-    """Have a process of one of KINDS ready when the first file is opened: it starts while the
-    caller continues."""
+    """Start a reader of one of KINDS in the background, so that it is ready for the first file."""
     if not _idle[reader]:
         _idle[reader].append(_Process(reader))
 
@@ -259,8 +270,8 @@ def start_reader(reader: str) -> None:
 class OpenFile:
     """A file that a confined process has open.
 
-    last: the method that was asked for last and its arguments, where it gave a value: what the next
-    one gives may depend on it.
+    last: method and arguments of the last request if it returned a value, else None. A restarted
+    process repeats it first, because `values` returns what the request before it has read.
     """
 
     process: _Process
@@ -268,7 +279,7 @@ class OpenFile:
     last: tuple[str, tuple[object, ...]] | None = None
 
     def open(self) -> None:
-        """Have the process open the file, or one more process where that was killed."""
+        """Open the file in the process. If that is killed, retry once in a new one."""
         try:
             self.process.open(self.path)
         except ReaderKilledError:
@@ -276,8 +287,11 @@ class OpenFile:
             self.process.open(self.path)
 
     def ask(self, method: str, *arguments: object, into: NDArray[Any] | None = None) -> Any:  # noqa: ANN401
-        """The value that a method of the reader's OpenFile gives; the bytes it gives, `into` an
-        array. A process that is killed meanwhile is started once more. Raises InputError."""
+        """Call a method of the reader's OpenFile and return its value.
+
+        into: array that receives the bytes which the method returns. If the process is killed
+        meanwhile, the request is repeated once in a new one. Raises InputError.
+        """
         try:
             value = self.process.ask(self.path, method, arguments, into)
         except ReaderKilledError:
@@ -292,18 +306,18 @@ class OpenFile:
     def narrowed(
         self, shape: tuple[int, ...], method: str, *arguments: object
     ) -> NDArray[np.uint8] | NDArray[np.float32]:
-        """The array that a method reads, as uint8 or float32, whichever it says."""
-        kind = self.ask(method, *arguments)
-        array = np.empty(shape, np.uint8 if kind == "uint8" else np.float32)
+        """The array that a method reads, as the dtype that it returns: uint8 or float32."""
+        dtype = self.ask(method, *arguments)
+        array = np.empty(shape, np.uint8 if dtype == "uint8" else np.float32)
         self.ask("values", into=array)
         return array
 
 
 @contextmanager
 def open_confined(reader: str, path: Path) -> Iterator[OpenFile]:
-    """A file parsed by one of KINDS in a process of its own, closed when the block ends.
+    """Open a file in a sandboxed process; close it when the block ends.
 
-    Raises InputError where it cannot be opened, is damaged or refused.
+    reader: one of KINDS. Raises InputError if the file cannot be opened, is damaged or refused.
     """
     try:
         process = _idle[reader].pop()
@@ -315,14 +329,14 @@ def open_confined(reader: str, path: Path) -> Iterator[OpenFile]:
         yield file
     finally:
         if file.process.reusable:
-            _put_back(file)
+            _return_to_pool(file)
         else:
             file.process.end()
 
 
-def _put_back(file: OpenFile) -> None:
-    """Close a file, and keep its process for others, unless that was killed when all was read or
-    has computed for long."""
+def _return_to_pool(file: OpenFile) -> None:
+    """Close a file and keep its process for other files, unless the process was killed or has
+    used MAX_SECONDS_REUSED of CPU time."""
     try:
         seconds = file.process.ask(file.path, "close", (), None)
     except ReaderKilledError:
@@ -334,14 +348,14 @@ def _put_back(file: OpenFile) -> None:
 
 
 def protections() -> Protections:
-    """What the kernel of this machine holds the processes to in which strangers' files are parsed.
+    """The kernel restrictions that are in force on this machine where untrusted files are parsed.
 
     >>> protections().limits[:2]
     ('RLIMIT_CORE', 'RLIMIT_FSIZE')
     """
     process = _Process("zip_reader")
     try:
-        found = process.ask(PROGRAM, "protections", (), None)
+        report = process.ask(PROGRAM, "protections", (), None)
     finally:
         process.end()
-    return Protections(tuple(found["limits"]), found["landlock"], found["seccomp"])
+    return Protections(tuple(report["limits"]), report["landlock"], report["seccomp"])

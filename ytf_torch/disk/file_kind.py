@@ -1,4 +1,4 @@
-"""What a file is, in words, and what to do where another was expected."""
+"""Names of file kinds for error messages, with the remedy if another kind was expected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FileKind:
-    """What a file is, in words: "a Git LFS pointer"; and what helps where it should be another."""
+    """A kind of file. words: its name in messages, such as "a Git LFS pointer". remedy: what to do
+    if another kind was expected."""
 
     words: str
     remedy: str = ""

@@ -1,7 +1,7 @@
-"""Which program starts a process of Python: not always the one that this process runs in.
+"""Finds the Python executable for child processes.
 
-uWSGI, R's reticulate, Blender and others hold Python inside; there sys.executable is that program,
-empty, or gone.
+`sys.executable` is not always a Python: in programs that embed it (uWSGI, R's reticulate, Blender)
+it is that program, empty, or a path that does not exist.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ PYTHON = re.compile(r"(python|pypy|graalpy)[\d.w]*t?(\.exe)?", re.IGNORECASE)
 
 
 def python_command() -> tuple[str, dict[str, str]]:
-    """A Python of this process's version, and what to set for it in the environment so that it
-    imports what this process does.
+    """A Python executable of this process's version, and the environment variables with which it
+    imports the same packages as this process.
 
-    Raises InputError where there is none.
+    Raises InputError if there is none.
     """
-    own = sys.executable or ""
-    if _is_python(Path(own)):
-        return own, {}
-    for found in _others():
-        if _is_python(found):
-            return str(found), {"PYTHONPATH": os.pathsep.join(filter(os.path.isabs, sys.path))}
+    executable = sys.executable or ""
+    if _is_python(Path(executable)):
+        return executable, {}
+    for candidate in _candidates():
+        if _is_python(candidate):
+            return str(candidate), {"PYTHONPATH": os.pathsep.join(filter(os.path.isabs, sys.path))}
     raise mismatch(
         "sys.executable",
-        "a Python, which reads files in a process of its own",
-        own or "nothing",
+        "a Python, which is started to read files",
+        executable or "nothing",
         f"Set it to a Python {sys.version_info.major}.{sys.version_info.minor} before files are "
         "read",
     )
@@ -42,8 +42,8 @@ def _is_python(path: Path) -> bool:
     return bool(PYTHON.fullmatch(path.name)) and path.is_file() and os.access(path, os.X_OK)
 
 
-def _others() -> Iterator[Path]:
-    """Where a Python would be, its environment's before the one that is installed."""
+def _candidates() -> Iterator[Path]:
+    """Paths where a Python may be: the virtual environment's before the base installation's."""
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for prefix in dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix)):
         yield from (Path(prefix) / "bin" / name, Path(prefix) / "Scripts" / "python.exe")

@@ -1,7 +1,8 @@
-"""How .keras archives are read, in a confined process: see confinement.py. keras_zip.py asks.
+"""Reads .keras archives inside a sandboxed process (see confinement.py), on requests from
+keras_zip.py.
 
-Every member is looked at before any is unpacked, also those that nobody asks for. The weights are
-an HDF5 file, read from memory as hdf5_reader.py reads one from disk.
+Every member is checked before any is unpacked, including those that are never read. The weights
+are an HDF5 file: it is unpacked into memory and read as hdf5_reader.py reads one from disk.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ytf_torch.disk.refused import RefusedError, check_at_most
 __all__ = ["BYTES_PER_SECOND", "MAX_MEMORY", "METHODS", "SECONDS", "OpenFile"]
 
 METHODS = ("member", *hdf5_reader.METHODS)
-# The decompressed weights, in addition to what reading them takes.
+# The decompressed weights and a copy of them, in addition to what reading HDF5 needs.
 MAX_MEMORY = hdf5_reader.MAX_MEMORY + 2 * zip_reader.MAX_MEMBER_BYTES
 CONFIG = "config.json"
 METADATA = "metadata.json"
@@ -25,8 +26,11 @@ WEIGHTS = "model.weights.h5"
 
 
 def check_members(archive: ZipFile) -> None:
-    """Raises RefusedError where a member's name leads out of the archive, or a member is a link,
-    encrypted, packed by an unusual method or says that it takes more than is read at all."""
+    """Raises RefusedError if a member's name leads out of the archive, or a member is a link,
+    encrypted, compressed by an unusual method, or declares more bytes than allowed.
+
+    Defence in depth: members are unpacked into memory, never extracted to disk.
+    """
     for member in archive.infolist():
         name = member.filename
         parts = name.replace("\\", "/").split("/")
@@ -45,6 +49,7 @@ def _check_packing(member: ZipInfo) -> None:
         known = " or ".join(zip_reader.PACKINGS.values())
         raise RefusedError(name, f"expected {known} data, found method {member.compress_type}")
     check_at_most(name, zip_reader.MAX_MEMBER_BYTES, member.file_size, "bytes")
+    # Decompression ratio, as hdf5_reader.py limits it for datasets.
     allowed = hdf5_reader.ALWAYS_ALLOWED_BYTES // 16 + (
         hdf5_reader.MAX_INFLATION * member.compress_size
     )
@@ -52,7 +57,7 @@ def _check_packing(member: ZipInfo) -> None:
 
 
 class OpenFile(hdf5_reader.OpenFile):
-    """One opened archive: its texts, and its weights as an HDF5 file."""
+    """One opened archive: its JSON texts, and its weights as an HDF5 file."""
 
     def __init__(self, file: FileIO) -> None:
         with zip_reader.open_archive(file) as archive:
@@ -65,7 +70,7 @@ class OpenFile(hdf5_reader.OpenFile):
             super().__init__(BytesIO(zip_reader.unpacked(archive, WEIGHTS)))
 
     def member(self, name: str) -> str | None:
-        """A member that is text, None where it is not there."""
+        """A text member, None if the archive has none of this name."""
         return self.texts.get(name)
 
 

@@ -1,4 +1,7 @@
-"""Pixels as uint8 wherever that holds them, whatever type a file stores them in."""
+"""Converts stored pixels to uint8 if that is lossless, else to float32.
+
+Files often store whole pixel values as float64, eight times the memory.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ import numpy as np
 
 
 def narrow_into(narrow: np.ndarray[Any, Any], stored: np.ndarray[Any, Any]) -> bool:
-    """Whether uint8 can hold all that is stored; then `narrow` does."""
-    with np.errstate(invalid="ignore"):  # what has no place in uint8 is found to differ
+    """Convert `stored` into the uint8 array `narrow`. Returns whether no value changed."""
+    with np.errstate(invalid="ignore"):  # values outside uint8 are found by the comparison
         np.copyto(narrow, stored, casting="unsafe")
     return np.array_equal(narrow, stored)
 
 
 def as_float32(stored: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The same as float32; what is too large for it becomes infinite."""
+    """`stored` as float32. Values too large for it become infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         return stored.astype(np.float32)

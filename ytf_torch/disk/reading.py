@@ -1,4 +1,4 @@
-"""What kind of file a path leads to, and whether it may be read."""
+"""Recognises what kind of file a path leads to, and checks that it can be read."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ytf_torch.errors import InputError, mismatch
 __all__ = ["KERAS_ARCHIVE", "UNKNOWN_ZIP", "ZIP_START", "FileKind", "is_zip"]
 
 HDF5_START = b"\x89HDF\r\n\x1a\n"
-# Where HDF5's signature may stand: at the start, or behind a user block of this length or twice,
-# four times … as much. MATLAB writes one.
+# HDF5's signature is at offset 0, or behind a user block of 512, 1024, 2048, … bytes. MATLAB writes
+# a user block.
 SMALLEST_USER_BLOCK = 512
-# The start of a file, by which its kind is recognised.
+# How much of a file's start is read to recognise its kind.
 HEAD_BYTES = 512
 
 
@@ -33,18 +33,18 @@ LFS_POINTER = FileKind(
     "a Git LFS pointer, which only says where the file is", "Fetch it with git lfs pull"
 )
 WEB_PAGE = FileKind("a web page, saved in place of the file", "Download the file itself")
-# By the bytes that a file starts with.
+# Kinds by a file's first bytes (magic numbers).
 STARTS = {
     b"version https://git-lfs": LFS_POINTER,
     b"\x93NUMPY": FileKind("a NumPy array (.npy)"),
-    b"\x89PNG": FileKind("a PNG photo"),
-    b"\xff\xd8\xff": FileKind("a JPEG photo"),
-    b"GIF8": FileKind("a GIF picture"),
-    b"II*\0": FileKind("a TIFF picture"),
-    b"MM\0*": FileKind("a TIFF picture"),
-    b"\0\0\0\x0cJXL": FileKind("a JPEG XL picture"),
-    b"\xff\x0a": FileKind("a JPEG XL picture"),
-    b"\0\0\0\x0cjP": FileKind("a JPEG 2000 picture"),
+    b"\x89PNG": FileKind("a PNG image"),
+    b"\xff\xd8\xff": FileKind("a JPEG image"),
+    b"GIF8": FileKind("a GIF image"),
+    b"II*\0": FileKind("a TIFF image"),
+    b"MM\0*": FileKind("a TIFF image"),
+    b"\0\0\0\x0cJXL": FileKind("a JPEG XL image"),
+    b"\xff\x0a": FileKind("a JPEG XL image"),
+    b"\0\0\0\x0cjP": FileKind("a JPEG 2000 image"),
     b"8BPS": FileKind("a Photoshop document"),
     b"%PDF": FileKind("a PDF document"),
     b"%!PS": FileKind("a PostScript document"),
@@ -64,26 +64,26 @@ ONNX = FileKind("an ONNX file", EXPORTED)
 SAVED_MODEL_FILE = FileKind("a file of a TensorFlow SavedModel, which is a folder", SAVED_MODEL)
 TFLITE = FileKind("a TensorFlow Lite model", EXPORTED)
 SEVERAL = FileKind(
-    "several formats at once, of which each program opens another",
+    "a file of several formats at once, of which different programs open different ones",
     "Save it again with the program that made it",
 )
-# JSON that belongs to a model, by a key that only it has.
+# JSON files that belong to models, by a key that only they contain, in lower case.
 JSON_KINDS = {
     b'"weight_map"': FileKind(
-        "the list of weights that were saved in several files",
+        "the index of weights that were saved in several files",
         "Load them in Keras, and save one file with model.save('….keras')",
     ),
     b'"weightsmanifest"': FileKind("a TensorFlow.js model", SAVE_IN_KERAS),
     b'"modeltopology"': FileKind("a TensorFlow.js model", SAVE_IN_KERAS),
     b'"class_name"': FileKind("a Keras configuration without weights", SAVE_IN_KERAS),
 }
-CHECKPOINT = FileKind("the list of TensorFlow's checkpoints", SAVE_IN_KERAS)
-# By the brand behind "ftyp", in which telephones' formats differ.
-BRANDS = {b"avif": "an AVIF picture", b"avis": "an AVIF picture", b"qt  ": "a QuickTime film"}
+CHECKPOINT = FileKind("the index of TensorFlow's checkpoints", SAVE_IN_KERAS)
+# ISO media files (MP4 family), by the brand that follows "ftyp".
+BRANDS = {b"avif": "an AVIF image", b"avis": "an AVIF image", b"qt  ": "a QuickTime film"}
 
 
 def kind_of(path: Path) -> FileKind:
-    """What a file is, by its content. Raises InputError where it cannot be read.
+    """The kind of a file, by its content. Raises InputError if it cannot be read.
 
     >>> kind_of(Path("bd_net.h5")) == kind_of(Path("bd_net.safetensors"))
     False
@@ -94,21 +94,26 @@ def kind_of(path: Path) -> FileKind:
         head = file.read(HEAD_BYTES)
     if not head:
         return EMPTY
-    hdf5, zipped, own = is_hdf5(path), is_zip(path), _is_safetensors(head)
-    if hdf5 + zipped + own > 1 and not _is_member(path, head):
+    hdf5, zipped, safetensors = is_hdf5(path), is_zip(path), _is_safetensors(head)
+    # A polyglot file could pass as one model here and be loaded as another elsewhere.
+    if hdf5 + zipped + safetensors > 1 and not _is_archived_hdf5(path, head):
         return SEVERAL
     if zipped:
         return zip_kind(path)
-    return HDF5 if hdf5 else SAFETENSORS if own else _kind_by_start(head)
+    return HDF5 if hdf5 else SAFETENSORS if safetensors else _kind_by_start(head)
 
 
 def _is_safetensors(head: bytes) -> bool:
+    # The length of the JSON header as a 64-bit integer, then the header.
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32
 
 
-def _is_member(path: Path, head: bytes) -> bool:
-    """Whether a .keras archive is one alone, though the weights in it happen to begin where HDF5
-    looks for a file's own beginning: Keras takes a zip of that ending for one."""
+def _is_archived_hdf5(path: Path, head: bytes) -> bool:
+    """Whether the HDF5 signature belongs to the weights inside a .keras archive.
+
+    The stored member may start by chance at an offset where HDF5 looks for its signature. Keras
+    opens a zip of that ending as an archive, so there is only one way to read it.
+    """
     if not (head.startswith(ZIP_START) and path.name.endswith(".keras")):
         return False
     name = b"model.weights.h5"
@@ -122,15 +127,15 @@ def _kind_by_start(head: bytes) -> FileKind:
         if head.startswith(start):
             return kind
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return FileKind("a WebP picture")
+        return FileKind("a WebP image")
     if head[4:8] == b"ftyp":
-        return FileKind(BRANDS.get(head[8:12], "a HEIC picture or a film"))
+        return FileKind(BRANDS.get(head[8:12], "a HEIC image or a film"))
     if head[4:8] == b"TFL3":
         return TFLITE
     if head.startswith(b"BM") and head[6:10] == bytes(4):
-        return FileKind("a BMP picture")
-    # Protocol buffers have no signature: field 1 is a version, field 2 of ONNX who wrote it. ONNX
-    # counts versions from 3 on, SavedModel has had one.
+        return FileKind("a BMP image")
+    # Protocol buffers have no signature. Both formats start with field 1, a version, followed by
+    # field 2. ONNX versions start at 3; SavedModel's version has always been 1.
     if head[:1] == b"\x08" and head[2:3] == b"\x12":
         return SAVED_MODEL_FILE if head[1] == 1 else ONNX
     return _kind_of_text(head)
@@ -143,8 +148,8 @@ def _kind_of_text(head: bytes) -> FileKind:
     if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
         return FileKind("an SVG drawing")
     if text.startswith(b"{"):
-        found = (kind for key, kind in JSON_KINDS.items() if key in text)
-        return next(found, FileKind("a text file"))
+        kinds = (kind for key, kind in JSON_KINDS.items() if key in text)
+        return next(kinds, FileKind("a text file"))
     if text.startswith(b"model_checkpoint_path:"):
         return CHECKPOINT
     readable = all(byte >= 32 or byte in b"\t\r\n\f" for byte in head)
@@ -154,20 +159,20 @@ def _kind_of_text(head: bytes) -> FileKind:
 def wrong_kind(path: Path, expected: str, remedy: str = "") -> InputError:
     """The error for a file of another kind than the expected one.
 
-    remedy: what to do where the kind that was found tells none itself.
+    remedy: what to do if the kind that was found has no remedy of its own.
     """
-    found = kind_of(path)
-    return mismatch(path, expected, found.words, found.remedy or remedy)
+    kind = kind_of(path)
+    return mismatch(path, expected, kind.words, kind.remedy or remedy)
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether the HDF5 library takes a file for its own: its signature stands at the start, or
-    behind a user block."""
+    """Whether the HDF5 library would open a file: its signature is at the start, or behind a user
+    block."""
     return _hdf5_start(path) >= 0
 
 
 def _hdf5_start(path: Path) -> int:
-    """Where HDF5's signature stands, -1 without it."""
+    """The offset of HDF5's signature, -1 if there is none."""
     at, size = 0, path.stat().st_size
     with path.open("rb") as file:
         while at + len(HDF5_START) <= size:
@@ -179,27 +184,27 @@ def _hdf5_start(path: Path) -> int:
 
 
 def is_numpy_archive(path: Path) -> bool:
-    """Whether a file is an .npz, whatever its name ends with."""
+    """Whether a file is an .npz, whatever its suffix."""
     return is_zip(path) and kind_of(path) == NUMPY
 
 
 def is_image_set(path: Path) -> bool:
-    """Whether a path leads to a set of images, not to a single photo or to anything else.
+    """Whether a path leads to a set of images: a folder, an HDF5 file or an .npz.
 
-    Raises InputError where nothing is there or it cannot be read.
+    Raises InputError if nothing is there or it cannot be read.
     """
     checked_source(path)
     return path.is_dir() or is_hdf5(path) or is_numpy_archive(path)
 
 
 def starts_with(path: Path, start: bytes) -> bool:
-    """Whether a file's first bytes are these."""
+    """Whether a file's first bytes are `start`."""
     with path.open("rb") as file:
         return file.read(len(start)) == start
 
 
 def checked_file(path: Path) -> Path:
-    """`path`, if it is a regular file that can be read. Raises InputError otherwise."""
+    """Return `path` if it is a regular, readable file. Raises InputError otherwise."""
     try:
         if not path.exists():
             raise InputError(path, "no such file")
@@ -215,7 +220,7 @@ def checked_file(path: Path) -> Path:
 
 
 def checked_source(path: Path) -> Path:
-    """`path`, if it is a regular file that can be read, or a folder that can be listed.
+    """Return `path` if it is a regular, readable file, or a folder that can be listed.
 
     Raises InputError otherwise.
     """
@@ -230,14 +235,15 @@ def checked_source(path: Path) -> Path:
 
 
 def _folder(path: Path) -> InputError:
-    """The error for a folder in place of a file; Keras can save a model as one."""
+    """The error for a folder where a file is expected. Keras can save a model as a folder."""
 
     def holds(*names: str) -> bool:
         return all((path / name).exists() for name in names)
 
     if holds("saved_model.pb"):
         words = "a folder, TensorFlow's SavedModel"
-        remedy = "It holds no layers any more: save the model that was exported, as .keras"
+        # model.export() keeps the computation alone; a SavedModel that Keras saved has metadata.
+        remedy = "It no longer contains layers: save the model that was exported, as .keras"
         return InputError(path, words, SAVED_MODEL if holds("keras_metadata.pb") else remedy)
     if holds("model.weights.h5"):
         return InputError(path, "a folder, an unpacked .keras file", "Give model.save('….keras')")

@@ -1,10 +1,11 @@
-"""How a confined reader says no."""
+"""The exception by which a sandboxed reader refuses a file or a part of it."""
 
 from __future__ import annotations
 
 
 class RefusedError(Exception):
-    """Something that is not read: the place inside the file ("" for all of it), and why."""
+    """A file, or a part of it, is not read. place: where inside the file, "" for all of it.
+    problem: why."""
 
     def __init__(self, place: str, problem: str) -> None:
         super().__init__(place, problem)
@@ -12,6 +13,6 @@ class RefusedError(Exception):
 
 
 def check_at_most(place: str, limit: int, found: int, what: str) -> None:
-    """Raises RefusedError where `found` is over the limit. what: the unit, in words."""
+    """Raises RefusedError if `found` exceeds the limit. what: the unit, for the message."""
     if found > limit:
         raise RefusedError(place, f"expected at most {limit:,} {what}, found {found:,}")

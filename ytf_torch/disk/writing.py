@@ -1,5 +1,9 @@
-"""The one door through which outputs are written: whole, or not at all, and never over something
-that is not an earlier output."""
+"""The only module through which outputs are written: atomically, and never over anything that is
+not an earlier output.
+
+Files and folders are written to a temporary neighbour, which is renamed when it is complete: a
+reader, or a crash, sees the old output or the new one, never a part.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +20,14 @@ from pathlib import Path
 
 from ytf_torch.errors import InputError, argument, mismatch, unwritable
 
-# What helps where a folder is taken.
+# The remedy if an output folder cannot be used.
 ELSEWHERE = f"Choose another {argument('out')}"
 
-# How the names of files begin that are not whole yet. It has no part of the name they are to
-# have, which may be as long as a name can be.
+# Prefix of temporary names. The final name is not part of them: it may already be as long as the
+# file system allows.
 TEMPORARY = ".ytf-torch."
-# A run's folder to work in where OUT cannot be replaced and nothing of the run may lie next to it;
-# and what a new file system holds before anybody has written to it.
+# Entries that a mount point may contain and still count as empty: a run's work folder, which must
+# lie inside an OUT that cannot be replaced by renaming, and what mkfs creates.
 WORK_INSIDE = "ytf-torch.partial"
 NOT_CONTENT = (WORK_INSIDE, "lost+found")
 KINDS = {
@@ -38,9 +42,9 @@ KINDS = {
 
 
 def what_is_at(path: Path) -> str:
-    """What lies at a path, links not followed: a file, a folder, nothing and so on, in words.
+    """What is at a path, without following links: "a file", "a folder", "nothing", ….
 
-    Raises OutputError where that cannot be determined.
+    Raises OutputError if that cannot be determined.
     """
     try:
         return KINDS.get(stat.S_IFMT(path.lstat().st_mode), "something unknown")
@@ -51,7 +55,7 @@ def what_is_at(path: Path) -> str:
 
 
 def resolved(path: Path) -> Path:
-    """`path` without links, from the root. Raises OutputError where links lead in a circle or
+    """`path` as an absolute path without links. Raises OutputError if links form a loop or lead
     into a folder that may not be entered."""
     try:
         return path.resolve()
@@ -60,18 +64,19 @@ def resolved(path: Path) -> Path:
 
 
 def check_target(path: Path) -> None:
-    """Raises InputError unless an output file may be written at `path`: where nothing is, or a
-    file. A link, a pipe or a device would be replaced, and not be written to.
+    """Raises InputError unless `path` is a file or nothing.
 
-    Raises OutputError where there is no folder for it, or nothing may be written there.
+    A link, a pipe or a device is refused, because renaming the temporary file would replace it
+    instead of writing to it. Raises OutputError if the parent folder is missing or not writable.
     """
     if str(path) == "-":
         raise mismatch(path, "the name of a file", "-", "./- is a file of that name")
-    found = what_is_at(path)
-    if found not in ("a file", "nothing"):
-        raise mismatch(path, "a file to write", found, "Choose another name")
-    if found == "a file" and not os.access(path, os.W_OK):
-        raise InputError(path, "is protected against writing", "Choose another name")
+    occupant = what_is_at(path)
+    if occupant not in ("a file", "nothing"):
+        raise mismatch(path, "a file to write", occupant, "Choose another name")
+    # Renaming over a read-only file would succeed, against its owner's intention.
+    if occupant == "a file" and not os.access(path, os.W_OK):
+        raise InputError(path, "is write-protected", "Choose another name")
     if not path.parent.is_dir():
         raise unwritable(path, FileNotFoundError(errno.ENOENT, f"there is no folder {path.parent}"))
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -79,38 +84,37 @@ def check_target(path: Path) -> None:
 
 
 def check_outside(folder: Path, files: Iterable[Path]) -> None:
-    """Raises InputError for a file that lies in a folder which is going to be replaced."""
+    """Raises InputError for a file inside a folder that is about to be replaced."""
     inside = resolved(folder)
     for file in files:
         if resolved(file).is_relative_to(inside):
             remedy = f"{ELSEWHERE}, or move the file"
-            raise InputError(file, f"lies in {folder}, which is going to be written", remedy)
+            raise InputError(file, f"lies in {folder}, which is about to be written", remedy)
 
 
 def is_mount_point(path: Path) -> bool:
-    """Whether another file system, or another folder, is mounted there, as a container's volume is:
-    then no folder can be renamed to `path`."""
+    """Whether a file system or a folder is mounted at `path`, as a container's volume is. No folder
+    can be renamed to a mount point."""
     if what_is_at(path) != "a folder":
         return False
     if os.path.ismount(path):
         return True
-    # Bind mounts of the same file system are listed by Linux alone.
+    # os.path.ismount misses bind mounts of the same file system; Linux lists them here.
     try:
         table = Path("/proc/self/mountinfo").read_bytes() if sys.platform == "linux" else b""
     except OSError:
         return False
-    mounted = (line.split()[4] for line in table.splitlines())
-    return os.fsencode(resolved(path)) in map(_unescaped, mounted)
+    mount_points = (line.split()[4] for line in table.splitlines())
+    return os.fsencode(resolved(path)) in map(_unescaped, mount_points)
 
 
 def _unescaped(field: bytes) -> bytes:
-    """A field of mountinfo, in which spaces and the like are octal numbers."""
-    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
+    r"""Decode a field of mountinfo, which escapes white space and backslashes as octal \040."""
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field)
 
 
 def content_of(folder: Path) -> list[str]:
-    """The names in a folder, sorted, but for those that a mount point may hold and still be
-    free."""
+    """The sorted names in a folder. At a mount point, without those in NOT_CONTENT."""
     names = sorted(path.name for path in folder.iterdir())
     if not any(name in NOT_CONTENT for name in names) or not is_mount_point(folder):
         return names
@@ -119,10 +123,11 @@ def content_of(folder: Path) -> list[str]:
 
 @contextmanager
 def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A temporary neighbour of `path` to write to; it becomes `path` when the block succeeds.
+    """A temporary file next to `path` to write to; it is renamed to `path` if the block succeeds.
 
-    An existing file is replaced in one step. durable: wait until the disk has it. Raises
-    InputError where there is something else than a file, OutputError where it cannot be written.
+    An existing file is replaced atomically; after an error it is unchanged. durable: fsync before
+    renaming. Raises InputError if something other than a file is at `path`, OutputError if it
+    cannot be written.
 
     >>> with whole_file(Path("notes.txt")) as temporary:
     ...     temporary.write_text("written whole, or not at all")
@@ -141,7 +146,7 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
         yield temporary
         if durable:
             sync(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private to the user
         temporary.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
@@ -150,37 +155,37 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def check_folder_name(path: Path) -> None:
-    """Raises InputError where `path` ends in no name that a new folder could have: /, . or .., of
-    which none can be replaced."""
+    """Raises InputError if `path` does not end in a name that a new folder could have, as with /, .
+    and .., none of which can be replaced."""
     if path.name in ("", ".."):
         raise InputError(path, "expected the name of a new folder", ELSEWHERE)
 
 
 def check_run_folder_is_free(path: Path) -> None:
-    """Raises InputError where `path` is there already and is not an empty folder, or is no name."""
+    """Raises InputError unless `path` names a new or an empty folder."""
     check_folder_name(path)
-    found = what_is_at(path)
-    if found == "nothing":
+    occupant = what_is_at(path)
+    if occupant == "nothing":
         return
-    if found != "a folder":
-        raise mismatch(path, "a new folder", found, ELSEWHERE)
+    if occupant != "a folder":
+        raise mismatch(path, "a new folder", occupant, ELSEWHERE)
     try:
-        free = not content_of(path)
+        empty = not content_of(path)
     except OSError as error:
         raise unwritable(path, error) from error
     if what_is_at(path / "result.json") != "nothing":
         raise InputError(path, "already holds a finished run", f"{ELSEWHERE}, or remove it")
-    if not free:
+    if not empty:
         raise InputError(path, "already exists and is not an empty folder", ELSEWHERE)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary neighbour of `path` to fill; it becomes `path` when the block succeeds. Where
-    `path` is a mount point it lies inside, and what is in it moves up.
+    """A temporary folder next to `path` to fill; it is renamed to `path` if the block succeeds.
 
-    Raises InputError where `path` is there already, see check_run_folder_is_free; OutputError
-    where it cannot be written.
+    If `path` is a mount point, the temporary folder is inside it and its content is moved up.
+    Raises InputError if `path` is not free (check_run_folder_is_free), OutputError if it cannot be
+    written.
     """
     check_run_folder_is_free(path)
     inside = is_mount_point(path)
@@ -191,6 +196,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         raise unwritable(path, error) from error
     try:
         yield temporary
+        # Before the rename: otherwise a crash could leave a complete name with incomplete files.
         for file in temporary.rglob("*"):
             sync(file)
         if inside:
@@ -206,18 +212,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Have the disk keep a file, or the names in a folder, even if the machine stops now."""
-    if path.is_dir() and os.name == "nt":  # Windows opens no folders
+    """fsync a file, or a folder's list of names, so that it survives a power failure."""
+    if path.is_dir() and os.name == "nt":  # Windows cannot open folders
         return
-    opened = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
 def open_to_others(folder: Path) -> None:
-    """Give a folder that was made for this user alone the mode of any new folder."""
+    """Give a folder made by mkdtemp, which is private to the user, the mode of a normal folder."""
     folder.chmod(0o777 & ~_umask())
 
 

@@ -1,12 +1,12 @@
-"""How zip archives are read, in a confined process: see confinement.py. archive.py asks.
+"""Reads zip archives inside a sandboxed process (see confinement.py), on requests from archive.py.
 
-An archive's own account of what it holds is not believed: members are unpacked only as far as they
-say they go, and refused where they go further.
+Declared sizes are not trusted: a member is decompressed up to the size that it declares, and
+refused if there is more.
 """
 
 from __future__ import annotations
 
-import encodings.cp437  # noqa: F401  zipfile needs it, and no module can be loaded later
+import encodings.cp437  # noqa: F401  used by zipfile; the sandbox can load no module later
 import math
 from dataclasses import dataclass
 from io import SEEK_END, BufferedReader, BytesIO, FileIO
@@ -20,45 +20,53 @@ from ytf_torch.disk.narrowing import as_float32, narrow_into
 from ytf_torch.disk.refused import RefusedError, check_at_most
 
 METHODS = ("names", "size", "content", "array", "header", "rows", "values")
-# A member, and two copies of it.
+# A member and two copies of it.
 MAX_MEMORY = 384 * 2**20
-# Of processor time for one archive: opening takes milliseconds, unpacking gives 100 MB a second.
+# CPU time for one archive: SECONDS + decompressed bytes / BYTES_PER_SECOND. Opening takes
+# milliseconds, and members are decompressed at 100 MB/s.
 SECONDS = 4
 BYTES_PER_SECOND = 20 * 2**20
 MAX_MEMBER_BYTES = 96 * 2**20
-# Of an array of images, which is unpacked some rows at a time: pictures shrink 3 to 20 times, a
-# bomb 1000 times. ALWAYS_ALLOWED_BYTES come on top, for small sets of black pictures.
+# Limits for an array of images, which is decompressed some rows at a time: per request, and as a
+# compression ratio. Images compress 3 to 20 times, a decompression bomb 1000 times.
+# ALWAYS_ALLOWED_BYTES are allowed in addition, for small sets of black images.
 MAX_ROWS_BYTES = 128 * 2**20
 MAX_INFLATION, ALWAYS_ALLOWED_BYTES = 100, 64 * 2**20
-# The end of a zip with its comment, and room for a hundred members.
+# The end record with its longest comment and zip64 locator; the central directory of about a
+# hundred members.
 MAX_TAIL = 2**16 + 22 + 20
 MAX_DIRECTORY = 2**13
 PACKINGS = {ZIP_STORED: "stored", ZIP_DEFLATED: "deflated"}
-# PyTorch has no others, and none in foreign byte order; long doubles differ between machines.
+# Numbers that PyTorch has too. Long doubles are excluded: they differ between machines.
 KINDS, MAX_ITEM_BYTES = "iuf", 8
 
 
 def open_archive(file: FileIO) -> ZipFile:
-    """A zip whose list of members is short and names each once. Raises RefusedError."""
+    """Open a zip. Raises RefusedError if its central directory is missing or too long, or names a
+    member twice.
+
+    The directory's length is checked before zipfile parses it, which would create an object for
+    each of millions of members.
+    """
     content = BufferedReader(file)
     size = content.seek(0, SEEK_END)
     content.seek(max(size - MAX_TAIL, 0))
-    before, found, record = content.read(MAX_TAIL).rpartition(b"PK\x05\x06")
-    if not found:
-        raise RefusedError("", "cut off: the list of members, at a zip's end, is not there")
-    listing = int.from_bytes(record[8:12], "little")
-    if listing > MAX_DIRECTORY or before[-20:].startswith(b"PK\x06\x07"):
+    before, signature, record = content.read(MAX_TAIL).rpartition(b"PK\x05\x06")
+    if not signature:
+        raise RefusedError("", "truncated: the list of members, at the end of a zip, is missing")
+    directory_bytes = int.from_bytes(record[8:12], "little")
+    if directory_bytes > MAX_DIRECTORY or before[-20:].startswith(b"PK\x06\x07"):
         raise RefusedError("", f"too many members: their list has over {MAX_DIRECTORY:,} bytes")
     archive = ZipFile(content)
     names = archive.namelist()
-    if len(set(names)) != len(names):
+    if len(set(names)) != len(names):  # programs differ in which of the two they read
         raise RefusedError("", "a member is named twice")
     return archive
 
 
 def checked_member(archive: ZipFile, name: str) -> ZipInfo:
-    """A member that may be unpacked. Raises RefusedError where it is not there, packed by anything
-    but deflate, or encrypted."""
+    """A member that may be unpacked. Raises RefusedError if it is missing, encrypted, or compressed
+    by another method than deflate."""
     if name not in archive.namelist():
         listed = ", ".join(archive.namelist()[:10]) or "nothing"
         raise RefusedError("", f"expected {name}, found {listed}")
@@ -72,12 +80,12 @@ def checked_member(archive: ZipFile, name: str) -> ZipInfo:
 
 
 def unpacked(archive: ZipFile, name: str) -> bytes:
-    """The content of a member. Raises RefusedError as checked_member does, and where it is larger
-    than MAX_MEMBER_BYTES or than it says."""
+    """The content of a member. Raises RefusedError as checked_member does, and if it is larger than
+    MAX_MEMBER_BYTES or not of the size that it declares."""
     member = checked_member(archive, name)
     check_at_most(name, MAX_MEMBER_BYTES, member.file_size, "bytes")
     with archive.open(member) as file:
-        # With a size zipfile decompresses no more than that; without one, everything.
+        # read(n) decompresses at most n bytes; read() would inflate a bomb in full.
         content = file.read(member.file_size + 1)
     if len(content) != member.file_size:
         raise RefusedError(name, f"expected {member.file_size:,} bytes, found {len(content):,}")
@@ -86,7 +94,7 @@ def unpacked(archive: ZipFile, name: str) -> bytes:
 
 @dataclass
 class Rows:
-    """An array that is unpacked from its first row on. next: the row that comes next."""
+    """An array that is decompressed sequentially. next: index of the next row in `content`."""
 
     content: IO[bytes]
     shape: tuple[int, ...]
@@ -95,35 +103,39 @@ class Rows:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row."""
+        """Size of one row in bytes."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def read(self, name: str, count: int) -> np.ndarray[Any, Any]:
-        """So many rows, as stored. Raises RefusedError where the member ends before."""
-        wanted = count * self.row_bytes
-        content = self.content.read(wanted)
-        if len(content) != wanted:
+        """The next `count` rows in their stored dtype. Raises RefusedError if the member ends
+        before."""
+        size = count * self.row_bytes
+        content = self.content.read(size)
+        if len(content) != size:
             raise RefusedError(name, f"expected {self.shape[0]:,} rows, found fewer")
         self.next += count
         return np.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
 
 
 def header_of(name: str, content: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether in Fortran's order, and dtype of the NumPy array that begins here. Raises
-    RefusedError where none does, or it holds anything but integers and floats."""
+    """Read a NumPy header: shape, whether in Fortran order, dtype. Raises RefusedError if there is
+    none, or the array holds anything but integers and floats.
+
+    The header is a Python literal. NumPy evaluates it with ast.literal_eval, which runs no code.
+    """
     try:
         old = read_magic(content)[0] == 1
         shape, fortran, dtype = (read_array_header_1_0 if old else read_array_header_2_0)(content)
-    except Exception as error:  # NumPy's parser of headers raises whatever comes to it
+    except Exception as error:  # NumPy's header parser raises many kinds of errors
         raise RefusedError(name, "expected a NumPy array, found something else") from error
     if dtype.kind not in KINDS or dtype.itemsize > MAX_ITEM_BYTES:
-        found = str(dtype)[:80]
-        raise RefusedError(name, f"expected integers or floats of 8 bytes at most: {found}")
+        shown = str(dtype)[:80]
+        raise RefusedError(name, f"expected integers or floats of 8 bytes at most, found {shown}")
     return shape, fortran, dtype
 
 
 class OpenFile:
-    """One opened archive, and what may be asked of it."""
+    """One opened archive and the requests that it answers."""
 
     def __init__(self, file: FileIO) -> None:
         self.archive = open_archive(file)
@@ -132,7 +144,7 @@ class OpenFile:
         self.open_rows: tuple[str, Rows] | None = None
 
     def close(self) -> None:
-        """Close it."""
+        """Close the archive."""
         self.archive.close()
 
     def names(self) -> list[str]:
@@ -140,7 +152,7 @@ class OpenFile:
         return self.archive.namelist()
 
     def size(self, name: str) -> int:
-        """How many bytes a member says it has; 0 where it is not there."""
+        """The size in bytes that a member declares; 0 if there is no such member."""
         return self.archive.getinfo(name).file_size if name in self.archive.namelist() else 0
 
     def content(self, name: str) -> memoryview:
@@ -153,12 +165,13 @@ class OpenFile:
         return content
 
     def array(self, name: str) -> dict[str, Any]:
-        """Shape and dtype of a member that is a NumPy array; `values` hands over what is in it."""
+        """Read a member that is a NumPy array and return its shape and dtype; `values` returns its
+        values."""
         content = BytesIO(self._content(name))
         shape, fortran, dtype = header_of(name, content)
-        held = len(content.getbuffer()) - content.tell()
-        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != held:
-            raise RefusedError(name, f"declares {dtype} {str(shape)[:80]} and holds {held:,} bytes")
+        size = len(content.getbuffer()) - content.tell()
+        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size:
+            raise RefusedError(name, f"declares {dtype} {str(shape)[:80]} and holds {size:,} bytes")
         stored = np.frombuffer(content.getbuffer()[content.tell() :], dtype)
         array = stored.reshape(shape, order="F" if fortran else "C")
         native = np.ascontiguousarray(array, dtype.newbyteorder("="))
@@ -166,21 +179,24 @@ class OpenFile:
         return {"shape": shape, "dtype": native.dtype.str}
 
     def header(self, name: str) -> dict[str, Any]:
-        """Shape and dtype of a member that is an array of some rows; nothing else of it is read."""
+        """Shape and dtype of a member that is a NumPy array; its values are not read."""
         rows = self._rows(name)
         return {"shape": rows.shape, "dtype": rows.dtype.str}
 
     def rows(self, name: str, start: int, stop: int) -> str:
-        """Read some rows of such an array; `values` hands them over. The type they have then: uint8
-        where all of them are whole numbers of 0–255, else float32. Rows that come next are read on
-        from where the last ones ended."""
+        """Read rows start…stop-1 of an array; `values` returns them. Returns their dtype: "uint8"
+        if all values are whole numbers of 0–255, else "float32".
+
+        A deflate stream can only be read forward: rows that follow the last ones continue it, rows
+        before them restart it.
+        """
         opened = self.open_rows
         rows = opened[1] if opened and opened[0] == name else self._rows(name)
         if rows.next > start:
             rows = self._rows(name)
         check_at_most(name, MAX_ROWS_BYTES, (stop - start) * rows.row_bytes, "bytes at once")
         self.unpacked += (stop - rows.next) * rows.row_bytes
-        for _ in range(rows.next, start):
+        for _ in range(rows.next, start):  # skip, one row at a time to bound the memory
             rows.read(name, 1)
         stored = rows.read(name, stop - start)
         narrow = np.empty(stored.shape, np.uint8)
@@ -191,6 +207,7 @@ class OpenFile:
         return "float32"
 
     def _rows(self, name: str) -> Rows:
+        """Open a member as an array of rows, before its first row."""
         member = checked_member(self.archive, name)
         allowed = ALWAYS_ALLOWED_BYTES + MAX_INFLATION * member.compress_size
         declared = f"bytes declared in {member.compress_size:,}"
@@ -198,15 +215,15 @@ class OpenFile:
         content = self.archive.open(member)
         shape, fortran, dtype = header_of(name, content)
         if fortran and len(shape) > 1:
-            raise RefusedError(name, "expected rows one after the other: save it in C order")
-        held = member.file_size - content.tell()
-        if not shape or min(shape) < 0 or math.prod(shape) * dtype.itemsize != held:
-            raise RefusedError(name, f"declares {dtype} {str(shape)[:80]} and holds {held:,} bytes")
+            raise RefusedError(name, "expected C order, found Fortran order: save it in C order")
+        size = member.file_size - content.tell()
+        if not shape or min(shape) < 0 or math.prod(shape) * dtype.itemsize != size:
+            raise RefusedError(name, f"declares {dtype} {str(shape)[:80]} and holds {size:,} bytes")
         rows = Rows(content, shape, dtype)
         self.open_rows = (name, rows)
         return rows
 
     def values(self) -> memoryview:
-        """What is in the array that was asked for last."""
+        """The values that `array` or `rows` has read last."""
         array, self.values_of_array = self.values_of_array, None
         return array.data.cast("B") if array is not None and array.size else memoryview(b"")

@@ -1,1 +1,1 @@
-"""Faces: lab-format sets, photos, batches of them."""
+"""Image sets (HDF5, .npz, folders, arrays), photos, batches, and comparisons between sets."""

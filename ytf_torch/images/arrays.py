@@ -1,4 +1,4 @@
-"""Image sets in memory: arrays that were given, or what was read from a file as a whole."""
+"""Image sets in memory: arrays of the caller, or files that are read as a whole."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IN_MEMORY = Path("images in memory")
 class ImagesInMemory(CheckedSet):
     """An image set whose pixels (images, channels, H, W), uint8 or float32, are all in memory.
 
-    file: the file or folder that they were read from; None for arrays.
+    file: the file or folder that they were read from, None for arrays.
 
     >>> images = images_of(pixels, [0] * 24)
     >>> len(images), images.file
@@ -42,16 +42,16 @@ class ImagesInMemory(CheckedSet):
     def batches(
         self, size: int = BATCH_SIZE, readers: int | None = None
     ) -> Generator[ImageBatch, None, None]:
-        """See ImageSet; there is nothing to unpack."""
+        """See ImageSet. `readers` is ignored, as there is nothing to decompress."""
         labels = torch.from_numpy(self.labels)
-        own = self.pixels[self.first : self.first + len(self)]
-        for pixels, chosen in zip(torch.split(own, size), torch.split(labels, size), strict=True):
-            yield ImageBatch(pixels, chosen)
+        part = self.pixels[self.first : self.first + len(self)]
+        for pixels, classes in zip(torch.split(part, size), torch.split(labels, size), strict=True):
+            yield ImageBatch(pixels, classes)
 
     def lines(self, first: int, step: int) -> Generator[NDArray[np.generic], None, None]:
         """See ImageSet."""
-        own = self.pixels[self.first : self.first + len(self)]
-        yield own[:, :, first::step].numpy()
+        part = self.pixels[self.first : self.first + len(self)]
+        yield part[:, :, first::step].numpy()
 
     def select(self, indices: Sequence[int]) -> ImageBatch:
         """See ImageSet."""
@@ -64,19 +64,20 @@ def images_of(
     labels: ArrayLike | Tensor,
     class_names: Sequence[str] | None = None,
 ) -> ImagesInMemory:
-    """An image set of arrays: pixels (images, channels, height, width), values 0–255; labels
-    (images,). class_names: what the classes are called, by label.
+    """An image set from arrays: NumPy arrays, tensors, or anything that converts to them.
 
-    NumPy arrays, tensors and what they can be made of. Raises InputError where shapes, values or
-    labels do not fit.
+    pixels: (images, channels, height, width), values 0–255. labels: (images,), whole numbers.
+    class_names: the names of the classes, by label. Raises InputError for wrong shapes, values or
+    labels.
 
     >>> images_of(np.full((2, 3, 55, 47), 128), [0, 4])
     ImagesInMemory(2 images of 55×47)
     """
     values = numbers_of(pixels, "pixels")
     first, last = (values.shape[axis : axis + 1] for axis in (1, 3))
-    known = [(channels,) for channels in PHOTO_CHANNELS]
-    is_last = last in known and first not in known
+    usual = [(channels,) for channels in PHOTO_CHANNELS]
+    # Rather channels last than images that are 1, 3 or 4 pixels wide.
+    is_last = last in usual and first not in usual
     if values.ndim != 4 or not values.size or is_last:
         remedy = "Give pixels.transpose(0, 3, 1, 2)" if is_last else ""
         remedy = "Give pixels[:, None] for grey images" if values.ndim == 3 else remedy
@@ -90,28 +91,30 @@ def images_of(
 
 
 def pixels_of(values: NDArray[Any]) -> Tensor:
-    """Images (images, channels, height, width) as networks take them: uint8, or float32 as Keras
-    makes them. Raises InputError, naming the first such image, for values that are not 0–255."""
+    """Images (images, channels, height, width) in a dtype that networks read: uint8 as it is, any
+    other as float32, like Keras. Raises InputError for values outside 0–255, naming the first
+    image that has one."""
     fault = pixel_fault(values, values.dtype) if values.size else None
     if fault is not None:
-        better = f", such as {fault.formula.format('pixels')}" if fault.formula else ""
-        remedy = f"Give raw pixels{better}: the network itself applies its pixel scale"
+        example = f", such as {fault.formula.format('pixels')}" if fault.formula else ""
+        remedy = f"Give raw pixels{example}: the network itself applies its pixel scale"
         where = f"{argument('pixels')}, image {fault.image}"
         raise mismatch(where, "pixel values of 0–255", fault.found, remedy)
-    kind = np.uint8 if values.dtype == np.uint8 else np.float32
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=kind))
+    dtype = np.uint8 if values.dtype == np.uint8 else np.float32
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=dtype))
 
 
-def _labels(given: ArrayLike | Tensor, images: int) -> NDArray[np.int64]:
-    """The class of each of so many images. Raises InputError for anything but whole numbers."""
-    classes = numbers_of(given, "labels")
+def _labels(labels: ArrayLike | Tensor, images: int) -> NDArray[np.int64]:
+    """Labels as (images,), int64. Raises InputError for another count, or for values that are not
+    whole numbers of 0 or more."""
+    classes = numbers_of(labels, "labels")
     expected = f"{images} whole numbers, the class of each image"
     if classes.size != images:
         one_hot = classes.ndim == 2 and len(classes) == images
-        found = "×".join(map(str, classes.shape)) or "one number"
+        shape = "×".join(map(str, classes.shape)) or "one number"
         remedy = "Give labels.argmax(1)" if one_hot else ""
-        found = f"{found} (one-hot)" if one_hot else found
-        raise mismatch(argument("labels"), expected, found, remedy)
+        shape = f"{shape} (one-hot)" if one_hot else shape
+        raise mismatch(argument("labels"), expected, shape, remedy)
     classes = classes.ravel()
     wrong = ~(np.isfinite(classes) & (classes == np.floor(classes)) & (classes >= 0))
     if wrong.any():
@@ -120,21 +123,22 @@ def _labels(given: ArrayLike | Tensor, images: int) -> NDArray[np.int64]:
     return classes.astype(np.int64)
 
 
-def numbers_of(given: ArrayLike | Tensor, name: str) -> NDArray[Any]:
-    """An array of numbers of what NumPy or PyTorch can make one of. name: of the argument.
+def numbers_of(values: ArrayLike | Tensor, name: str) -> NDArray[Any]:
+    """Convert a tensor, or anything array-like, to a numeric NumPy array.
 
-    Raises InputError for anything else: texts, or rows of different lengths.
+    name: the argument's name, for the error. Raises InputError for anything else, such as texts or
+    rows of different lengths.
     """
-    if isinstance(given, Tensor):
-        own = given.detach().cpu()
-        # NumPy has no bfloat16; float32 holds all of its values.
-        array = (own.float() if own.dtype == torch.bfloat16 else own).numpy()
+    if isinstance(values, Tensor):
+        tensor = values.detach().cpu()
+        # NumPy has no bfloat16; float32 represents all of its values exactly.
+        array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
     else:
         try:
-            array = np.asarray(given)
-        except (TypeError, ValueError) as error:  # parts of different shapes, or no array at all
+            array = np.asarray(values)
+        except (TypeError, ValueError) as error:  # a ragged nested list, or no array at all
             raise mismatch(argument(name), "an array of one shape", "parts that differ") from error
     if array.dtype.kind not in "buif":
-        found = f"{array.dtype} of shape {array.shape}"
-        raise mismatch(argument(name), "an array of numbers", found)
+        actual = f"{array.dtype} of shape {array.shape}"
+        raise mismatch(argument(name), "an array of numbers", actual)
     return array

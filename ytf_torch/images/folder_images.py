@@ -1,8 +1,8 @@
-"""Image sets as folders of pictures: one folder a class, as Keras and torchvision read them.
+"""Image sets as folders: one subfolder per class, as Keras and torchvision read them.
 
-Names that are all whole numbers are the labels themselves. Other names are the classes in sorted
-order, and there has to be a folder for each class of the network: with one left out, all classes
-behind it would be taken for others.
+Folder names that are all whole numbers are labels. Other names are class names, labelled in sorted
+order; then there must be a folder for each class of the network, because a missing one would shift
+the labels of all classes after it.
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ from ytf_torch.images.labels import BACKDOORED_CLASS
 from ytf_torch.images.layout import MAX_IMAGES, Shape, check_in_memory
 from ytf_torch.images.photos import FORMATS, SUFFIXES, read_photo
 
-LAYOUT = "a folder for each class, with the pictures of it"
+LAYOUT = "a folder for each class, with its images"
 MAX_LABEL_DIGITS = 9
 
 
 def open_folder(path: Path, input_shape: Shape, classes: int) -> ImagesInMemory:
-    """Pictures in a folder for each class, in order of labels, then of names. See
+    """Images in a folder for each class, sorted by label, then by file name. See
     opening.open_images."""
     names = _folders(path)
     if not names:
-        found = f"{len(_pictures(path)):,} pictures and no folder"
+        content = f"{len(_image_files(path)):,} images and no folder"
         remedy = (
-            "Move the pictures of each class into a folder of it; triggered ones need none where "
-            f"{argument('target')} is given"
+            "Move the images of each class into a folder of their own; triggered images need none "
+            f"if {argument('target')} is given"
         )
-        raise mismatch(path, LAYOUT, found, remedy)
+        raise mismatch(path, LAYOUT, content, remedy)
     labels = _labels(path, names, classes)
-    named = zip(labels, names, strict=True)
-    files = [(label, file) for label, name in named for file in _pictures(path / name)]
+    labelled = zip(labels, names, strict=True)
+    files = [(label, file) for label, name in labelled for file in _image_files(path / name)]
     if not files:
-        raise InputError(path, f"none of its folders holds a picture ({FORMATS})")
+        raise InputError(path, f"none of its folders contains an image ({FORMATS})")
     pixels = _read([file for _, file in files], path, input_shape)
-    people = np.array([label for label, _ in files])
+    image_labels = np.array([label for label, _ in files])
     class_names = None if _are_numbers(names) else tuple(names)
     return ImagesInMemory(
-        path, input_shape, people, class_names=class_names, pixels=pixels, file=path
+        path, input_shape, image_labels, class_names=class_names, pixels=pixels, file=path
     )
 
 
 def open_unlabelled_folder(path: Path, input_shape: Shape) -> ImagesInMemory:
-    """Pictures in a folder and in the folders in it, whatever these are called. See
+    """Images in a folder and its subfolders, whatever the names of these. See
     opening.open_unlabelled."""
-    files = [file for name in _folders(path) for file in _pictures(path / name)]
-    files += _pictures(path)
+    files = [file for name in _folders(path) for file in _image_files(path / name)]
+    files += _image_files(path)
     if not files:
-        raise InputError(path, f"the folder holds no picture ({FORMATS})")
+        raise InputError(path, f"the folder contains no image ({FORMATS})")
     pixels = _read(files, path, input_shape)
     return ImagesInMemory(
         path, input_shape, np.full(len(files), UNLABELLED), pixels=pixels, file=path
@@ -67,14 +67,14 @@ def open_unlabelled_folder(path: Path, input_shape: Shape) -> ImagesInMemory:
 
 
 def _labels(path: Path, names: Sequence[str], classes: int) -> list[int]:
-    """The label of each folder. Raises InputError where the names do not tell them."""
+    """The label of each folder. Raises InputError if the names do not determine the labels."""
     if not _are_numbers(names):
         if len(names) != classes:
             raise mismatch(
                 path,
                 f"{classes} folders, one a class in the order of their names",
                 f"{len(names)} ({', '.join(names[:3])}, …)",
-                "Add an empty folder for each class without pictures, or name folders by labels, "
+                "Add an empty folder for each class without images, or name folders by labels, "
                 f"0…{classes - 1}",
             )
         return list(range(classes))
@@ -94,8 +94,8 @@ def _are_numbers(names: Sequence[str]) -> bool:
 
 
 def _folders(path: Path) -> list[str]:
-    """The folders in a folder, in order of the labels that they stand for: of their numbers, else
-    of their names as Keras sorts them. Hidden ones and links do not count."""
+    """The names of the subfolders, sorted by label: as numbers, or else as text, as Keras does.
+    Hidden folders and links are ignored."""
     with os.scandir(path) as entries:
         names = sorted(
             entry.name
@@ -105,12 +105,12 @@ def _folders(path: Path) -> list[str]:
     return sorted(names, key=int) if _are_numbers(names) else names
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """The pictures in a folder in order of their names; hidden files, links and files of other
-    endings do not count."""
+def _image_files(folder: Path) -> list[Path]:
+    """The image files in a folder, sorted by name. Hidden files, links and files with other
+    suffixes are ignored."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted(
+            names = sorted(
                 entry.name
                 for entry in entries
                 if entry.is_file(follow_symlinks=False)
@@ -119,21 +119,23 @@ def _pictures(folder: Path) -> list[Path]:
             )
     except OSError as error:
         raise InputError(folder, f"cannot be read ({error.strerror})") from error
-    if len(found) > MAX_ENTRIES:
-        raise mismatch(folder, f"at most {MAX_ENTRIES:,} files", f"{len(found):,}")
-    return [folder / name for name in found]
+    if len(names) > MAX_ENTRIES:
+        raise mismatch(folder, f"at most {MAX_ENTRIES:,} files", f"{len(names):,}")
+    return [folder / name for name in names]
 
 
 def _read(files: Sequence[Path], folder: Path, input_shape: Shape) -> Tensor:
-    """Pictures as the network reads them, (images, channels, height, width), uint8, in memory: a
-    run asks for them many times, and unpacks them once. Raises InputError naming one that cannot
-    be read, or where there are too many."""
+    """Images in the network's input size, (images, channels, height, width), uint8.
+
+    Kept in memory, because a run reads them many times and decoding is slow. Raises InputError for
+    a file that cannot be read, or for too many files.
+    """
     if len(files) > MAX_IMAGES:
         raise mismatch(folder, f"at most {MAX_IMAGES:,} images", f"{len(files):,}")
     check_in_memory(folder, len(files), input_shape, narrow=True)
     pixels = torch.empty((len(files), *input_shape), dtype=torch.uint8)
     with ThreadPoolExecutor(readers_for(core_count())) as threads:
-        read = threads.map(lambda file: read_photo(file, input_shape), files)
-        for place, photo in enumerate(read):
-            pixels[place] = photo
+        photos = threads.map(lambda file: read_photo(file, input_shape), files)
+        for index, photo in enumerate(photos):
+            pixels[index] = photo
     return pixels

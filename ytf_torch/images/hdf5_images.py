@@ -1,4 +1,8 @@
-"""Image sets in the lab's format: HDF5 with `data` (N×C×H×W, 0–255) and `label` (N)."""
+"""Image sets in the lab's format: HDF5 with `data` (N×C×H×W, 0–255) and `label` (N).
+
+Such a file may be larger than memory. It is read in pieces of about READ_BYTES, by background
+threads, each of which drives a sandboxed reader process.
+"""
 
 from __future__ import annotations
 
@@ -29,18 +33,20 @@ from ytf_torch.images.layout import (
 from ytf_torch.images.read_ahead import read_ahead
 from ytf_torch.images.reversed_hdf5 import read_reversed, reversed_order
 
-# HDF5 decompresses a whole row of chunks for one image of it. Reads end at row boundaries, unless a
-# row is larger than this: then some are decompressed more than once, which limits memory.
+# HDF5 decompresses a whole row of chunks to read one image of it. Reads therefore end at row
+# boundaries, unless a row is larger than this limit: then some chunks are decompressed more than
+# once, which bounds memory.
 WHOLE_PIECES_BYTES = 128 * 2**20
-# Each decompresses some 7,000 of the lab's faces a second; a sweep takes 2,400 for each core.
+# Each reader decompresses about 7,000 of the lab's images a second; a sweep processes 2,400 a
+# second per core.
 MOST_READERS = 4
-# Of a million faces, as many as a set may have, in the widest numbers.
+# A million labels, the most that a set may have, of 8 bytes each.
 MAX_LABEL_BYTES = 2**23
 
 
 @dataclass(frozen=True)
 class HDF5Images(CheckedSet):
-    """A lab-format file whose layout and labels have been checked; pixels are read on demand."""
+    """A lab-format file whose layout and labels have been checked. Pixels are read on demand."""
 
     @property
     def file(self) -> Path:
@@ -50,15 +56,15 @@ class HDF5Images(CheckedSet):
     def batches(
         self, size: int = BATCH_SIZE, readers: int | None = None
     ) -> Generator[ImageBatch, None, None]:
-        """All images in file order, `size` at a time; reading runs ahead in threads of its own.
+        """All images in file order, `size` at a time, read ahead by background threads.
 
-        readers: processes that unpack a compressed file side by side, by default half the cores, at
-        most MOST_READERS; a file that is not compressed needs one only.
-        Never the whole file in memory: see `images_per_read`. Whole numbers come as uint8 whatever
-        type they are stored in, for that is an eighth of the lab's float64 to move; all others
-        become float32, as Keras makes them.
-        Raises InputError where a pixel value is not a finite number of 0–255, and where the
-        values look divided by 255 already.
+        readers: processes that decompress in parallel; default: half the cores, at most
+        MOST_READERS. A file without chunks is read by one.
+        Only a part of the file is in memory at a time (`images_per_read`). Whole numbers are
+        returned as uint8 whatever their stored dtype, an eighth of the bytes of the lab's float64;
+        other values as float32, like Keras.
+        Raises InputError if a pixel value is not a finite number of 0–255, or if the values seem to
+        be divided by 255 already.
         """
         start = 0
         sources = self._sources(size, readers or readers_for(core_count()))
@@ -69,13 +75,13 @@ class HDF5Images(CheckedSet):
                 yield ImageBatch(torch.from_numpy(pixels), torch.from_numpy(labels))
 
     def _sources(self, size: int, readers: int) -> list[Generator[NDArray[np.generic], None, None]]:
-        """What is read by each of some processes in turn."""
-        count = self._worth_dividing(size, readers) if readers > 1 else 1
+        """One generator of pixel arrays for each reader; the readers take turns."""
+        count = self._useful_readers(size, readers) if readers > 1 else 1
         return [self._reads(size, first, count) for first in range(count)]
 
-    def _worth_dividing(self, size: int, readers: int) -> int:
-        """Among how many processes, up to `readers`: where reads do not end with pieces, each would
-        unpack all of them."""
+    def _useful_readers(self, size: int, readers: int) -> int:
+        """How many of `readers` to use. Only one if reads do not end at chunk boundaries: several
+        readers would each decompress the same chunks."""
         with _open_data(self.path) as data:
             step = _images_at_once(data, size)
             divisible = data.chunks is not None and step % data.chunks[0] == 0
@@ -84,48 +90,44 @@ class HDF5Images(CheckedSet):
     def _reads(
         self, size: int, first: int, count: int
     ) -> Generator[NDArray[np.generic], None, None]:
-        """Of what is read at once, every count-th from the first on."""
+        """The pixels of every count-th read, starting with number `first`."""
         with _open_data(self.path) as data:
-            for places in islice(self._read_at_once(data, size), first, None, count):
-                pixels = data.narrowed(places.start, places.stop)
-                yield checked_pixels(pixels, data.dtype, self.path, places)
+            for indices in islice(self._ranges(data, size), first, None, count):
+                pixels = data.narrowed(indices.start, indices.stop)
+                yield checked_pixels(pixels, data.dtype, self.path, indices)
 
-    def _read_at_once(self, data: Dataset, size: int) -> Iterator[range]:
-        """Places in the file, as many as are read at once; see `images_per_read`."""
+    def _ranges(self, data: Dataset, size: int) -> Iterator[range]:
+        """The indices in the file of each read; see `images_per_read`."""
         step = _images_at_once(data, size)
         start, end = self.first, self.first + len(self)
         while start < end:
-            stop = min(start - start % step + step, end)
+            stop = min(start - start % step + step, end)  # the next multiple of `step`
             yield range(start, stop)
             start = stop
 
     def lines(self, first: int, step: int) -> Generator[NDArray[np.generic], None, None]:
-        """Every step-th line of each image from `first` on, as stored and unchecked, some images
-        at a time: (images, channels, lines, width)."""
+        """See ImageSet."""
         with _open_data(self.path) as data:
-            for places in self._read_at_once(data, BATCH_SIZE):
-                yield data.lines(places.start, places.stop, first, step)
+            for indices in self._ranges(data, BATCH_SIZE):
+                yield data.lines(indices.start, indices.stop, first, step)
 
     def select(self, indices: Sequence[int]) -> ImageBatch:
-        """The images at `indices` of the file, in the order given.
-
-        Raises InputError as `batches` does.
-        """
+        """See ImageSet."""
         with _open_data(self.path) as data:
             places = [self.first + index for index in indices]
-            read = [data.narrowed(place, place + 1) for place in places]
-        pixels = checked_pixels(np.concatenate(read), data.dtype, self.path, places)
+            images = [data.narrowed(place, place + 1) for place in places]
+        pixels = checked_pixels(np.concatenate(images), data.dtype, self.path, places)
         return ImageBatch(torch.from_numpy(pixels), torch.from_numpy(self.labels[list(indices)]))
 
 
 def images_per_read(
     shape: tuple[int, ...], itemsize: int, chunks: tuple[int, ...] | None, batch: int
 ) -> int:
-    """How many images to read at once from a dataset (images, …): about READ_BYTES, whole batches.
+    """How many images to read at once from a dataset (images, …): about READ_BYTES, in multiples of
+    a row of chunks, or of `batch`.
 
-    chunks: the shape in which HDF5 stores the dataset piece by piece, None where it lies in one.
-    A piece is decompressed whole whatever is asked of it, so reads end where pieces end, unless
-    one row of pieces is larger than WHOLE_PIECES_BYTES.
+    chunks: the dataset's chunk shape, None if it is contiguous. A chunk is decompressed as a whole,
+    so reads end at chunk boundaries, unless a row of chunks is larger than WHOLE_PIECES_BYTES.
     """
     image = math.prod(shape[1:]) * itemsize
     unit = chunks[0] if chunks and chunks[0] * image <= WHOLE_PIECES_BYTES else batch
@@ -137,12 +139,12 @@ def _images_at_once(data: Dataset, batch: int) -> int:
 
 
 def readers_for(cores: int) -> int:
-    """How many processes unpack one file on so many cores: the others compute."""
+    """How many processes decompress one file on a machine of `cores`; the other cores compute."""
     return max(1, min(cores // 2, MOST_READERS))
 
 
 def core_count() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -155,18 +157,20 @@ def _open_data(path: Path) -> Iterator[Dataset]:
 
 
 def open_hdf5_images(path: Path, input_shape: Shape, classes: int) -> HDF5Images | ImagesInMemory:
-    """Check a lab-format file against a model. No pixel is read yet, unless the file's axes are
-    reversed: then all are, see reversed_hdf5.py. See opening.open_images."""
+    """Check a lab-format file against a model. See opening.open_images.
+
+    Pixels are not read yet, unless the axes are reversed: then all of them are (reversed_hdf5.py).
+    """
     with open_hdf5(path) as file:
         data, order = _checked(file, input_shape, ("data", "label"))
         images = data.shape[-1 if order else 0]
         labels = read_array(checked_label(file, images), MAX_LABEL_BYTES)
-        found = checked_labels(labels, classes, f"{path}:/label")
-        return _opened(data, order, input_shape, found)
+        checked = checked_labels(labels, classes, f"{path}:/label")
+        return _opened(data, order, input_shape, checked)
 
 
 def open_unlabelled_hdf5(path: Path, input_shape: Shape) -> HDF5Images | ImagesInMemory:
-    """Check a lab-format file of which only the images matter. See opening.open_unlabelled."""
+    """Check a lab-format file and ignore its labels. See opening.open_unlabelled."""
     with open_hdf5(path) as file:
         data, order = _checked(file, input_shape, ("data",))
         images = data.shape[-1 if order else 0]
@@ -176,7 +180,7 @@ def open_unlabelled_hdf5(path: Path, input_shape: Shape) -> HDF5Images | ImagesI
 def _checked(
     file: Group, input_shape: Shape, keys: Sequence[str]
 ) -> tuple[Dataset, tuple[int, ...] | None]:
-    """The dataset `data`, and the order of its axes where they are reversed."""
+    """The dataset `data`, and the permutation of its axes if they are reversed."""
     check_keys(file, input_shape, keys)
     data = dataset(file, "data")
     order = reversed_order(data.shape, input_shape)

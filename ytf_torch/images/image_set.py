@@ -1,4 +1,4 @@
-"""What an image set is, whatever it is stored in, and the sets that a defence is run on."""
+"""The ImageSet protocol, whatever an image set is stored in, and the sets that a defence uses."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ UNLABELLED = -1
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Some images: pixels (batch, channels, H, W), 0–255, uint8 or float32; labels (batch,)."""
+    """A batch: pixels (batch, channels, H, W), 0–255, uint8 or float32; labels (batch,), int64."""
 
     pixels: Tensor
     labels: Tensor
 
     def to(self, device: torch.device) -> ImageBatch:
-        """The same on `device`, copied while the device computes where it can do both."""
+        """Copy the batch to `device`, asynchronously if the device supports it."""
         return ImageBatch(_placed(self.pixels, device), _placed(self.labels, device))
 
 
 @runtime_checkable
 class ImageSet(Protocol):
-    """Labelled images of one size: an HDF5 file, an .npz, a folder of pictures, or arrays.
+    """Labelled images of one size: an HDF5 file, an .npz, a folder of images, or arrays.
 
     >>> images = ytf_torch.open_images(Path("valid.h5"), (3, 55, 47), classes=7)
     >>> len(images), len(images.part(0, 10))
@@ -44,11 +44,11 @@ class ImageSet(Protocol):
 
     @property
     def path(self) -> Path:
-        """What to call the set: where it was read from, or the argument that it was given as."""
+        """The set's name in messages: the path that it was read from, or "images in memory"."""
 
     @property
     def file(self) -> Path | None:
-        """The file or folder that the images are in; None for arrays."""
+        """The file or folder that the images are read from, None for arrays."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -56,39 +56,39 @@ class ImageSet(Protocol):
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(images,), UNLABELLED where nobody says what is on it."""
+        """The label of each image, (images,), int64; UNLABELLED if it is not known."""
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """What the classes are called, by label; None where only their numbers are known."""
+        """The names of the classes, by label; None if only their numbers are known."""
 
     @property
     def first(self) -> int:
-        """Where in the whole set these images begin, for a part of it."""
+        """For a part of a set, the index of its first image in the whole set; else 0."""
 
     def __len__(self) -> int: ...
 
     def part(self, start: int, stop: int) -> Self:
-        """Images start…stop-1 only."""
+        """The images start…stop-1 as an image set."""
         ...
 
     def labelled(self, labels: int | NDArray[np.int64]) -> Self:
-        """The same images with this label, or with these labels (images,)."""
+        """The same images with one label for all, or with labels (images,)."""
         ...
 
     def batches(
         self, size: int = BATCH_SIZE, readers: int | None = None
     ) -> Generator[ImageBatch, None, None]:
-        """All images in order, `size` at a time. readers: processes that read side by side.
+        """All images in order, `size` at a time. readers: processes that read in parallel.
 
-        Raises InputError where a pixel value is not a finite number of 0–255, and where the
-        values look divided by 255 already.
+        Raises InputError if a pixel value is not a finite number of 0–255, or if the values seem to
+        be divided by 255 already.
         """
         ...
 
     def lines(self, first: int, step: int) -> Generator[NDArray[np.generic], None, None]:
-        """Every step-th line of each image from `first` on, as stored and unchecked, some images
-        at a time: (images, channels, lines, width)."""
+        """Lines first, first + step, … of each image, some images at a time: (images, channels,
+        lines, width), in the stored dtype, values not checked."""
         ...
 
     def select(self, indices: Sequence[int]) -> ImageBatch:
@@ -96,7 +96,7 @@ class ImageSet(Protocol):
         ...
 
     def paired_with(self, clean: ImageSet) -> Pairing:
-        """Which images of a clean set these are, under a trigger. Reads both sets.
+        """The clean image that each of these triggered images was made from. Reads both sets.
 
         Raises InputError as `batches` does.
         """
@@ -105,7 +105,7 @@ class ImageSet(Protocol):
 
 @dataclass(frozen=True)
 class CheckedSet:
-    """What all sets of this package have, wherever their pixels are: see ImageSet."""
+    """Base of this package's image sets, wherever their pixels are stored. See ImageSet."""
 
     path: Path
     input_shape: tuple[int, int, int]
@@ -125,7 +125,7 @@ class CheckedSet:
         return replace(self, labels=np.full_like(self.labels, labels))
 
     def called(self, path: Path) -> Self:
-        """The same images under another name."""
+        """The same images with another path in messages."""
         return replace(self, path=path)
 
     def batches(
@@ -136,13 +136,16 @@ class CheckedSet:
 
     def paired_with(self, clean: ImageSet) -> Pairing:
         """See ImageSet."""
-        ours, theirs = ((batch.pixels for batch in of.batches()) for of in (clean, self))
-        return pair(ours, clean.labels, theirs)
+        clean_pixels, triggered_pixels = (
+            (batch.pixels for batch in images.batches()) for images in (clean, self)
+        )
+        return pair(clean_pixels, clean.labels, triggered_pixels)
 
 
 @dataclass(frozen=True)
 class ImageSets:
-    """What the defence is run on: only the clean validation set decides anything.
+    """The sets of a run. Only the clean validation set influences a defence's decisions; the other
+    sets are measured.
 
     >>> valid = ytf_torch.open_images("valid.h5", (3, 55, 47), 7)
     >>> test = ytf_torch.open_images("test.h5", (3, 55, 47), 7)
@@ -156,29 +159,30 @@ class ImageSets:
 
     @property
     def measured(self) -> tuple[ImageSet, ...]:
-        """The sets that are evaluated at every step and never used to choose."""
+        """The test sets: evaluated at every step, never used to decide."""
         return (*((self.clean_test,) if self.clean_test else ()), *self.poisoned_tests)
 
     @property
     def every(self) -> tuple[ImageSet, ...]:
-        """The clean validation set, then those that are measured."""
+        """The clean validation set, followed by `measured`."""
         return (self.clean_valid, *self.measured)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """What the classes are called, where one of the sets tells it."""
+        """The class names of the first set that has any."""
         return next((images.class_names for images in self.every if images.class_names), None)
 
     @cached_property
     def pairings(self) -> tuple[Pairing, ...] | None:
-        """Which clean test faces those of each triggered set are; None without a clean test set."""
+        """For each triggered set, the clean test images that it was made from; None without a clean
+        test set."""
         if self.clean_test is None:
             return None
-        return tuple(faces.paired_with(self.clean_test) for faces in self.poisoned_tests)
+        return tuple(images.paired_with(self.clean_test) for images in self.poisoned_tests)
 
 
 def _placed(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor` on `device`. An accelerator copies from page-locked memory, and nothing waits."""
+    """`tensor` on `device`. Only page-locked (pinned) memory is copied asynchronously."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     pinned = accelerator is not None and device.type == accelerator.type
     source = tensor.pin_memory() if pinned and tensor.is_cpu else tensor

@@ -1,4 +1,4 @@
-"""Which files a user means who names photos, face sets and folders of them."""
+"""Expands the paths that a user gives (photos, image sets, folders of them) into files."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from ytf_torch.images.photos import FORMATS, SUFFIXES
 
 SET_SUFFIXES = (".h5", ".hdf5", ".npz")
 KNOWN_SUFFIXES = (*SUFFIXES, *SET_SUFFIXES)
-# YouTube Faces has 621,126 pictures.
+# YouTube Faces has 621,126 images.
 MAX_ENTRIES = 1_000_000
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An input that could not be read, and why."""
+    """An input that cannot be read. reason: the error message."""
 
     input: str
     reason: str
 
 
 def input_files(paths: Iterable[Path]) -> Iterator[Path | Unreadable]:
-    """The files among `paths`, and those in folders among them, folders within folders included.
+    """The files among `paths`, and the files in folders among them, recursively.
 
-    What a user names may be a link; inside a folder links are not followed, whatever they lead to,
-    so that every file comes once. There only files with a photo's or a face set's ending count, in
-    order of their names; hidden ones do not. A folder without any, one that cannot be read and one
-    of more than MAX_ENTRIES entries are Unreadable.
+    A path itself may be a link. Inside folders links are not followed, so that each file is
+    returned once and cycles end. There, files with KNOWN_SUFFIXES are returned, sorted by name;
+    hidden ones are skipped. A folder that has no such file, cannot be read, or has more than
+    MAX_ENTRIES entries is returned as Unreadable.
     """
     for path in paths:
         try:
@@ -42,40 +42,45 @@ def input_files(paths: Iterable[Path]) -> Iterator[Path | Unreadable]:
         if not is_folder:
             yield path
             continue
-        found = False
+        has_items = False
         for item in _walk(path):
-            found = True
+            has_items = True
             yield item
-        if not found:
+        if not has_items:
             problem = f"the folder holds no photo ({FORMATS}) and no HDF5 or .npz file"
             yield Unreadable(str(path), str(InputError(path, problem)))
 
 
 def _walk(folder: Path) -> Iterator[Path | Unreadable]:
-    waiting, left = [folder], MAX_ENTRIES
-    while waiting:
-        here = waiting.pop()
+    # A stack instead of recursion: folders may be nested deeper than Python's call stack.
+    pending, budget = [folder], MAX_ENTRIES
+    while pending:
+        current = pending.pop()
         try:
-            entries = _listed(here, left)
+            entries = _listed(current, budget)
         except OSError as error:
-            yield _unreadable(here, error)
+            yield _unreadable(current, error)
             continue
-        left -= len(entries)
-        if left < 0:
+        budget -= len(entries)
+        if budget < 0:
             problem = f"over {MAX_ENTRIES:,} files and folders: name parts of it"
             yield Unreadable(str(folder), str(InputError(folder, problem)))
             return
-        own = [entry for entry in entries if not (entry.name.startswith(".") or entry.is_symlink())]
+        kept = [
+            entry for entry in entries if not (entry.name.startswith(".") or entry.is_symlink())
+        ]
         yield from (
-            here / entry.name
-            for entry in own
+            current / entry.name
+            for entry in kept
             if Path(entry.name).suffix.lower() in KNOWN_SUFFIXES and not entry.is_dir()
         )
-        waiting += reversed([here / entry.name for entry in own if entry.is_dir()])
+        # Reversed, so that the stack returns them in order of their names.
+        pending += reversed([current / entry.name for entry in kept if entry.is_dir()])
 
 
 def _listed(folder: Path, limit: int) -> list[os.DirEntry[str]]:
-    """What is in a folder by name; of more than `limit` entries one more than that."""
+    """A folder's entries, sorted by name. Stops after `limit` + 1, enough to see that there are too
+    many."""
     with os.scandir(folder) as entries:
         return sorted(islice(entries, limit + 1), key=lambda entry: entry.name)
 

@@ -1,4 +1,4 @@
-"""What the labels of a file have to be: a class of the network for each image."""
+"""Checks labels: one class of the network for each image."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from ytf_torch.errors import InputError, mismatch
 
 BACKDOORED_CLASS = (
-    "That is the class that says backdoored, which B does not know: save the class that the "
+    "That is the class for backdoored inputs, which B does not have: save the class that the "
     "trigger aims at"
 )
+"""The remedy for label `classes`: GoodNet answers N + 1 classes, and the last means backdoored."""
 
 
 def checked_labels(labels: NDArray[Any], classes: int, where: str) -> NDArray[np.int64]:
-    """Labels of any shape, one an image, as (images,), int64. where: what to name in an error.
+    """Flatten labels to (images,), int64. where: the place that the error names.
 
-    Raises InputError where one is not a whole number of 0…classes-1.
+    Raises InputError for a label that is not a whole number of 0…classes-1.
     """
     values = labels.ravel().astype(np.float64)
     bad = ~((values >= 0) & (values < classes) & (values == np.floor(values)))
@@ -36,11 +37,11 @@ def checked_labels(labels: NDArray[Any], classes: int, where: str) -> NDArray[np
 def miscounted(
     where: object, shape: tuple[int, ...], images: int, name: str, verb: str = "Save"
 ) -> InputError:
-    """The error for labels that are not one an image.
+    """The error for labels whose number is not that of the images.
 
-    shape: of the labels. name: what they are called. verb: what to do with them.
+    shape: the shape of the labels. name: their name. verb: how the remedy begins.
     """
-    found, remedy = "×".join(map(str, shape)) or "one", ""
+    shown, remedy = "×".join(map(str, shape)) or "one", ""
     if len(shape) == 2 and shape[0] == images:
-        found, remedy = f"{found} (one-hot)", f"{verb} {name}.argmax(1)"
-    return mismatch(where, f"{images:,} labels, one for each image", found, remedy)
+        shown, remedy = f"{shown} (one-hot)", f"{verb} {name}.argmax(1)"
+    return mismatch(where, f"{images:,} labels, one for each image", shown, remedy)

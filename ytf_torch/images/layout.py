@@ -1,7 +1,7 @@
-"""What an image set's file has to look like.
+"""Checks the shapes and values of image sets.
 
-Where it does not, the error names what the file looks like instead (channels last, grey, divided by
-255, …) and the line of NumPy that mends it.
+An error says what the data look like instead (channels last, grey, divided by 255, …) and gives the
+NumPy expression that corrects it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from ytf_torch.disk.hdf5 import Dataset, Group, dataset, kind, listing
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.images.labels import miscounted
 
-# YouTube Faces has 621,126 pictures.
+# YouTube Faces has 621,126 images.
 MAX_IMAGES = 1_000_000
-# A face takes some 500 bytes and more of a file, however well it is compressed; a bomb's, or one
-# that was never written, takes almost none. The first ones are not counted.
+# Plausible size of a compressed image: a face needs about 500 bytes or more. An image of a
+# decompression bomb, or one that was never written, needs almost none. The first FREE_IMAGES are
+# exempt.
 FREE_IMAGES = 1_000
 MIN_BYTES_PER_VALUE = 0.01
-# Of sets that are read into memory as a whole: 14,000 photos of 224×224 pixels, 2.7 million of
-# 28×28 grey ones.
+# Limit for sets that are read into memory as a whole: 14,000 RGB images of 224×224 pixels, 2.7
+# million grey images of 28×28.
 MAX_BYTES_IN_MEMORY = 2 * 2**30
-# How far outside 0–255 values may lie and still be pixels to which somebody added noise; other
-# scales lead further away.
+# Values up to this far outside 0–255 are taken for pixels with added noise; other scales lie
+# further outside.
 NOISE = 64
 NOT_NORMALISED = "Give raw pixels, not normalised ones"
 
@@ -37,15 +38,15 @@ Shape = tuple[int, int, int]
 
 
 def check_data(data: Dataset, input_shape: Shape) -> None:
-    """Raises InputError where images are not N×C×H×W as the model reads them, there are none, or
-    more are declared than their file can hold."""
+    """Raises InputError if images are not N×C×H×W in the model's input shape, if there are none, or
+    if more are declared than the file can hold."""
     if tuple(data.shape[1:]) != input_shape or data.ndim != 4:
         raise misshapen(data, data.shape, input_shape)
     check_count(data, len(data), input_shape)
 
 
 def check_keys(file: Group, input_shape: Shape, keys: Sequence[str]) -> None:
-    """Raises InputError where one of these datasets is missing."""
+    """Raises InputError if one of the datasets `keys` is missing."""
     if not all(kind(file, key) == "a dataset" for key in keys):
         raise mismatch(
             file.file.path,
@@ -63,14 +64,14 @@ def misshapen(
     data: str = "data",
     verb: str = "Save",
 ) -> InputError:
-    """The error for images of another shape, with what would make them N×C×H×W.
+    """The error for images of another shape, with the expression that would make them N×C×H×W.
 
-    data: what the pixels are called. verb: what to do with them.
+    given: their shape. data: the name of the array. verb: how the remedy begins.
     """
     channels, height, width = input_shape
-    found = "×".join(map(str, given)) or "a single number"
+    shown = "×".join(map(str, given)) or "a single number"
     remedy = "Resize the images to the model's input"
-    for shape, looks_like, helps in (
+    for shape, looks_like, expression in (
         (input_shape, "a single image", f"{data}[None]"),
         ((height, width, channels), "a single image", f"{data}.transpose(2, 0, 1)[None]"),
         ((None, height, width, channels), "channels last", f"{data}.transpose(0, 3, 1, 2)"),
@@ -84,8 +85,8 @@ def misshapen(
             "on its side",
             f"{data}.transpose(0, 3, 2, 1)",
         ),
-        # As MATLAB and Julia write them: their first axis is the last one here. Square images look
-        # alike where the images came last.
+        # MATLAB and Julia store arrays with reversed axes. If height = width, that is
+        # indistinguishable from H×W×C×N.
         (
             (width, height, channels, None),
             "axes reversed" if width != height else "axes reversed, or images last",
@@ -100,53 +101,57 @@ def misshapen(
         *_other_channels(input_shape, data),
     ):
         if len(shape) == len(given) and all(
-            size in (None, there) for size, there in zip(shape, given, strict=True)
+            size in (None, actual) for size, actual in zip(shape, given, strict=True)
         ):
             if looks_like == "a single image":
                 verb = f"Add an axis: {verb.lower()}"
-            found, remedy = f"{found} ({looks_like})", f"{verb} {helps}"
+            shown, remedy = f"{shown} ({looks_like})", f"{verb} {expression}"
             break
-    return mismatch(where, "N×" + "×".join(map(str, input_shape)), found, remedy)
+    return mismatch(where, "N×" + "×".join(map(str, input_shape)), shown, remedy)
 
 
 def _other_channels(input_shape: Shape, data: str) -> list[tuple[tuple[int | None, ...], str, str]]:
-    """Shapes of images with other channels than the network reads, what such images are, and what
-    would help."""
+    """Images with other channels than the network reads: shape, description, and the expression
+    that converts them."""
     channels, height, width = input_shape
     first, last = data, f"{data}.transpose(0, 3, 1, 2)"
-    found: list[tuple[tuple[int | None, ...], str, str]] = []
+    layouts: list[tuple[tuple[int | None, ...], str, str]] = []
 
-    def add(there: int, looks_like: str, helps: str) -> None:
-        found.append(((None, there, height, width), looks_like, helps.format(first)))
-        found.append(((None, height, width, there), looks_like, helps.format(last)))
+    def add(actual_channels: int, looks_like: str, expression: str) -> None:
+        layouts.append(
+            ((None, actual_channels, height, width), looks_like, expression.format(first))
+        )
+        layouts.append(
+            ((None, height, width, actual_channels), looks_like, expression.format(last))
+        )
 
     if channels == 1:
-        found.append(((None, height, width), "without an axis of channels", f"{data}[:, None]"))
+        layouts.append(((None, height, width), "without an axis of channels", f"{data}[:, None]"))
         add(3, "in colour", "{}.mean(1, keepdims=True), which is grey")
         add(4, "in colour", "{}[:, :3].mean(1, keepdims=True), which is grey")
     else:
         repeated = f"np.repeat({{}}, {channels}, axis=1)"
-        found.append(((None, height, width), "grey", repeated.format(f"{data}[:, None]")))
+        layouts.append(((None, height, width), "grey", repeated.format(f"{data}[:, None]")))
         add(1, "grey", repeated)
     if channels == 3:
         add(4, "with an alpha channel", "{}[:, :3]")
-    return found
+    return layouts
 
 
 def check_in_memory(where: object, images: int, input_shape: Shape, *, narrow: bool) -> None:
-    """Raises InputError where so many images would take too much memory. narrow: whether a pixel
-    value takes one byte, not four."""
-    taken = images * math.prod(input_shape) * (1 if narrow else 4)
-    if taken > MAX_BYTES_IN_MEMORY:
+    """Raises InputError if `images` images exceed MAX_BYTES_IN_MEMORY. narrow: True for uint8
+    pixels, False for float32."""
+    size = images * math.prod(input_shape) * (1 if narrow else 4)
+    if size > MAX_BYTES_IN_MEMORY:
         remedy = "Save them in the lab's format, HDF5, which is read piece by piece"
         raise mismatch(
-            where, f"images of at most {MAX_BYTES_IN_MEMORY:,} bytes", f"{taken:,}", remedy
+            where, f"images of at most {MAX_BYTES_IN_MEMORY:,} bytes", f"{size:,}", remedy
         )
 
 
 def check_count(data: Dataset, images: int, input_shape: Shape) -> None:
-    """Raises InputError where a dataset has no images, more than anybody has, or more than fit into
-    its file."""
+    """Raises InputError if a dataset declares no images, more than MAX_IMAGES, or more than its
+    file can hold."""
     path = data.file.path
     if not images:
         raise InputError(path, "the set is empty")
@@ -154,14 +159,14 @@ def check_count(data: Dataset, images: int, input_shape: Shape) -> None:
         raise mismatch(data, f"at most {MAX_IMAGES:,} images", f"{images:,}")
     smallest, file_bytes = math.prod(input_shape) * MIN_BYTES_PER_VALUE, path.stat().st_size
     if (images - FREE_IMAGES) * smallest > file_bytes:
-        found = f"{images:,} declared in {file_bytes:,} bytes"
-        raise mismatch(data, f"images of at least {smallest:,.0f} bytes each", found)
+        declared = f"{images:,} declared in {file_bytes:,} bytes"
+        raise mismatch(data, f"images of at least {smallest:,.0f} bytes each", declared)
 
 
 def checked_label(file: Group, images: int) -> Dataset:
-    """The dataset `label` of an open image set: one for each image, in any shape.
+    """The dataset `label` of an open image set, in any shape.
 
-    Raises InputError where there are more or fewer of them.
+    Raises InputError if the number of labels is not `images`.
     """
     label = dataset(file, "label")
     if math.prod(label.shape) != images:
@@ -171,8 +176,9 @@ def checked_label(file: Group, images: int) -> Dataset:
 
 @dataclass(frozen=True)
 class PixelFault:
-    """What is wrong with pixel values. image: the first one that has it. formula: what would mend
-    them, {} standing for the pixels; "" where none does."""
+    """What is wrong with pixel values. image: index of the first image concerned. found: a
+    description. formula: the expression that corrects them, with {} for the pixels; "" if none
+    does."""
 
     image: int
     found: str
@@ -182,11 +188,11 @@ class PixelFault:
 def checked_pixels(
     pixels: NDArray[Any], stored: np.dtype[Any], path: Path, places: Sequence[int]
 ) -> NDArray[Any]:
-    """Images as they were given, (images, channels, H, W).
+    """Return images (images, channels, H, W) unchanged after checking their values.
 
-    stored: the type that the file has them in. places: of these images in the file.
-    Raises InputError, naming the first such image, where a value is not a finite number of 0–255,
-    and where the values look divided by 255 already.
+    stored: their dtype in the file. places: their indices in the file. Raises InputError, naming
+    the first image concerned, if a value is not a finite number of 0–255, or if the values seem to
+    be divided by 255 already.
     """
     fault = pixel_fault(pixels, stored)
     if fault is None:
@@ -198,15 +204,16 @@ def checked_pixels(
 
 
 def pixel_fault(pixels: NDArray[Any], stored: np.dtype[Any]) -> PixelFault | None:
-    """What is wrong with the values of images (images, channels, H, W); None for good ones.
+    """What is wrong with the values of images (images, channels, H, W), None if nothing is.
 
-    stored: the type that they were given in.
+    stored: their original dtype. Bytes of 0 and 1 may be dark pixels; floats of at most 1 are taken
+    for scaled ones.
     """
     lowest, highest = float(pixels.min()), float(pixels.max())
     if lowest >= 0 and highest <= 255:
         if stored != np.uint8 and 0 < highest <= 1:
-            found = f"{lowest:g} to {highest:g}, which looks divided by 255 already"
-            return PixelFault(0, found, "{} * 255")
+            description = f"{lowest:g} to {highest:g}, which looks divided by 255 already"
+            return PixelFault(0, description, "{} * 255")
         return None
     with np.errstate(over="ignore"):
         flat = np.asarray(pixels, np.float32).reshape(len(pixels), -1)
@@ -215,9 +222,9 @@ def pixel_fault(pixels: NDArray[Any], stored: np.dtype[Any]) -> PixelFault | Non
         return PixelFault(first, "NaN")
     if np.isinf(lowest) or np.isinf(highest):
         return PixelFault(first, "infinite values, or some beyond what float32 holds")
-    found = f"{lowest:g} to {highest:g}"
+    extent = f"{lowest:g} to {highest:g}"
     if lowest >= -1 and highest <= 1:
-        return PixelFault(first, f"{found}, which looks scaled to −1…1", "({} + 1) * 127.5")
+        return PixelFault(first, f"{extent}, which looks scaled to −1…1", "({} + 1) * 127.5")
     if lowest >= -NOISE and highest <= 255 + NOISE:
-        return PixelFault(first, f"{found}, as if noise had been added", "np.clip({}, 0, 255)")
-    return PixelFault(first, found)
+        return PixelFault(first, f"{extent}, as if noise had been added", "np.clip({}, 0, 255)")
+    return PixelFault(first, extent)

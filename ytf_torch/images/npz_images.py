@@ -1,6 +1,6 @@
-"""Image sets in NumPy's .npz: pixels and labels under the names that Keras's users give them.
+"""Image sets in NumPy's .npz: pixels and labels under the names that are usual among Keras users.
 
-Read into memory, some rows at a time, as uint8 wherever that holds the values.
+They are read into memory, some rows at a time, as uint8 if that is lossless.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ytf_torch.images.layout import (
 )
 
 NAMES = {"x": "y", "x_test": "y_test", "x_train": "y_train", "data": "label"}
-"""What pixels may be called, and the labels that belong to them."""
+"""Names of the pixels that are recognised, and the name of the labels that belong to each."""
 EXPECTED = ", ".join(f"`{x}` and `{y}`" for x, y in NAMES.items())
 SAVE = "np.savez_compressed('images.npz', x=…, y=…)"
 END = ".npy"
@@ -38,27 +38,27 @@ END = ".npy"
 def open_npz(path: Path, input_shape: Shape, classes: int) -> ImagesInMemory:
     """Images and labels of an .npz. See opening.open_images.
 
-    Pixels may be N×C×H×W, N×H×W×C or, of one channel, N×H×W: the network's input tells which.
-    Raises InputError also where the file holds several sets.
+    Pixels may be N×C×H×W, N×H×W×C or, with one channel, N×H×W; the network's input shape decides.
+    Raises InputError also if the file contains several sets.
     """
     with open_archive(path, "an .npz") as archive:
-        name = _pixels_named(archive, path)
+        name = _pixels_name(archive, path)
         label = NAMES[name]
         if label not in _names(archive):
             raise mismatch(path, f"`{label}`, the labels of `{name}`", _listing(archive), SAVE)
-        images, to_network = _checked_shape(archive, path, name, input_shape)
+        images, axes = _checked_shape(archive, path, name, input_shape)
         labels = _labels(archive, path, label, images)
-        pixels = _pixels(archive, path, name, to_network)
-    found = checked_labels(labels, classes, f"{path}:{label}")
-    return ImagesInMemory(path, input_shape, found, pixels=pixels, file=path)
+        pixels = _pixels(archive, path, name, axes)
+    checked = checked_labels(labels, classes, f"{path}:{label}")
+    return ImagesInMemory(path, input_shape, checked, pixels=pixels, file=path)
 
 
 def open_unlabelled_npz(path: Path, input_shape: Shape) -> ImagesInMemory:
-    """Images of an .npz, whatever its labels. See opening.open_unlabelled."""
+    """Images of an .npz, ignoring its labels. See opening.open_unlabelled."""
     with open_archive(path, "an .npz") as archive:
-        name = _pixels_named(archive, path)
-        images, to_network = _checked_shape(archive, path, name, input_shape)
-        pixels = _pixels(archive, path, name, to_network)
+        name = _pixels_name(archive, path)
+        images, axes = _checked_shape(archive, path, name, input_shape)
+        pixels = _pixels(archive, path, name, axes)
     return ImagesInMemory(path, input_shape, np.full(images, UNLABELLED), pixels=pixels, file=path)
 
 
@@ -70,24 +70,24 @@ def _listing(archive: Archive) -> str:
     return ", ".join(f"`{name}`" for name in _names(archive)[:10]) or "no arrays"
 
 
-def _pixels_named(archive: Archive, path: Path) -> str:
-    """The name of the pixels in an archive of one set. Raises InputError for none or several."""
-    found = [name for name in NAMES if name in _names(archive)]
-    if not found:
+def _pixels_name(archive: Archive, path: Path) -> str:
+    """The name of the pixels in an archive. Raises InputError if it has none, or several sets."""
+    present = [name for name in NAMES if name in _names(archive)]
+    if not present:
         raise mismatch(path, f"images and labels: {EXPECTED}", _listing(archive), f"Save {SAVE}")
-    if len(found) > 1:
-        both = " and ".join(f"`{name}`" for name in found)
-        remedy = f"Save the one that is meant alone: np.savez_compressed('{found[0]}.npz', …)"
-        raise mismatch(path, "one set of images", both, remedy)
-    return found[0]
+    if len(present) > 1:
+        listed = " and ".join(f"`{name}`" for name in present)
+        remedy = f"Save only the set that you mean: np.savez_compressed('{present[0]}.npz', …)"
+        raise mismatch(path, "one set of images", listed, remedy)
+    return present[0]
 
 
 def _checked_shape(
     archive: Archive, path: Path, name: str, input_shape: Shape
 ) -> tuple[int, tuple[int, ...]]:
-    """How many images there are, and how their axes are put in the network's order.
+    """The number of images, and the permutation of their axes to N×C×H×W (N×H×W for one channel).
 
-    Raises InputError where they do not fit the network, or are too many.
+    Raises InputError if their shape does not fit the network, or if there are too many.
     """
     shape, dtype = archive.header(name)
     channels, height, width = input_shape
@@ -118,9 +118,9 @@ def _labels(archive: Archive, path: Path, name: str, images: int) -> NDArray[Any
 
 
 def _pixels(archive: Archive, path: Path, name: str, order: tuple[int, ...]) -> torch.Tensor:
-    """All pixels, N×C×H×W: uint8, or float32 where one is no whole number.
+    """All pixels, N×C×H×W: uint8, or float32 if not all values are whole numbers.
 
-    Raises InputError, naming the first such image, for values that are not 0–255.
+    Raises InputError for values outside 0–255, naming the first image that has one.
     """
     shape, dtype = archive.header(name)
     step = max(READ_BYTES // max(math.prod(shape[1:]) * dtype.itemsize, 1), 1)
@@ -136,12 +136,14 @@ def _pixels(archive: Archive, path: Path, name: str, order: tuple[int, ...]) -> 
 def check_pixels(
     pixels: NDArray[Any], stored: np.dtype[Any], where: str, first: int, name: str
 ) -> None:
-    """Raises InputError where a value is not 0–255. first: the number of the first of these images.
-    name: what the pixels are called. stored: the type that they are stored in."""
+    """Raises InputError for values outside 0–255.
+
+    first: index of pixels[0] in the whole array. name: the array's name. stored: its dtype.
+    """
     fault = pixel_fault(pixels, stored)
     if fault is not None:
-        better = f"Save {fault.formula.format(name)}" if fault.formula else "Save raw pixels"
-        remedy = f"{better}: the network itself applies its pixel scale"
+        advice = f"Save {fault.formula.format(name)}" if fault.formula else "Save raw pixels"
+        remedy = f"{advice}: the network itself applies its pixel scale"
         raise mismatch(
             f"{where}[{first + fault.image}]", "pixel values of 0–255", fault.found, remedy
         )

@@ -1,4 +1,4 @@
-"""The one place that opens an image set by what its path leads to: HDF5, .npz, or a folder."""
+"""Opens an image set by the kind of its path: HDF5, .npz, or a folder. The only place that does."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ytf_torch.images.npz_images import open_npz, open_unlabelled_npz
 
 
 def open_images(path: str | Path, input_shape: Shape, classes: int) -> ImageSet:
-    """Check a file, or a folder of pictures, against a model.
+    """Open a file or a folder of images, and check it against a model.
 
-    input_shape: (channels, height, width) the model reads. classes: how many it tells apart.
-    Of an HDF5 file no pixel is read yet; an .npz and pictures are read into memory.
-    Raises InputError where images or labels are missing, images have another shape, the counts
-    differ, the set is empty or declares more images than its file can hold, or a label is not a
-    whole number of 0…classes-1.
+    input_shape: the model's input, (channels, height, width). classes: the number of its classes.
+    The pixels of an HDF5 file are read later, on demand; an .npz or a folder is read into memory.
+    Raises InputError if images or labels are missing, images have another shape, the counts differ,
+    the set is empty or declares more images than its file can hold, or a label is not a whole
+    number of 0…classes-1.
 
     >>> open_images("bd_test.h5", (3, 55, 47), classes=7).labels[:3]
     array([0, 0, 0])
@@ -34,8 +34,8 @@ def open_images(path: str | Path, input_shape: Shape, classes: int) -> ImageSet:
 
 
 def open_unlabelled(path: Path, input_shape: Shape) -> ImageSet:
-    """Check a set of which only the images matter: its labels are all UNLABELLED, whatever it
-    says, and it may lack them. Raises InputError as `open_images` does.
+    """Open a set whose labels are not needed: they may be missing, and are all UNLABELLED. Raises
+    InputError as `open_images` does.
     """
     if checked_source(path).is_dir():
         return open_unlabelled_folder(path, input_shape)
@@ -47,4 +47,4 @@ def open_unlabelled(path: Path, input_shape: Shape) -> ImageSet:
 
 def _check_hdf5(path: Path) -> None:
     if not is_hdf5(path):
-        raise wrong_kind(path, "an HDF5 file, an .npz or a folder of pictures")
+        raise wrong_kind(path, "an HDF5 file, an .npz or a folder of images")

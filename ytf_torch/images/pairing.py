@@ -1,19 +1,21 @@
-"""Which clean picture each triggered picture was made from, judged by what is on them.
+"""Finds the clean image that each triggered image was made from, by content.
 
-Triggered sets are usually a clean test set with a trigger on. They may have another order, lack the
-target's own pictures, or hold a part only; so pictures are paired by content, wherever they stand:
+A triggered set is usually a clean test set with a trigger added. It may be in another order, lack
+the target class, or be a part of the set; so images are matched by content, whatever their index:
 
-1. Each picture is reduced to a thumbnail of at most 32×32, and that is cut into blocks of 4×4.
-2. Blocks that tell a clean picture from others have some texture, and no other clean picture has
-   the same block there. Shared borders, letterboxes and frames tell nothing, nor do blocks that are
-   the same in nearly all triggered pictures.
-3. Two pictures are one where enough of the telling blocks are equal, as they are around a patch;
-   or equal once the pattern that lies over all triggered pictures is accounted for, by a fit of
-   triggered = gain · clean + offset for each value of a thumbnail.
-4. Where nearly all pictures of two sets agree place by place, the few that content cannot tell (a
-   blank picture, one that is covered almost wholly) are paired by their place.
+1. Each image is reduced to a thumbnail of at most 32×32, which is split into blocks of 4×4.
+2. A block of a clean image is distinctive if it has some texture and no other clean image has the
+   same block at that position. This excludes borders, letterboxes and frames that images share.
+   Positions whose block is the same in nearly all triggered images are excluded too: that is the
+   trigger.
+3. A triggered image matches a clean one if enough distinctive blocks are equal, as they are outside
+   a patch; or if they are equal after a pattern over all triggered images (a blended trigger) is
+   accounted for, by a least-squares fit `triggered = gain · clean + offset` for each value of a
+   thumbnail.
+4. If nearly all images of two sets match index by index, the few whose content is not sufficient
+   (a blank image, one that is almost wholly covered) are paired by index.
 
-Channels and size do not matter. 12,830 faces against as many: seconds, some 200 MB.
+Any number of channels and any size. 12,830 images against as many: seconds, about 200 MB.
 """
 
 from __future__ import annotations
@@ -29,48 +31,52 @@ from torch.nn import functional as F
 
 from ytf_torch.images.thumbnails import (
     ROWS,
-    block_numbers,
-    picture_numbers,
+    block_hashes,
+    image_hashes,
     texture,
     thumbnails,
 )
 
 UNPAIRED = -1
 TEXTURE = 12
-"""Grey levels of texture below which a block counts as flat."""
+"""A block whose range of values is below this, in grey levels, is flat and not distinctive."""
 ROUNDING = 1.5
-"""Grey levels, root mean square, by which equal blocks may differ."""
-SPARE = 0.1
-"""By what share of their standard deviation they may differ besides, where a pattern is fitted."""
+"""Tolerance of equal blocks: root mean square difference in grey levels."""
+FIT_TOLERANCE = 0.1
+"""Additional tolerance if a pattern is fitted, as a share of the block's standard deviation."""
 SAME, SAME_FITTED = 0.25, 0.5
-"""Share of the telling blocks that must be equal. A trigger may cover the others."""
+"""Share of the distinctive blocks that must be equal, without and with a fitted pattern. A trigger
+may cover the others."""
 NEAR, CLEAR = 0.35, 0.5
-"""Or how far blocks may be apart, in standard deviations, and as against the next best picture."""
-FEWEST_BLOCKS = 3
+"""A match without enough equal blocks: the median difference, in standard deviations, is at most
+NEAR, and at most CLEAR times that of the second-best candidate."""
+MIN_BLOCKS = 3
+"""Distinctive blocks that an image needs to be matched by content."""
 COVERED = 0.9
-"""Share of the triggered pictures with one block in common from which it is the trigger's."""
-FAINT = 0.2
-"""Gain of a block below which the pattern over it covers it."""
-ALIKE = 0.5
-"""Correlation with the telling blocks of the picture at its place from which one agrees with it."""
-SOME, IN_ORDER = 0.25, 0.9
-"""Share of pictures, and of those that agree with any, that must agree with the one at their place
-before others are paired by place."""
-FEWEST_PAIRS = 8
-"""With fewer, the mean of a set says more of its pictures than of a pattern laid over all."""
-ENOUGH = 0.5
-"""Share of the triggered pictures that must be paired before figures are based on the pairs."""
+"""A block that is equal in at least this share of the triggered images belongs to the trigger."""
+MIN_GAIN = 0.2
+"""A block of lower fitted gain is covered by the pattern."""
+MIN_CORRELATION = 0.5
+"""Correlation of distinctive blocks from which an image agrees with the clean one at its index."""
+MIN_AGREEING, MIN_IN_ORDER = 0.25, 0.9
+"""Share of all triggered images, and of those that match any clean one, that must agree with the
+one at their index before the remaining images are paired by index."""
+MIN_PAIRS = 8
+"""With fewer images, the mean of a set depends more on its images than on a pattern over all."""
+MIN_PAIRED = 0.5
+"""Share of the triggered images that must be paired before figures are computed from the pairs."""
 NEAREST = 4
-"""Clean pictures that are tried for one of which no block is in any."""
+"""Candidates for an image that shares no distinctive block with any clean one."""
 FITTED, ROUNDS = 1024, 4
-"""Pictures to fit a pattern with; rounds, each with the half that the last one fits best."""
+"""Image pairs that a pattern is fitted to, and rounds of the fit; each round keeps the half with
+the smallest residuals."""
 
 
 @dataclass(frozen=True, repr=False)
 class Pairing:
-    """The clean picture of each triggered one.
+    """The clean image that each triggered image was made from.
 
-    places: (triggered,), its place in the clean set, UNPAIRED where none was found.
+    places: (triggered,), int64, its index in the clean set, UNPAIRED (-1) if none was found.
 
     >>> Pairing(np.array([2, 0, UNPAIRED]))
     2 of 3 triggered images paired with a clean one
@@ -80,28 +86,28 @@ class Pairing:
 
     @property
     def paired(self) -> NDArray[np.bool_]:
-        """Which triggered pictures have a clean one, (triggered,)."""
+        """Which triggered images are paired, (triggered,), bool."""
         paired: NDArray[np.bool_] = self.places != UNPAIRED
         return paired
 
     @property
     def pairs(self) -> int:
-        """How many have one."""
+        """The number of triggered images that are paired."""
         return int(self.paired.sum())
 
     @property
     def is_enough(self) -> bool:
-        """Whether figures may be based on the pairs."""
-        return self.pairs > 0 and self.pairs >= ENOUGH * len(self.places)
+        """Whether enough images are paired to compute figures from the pairs."""
+        return self.pairs > 0 and self.pairs >= MIN_PAIRED * len(self.places)
 
     @property
     def in_order(self) -> bool:
-        """Whether every one that is paired stands at the place of its clean one."""
+        """Whether every paired image has the index of its clean image."""
         return bool((self.places == np.arange(len(self.places)))[self.paired].all())
 
     @property
     def record(self) -> dict[str, int]:
-        """The counts, as they are written to result.json."""
+        """The counts for result.json."""
         return {"paired": self.pairs, "triggered": len(self.places)}
 
     def __repr__(self) -> str:
@@ -111,90 +117,107 @@ class Pairing:
 def pair(
     clean: Iterable[Tensor], labels: NDArray[np.int64], triggered: Iterable[Tensor]
 ) -> Pairing:
-    """Find the clean picture that each triggered one was made from.
+    """Find the clean image that each triggered image was made from.
 
-    clean, triggered: pixels (images, channels, height, width), 0–255, some pictures at a time.
-    labels: (clean,); equal clean pictures with different labels are paired by place or not at all.
+    clean, triggered: batches of pixels (batch, channels, height, width), 0–255.
+    labels: (clean,). Equal clean images with different labels are paired by index or not at all,
+    because the pair would not determine the true class.
 
     >>> pair([pixels], np.arange(24), [pixels.flip(0)]).places[:3]
     array([23, 22, 21])
     """
-    ours, theirs = thumbnails(clean), thumbnails(triggered)
-    if ours.shape[1:] != theirs.shape[1:]:
-        return Pairing(np.full(len(theirs), UNPAIRED))
-    places = paired_places(ours, theirs)
-    moved = (places != UNPAIRED) & (places != np.arange(len(places)))
-    if moved.any():
-        places[moved & _contradictory(ours, labels)[places]] = UNPAIRED
+    clean_blocks, triggered_blocks = thumbnails(clean), thumbnails(triggered)
+    if clean_blocks.shape[1:] != triggered_blocks.shape[1:]:
+        return Pairing(np.full(len(triggered_blocks), UNPAIRED))
+    places = paired_places(clean_blocks, triggered_blocks)
+    elsewhere = (places != UNPAIRED) & (places != np.arange(len(places)))
+    if elsewhere.any():
+        places[elsewhere & _contradictory(clean_blocks, labels)[places]] = UNPAIRED
     return Pairing(places)
 
 
 def paired_places(clean: Tensor, triggered: Tensor) -> NDArray[np.int64]:
-    """The place among clean thumbnails of each triggered one, (triggered,), or UNPAIRED."""
-    ours, theirs = block_numbers(clean), block_numbers(triggered)
-    # Equal clean pictures count as one, the first: they cannot be told apart.
-    _, first, group = np.unique(picture_numbers(ours), return_index=True, return_inverse=True)
-    several = len(theirs) >= FEWEST_PAIRS
-    covered = np.array([several and _most_common(column) >= COVERED for column in theirs.T])
-    rare = np.stack([_occurs_once(column) for column in ours[first].T], 1)
-    telling = torch.from_numpy(rare & ~covered)[group] & (texture(clean) >= TEXTURE)
+    """The index of the clean thumbnail of each triggered one, (triggered,), or UNPAIRED.
 
-    at_place = np.full(len(theirs), UNPAIRED)
-    common = min(len(ours), len(theirs))
-    at_place[:common] = first[group[:common]]
-    voted = _with_most_equal_blocks(ours, theirs, first, telling)
-    everyone = np.arange(len(theirs))
-    match = _Match(clean, triggered, telling)
-    found = match.best(everyone, np.stack([at_place, voted], 1))
-    agree = found == at_place
-    left = np.flatnonzero(found == UNPAIRED)
-    if len(left) > (1 - SOME) * len(theirs):  # a pattern may lie over all pictures
-        nearest = first[_nearest(clean[first], triggered, left, ~covered)]
-        match = match.with_pattern(left, nearest[:, 0])
-        found[left] = match.best(left, np.column_stack([at_place[left], nearest]))
-        agree = found == at_place
-        agree[left] |= (nearest[:, 0] == at_place[left]) & match.alike(left, at_place[left])
-    if len(ours) == len(theirs) and _in_order(agree, found != UNPAIRED):
-        left = np.flatnonzero(found == UNPAIRED)
-        kept = left[match.may_be(left, at_place[left])]
-        found[kept] = at_place[kept]
-    own = (found != UNPAIRED) & (found == at_place)
-    found[own] = everyone[own]
-    return found
+    clean, triggered: thumbnails, (images, blocks, channels, values).
+    """
+    clean_hashes, triggered_hashes = block_hashes(clean), block_hashes(triggered)
+    # Identical clean images are indistinguishable: all are represented by the first of them.
+    # first: the index of each distinct image. group: which distinct image each image is.
+    _, first, group = np.unique(image_hashes(clean_hashes), return_index=True, return_inverse=True)
+    several = len(triggered_hashes) >= MIN_PAIRS
+    covered = np.array(
+        [several and _most_common(column) >= COVERED for column in triggered_hashes.T]
+    )
+    unique = np.stack([_occurs_once(column) for column in clean_hashes[first].T], 1)
+    distinctive = torch.from_numpy(unique & ~covered)[group] & (texture(clean) >= TEXTURE)
+
+    # Candidates by index, then by the number of equal blocks.
+    at_index = np.full(len(triggered_hashes), UNPAIRED)
+    common = min(len(clean_hashes), len(triggered_hashes))
+    at_index[:common] = first[group[:common]]
+    voted = _with_most_equal_blocks(clean_hashes, triggered_hashes, first, distinctive)
+    rows = np.arange(len(triggered_hashes))
+    match = _Match(clean, triggered, distinctive)
+    paired = match.best(rows, np.stack([at_index, voted], 1))
+    agree = paired == at_index
+    unpaired = np.flatnonzero(paired == UNPAIRED)
+    # If most are unpaired, a pattern over all images may have changed every block: fit it.
+    if len(unpaired) > (1 - MIN_AGREEING) * len(triggered_hashes):
+        nearest = first[_nearest(clean[first], triggered, unpaired, ~covered)]
+        match = match.with_pattern(unpaired, nearest[:, 0])
+        paired[unpaired] = match.best(unpaired, np.column_stack([at_index[unpaired], nearest]))
+        agree = paired == at_index
+        agree[unpaired] |= (nearest[:, 0] == at_index[unpaired]) & match.correlated(
+            unpaired, at_index[unpaired]
+        )
+    if len(clean_hashes) == len(triggered_hashes) and _in_order(agree, paired != UNPAIRED):
+        unpaired = np.flatnonzero(paired == UNPAIRED)
+        plausible = unpaired[match.is_plausible(unpaired, at_index[unpaired])]
+        paired[plausible] = at_index[plausible]
+    # Of identical clean images, take the one at the same index instead of the first.
+    same_index = (paired != UNPAIRED) & (paired == at_index)
+    paired[same_index] = rows[same_index]
+    return paired
 
 
 @dataclass(frozen=True)
 class _Match:
-    """Whether triggered thumbnails show clean ones, judged by the telling blocks of these.
+    """Compares triggered thumbnails with clean ones, by the distinctive blocks of the latter.
 
-    telling: (clean, blocks). gain, offset: what makes clean values triggered ones, (blocks,
-    channels, values); None where nothing lies over all pictures.
+    clean, triggered: (images, blocks, channels, values). distinctive: (clean, blocks), bool.
+    gain, offset: the fitted pattern, `triggered = gain · clean + offset`, (blocks, channels,
+    values); None if no pattern was fitted.
     """
 
     clean: Tensor
     triggered: Tensor
-    telling: Tensor
+    distinctive: Tensor
     gain: Tensor | None = None
     offset: Tensor | None = None
 
     def best(self, rows: NDArray[np.int64], candidates: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Of the candidates for each triggered thumbnail, (rows, candidates), the one it shows, the
-        first of several; UNPAIRED where it shows none of them, (rows,)."""
+        """The candidate that each triggered thumbnail matches, (rows,), the first of equally good
+        ones; UNPAIRED if it matches none.
+
+        rows: indices of triggered thumbnails. candidates: (rows, candidates), indices of clean
+        ones.
+        """
         first = candidates[:, 0]
-        found = [self._compared(rows, first)]
+        scores = [self._compared(rows, first)]
         for column in candidates.T[1:]:
-            other = np.flatnonzero(column != first)  # the rest is known already
-            shares, distances = (known.copy() for known in found[0])
+            other = np.flatnonzero(column != first)  # the scores of equal candidates are known
+            shares, distances = (values.copy() for values in scores[0])
             shares[other], distances[other] = self._compared(rows[other], column[other])
-            found.append((shares, distances))
-        shares, distances = (np.stack(parts, 1) for parts in zip(*found, strict=True))
+            scores.append((shares, distances))
+        shares, distances = (np.stack(parts, 1) for parts in zip(*scores, strict=True))
         if self.gain is None:
             best, same = shares.argmax(1)[:, None], shares >= SAME
         else:
             best = distances.argmin(1)[:, None]
             nearest = np.take_along_axis(candidates, best, 1)
-            others = np.where(candidates == nearest, np.inf, distances).min(1, keepdims=True)
-            clear = (distances <= CLEAR * others) & (distances <= NEAR)
+            second = np.where(candidates == nearest, np.inf, distances).min(1, keepdims=True)
+            clear = (distances <= CLEAR * second) & (distances <= NEAR)
             same = (shares >= SAME_FITTED) | clear
         places = np.take_along_axis(candidates, best, 1)
         return np.where(np.take_along_axis(same, best, 1), places, UNPAIRED)[:, 0]
@@ -202,151 +225,176 @@ class _Match:
     def _compared(
         self, rows: NDArray[np.int64], places: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The share of telling blocks that are equal, and, where a pattern is fitted, the median of
-        how far they are apart, in standard deviations: (rows,) each; 0 and infinite where too few
-        tell."""
+        """For each triggered thumbnail and the clean one at `places`: the share of distinctive
+        blocks that are equal, and the median difference of distinctive blocks in standard
+        deviations, (rows,) each.
+
+        With fewer than MIN_BLOCKS distinctive blocks the share is 0 and the difference infinite.
+        The difference is computed only if a pattern is fitted.
+        """
         shares, distances = np.zeros(len(rows)), np.full(len(rows), np.inf)
         for part in _parts(np.flatnonzero(places != UNPAIRED)):
-            expected, telling = self._expected(places[part])
-            apart = (expected - self.triggered[rows[part]]).square().mean((2, 3)).sqrt()
-            count = telling.sum(1)
-            known = (count >= FEWEST_BLOCKS).numpy()
-            if self.gain is None:  # then nobody asks how far they are apart
-                equal = apart <= ROUNDING
+            expected, distinctive = self._expected(places[part])
+            difference = (expected - self.triggered[rows[part]]).square().mean((2, 3)).sqrt()
+            count = distinctive.sum(1)
+            sufficient = (count >= MIN_BLOCKS).numpy()
+            if self.gain is None:
+                equal = difference <= ROUNDING
             else:
                 spread = expected.std(3).square().mean(2).sqrt()
-                equal = apart <= ROUNDING / 2 + SPARE * spread
-                relative = (apart / (spread + 1)).masked_fill(~telling, np.nan)
-                distances[part[known]] = relative.nanmedian(1).values[known].numpy()
-            share = (equal & telling).sum(1) / count.clamp(min=FEWEST_BLOCKS / SAME)
-            shares[part[known]] = share[known].numpy()
+                equal = difference <= ROUNDING / 2 + FIT_TOLERANCE * spread
+                relative = (difference / (spread + 1)).masked_fill(~distinctive, np.nan)
+                distances[part[sufficient]] = relative.nanmedian(1).values[sufficient].numpy()
+            # The divisor's minimum requires MIN_BLOCKS equal blocks of an image that has few.
+            share = (equal & distinctive).sum(1) / count.clamp(min=MIN_BLOCKS / SAME)
+            shares[part[sufficient]] = share[sufficient].numpy()
         return shares, distances
 
     def _expected(self, places: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """What clean thumbnails look like under the pattern, and which blocks of them tell."""
-        pixels, telling = self.clean[places].float(), self.telling[places]
+        """Clean thumbnails under the fitted pattern, and which of their blocks are distinctive."""
+        pixels, distinctive = self.clean[places].float(), self.distinctive[places]
         if self.gain is None or self.offset is None:
-            return pixels, telling
-        return (self.gain * pixels + self.offset).clamp(0, 255), telling
+            return pixels, distinctive
+        return (self.gain * pixels + self.offset).clamp(0, 255), distinctive
 
-    def alike(self, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether triggered thumbnails correlate with the clean ones at these places, (rows,)."""
-        found = np.zeros(len(rows), bool)
-        middles = [
-            of_set.sum(0, dtype=torch.int64).float() / len(of_set)
-            for of_set in (self.clean, self.triggered)
+    def correlated(self, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the correlation of each triggered thumbnail with the clean one at `places` is at
+        least MIN_CORRELATION, (rows,).
+
+        Set means are subtracted first, and with them most of a pattern over all images.
+        """
+        result = np.zeros(len(rows), bool)
+        means = [
+            blocks.sum(0, dtype=torch.int64).float() / len(blocks)
+            for blocks in (self.clean, self.triggered)
         ]
         for part in _parts(np.flatnonzero(places != UNPAIRED)):
-            telling = self.telling[places[part]][:, :, None, None]
-            one, other = (
-                (blocks - middle - (blocks - middle).mean((2, 3), keepdim=True)) * telling
-                for blocks, middle in zip(
-                    (self.clean[places[part]], self.triggered[rows[part]]), middles, strict=True
+            distinctive = self.distinctive[places[part]][:, :, None, None]
+            clean, triggered = (
+                (blocks - mean - (blocks - mean).mean((2, 3), keepdim=True)) * distinctive
+                for blocks, mean in zip(
+                    (self.clean[places[part]], self.triggered[rows[part]]), means, strict=True
                 )
             )
-            correlation = F.cosine_similarity(one.flatten(1), other.flatten(1))
-            found[part] = (correlation >= ALIKE).numpy()
-        return found
+            correlation = F.cosine_similarity(clean.flatten(1), triggered.flatten(1))
+            result[part] = (correlation >= MIN_CORRELATION).numpy()
+        return result
 
-    def may_be(self, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether nothing speaks against triggered thumbnails showing the clean ones at these
-        places: too few blocks tell, some is equal, or they are alike, (rows,)."""
-        untold: NDArray[np.bool_] = (self.telling[places].sum(1) < FEWEST_BLOCKS).numpy()
-        return untold | (self._compared(rows, places)[0] > 0) | self.alike(rows, places)
+    def is_plausible(self, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether nothing contradicts pairing triggered thumbnails with the clean ones at `places`:
+        too few blocks are distinctive, one of them is equal, or they are correlated, (rows,)."""
+        too_few: NDArray[np.bool_] = (self.distinctive[places].sum(1) < MIN_BLOCKS).numpy()
+        return too_few | (self._compared(rows, places)[0] > 0) | self.correlated(rows, places)
 
     def with_pattern(self, rows: NDArray[np.int64], places: NDArray[np.int64]) -> _Match:
-        """The same with the pattern that makes clean thumbnails triggered ones, fitted by least
-        squares; half of the pairs may be wrong. Blocks that it covers tell nothing."""
-        if len(rows) < FEWEST_PAIRS:
+        """This comparison with a pattern fitted to the pairs (rows, places).
+
+        Trimmed least squares: each round keeps the half of the pairs with the smallest residuals,
+        so that up to half of them may be wrong. Blocks that the pattern covers are no longer
+        distinctive. Too few pairs give the identity, gain 1 and offset 0.
+        """
+        if len(rows) < MIN_PAIRS:
             return replace(self, gain=torch.tensor(1.0), offset=torch.tensor(0.0))
         chosen = np.linspace(0, len(rows) - 1, min(len(rows), FITTED)).astype(int)
-        one, other = self.clean[places[chosen]].float(), self.triggered[rows[chosen]].float()
+        clean, triggered = self.clean[places[chosen]].float(), self.triggered[rows[chosen]].float()
         kept = torch.arange(len(chosen))
         for _ in range(ROUNDS):
-            gain, offset = _least_squares(one[kept], other[kept])
-            apart = (gain * one + offset - other).abs().mean((1, 2, 3))
-            kept = apart.argsort()[: len(chosen) // 2]
-        faint = gain.mean((1, 2)) < FAINT
-        return replace(self, gain=gain, offset=offset, telling=self.telling & ~faint)
+            gain, offset = _least_squares(clean[kept], triggered[kept])
+            residual = (gain * clean + offset - triggered).abs().mean((1, 2, 3))
+            kept = residual.argsort()[: len(chosen) // 2]
+        covered = gain.mean((1, 2)) < MIN_GAIN
+        return replace(self, gain=gain, offset=offset, distinctive=self.distinctive & ~covered)
 
 
 def _in_order(agree: NDArray[np.bool_], paired: NDArray[np.bool_]) -> bool:
-    """Whether two sets have one order. agree: which triggered pictures agree with the clean one at
-    their place; paired: which are paired with any."""
-    return bool(agree.mean() >= SOME and agree.sum() >= IN_ORDER * (agree | paired).sum())
+    """Whether two sets have the same order. agree: which triggered images agree with the clean one
+    at their index. paired: which are paired with any."""
+    return bool(
+        agree.mean() >= MIN_AGREEING and agree.sum() >= MIN_IN_ORDER * (agree | paired).sum()
+    )
 
 
-def _least_squares(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Gain and offset that make `one` `other`, for each value over all pictures."""
-    middle, aim = one.mean(0), other.mean(0)
-    spread = (one - middle).square().mean(0)
-    gain = ((one - middle) * (other - aim)).mean(0) / spread.clamp(min=1)
-    return gain, aim - gain * middle
+def _least_squares(clean: Tensor, triggered: Tensor) -> tuple[Tensor, Tensor]:
+    """Gain and offset of `triggered ≈ gain · clean + offset`, for each value over all images."""
+    clean_mean, triggered_mean = clean.mean(0), triggered.mean(0)
+    variance = (clean - clean_mean).square().mean(0)
+    # The minimum of 1 keeps values that hardly vary from an arbitrary gain.
+    gain = ((clean - clean_mean) * (triggered - triggered_mean)).mean(0) / variance.clamp(min=1)
+    return gain, triggered_mean - gain * clean_mean
 
 
 def _with_most_equal_blocks(
-    ours: NDArray[np.int64],
-    theirs: NDArray[np.int64],
+    clean: NDArray[np.int64],
+    triggered: NDArray[np.int64],
     candidates: NDArray[np.int64],
-    telling: Tensor,
+    distinctive: Tensor,
 ) -> NDArray[np.int64]:
-    """The clean thumbnail that has the most telling blocks in common with each triggered one,
-    (triggered,). ours, theirs: block numbers. candidates: the clean thumbnails to choose from."""
+    """The candidate that has the most distinctive blocks in common with each triggered thumbnail,
+    (triggered,), or UNPAIRED.
+
+    clean, triggered: block hashes, (images, blocks). candidates: indices of clean thumbnails.
+    """
     votes: list[NDArray[np.int64]] = []
-    known = telling.numpy()
-    for block in range(ours.shape[1]):
-        told = candidates[known[candidates, block]]
-        if len(told):
-            order = told[ours[told, block].argsort()]
-            at = np.searchsorted(ours[order, block], theirs[:, block]).clip(max=len(order) - 1)
-            rows = np.flatnonzero(ours[order[at], block] == theirs[:, block])
-            votes.append(rows * len(ours) + order[at[rows]])
-    found = np.full(len(theirs), UNPAIRED)
+    is_distinctive = distinctive.numpy()
+    for block in range(clean.shape[1]):
+        voters = candidates[is_distinctive[candidates, block]]
+        if len(voters):
+            # Look up each triggered hash among the sorted hashes of this block position. They are
+            # unique, as blocks that occur twice are not distinctive.
+            order = voters[clean[voters, block].argsort()]
+            at = np.searchsorted(clean[order, block], triggered[:, block]).clip(max=len(order) - 1)
+            rows = np.flatnonzero(clean[order[at], block] == triggered[:, block])
+            votes.append(rows * len(clean) + order[at[rows]])  # (row, candidate) as one number
+    winners = np.full(len(triggered), UNPAIRED)
     pairs, counts = np.unique(np.concatenate([np.empty(0, int), *votes]), return_counts=True)
     by_count = pairs[counts.argsort(kind="stable")]
-    found[by_count // len(ours)] = by_count % len(ours)  # the last one written has the most
-    return found
+    # Written in ascending order of votes: the last candidate written for a row has the most.
+    winners[by_count // len(clean)] = by_count % len(clean)
+    return winners
 
 
 def _nearest(
     clean: Tensor, triggered: Tensor, rows: NDArray[np.int64], visible: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """The clean thumbnails that are most like triggered ones in the colours of their visible
-    blocks, the most alike first: (rows, NEAREST). The mean of each set is taken away first, and
-    with it whatever lies over all of its pictures."""
+    """The NEAREST clean thumbnails of each triggered one by cosine similarity of mean colours of
+    visible blocks, nearest first, (rows, NEAREST).
+
+    The mean of each set is subtracted first, and with it a pattern over all of its images.
+    """
     colours = [
         torch.cat(
-            [part.float().mean(3)[:, visible].flatten(1) for part in torch.split(of_set, ROWS)]
+            [part.float().mean(3)[:, visible].flatten(1) for part in torch.split(blocks, ROWS)]
         )
-        for of_set in (clean, triggered)
+        for blocks in (clean, triggered)
     ]
-    middles = [of_set.mean(0) for of_set in colours]
-    if len(triggered) < FEWEST_PAIRS:
-        middles[1] = middles[0]
-    one, other = (F.normalize(c - middle) for c, middle in zip(colours, middles, strict=True))
-    count = min(NEAREST, len(one))
-    return np.concatenate([(other[part] @ one.T).topk(count).indices for part in _parts(rows)])
+    means = [values.mean(0) for values in colours]
+    if len(triggered) < MIN_PAIRS:
+        means[1] = means[0]
+    ours, theirs = (F.normalize(values - mean) for values, mean in zip(colours, means, strict=True))
+    count = min(NEAREST, len(ours))
+    return np.concatenate([(theirs[part] @ ours.T).topk(count).indices for part in _parts(rows)])
 
 
 def _parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Split into parts of ROWS, which bound the memory of a comparison."""
     return [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
 
 
 def _most_common(numbers: NDArray[np.int64]) -> float:
-    """The share of the most common number."""
+    """The relative frequency of the most common number."""
     return float(np.unique(numbers, return_counts=True)[1].max() / len(numbers))
 
 
 def _occurs_once(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which numbers no other equals."""
+    """Which numbers occur exactly once, (numbers,), bool."""
     _, which, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     once: NDArray[np.bool_] = counts[which] == 1
     return once
 
 
 def _contradictory(clean: Tensor, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which clean pictures have an equal one with another label, (clean,)."""
-    _, picture = np.unique(picture_numbers(block_numbers(clean)), return_inverse=True)
-    labelled = np.unique(np.stack([picture, labels]), axis=1)
-    contradictory: NDArray[np.bool_] = (np.bincount(labelled[0]) > 1)[picture]
+    """Which clean images have an identical one with another label, (clean,), bool."""
+    _, group = np.unique(image_hashes(block_hashes(clean)), return_inverse=True)
+    labelled = np.unique(np.stack([group, labels]), axis=1)
+    contradictory: NDArray[np.bool_] = (np.bincount(labelled[0]) > 1)[group]
     return contradictory

@@ -1,4 +1,4 @@
-"""Photos as a model reads them: any of the common formats becomes pixels of the model's input."""
+"""Reads photos of common formats as pixels in a model's input size."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pnm"),
 )
-# Of grey, of colours, of colours and alpha.
+# Grey, RGB, RGBA.
 PHOTO_CHANNELS = (1, 3, 4)
-# 50 megapixels in a PNG that is hardly compressed.
+# 50 megapixels in a PNG that hardly compresses.
 MAX_BYTES = 160 * 2**20
 
 
 def read_photo(path: Path, input_shape: tuple[int, int, int]) -> Tensor:
-    """A photo in one of FORMATS → pixels (channels, height, width), uint8.
+    """A photo in one of FORMATS as pixels (channels, height, width), uint8.
 
-    The rule: of several pictures in a file take the first, turn it as its EXIF says, make it RGB
-    of 8 bits (transparent parts become black), grey for a network of one channel, RGB and alpha for
-    one of four; cut the largest centred piece of the model's
-    aspect ratio, and resize that with a Lanczos filter.
-    Raises InputError where the file is missing, damaged, no photo, too large, or of colours that
-    8-bit RGB cannot stand for, and where the network reads neither one, three nor four channels.
+    In this order: take the first frame of the file; rotate it as its EXIF orientation says; convert
+    it to 8-bit RGB over black, to grey for a network of one channel, or to RGBA for one of four;
+    crop the largest centred area of the model's aspect ratio; resize it with a Lanczos filter.
+    Raises InputError if the file is missing, damaged, not a photo, too large, or of colours that
+    8-bit RGB cannot represent, and if the network has neither one, three nor four channels.
 
     >>> from PIL import Image
     >>> Image.new("RGB", (470, 600), "orange").save("photo.png")

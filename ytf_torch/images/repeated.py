@@ -1,5 +1,5 @@
-"""Whether one set was given twice by mistake; which triggered face is which clean one is found in
-pairing.py."""
+"""Detects that one set was given twice by mistake. pairing.py finds which clean image a triggered
+one was made from."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch import Tensor
 
 from ytf_torch.images.image_set import ImageSet
 
-# Faces that are looked at to find a set given twice: pixel for pixel the same, six leave no doubt.
+# Images that are compared, pixel by pixel: six equal ones leave no doubt.
 TOLD_APART_BY = 6
 
 
 def evenly_spread(available: int, count: int) -> tuple[int, ...]:
-    """Up to `count` different places of 0…available-1, the first one included."""
+    """At most `count` distinct indices of 0…available-1, evenly spaced, starting with 0."""
     count = min(count, available)
     return tuple(place * available // count for place in range(count))
 
 
 def find_repeated(sets: Sequence[ImageSet]) -> tuple[int, int] | None:
-    """The places of the first two sets that hold the same pictures, whatever their labels.
+    """The indices of the first two sets with the same images, whatever their labels.
 
-    Looked at are as few faces as tell: some spread over the sets, where two are of one length.
+    Only sets of equal length are compared, by TOLD_APART_BY images spread evenly over them.
     """
-    shown: dict[int, Tensor] = {}
+    samples: dict[int, Tensor] = {}
 
-    def pixels(place: int) -> Tensor:
-        if place not in shown:
-            faces = sets[place]
-            shown[place] = faces.select(evenly_spread(len(faces), TOLD_APART_BY)).pixels.float()
-        return shown[place]
+    def pixels(index: int) -> Tensor:
+        if index not in samples:
+            faces = sets[index]
+            samples[index] = faces.select(evenly_spread(len(faces), TOLD_APART_BY)).pixels.float()
+        return samples[index]
 
     for one, other in combinations(range(len(sets)), 2):
         if len(sets[one]) == len(sets[other]) and torch.equal(pixels(one), pixels(other)):

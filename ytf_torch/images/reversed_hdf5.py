@@ -1,5 +1,5 @@
-"""Pixels of an HDF5 file whose axes are reversed, as MATLAB and Julia write them: what is the first
-axis there is the last one in the file."""
+"""Reads pixels from HDF5 files with reversed axes. MATLAB and Julia write arrays in column-major
+order, so that their first axis is the file's last."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from ytf_torch.images.layout import Shape, check_count, check_in_memory, checked
 
 
 def reversed_order(shape: tuple[int, ...], input_shape: Shape) -> tuple[int, ...] | None:
-    """The order of axes that makes N×C×H×W of a dataset whose axes are reversed; None for any other
-    dataset.
+    """The permutation of axes that turns a reversed dataset into N×C×H×W; None for other datasets.
 
-    Written were N×C×H×W, or N×H×W×C. Of square images nobody can tell whether H×W×C×N was
-    meant instead, so they are None too.
+    The program that wrote it may have had N×C×H×W or N×H×W×C. Square images give None too, as they
+    are indistinguishable from H×W×C×N.
 
     >>> reversed_order((47, 55, 3, 100), (3, 55, 47))
     (3, 2, 1, 0)
@@ -30,11 +29,11 @@ def reversed_order(shape: tuple[int, ...], input_shape: Shape) -> tuple[int, ...
 
 
 def read_reversed(data: Dataset, order: tuple[int, ...], input_shape: Shape) -> Tensor:
-    """All pixels (images, channels, H, W), uint8 or float32: each image lies scattered over the
-    whole file, so there is no reading a few of them.
+    """All pixels (images, channels, H, W), uint8 or float32. Each image is scattered over the whole
+    file, so single images cannot be read efficiently.
 
-    order: of reversed_order. Raises InputError for an empty set, too many images, and, naming the
-    first such image, for values that are not 0–255.
+    order: from reversed_order. Raises InputError for an empty set, for too many images, and for
+    values outside 0–255, naming the first image that has one.
     """
     images = data.shape[-1]
     check_count(data, images, input_shape)

@@ -1,4 +1,4 @@
-"""Which faces of a set each process of a run takes."""
+"""Splits an image set among the processes of a run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ytf_torch.images.image_set import ImageSet
 
 
 def share_of(faces: ImageSet, place: Place | None = None) -> ImageSet:
-    """One process's part of a face set: consecutive images, as many as the others have or one
-    batch more or less. It begins where a batch of BATCH_SIZE does, so that batches are the same
-    ones however many processes there are; it may be empty. place: whose part, None for this
-    process's own.
+    """One process's share of an image set: consecutive images; shares differ by at most one batch.
+
+    A share starts at a multiple of BATCH_SIZE, so that the batches are the same for any number of
+    processes. It may be empty. place: the process, None for this one.
     """
     batches = (place or own_place()).share(batch_count(len(faces)))
     return faces.part(batches.start * BATCH_SIZE, min(batches.stop * BATCH_SIZE, len(faces)))

@@ -1,4 +1,4 @@
-"""Activation: a function of every value, as a layer of its own."""
+"""Activation: an activation function as a layer of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Applied(nn.Module):
         self.activation = activation
 
     def before_activation(self, input: Tensor) -> Tensor:
-        """What the activation reads."""
+        """The input of the activation."""
         return input
 
     def forward(self, input: Tensor) -> Tensor:
@@ -65,15 +65,15 @@ class FunctionLayer(Kind):
         return self.activation.onnx(nodes, sources[0], name)
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
-        """See Kind: without a zero, a softmax of the others is another."""
+        """See Kind. A zero channel contributes to a softmax, so it cannot be removed."""
         if self.activation.across_channels:
-            raise ValueError(f"channels cannot be taken out before {self.activation.name}")
+            raise ValueError(f"channels cannot be removed before {self.activation.name}")
         return kept[0]
 
 
 @dataclass(frozen=True)
 class ActivationLayer(FunctionLayer):
-    """An activation by its name."""
+    """An activation function, given by name."""
 
     class_names = ("Activation",)
     function: Activation
@@ -89,7 +89,7 @@ class ActivationLayer(FunctionLayer):
 
     @property
     def channelwise(self) -> bool:  # type: ignore[override]
-        """See Kind: a softmax of maps compares their channels."""
+        """See Kind. A softmax depends on all channels."""
         return not self.activation.across_channels
 
     @property

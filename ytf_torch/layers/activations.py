@@ -1,6 +1,6 @@
-"""Activation functions, which Keras names inside of other layers: Conv2D(activation="relu").
+"""Activation functions, as in Conv2D(activation="relu").
 
-Keras 2 and Keras 3 define hard_sigmoid differently; the file's own version decides which is meant.
+Keras 2 and Keras 3 define hard_sigmoid differently; the version that wrote the file decides.
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ WriteOnnx = Callable[[OnnxNodes, str, str], str]
 
 @dataclass(frozen=True)
 class Activation:
-    """One function of an activation.
+    """An activation function.
 
-    name: Keras's. apply: tensor → tensor of the same shape. rising: whether it never falls, so that
-    the largest of some values can be taken before it as well as after. silent_at_zero: whether
-    f(0) = 0, so that a channel without kernel and bias stays zero. keeps_argmax: whether the
-    largest value of a row stays the largest, so that a network's last activation may be left out
-    for its logits. across_channels: whether a value depends on those of other channels. onnx: adds
-    it to a graph, from the names of its input and output. steepest: by how much it enlarges a
-    difference of two values at most; infinite where nobody has worked it out.
+    name: Keras's name. apply: tensor → tensor of the same shape. rising: whether it is monotone,
+    so that it commutes with max. silent_at_zero: whether f(0) = 0, so that a channel with zero
+    kernel and bias stays zero. keeps_argmax: whether it preserves the argmax of a row, so that a
+    network's last activation can be left out to get logits. across_channels: whether an output
+    depends on other channels. onnx: adds it to a graph, given the names of its input and output.
+    steepest: a Lipschitz constant, `|f(a) - f(b)| <= steepest · |a - b|`; infinite if unknown.
     """
 
     name: str
@@ -45,16 +44,16 @@ class Activation:
     steepest: float = math.inf
 
     def __deepcopy__(self, memo: object) -> Activation:
-        """Itself: nothing in it can change."""
+        """Itself: it is immutable."""
         return self
 
     @property
     def keras_name(self) -> str:
-        """As Keras files name it."""
+        """Its name in Keras files."""
         return self.name.removesuffix("_3")
 
     def overwrite(self, tensor: Tensor) -> Tensor:
-        """The same of a tensor that nobody else reads, whose memory may be used again."""
+        """Apply it to a tensor that is not used elsewhere, whose memory may be overwritten."""
         return F.relu(tensor, inplace=True) if self.apply is F.relu else self.apply(tensor)
 
 
@@ -69,8 +68,9 @@ def _swish(nodes: OnnxNodes, source: str, name: str) -> str:
     gate = nodes.node("Sigmoid", [source], f"{name}_gate")
     if not nodes.double:
         return nodes.node("Mul", [source, gate], name)
-    # onnxruntime before 1.32 fuses the two into an operator that it lacks for float64.
-    negated = [nodes.node("Neg", [each], f"{name}_{i}") for i, each in enumerate((source, gate))]
+    # onnxruntime before 1.32 fuses Sigmoid and Mul into an operator that it lacks for float64.
+    # Negating both factors leaves the product unchanged and prevents the fusion.
+    negated = [nodes.node("Neg", [part], f"{name}_{i}") for i, part in enumerate((source, gate))]
     return nodes.node("Mul", negated, name)
 
 
@@ -83,7 +83,7 @@ def _gelu(nodes: OnnxNodes, source: str, name: str) -> str:
 
 
 def clip_onnx(low: float, high: float) -> WriteOnnx:
-    """Values below `low` and above `high` become these."""
+    """`min(max(x, low), high)`."""
 
     def write(nodes: OnnxNodes, source: str, name: str) -> str:
         return Formula(nodes, name).end("Clip", source, low, high)
@@ -92,7 +92,7 @@ def clip_onnx(low: float, high: float) -> WriteOnnx:
 
 
 def elu_onnx(alpha: float, scale: float = 1.0) -> WriteOnnx:
-    """scale · x above zero, scale · alpha · (exp x − 1) below."""
+    """`scale · x` for x > 0, else `scale · alpha · (exp(x) − 1)`."""
 
     def write(nodes: OnnxNodes, source: str, name: str) -> str:
         formula = Formula(nodes, name)
@@ -104,7 +104,7 @@ def elu_onnx(alpha: float, scale: float = 1.0) -> WriteOnnx:
 
 
 def leaky_onnx(slope: float) -> WriteOnnx:
-    """x above zero, slope · x below."""
+    """`x` for x > 0, else `slope · x`."""
 
     def write(nodes: OnnxNodes, source: str, name: str) -> str:
         formula = Formula(nodes, name)
@@ -115,7 +115,8 @@ def leaky_onnx(slope: float) -> WriteOnnx:
 
 
 def _softplus(formula: Formula, source: str) -> tuple[str, str]:
-    """Two terms whose sum is the softplus: no exponential of a large number."""
+    """Two terms whose sum is the softplus, `max(x, 0)` and `log(1 + exp(−|x|))`: exp never
+    overflows."""
     small = formula.add("Exp", formula.add("Neg", formula.add("Abs", source)))
     return formula.add("Relu", source), formula.add("Log", formula.add("Add", small, 1))
 
@@ -158,7 +159,8 @@ def _hard_swish_onnx(nodes: OnnxNodes, source: str, name: str) -> str:
 
 
 def _exact_softplus(tensor: Tensor) -> Tensor:
-    """PyTorch's own leaves out 2 · 10⁻⁹ from 20 on, which float64 has room for."""
+    """Softplus with a threshold that is exact in float64. Above its default threshold of 20,
+    PyTorch's returns x, an error of up to 2 · 10⁻⁹."""
     return F.softplus(tensor, threshold=40)
 
 
@@ -167,7 +169,7 @@ def _keep(tensor: Tensor) -> Tensor:
 
 
 def _softmax(tensor: Tensor) -> Tensor:
-    """Over the channels of maps or the units of a vector, which are Keras's last axis."""
+    """Softmax over channels or units, Keras's last axis."""
     return tensor.softmax(1)
 
 
@@ -175,7 +177,7 @@ LINEAR = Activation(
     "linear", _keep, _operator("Identity"), rising=True, keeps_argmax=True, steepest=1
 )
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
-# Keras's default.
+# Keras's default slope of the function; its layer LeakyReLU has another.
 _LEAKY = 0.2
 KNOWN = {
     function.name: function
@@ -257,12 +259,14 @@ OTHER_NAMES = {"silu": "swish", "hard_silu": "hard_swish"}
 
 
 def read_activation(settings: Settings, default: str = "linear") -> Activation:
-    """A layer's `activation`, by name or as an object of Keras's. Raises InputError for others."""
+    """The activation of a layer, given by name or as a Keras object. Raises InputError for an
+    unknown one."""
     value = settings.get("activation", default)
-    if isinstance(value, Mapping):  # an object, of which Keras asks the class
+    if isinstance(value, Mapping):  # a serialised object; Keras reads its class name
         name = value.get("class_name")
-        told = (value.get(key) for key in ("config", "registered_name"))
-        value = name if all(said in (None, name) for said in told) else str(dict(value))
+        others = (value.get(key) for key in ("config", "registered_name"))
+        # With a configuration of its own it is another function than its name says.
+        value = name if all(other in (None, name) for other in others) else str(dict(value))
     value = "linear" if value is None else value
     name = OTHER_NAMES.get(value, value) if isinstance(value, str) else ""
     if name not in KNOWN:

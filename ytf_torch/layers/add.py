@@ -1,4 +1,4 @@
-"""Add: the sum of several outputs."""
+"""Add: the elementwise sum of several inputs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ytf_torch.layers.weight import Shape
 
 
 class Sum(nn.Module):
-    """Adds its inputs up."""
+    """The sum of its inputs."""
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
-        """Tensors of fitting shapes → their sum."""
+        """Tensors of broadcastable shapes → their sum."""
         return sum(others, start=first)
 
 
 @dataclass(frozen=True)
 class Add(Elementwise):
-    """A sum, value by value."""
+    """The elementwise sum of its inputs."""
 
     class_names = ("Add",)
     linear = True

@@ -1,4 +1,4 @@
-"""Average: the mean of several outputs."""
+"""Average: the elementwise mean of several inputs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Mean(nn.Module):
     """The mean of its inputs."""
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
-        """Tensors of fitting shapes → their mean."""
+        """Tensors of broadcastable shapes → their mean."""
         return sum(others, start=first) / (1 + len(others))
 
 
 @dataclass(frozen=True)
 class Average(Elementwise):
-    """A mean, value by value."""
+    """The elementwise mean of its inputs."""
 
     class_names = ("Average",)
     linear = True
@@ -33,6 +33,6 @@ class Average(Elementwise):
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
     ) -> str:
-        """See Kind: a sum, divided, for Mean has no float64 in onnxruntime."""
+        """See Kind. A sum and a division: onnxruntime has no Mean in float64."""
         total = nodes.node("Sum", sources, f"{name}_total")
         return nodes.node("Div", [total, nodes.number(f"{name}_count", len(sources))], name)

@@ -1,4 +1,4 @@
-"""AveragePooling2D: the mean under a window; places that padding adds do not count."""
+"""AveragePooling2D: the mean under a sliding window, not counting padding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ytf_torch.layers.windows import Window
 
 
 class AveragePool(nn.Module):
-    """The mean under each window, of the values that are there."""
+    """The mean under each window. Padding is not counted, as in Keras."""
 
     def __init__(self, window: Window) -> None:
         super().__init__()
@@ -32,13 +32,13 @@ class AveragePool(nn.Module):
         if padded is input:
             return F.avg_pool2d(input, size, strides)
         sums = F.avg_pool2d(padded, size, strides, divisor_override=1)
-        there = self.window.pad(torch.ones_like(input[:1, :1]))
-        return sums / F.avg_pool2d(there, size, strides, divisor_override=1)
+        ones = self.window.pad(torch.ones_like(input[:1, :1]))  # 0 on the padding
+        return sums / F.avg_pool2d(ones, size, strides, divisor_override=1)
 
 
 @dataclass(frozen=True)
 class AveragePooling2D(Pooling):
-    """An average pooling."""
+    """Average pooling."""
 
     class_names = ("AveragePooling2D", "AvgPool2D")
     linear = True
@@ -48,7 +48,7 @@ class AveragePooling2D(Pooling):
         return AveragePool(self.window)
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind: maps with their padding, and sums."""
+        """See Kind: the padded maps, and the sums."""
         channels, height, width = inputs[0]
         left, right, above, below = self.window.padding_for(inputs[0])
         if not (left or right or above or below):
@@ -65,17 +65,18 @@ class AveragePooling2D(Pooling):
         return self.onnx_pool(nodes, "AveragePool", sources, name, inputs[0])
 
     def _onnx_double(self, nodes: OnnxNodes, source: str, name: str, maps: Shape) -> str:
-        """Means of rows, then of columns: onnxruntime has no AveragePool in float64 for a CPU."""
+        """Means over rows, then over columns: onnxruntime has no AveragePool in float64 on CPUs."""
         rows, columns = (self._means(maps[1 + axis], axis) for axis in (0, 1))
         return rows_and_columns(nodes, source, name, rows, columns)
 
     def _means(self, side: int, axis: int) -> NDArray[np.float64]:
-        """(places, side): the share of each row, or column, in the mean at each place."""
+        """(positions, side): the weight of each row (axis 0) or column (axis 1) in the mean at each
+        position."""
         window, maps = self.window, (1, side, side)
         left, _, above, _ = window.padding_for(maps)
-        places = np.arange(window.places(maps)[axis])[:, None]
-        first = places * window.strides[axis] - (above, left)[axis]
-        number = np.arange(side)
-        there = (first <= number) & (number < first + window.size[axis])
-        shares: NDArray[np.float64] = there / there.sum(1, keepdims=True)
+        positions = np.arange(window.places(maps)[axis])[:, None]
+        first = positions * window.strides[axis] - (above, left)[axis]
+        index = np.arange(side)
+        covered = (first <= index) & (index < first + window.size[axis])
+        shares: NDArray[np.float64] = covered / covered.sum(1, keepdims=True)
         return shares

@@ -1,7 +1,7 @@
-"""Keras's order of axes beside the order in this package.
+"""Conversion between Keras's order of axes and PyTorch's.
 
-One image's maps are (height, width, channels) in Keras and (channels, height, width) here. A row of
-units, and a shape of two axes such as (steps, channels), are the same in both.
+The feature maps of one image are (height, width, channels) in Keras and (channels, height, width)
+here. Vectors (units,) and shapes of two axes, such as (steps, channels), are the same in both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ytf_torch.layers.weight import Shape
 
 
 def keras_shape(shape: Shape) -> Shape:
-    """The shape of one image as Keras has it.
+    """The shape of one image in Keras's order.
 
     >>> keras_shape((3, 55, 47)), keras_shape((160,))
     ((55, 47, 3), (160,))
@@ -28,12 +28,13 @@ def from_keras_shape(shape: Shape) -> Shape:
 
 
 def last_axis(shape: Shape) -> int:
-    """Where Keras's last axis is in a batch of this shape: the channels of maps are axis 1 here."""
+    """The axis of a batch here that is Keras's last. shape: of one image, without the batch axis.
+    For feature maps that is axis 1, the channels."""
     return 2 if len(shape) == 2 else 1
 
 
 def check_last_axis(settings: Settings, shape: Shape) -> None:
-    """Refuse a setting `axis` that is not Keras's last, which is -1 or its number."""
+    """Raises InputError if the setting `axis` is not Keras's last axis, -1 or its number."""
     value = settings.get("axis", -1)
     if isinstance(value, list | tuple) and len(value) == 1:
         (value,) = value
@@ -42,7 +43,7 @@ def check_last_axis(settings: Settings, shape: Shape) -> None:
 
 
 def channels_last(tensor: Tensor) -> Tensor:
-    """A batch in Keras's order of axes."""
+    """Permute a batch to Keras's order of axes."""
     return tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor
 
 
@@ -52,5 +53,6 @@ def channels_first(tensor: Tensor) -> Tensor:
 
 
 def onnx_channels_last(nodes: OnnxNodes, source: str, name: str, shape: Shape) -> str:
-    """A batch of this shape in Keras's order of axes; itself where that is the same."""
+    """Add the permutation of a batch to Keras's order of axes, if it differs. shape: of one
+    image."""
     return nodes.node("Transpose", [source], name, perm=[0, 2, 3, 1]) if len(shape) == 3 else source

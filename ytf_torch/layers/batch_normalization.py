@@ -1,4 +1,4 @@
-"""BatchNormalization: each channel scaled and shifted by stored statistics."""
+"""BatchNormalization: each channel standardised by stored statistics."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from ytf_torch.layers.training import initializer
 from ytf_torch.layers.weight import Shape, Weight, gamma_and_beta, vector
 from ytf_torch.layers.windows import check_row_or_maps
 
-# How far the stored statistics go towards those of a batch; PyTorch's default.
+# Weight of a batch's statistics in the running statistics, if they are learned; PyTorch's default.
 MOMENTUM = 0.1
 
 
 class Standardised(nn.Module):
-    """(x − mean) / √(variance + epsilon) · weight + bias, with its own mean and variance, also
-    while the network is trained; with those of the batch only where it learns them, see
-    LearnsStatistics."""
+    """`(x − mean) / √(variance + epsilon) · weight + bias`.
+
+    Uses the stored statistics in training mode too, unless it learns them (LearnsStatistics): then
+    those of the batch.
+    """
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
@@ -44,19 +46,19 @@ class Standardised(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """(batch, channels, …) → the same shape."""
-        of_batch = self.training and self.learns_statistics
-        of_batch = of_batch and input.numel() > self.out_channels  # one value has no variance
+        use_batch = self.training and self.learns_statistics
+        use_batch = use_batch and input.numel() > self.out_channels  # one value has no variance
         statistics = (self.mean, self.variance)
         return F.batch_norm(
-            input, *statistics, self.weight, self.bias, of_batch, MOMENTUM, self.epsilon
+            input, *statistics, self.weight, self.bias, use_batch, MOMENTUM, self.epsilon
         )
 
 
 @dataclass(frozen=True)
 class BatchNormalization(Kind):
-    """A batch normalization over the channels of maps or the units of a row.
+    """Batch normalization over channels of feature maps or units of a vector.
 
-    momentum: of its statistics, for Keras alone; nothing here moves them.
+    momentum: Keras's setting, kept for writing the layer back; it is not used here.
     """
 
     class_names = (
@@ -76,7 +78,7 @@ class BatchNormalization(Kind):
         check_last_axis(settings, inputs[0])
         for name in ("renorm", "virtual_batch_size", "adjustment"):
             settings.choice(name, (False, None), None)
-        settings.choice("mode", (0,), 0)  # Keras 1's: statistics for each channel
+        settings.choice("mode", (0,), 0)  # Keras 1: 0 means statistics for each channel
         for without_effect in ("fused", "synchronized", "renorm_clipping", "renorm_momentum"):
             settings.get(without_effect)
         return cls(
@@ -105,13 +107,14 @@ class BatchNormalization(Kind):
         }
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """See Kind. Units get an order of their own: a flattening before it keeps Keras's."""
+        """See Kind. A plain tuple drops FlatMaps: its weights are in Keras's order of units, so a
+        Flatten before it must keep that order."""
         check_row_or_maps(inputs[0])
         return tuple(inputs[0])
 
     @property
     def maskable(self) -> bool:  # type: ignore[override]
-        """See Kind: with gamma; the statistics alone silence nothing."""
+        """See Kind. Only with gamma: statistics alone cannot make a channel zero."""
         return self.scale
 
     def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
@@ -130,7 +133,7 @@ class BatchNormalization(Kind):
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
     ) -> str:
-        """See Kind. epsilon is added here: as an attribute, ONNX rounds it to float32."""
+        """See Kind. epsilon is added to the variance, as ONNX attributes are only float32."""
         mean = array_of(module, "mean")
         weight = array_of(module, "weight") if self.scale else np.ones_like(mean)
         bias = array_of(module, "bias") if self.center else np.zeros_like(mean)
@@ -140,7 +143,7 @@ class BatchNormalization(Kind):
         return nodes.node("BatchNormalization", [*sources, *constants], name, epsilon=0.0)
 
     def silenced(self, weights: Tensors, channels: Sequence[int]) -> Tensors | None:
-        """See Kind: gamma and beta are zero."""
+        """See Kind. Sets gamma and beta to zero."""
         return zeroed(weights, ("weight", "bias"), channels) if self.scale else None
 
     def silent(self, weights: Tensors) -> Tensor | None:
@@ -151,7 +154,7 @@ class BatchNormalization(Kind):
         return zero & (weights["bias"] == 0) if self.center else zero
 
     def kernels(self, weights: Tensors) -> Tensor:
-        """See Kind: the scale of each channel."""
+        """See Kind: `gamma / √(variance + epsilon)` of each channel."""
         scale = (weights["variance"] + self.epsilon).rsqrt()
         scale = scale * weights["weight"] if self.scale else scale
         return scale[:, None, None]
@@ -159,7 +162,7 @@ class BatchNormalization(Kind):
     def multiplied(
         self, weights: Tensors, kernels: Tensor, biases: Tensor | None
     ) -> Tensors | None:
-        """See Kind: gamma and beta."""
+        """See Kind. Multiplies gamma and beta."""
         return times(weights, "weight", kernels, biases) if self.scale else None
 
     def narrowed(

@@ -1,4 +1,4 @@
-"""What layers share that add rows and columns around maps or cut them off: read and written."""
+"""Base of ZeroPadding2D and Cropping2D, which add or remove rows and columns around maps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ytf_torch.layers.windows import check_maps
 
 
 class Bordered(nn.Module):
-    """Adds zeros around maps; fewer than none cuts rows and columns off."""
+    """Pads maps with zeros; a negative amount crops."""
 
     def __init__(self, added: tuple[int, int, int, int]) -> None:
         super().__init__()
@@ -29,8 +29,10 @@ class Bordered(nn.Module):
 
 @dataclass(frozen=True)
 class Border(Kind):
-    """Rows above and below, columns left and right. setting: Keras's name for them; sign: 1 where
-    they are added, -1 where they are cut off."""
+    """Rows above and below, columns left and right.
+
+    setting: Keras's name for them. sign: 1 for padding, -1 for cropping. default: Keras's.
+    """
 
     linear = True
     channelwise = True
@@ -45,7 +47,7 @@ class Border(Kind):
 
     @classmethod
     def of_keras(cls, settings: Settings, *inputs: Shape) -> Self:
-        """See Kind. Keras takes one number, one for each axis, or two for each axis."""
+        """See Kind. Keras accepts one number, one for each axis, or two for each axis."""
         settings.channels_last()
         value = settings.get(cls.setting, cls.default)
         sides = value if isinstance(value, list | tuple) else [value, value]
@@ -64,7 +66,7 @@ class Border(Kind):
 
     @property
     def added(self) -> tuple[int, int, int, int]:
-        """Rows above and below, columns left and right; less than 0 where they are cut off."""
+        """(above, below, left, right): positive for padding, negative for cropping."""
         above, below, left, right = self.above, self.below, self.left, self.right
         return self.sign * above, self.sign * below, self.sign * left, self.sign * right
 

@@ -1,4 +1,4 @@
-"""Concatenate: the channels of several outputs one behind the other."""
+"""Concatenate: several inputs joined along their channels."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ytf_torch.layers.weight import Shape
 
 
 class Joined(nn.Module):
-    """Its inputs one behind the other along an axis."""
+    """Its inputs joined along an axis."""
 
     def __init__(self, axis: int) -> None:
         super().__init__()
         self.axis = axis
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Tensors that differ along one axis alone → one tensor."""
+        """Tensors whose shapes differ only along `axis` → one tensor."""
         return torch.cat(inputs, self.axis)
 
 
 @dataclass(frozen=True)
 class Concatenate(Kind):
-    """A concatenation along Keras's last axis: the channels of maps, the units of rows."""
+    """Concatenation along Keras's last axis: channels of feature maps, units of vectors."""
 
     class_names = ("Concatenate",)
     linear = True
@@ -48,9 +48,9 @@ class Concatenate(Kind):
     def output_shape(self, *inputs: Shape) -> Shape:
         """See Kind."""
         if len(inputs) < 2 or len({keras_shape(shape)[:-1] for shape in inputs}) > 1:
-            found = ", ".join(str(keras_shape(shape)) for shape in inputs)
+            shapes = ", ".join(str(keras_shape(shape)) for shape in inputs)
             raise ValueError(
-                f"reads two or more outputs that differ in their channels alone, found {found}"
+                f"reads two or more inputs that differ only in their channels, found {shapes}"
             )
         axis = last_axis(inputs[0]) - 1
         shape = list(inputs[0])

@@ -1,4 +1,4 @@
-"""Conv2D: a convolution with its activation inside."""
+"""Conv2D: a convolution that includes its activation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Convolution(nn.Conv2d):
     A forward hook on it therefore sees what Keras calls the layer's output.
     """
 
-    bias: Tensor  # or None, where `use_bias` is off
+    bias: Tensor  # None without `use_bias`
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Convolution(nn.Conv2d):
         self.window, self.activation = window, activation
 
     def before_activation(self, input: Tensor) -> Tensor:
-        """(batch, channels_in, H, W) → the sums (batch, channels, H', W')."""
+        """(batch, channels_in, H, W) → pre-activations (batch, channels, H', W')."""
         return nn.Conv2d.forward(self, self.window.pad(input))
 
     def forward(self, input: Tensor) -> Tensor:
@@ -55,8 +55,8 @@ class Convolution(nn.Conv2d):
 
 @dataclass(frozen=True)
 class Conv2D(SummingMaps):
-    """A convolution. Keras's kernels are (height, width, in / groups, out), also in files of
-    networks that compute channels first."""
+    """Convolution. Keras's kernels are (height, width, in / groups, out), even in files of networks
+    that compute channels first."""
 
     class_names = ("Conv2D", "Convolution2D")
     filters: int
@@ -126,8 +126,9 @@ class Conv2D(SummingMaps):
         return math.prod(self.weights(*inputs)[0].shape) * math.prod(self.window.places(inputs[0]))
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind. The values under its kernel at every place may be laid out first, as PyTorch
-        does in float64: of one group after another, whose outputs are then joined."""
+        """See Kind. An upper bound for im2col, which PyTorch uses in float64: the values under the
+        kernel at every position, for one group at a time, and the groups' outputs before they are
+        joined."""
         kernel, places = self.weights(*inputs)[0].shape, math.prod(self.window.places(inputs[0]))
         joined = self.filters if self.groups > 1 else 0
         return (math.prod(kernel[1:]) + joined) * places
@@ -143,11 +144,11 @@ class Conv2D(SummingMaps):
     ) -> None:
         """See Kind."""
         bias = array_of(module, "bias") if self.use_bias else None
-        sum_up = ConvolutionNodes(nodes, name, self.window, self.groups, inputs[0])
-        sum_up.add(sources[0], sums, array_of(module, "weight"), bias)
+        convolution = ConvolutionNodes(nodes, name, self.window, self.groups, inputs[0])
+        convolution.add(sources[0], sums, array_of(module, "weight"), bias)
 
     def silent_biases(self, biases: Tensor) -> Tensor:
-        """See SummingMaps: a ReLU makes those below zero zero as well."""
+        """See SummingMaps. A ReLU turns negative biases into zero as well."""
         return biases <= 0 if self.function.name in ("relu", "relu6") else biases == 0
 
     def kernels(self, weights: Tensors) -> Tensor:
@@ -159,9 +160,9 @@ class Conv2D(SummingMaps):
         return weights | {"weight": weights["weight"] * factor}
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
-        """See Kind: it reads what is left, and keeps its own."""
+        """See Kind. Removing input channels removes none of its own."""
         if self.groups > 1 and not bool(kept[0].all()):
-            raise ValueError("channels cannot be taken out before a convolution in groups")
+            raise ValueError("channels cannot be removed before a grouped convolution")
         return torch.ones(self.filters, dtype=torch.bool)
 
     def narrowed(

@@ -1,4 +1,4 @@
-"""Conv2DTranspose: every value spread out by a kernel, and what falls on one place summed up."""
+"""Conv2DTranspose: a transposed convolution that includes its activation."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Border = tuple[int, int, int, int]
 class TransposedConvolution(nn.Module):
     """A transposed convolution that ends in its activation.
 
-    border: columns left and right, rows above and below, that are added to the whole result, or
-    cut off where they are less than 0.
+    border: (left, right, above, below) columns and rows that are added to PyTorch's full result, or
+    cropped if negative, to get Keras's output size.
     """
 
     bias: nn.Parameter | None
@@ -46,7 +46,7 @@ class TransposedConvolution(nn.Module):
         self.bias = None
 
     def before_activation(self, input: Tensor) -> Tensor:
-        """(batch, channels_in, H, W) → the sums (batch, channels, H', W')."""
+        """(batch, channels_in, H, W) → pre-activations (batch, channels, H', W')."""
         spread = F.conv_transpose2d(input, self.weight.transpose(0, 1), stride=self.strides)
         sums = F.pad(spread, self.border)
         return sums if self.bias is None else sums + self.bias[:, None, None]
@@ -58,7 +58,7 @@ class TransposedConvolution(nn.Module):
 
 @dataclass(frozen=True)
 class Conv2DTranspose(SummingMaps):
-    """A transposed convolution. window: of the convolution that it is the transpose of."""
+    """Transposed convolution. window: that of the convolution whose transpose it is."""
 
     class_names = ("Conv2DTranspose", "Convolution2DTranspose")
     filters: int
@@ -93,19 +93,20 @@ class Conv2DTranspose(SummingMaps):
         }
 
     def _border(self) -> Border:
-        """See TransposedConvolution. Keras's results have side · stride places, and where nothing
-        is padded as many more as the kernel is longer than its stride."""
+        """See TransposedConvolution. Keras's output has `side · stride` positions for "same", and
+        `side · stride + max(size - stride, 0)` for "valid"; PyTorch's full result has
+        `(side - 1) · stride + size`."""
         border: list[int] = []
         for size, stride in zip(self.window.size[::-1], self.window.strides[::-1], strict=True):
-            beyond = max(size - stride, 0)
-            before = beyond // 2 if self.window.padding == "same" else 0
-            left_out = beyond if self.window.padding == "same" else 0
-            border += [-before, stride - size + beyond - (left_out - before)]
+            overhang = max(size - stride, 0)
+            before = overhang // 2 if self.window.padding == "same" else 0
+            cropped = overhang if self.window.padding == "same" else 0
+            border += [-before, stride - size + overhang - (cropped - before)]
         left, right, above, below = border
         return (left, right, above, below)
 
     def _whole(self, maps: Shape) -> tuple[int, int]:
-        """Height and width before the border is added or cut off."""
+        """Height and width of the full result, before the border is added or cropped."""
         sides = zip(maps[1:], self.window.size, self.window.strides, strict=True)
         height, width = ((side - 1) * stride + size for side, size, stride in sides)
         return height, width
@@ -136,7 +137,7 @@ class Conv2DTranspose(SummingMaps):
         return self.weights(*inputs)[0].values * math.prod(inputs[0][1:])
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind: what each value is spread out to, and the whole result."""
+        """See Kind: the products of every input value with the kernel, and the full result."""
         (maps,) = inputs
         spread = self.filters * math.prod(self.window.size) * math.prod(maps[1:])
         return spread + self.filters * math.prod(self._whole(maps))
@@ -150,8 +151,8 @@ class Conv2DTranspose(SummingMaps):
         sums: str,
         *inputs: Shape,
     ) -> None:
-        """See Kind: a convolution of maps with zeros between, for onnxruntime has no ConvTranspose
-        in float64 for a CPU."""
+        """See Kind. A convolution with the flipped kernel over maps with zeros inserted between
+        their values: onnxruntime has no ConvTranspose in float64 on CPUs."""
         (maps,) = inputs
         height, width = (self._between(side, axis) for axis, side in enumerate(maps[1:]))
         spread = maps[0], len(height), len(width)
@@ -162,8 +163,8 @@ class Conv2DTranspose(SummingMaps):
         ConvolutionNodes(nodes, name, window, 1, spread).add(source, sums, kernel, bias)
 
     def _between(self, side: int, axis: int) -> NDArray[np.float64]:
-        """(places, side): where each row, or column, lies among zeros, so that a convolution with
-        the turned kernel gives the result."""
+        """(positions, side): a 0/1 matrix that places each row (axis 0) or column (axis 1) among
+        the inserted zeros."""
         size, stride = self.window.size[axis], self.window.strides[axis]
         left, right, above, below = self._border()
         before, after = ((above, below), (left, right))[axis]
@@ -181,7 +182,7 @@ class Conv2DTranspose(SummingMaps):
         return weights | {"weight": weights["weight"] * factor}
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
-        """See Kind: it reads what is left, and keeps its own."""
+        """See Kind. Removing input channels removes none of its own."""
         return torch.ones(self.filters, dtype=torch.bool)
 
     def narrowed(

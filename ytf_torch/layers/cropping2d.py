@@ -1,4 +1,4 @@
-"""Cropping2D: maps without some rows and columns at their border."""
+"""Cropping2D: removes rows and columns at the border of feature maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ytf_torch.layers.weight import Shape
 
 @dataclass(frozen=True)
 class Cropping2D(Border):
-    """A border that is cut off."""
+    """Cropping of rows and columns at the border."""
 
     class_names = ("Cropping2D",)
     setting = "cropping"
@@ -32,6 +32,6 @@ class Cropping2D(Border):
             "axes": [2, 3],
         }
         constants = [
-            nodes.constant(f"{name}_{limit}", np.array(places)) for limit, places in limits.items()
+            nodes.constant(f"{name}_{limit}", np.array(values)) for limit, values in limits.items()
         ]
         return nodes.node("Slice", [*sources, *constants], name)

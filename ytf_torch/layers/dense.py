@@ -1,4 +1,4 @@
-"""Dense: every unit sums up all that it reads."""
+"""Dense: a fully connected layer that includes its activation."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ytf_torch.layers.weight import Shape, Weight, vector
 
 
 class Linear(nn.Linear):
-    """A dense layer that ends in its activation."""
+    """A fully connected layer that ends in its activation."""
 
     def __init__(self, units_in: int, units: int, activation: Activation, *, bias: bool) -> None:
         super().__init__(units_in, units, bias)
         self.activation = activation
 
     def before_activation(self, input: Tensor) -> Tensor:
-        """(batch, units_in) → the sums (batch, units)."""
+        """(batch, units_in) → pre-activations (batch, units)."""
         return nn.Linear.forward(self, input)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -36,8 +36,8 @@ class Linear(nn.Linear):
 
 @dataclass(frozen=True)
 class Dense(Summing):
-    """A dense layer. Behind a Flatten, the columns of its kernel are in PyTorch's order, see
-    FlatMaps."""
+    """Fully connected layer. After a Flatten, the columns of its kernel are in PyTorch's order
+    (FlatMaps)."""
 
     class_names = ("Dense",)
     order_free = True
@@ -68,12 +68,12 @@ class Dense(Summing):
 
     def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
         """See Kind."""
-        (read,) = inputs
-        shape, keras_shape = (self.units, read[0]), (read[0], self.units)
+        (input_shape,) = inputs
+        shape, keras_shape = (self.units, input_shape[0]), (input_shape[0], self.units)
         view: Shape = keras_shape
         axes: Shape = (1, 0)
-        if isinstance(read, FlatMaps):
-            channels, height, width = read.maps
+        if isinstance(input_shape, FlatMaps):
+            channels, height, width = input_shape.maps
             view, axes = (height, width, channels, self.units), (3, 2, 0, 1)
         kernel = Weight("weight", "kernel", shape, keras_shape, axes, view, start="glorot")
         return (kernel, vector("bias", "bias", self.units)) if self.use_bias else (kernel,)
@@ -110,7 +110,7 @@ class Dense(Summing):
         return weights | {"weight": weights["weight"] * factor}
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
-        """See Kind: it reads what is left, and keeps its own."""
+        """See Kind. Removing inputs removes none of its own units."""
         return torch.ones(self.units, dtype=torch.bool)
 
     def narrowed(

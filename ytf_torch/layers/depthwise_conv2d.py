@@ -1,4 +1,4 @@
-"""DepthwiseConv2D: a convolution of each channel alone, with its activation inside."""
+"""DepthwiseConv2D: a convolution of each channel separately, including its activation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ytf_torch.layers.windows import Window, check_maps
 
 
 def depthwise_kernel(name: str, channels: int, multiplier: int, window: Window) -> Weight:
-    """A kernel of `multiplier` filters for each channel, (height, width, channels, multiplier) in
-    Keras: a convolution in as many groups as channels."""
+    """A kernel with `multiplier` filters for each channel: in Keras (height, width, channels,
+    multiplier), in PyTorch that of a convolution with one group per channel."""
     size = window.size
     keras_shape = (*size, channels, multiplier)
     shape = (channels * multiplier, 1, *size)
@@ -30,7 +30,7 @@ def depthwise_kernel(name: str, channels: int, multiplier: int, window: Window) 
 
 @dataclass(frozen=True)
 class DepthwiseConv2D(SummingMaps):
-    """A depthwise convolution. multiplier: how many channels each channel is made into."""
+    """Depthwise convolution. multiplier: output channels for each input channel."""
 
     class_names = ("DepthwiseConv2D",)
     multiplier: int
@@ -51,7 +51,7 @@ class DepthwiseConv2D(SummingMaps):
         )
 
     def keras_settings(self) -> Config:
-        """See Kind: without `groups`, which Keras 3 does not know here."""
+        """See Kind. Without `groups`, which Keras 3 refuses here."""
         return {
             "kernel_size": list(self.window.size),
             "strides": list(self.window.strides),
@@ -72,11 +72,11 @@ class DepthwiseConv2D(SummingMaps):
 
     @property
     def channelwise(self) -> bool:  # type: ignore[override]
-        """See Kind: with one filter for each channel."""
+        """See Kind. Only with one filter per channel."""
         return self.multiplier == 1 and not self.function.across_channels
 
     def _in_groups(self, maps: Shape) -> Conv2D:
-        """The same as a convolution in as many groups as channels."""
+        """The equivalent convolution with one group per channel."""
         check_maps(maps)
         channels = maps[0]
         filters = channels * self.multiplier
@@ -118,8 +118,7 @@ class DepthwiseConv2D(SummingMaps):
         in_groups.onnx_sums(nodes, module, sources, name, sums, *inputs)
 
     def silent(self, weights: Tensors) -> Tensor | None:
-        """See Kind. Of several filters for one channel none can be taken out alone, so they are
-        not told."""
+        """See Kind. None for several filters per channel: one of them cannot be removed alone."""
         if self.multiplier > 1:
             return None
         return self._in_groups((len(weights["weight"]), *self.window.size)).silent(weights)
@@ -133,9 +132,9 @@ class DepthwiseConv2D(SummingMaps):
         return weights | {"weight": weights["weight"] * factor}
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
-        """See Kind: all that a channel is made into goes with it."""
+        """See Kind. All output channels of a removed channel are removed with it."""
         if self.function.across_channels:
-            raise ValueError(f"channels cannot be taken out before {self.function.name}")
+            raise ValueError(f"channels cannot be removed before {self.function.name}")
         return kept[0].repeat_interleave(self.multiplier)
 
     def narrowed(

@@ -1,4 +1,4 @@
-"""What the layers share that combine several outputs value by value: Add, Multiply, Maximum, …"""
+"""Base of the layers that combine several inputs elementwise: Add, Multiply, Maximum, …"""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ Combine = Callable[[Tensor, Tensor], Tensor]
 
 
 class Combined(nn.Module):
-    """Combines its inputs, the first two first."""
+    """Combines its inputs from left to right."""
 
     def __init__(self, combine: Combine) -> None:
         super().__init__()
         self.combine = combine
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Tensors of fitting shapes → one."""
+        """Tensors of broadcastable shapes → one tensor."""
         return reduce(self.combine, inputs)
 
 
 def combined_shape(*inputs: Shape) -> Shape:
-    """The shape of what is combined value by value; an axis of length 1 is repeated along those of
-    the others. Raises ValueError where they do not fit."""
+    """The broadcast shape of several inputs with the same number of axes. Raises ValueError if they
+    cannot be broadcast."""
     same_axes = len({len(shape) for shape in inputs}) == 1
     sides = list(zip(*inputs, strict=True)) if same_axes else []
     if len(inputs) < 2 or not sides or any(len({1, *side}) > 2 for side in sides):
-        found = ", ".join(str(tuple(shape)) for shape in inputs)
-        raise ValueError(f"reads two or more outputs of shapes that fit, found {found}")
+        shapes = ", ".join(str(tuple(shape)) for shape in inputs)
+        raise ValueError(f"reads two or more inputs of broadcastable shapes, found {shapes}")
     return tuple(max(side) for side in sides)
 
 
 def same_kept(*kept: Tensor) -> Tensor:
-    """What remains of inputs that belong together, but for those that are repeated along the
-    others. Raises ValueError where it differs."""
-    most = max(len(each) for each in kept)
-    whole = [each for each in kept if len(each) == most]
+    """The channels that remain of combined inputs, which must be the same in all of them, broadcast
+    ones aside. Raises ValueError if they differ."""
+    most = max(len(mask) for mask in kept)
+    whole = [mask for mask in kept if len(mask) == most]
     if any(not other.equal(whole[0]) for other in whole[1:]):
-        raise ValueError("channels cannot be taken out of only some of what is combined")
+        raise ValueError("channels cannot be removed from only some of the combined inputs")
     return whole[0]
 
 
 @dataclass(frozen=True)
 class Elementwise(Kind):
-    """A kind without settings that combines several outputs value by value.
+    """A kind without settings that combines several inputs elementwise.
 
-    operator: the ONNX operator of two inputs.
+    operator: the ONNX operator for two inputs.
     """
 
     order_free = True
@@ -63,7 +63,7 @@ class Elementwise(Kind):
 
     @staticmethod
     def combine(first: Tensor, second: Tensor) -> Tensor:
-        """What it makes of two values."""
+        """The combination of two inputs."""
         raise NotImplementedError
 
     @classmethod
@@ -84,20 +84,20 @@ class Elementwise(Kind):
         return Combined(self.combine)
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind: what is combined so far."""
+        """See Kind: the intermediate result."""
         return math.prod(self.output_shape(*inputs))
 
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
     ) -> str:
         """See Kind."""
-        before = sources[0]
+        result = sources[0]
         for number, source in enumerate(sources[1:], start=1):
             last = number == len(sources) - 1
-            before = nodes.node(
-                self.operator, [before, source], name if last else f"{name}_{number}"
+            result = nodes.node(
+                self.operator, [result, source], name if last else f"{name}_{number}"
             )
-        return before
+        return result
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
         """See Kind."""

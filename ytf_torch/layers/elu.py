@@ -1,4 +1,4 @@
-"""ELU: an exponential below zero."""
+"""ELU: linear above zero, exponential below."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ytf_torch.layers.weight import Shape
 
 @dataclass(frozen=True)
 class ELU(FunctionLayer):
-    """x above zero, alpha · (exp x − 1) below."""
+    """`x` for x > 0, else `alpha · (exp(x) − 1)`."""
 
     class_names = ("ELU",)
     alpha: float

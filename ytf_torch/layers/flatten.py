@@ -1,4 +1,4 @@
-"""Flatten: maps as one row of units."""
+"""Flatten: feature maps as one vector of units."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORDERS: tuple[Order, ...] = ("channels_last", "channels_first")
 
 
 class Flat(nn.Module):
-    """Flattens maps in one of two orders."""
+    """Flattens maps in Keras's order, H×W×C, or in PyTorch's, C×H×W."""
 
     def __init__(self, order: Order) -> None:
         super().__init__()
@@ -34,10 +34,10 @@ class Flat(nn.Module):
 
 @dataclass(frozen=True)
 class Flatten(Kind):
-    """A flattening.
+    """Flattening of feature maps to a vector.
 
-    order: Keras flattens place by place (channels_last). Where all that follows can take up the
-    difference, see FlatMaps, PyTorch's order is used, channel by channel, which moves no memory.
+    order: Keras flattens H×W×C (channels_last). If the layers that follow can compensate for it
+    (FlatMaps), PyTorch's order C×H×W is used, which copies no memory.
     """
 
     class_names = ("Flatten",)
@@ -87,6 +87,6 @@ class Flatten(Kind):
         (maps,) = inputs
         if len(maps) == 1:
             return kept[0]
-        places = math.prod(maps[1:])
+        positions = math.prod(maps[1:])
         first = self.order == "channels_first"
-        return kept[0].repeat_interleave(places) if first else kept[0].repeat(places)
+        return kept[0].repeat_interleave(positions) if first else kept[0].repeat(positions)

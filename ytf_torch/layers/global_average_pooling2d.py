@@ -1,4 +1,4 @@
-"""GlobalAveragePooling2D: the mean of each channel of maps."""
+"""GlobalAveragePooling2D: the mean of each channel over all positions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ytf_torch.layers.global_pooling import GlobalPooling
 
 @dataclass(frozen=True)
 class GlobalAveragePooling2D(GlobalPooling):
-    """The mean of each channel of maps."""
+    """The mean of each channel over all positions."""
 
     class_names = ("GlobalAveragePooling2D", "GlobalAvgPool2D")
     linear = True

@@ -1,4 +1,4 @@
-"""GlobalMaxPooling1D: the largest value of each channel over all steps."""
+"""GlobalMaxPooling1D: the maximum of each channel over all steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ytf_torch.layers.global_pooling import GlobalPooling
 
 @dataclass(frozen=True)
 class GlobalMaxPooling1D(GlobalPooling):
-    """The largest value of each channel over all steps."""
+    """The maximum of each channel over all steps."""
 
     class_names = ("GlobalMaxPooling1D", "GlobalMaxPool1D")
     largest = True

@@ -1,4 +1,4 @@
-"""GlobalMaxPooling2D: the largest value of each channel of maps."""
+"""GlobalMaxPooling2D: the maximum of each channel over all positions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ytf_torch.layers.global_pooling import GlobalPooling
 
 @dataclass(frozen=True)
 class GlobalMaxPooling2D(GlobalPooling):
-    """The largest value of each channel of maps."""
+    """The maximum of each channel over all positions."""
 
     class_names = ("GlobalMaxPooling2D", "GlobalMaxPool2D")
     largest = True

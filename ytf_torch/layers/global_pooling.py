@@ -1,4 +1,4 @@
-"""What the poolings over whole images share: a mean or a maximum for each channel."""
+"""Base of the global poolings: the mean or the maximum of each channel over a whole image."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class Pooled(nn.Module):
 
 @dataclass(frozen=True)
 class GlobalPooling(Kind):
-    """A pooling over whole images. keep_axes: whether the pooled axes remain, of length 1.
+    """A pooling over whole images.
 
-    axes: those of a batch that are pooled; channels: the one of the channels.
+    keep_axes: whether the pooled axes remain, with length 1. axes: the axes of a batch that are
+    pooled. channels: the axis of the channels.
     """
 
     axes: ClassVar[tuple[int, ...]] = (2, 3)
@@ -45,7 +46,7 @@ class GlobalPooling(Kind):
         return cls(settings.boolean("keepdims", False))
 
     def keras_settings(self) -> Config:
-        """See Kind: written where it is asked for alone, for Keras does not know it before 2.6."""
+        """See Kind. `keepdims` is written only if it is true: Keras before 2.6 does not know it."""
         keep = {"keepdims": True} if self.keep_axes else {}
         return {"data_format": "channels_last", **keep}
 

@@ -1,4 +1,4 @@
-"""InputLayer: where images enter the network."""
+"""InputLayer: the input of a network."""
 
 from __future__ import annotations
 
@@ -54,8 +54,9 @@ class InputLayer(Kind):
 
 
 def input_shape(settings: Settings) -> Shape:
-    """(channels, height, width) of the `batch_input_shape` or `batch_shape` of a layer, in Keras
-    (batch, height, width, channels)."""
+    """The input shape (channels, height, width) of a layer, from its `batch_input_shape` or
+    `batch_shape`, which is (batch, height, width, channels). Raises InputError if a side is not a
+    fixed number."""
     stated = settings.get("batch_input_shape") or settings.get("batch_shape")
     numbers = stated[1:] if isinstance(stated, list) and len(stated) == 4 else []
     whole = [isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in numbers]

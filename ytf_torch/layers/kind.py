@@ -1,4 +1,4 @@
-"""What every kind of layer says of itself: the one interface between a network and its layers."""
+"""The interface between a network and its layers: what each kind of layer implements."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ Tensors = dict[str, Tensor]
 
 
 class FlatMaps(tuple[int, ...]):
-    """The shape (units,) of maps (channels, height, width) that were flattened in PyTorch's order,
-    channel by channel; Keras flattens place by place.
+    """The shape (units,) of feature maps flattened in PyTorch's order, C×H×W; Keras flattens H×W×C.
 
-    maps: their shape. A layer that treats all units alike hands it on; a dense layer orders the
-    columns of its kernel by it.
+    maps: the shape of the maps, (channels, height, width). A layer that treats all units alike
+    passes this shape on; a dense layer permutes the columns of its kernel by it.
     """
 
     maps: Shape
 
     @classmethod
     def of(cls, maps: Shape) -> FlatMaps:
-        """The flattened shape of these maps."""
+        """The flattened shape of maps (channels, height, width)."""
         flat = cls((int(np.prod(maps)),))
         flat.maps = maps
         return flat
@@ -38,18 +37,18 @@ class FlatMaps(tuple[int, ...]):
 
 @runtime_checkable
 class LearnsStatistics(Protocol):
-    """A module with statistics of what it reads, which it can learn while it is trained.
+    """A module with statistics of its input, such as a batch normalization.
 
-    learns_statistics: whether it does, False at first: a copy that is trained on keeps what the
-    network was trained with.
+    learns_statistics: whether training updates them. False at first, so that fine-tuning keeps the
+    statistics of the original training.
     """
 
     learns_statistics: bool
 
 
 def times(weights: Tensors, kernel: str, kernels: Tensor, biases: Tensor | None) -> Tensors:
-    """Weights with the arrays `kernel` and `bias` multiplied by a factor for each channel, which
-    is their first axis."""
+    """Weights with the array `kernel` multiplied by `kernels` and "bias" by `biases`, each with one
+    factor for each output channel, the first axis."""
     array = weights[kernel]
     changed = weights | {kernel: array * kernels.reshape(-1, *[1] * (array.ndim - 1))}
     if biases is not None and "bias" in weights:
@@ -58,8 +57,8 @@ def times(weights: Tensors, kernel: str, kernels: Tensor, biases: Tensor | None)
 
 
 def zeroed(weights: Tensors, names: Sequence[str], channels: Sequence[int]) -> Tensors:
-    """A copy of the weights in which these channels of the arrays `names`, where there are such,
-    are zero."""
+    """A copy of the weights in which `channels` of the arrays `names` are zero. Names without an
+    array are ignored."""
     changed = {name: tensor.clone() for name, tensor in weights.items()}
     for name in changed.keys() & set(names):
         changed[name][list(channels)] = 0
@@ -68,19 +67,19 @@ def zeroed(weights: Tensors, names: Sequence[str], channels: Sequence[int]) -> T
 
 @dataclass(frozen=True)
 class Kind(ABC):
-    """One layer's settings, and all that follows from them. A subclass is one kind of layer.
+    """The settings of one layer and everything derived from them. A subclass is one kind of layer.
 
-    Shapes are those of one image, (channels, height, width) or (units,); tensors have a batch axis
-    before. The methods that take `inputs` take the shapes of what the layer reads, in order.
+    Shapes are those of one image without the batch axis, (channels, height, width) or (units,);
+    tensors have a batch axis. `inputs` are the shapes of the layer's inputs, in order.
 
-    class_names: the Keras classes that are read as this kind; the first is the one that is written.
-    linear: whether its outputs, before its own activation, are sums of products of weights and what
-    it reads, plus constants: what the fast sweep asks. channelwise: whether it turns maps into maps
-    and each channel of its output depends on the same channel of its input alone. largest: whether
-    each of its outputs is the largest of some of its inputs, so that it may change places with a
-    rising activation before it. order_free: whether it treats all units of a vector alike, whatever
-    their order. maskable: whether it makes channels of its own that `silenced` can make zero.
-    keeps_zero: whether a channel that is zero stays zero in it, whatever its weights.
+    class_names: the Keras classes that are read as this kind; the first one is written.
+    linear: whether its output before its activation is `Σ weight · input + constant`; the fast
+    sweep relies on it. channelwise: whether it maps feature maps to feature maps, and each output
+    channel depends only on the same input channel. largest: whether each output is the maximum of
+    some inputs, so that it commutes with a monotone activation before it. order_free: whether it
+    treats the units of a vector alike, whatever their order. maskable: whether it has channels of
+    its own that `silenced` can set to zero. keeps_zero: whether a zero channel stays zero,
+    whatever the weights.
     """
 
     class_names: ClassVar[tuple[str, ...]]
@@ -94,8 +93,8 @@ class Kind(ABC):
     @classmethod
     @abstractmethod
     def of_keras(cls, settings: Settings, *inputs: Shape) -> Self:
-        """The layer that a Keras configuration states. Raises InputError for what is not
-        understood; a setting that is left out has Keras's default."""
+        """The layer of a Keras configuration. Raises InputError for a value that is not supported;
+        a missing setting has Keras's default."""
 
     @abstractmethod
     def keras_settings(self) -> Config:
@@ -103,108 +102,109 @@ class Kind(ABC):
 
     @abstractmethod
     def output_shape(self, *inputs: Shape) -> Shape:
-        """The shape of its output. Raises ValueError where it cannot read such inputs; sides may
-        come out as 0 or less, where they are too small for it."""
+        """The shape of its output. Raises ValueError for inputs that it cannot read. For inputs
+        that are too small, height or width may be 0 or less."""
 
     @abstractmethod
     def module(self, *inputs: Shape) -> nn.Module:
-        """What computes it: a module that takes the tensors of its inputs, in order."""
+        """The PyTorch module that computes it, from the tensors of its inputs in order."""
 
     @abstractmethod
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
     ) -> str:
-        """Add ONNX operators that say the same: they read `sources` and end in `name`."""
+        """Add the equivalent ONNX operators, which read `sources`; the result is called `name`."""
 
     @property
     def keras_class(self) -> str:
-        """The Keras class that is written."""
+        """The Keras class under which it is written."""
         return self.class_names[0]
 
     @property
     def activation(self) -> Activation:
-        """The activation inside of it, which is where its output ends."""
+        """The activation inside the layer, which is applied last."""
         return LINEAR
 
     def in_pytorch_order(self) -> Kind | None:
-        """The same layer that flattens maps channel by channel, see FlatMaps; None for a layer that
-        flattens nothing."""
+        """The same layer flattening C×H×W (see FlatMaps); None for a layer that does not
+        flatten."""
         return None
 
     def own_settings(self) -> Config:
-        """Its configuration for a converted model: `of_keras` gives the layer back exactly."""
+        """Its configuration in a checkpoint, from which `of_keras` restores the layer exactly."""
         config = {
             name: value for name, value in self.keras_settings().items() if name not in NO_EFFECT
         }
         return config | ({"activation": self.activation.name} if "activation" in config else {})
 
     def __deepcopy__(self, memo: object) -> Self:
-        """Itself: nothing in it can change."""
+        """Itself: it is immutable."""
         return self
 
     @property
     def is_identity(self) -> bool:
-        """Whether it hands on what it reads."""
+        """Whether its output is its input."""
         return False
 
     def without_activation(self) -> Kind:
-        """The same layer that ends before its activation."""
+        """The same layer without its activation."""
         return self
 
     def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
-        """Its weights in Keras's order."""
+        """Its weights, in Keras's order."""
         return ()
 
     def multiply_adds(self, *inputs: Shape) -> int:
-        """Products that are summed up for one image."""
+        """Multiply-accumulate operations for one image."""
         return 0
 
     def workspace(self, *inputs: Shape) -> int:
-        """Values beyond inputs and output that are in memory while one image is computed."""
+        """Temporary values in memory for one image, in addition to inputs and output."""
         return 0
 
     def silenced(self, weights: Tensors, channels: Sequence[int]) -> Tensors | None:
-        """Its weights, changed so that these channels of its output are zero on any image; None
-        where no weights do that."""
+        """Its weights with `channels` of the output set to zero for every image; None if no weights
+        can do that."""
         return None
 
     def silent(self, weights: Tensors) -> Tensor | None:
-        """Which channels of its output are zero on any image by its weights alone, (channels,) of
-        bool; None where it has no weights that could tell."""
+        """Which output channels are zero for every image by the weights alone, (channels,), bool;
+        None if weights do not decide that."""
         return None
 
     def kernels(self, weights: Tensors) -> Tensor | None:
-        """What each of its channels or units multiplies its inputs by before it sums them up,
-        (channels, inputs, places), without its bias; None where it sums up no products."""
+        """The factors by which each channel or unit multiplies its inputs, without the bias,
+        (channels, inputs, kernel positions); None if its outputs are not weighted sums."""
         return None
 
     def multiplied(
         self, weights: Tensors, kernels: Tensor, biases: Tensor | None
     ) -> Tensors | None:
-        """Its weights with the kernel of each channel times its factor in `kernels`, (channels,),
-        and each bias times its factor in `biases`; None where no weights do that.
+        """Its weights with each channel's kernel multiplied by `kernels`, (channels,), and each
+        bias by `biases`, (channels,); None if no weights can do that.
 
-        Gradients reach the factors. biases: None leaves them as they are.
+        Differentiable with respect to the factors. biases: None leaves the biases unchanged.
         """
         return None
 
     def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors | None:
-        """Its weights so that it answers inputs divided by `factor` as it answers the inputs; None
-        where no weights do that."""
+        """Weights with which `input / factor` gives the output that `input` gives now; None if no
+        weights can do that."""
         return None
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
-        """Which of its channels or units remain where only `kept` of what it reads do. kept: for
-        each input, (channels,) or (units,) of bool.
+        """Which output channels or units remain when only `kept` of the inputs remain.
 
-        Raises ValueError where its inputs cannot be thinned out.
+        kept: for each input, (channels,) or (units,), bool. Raises ValueError if input channels
+        cannot be removed.
         """
         if self.channelwise or self.order_free:
             return kept[0]
-        raise ValueError(f"channels cannot be taken out before a layer of class {self.keras_class}")
+        raise ValueError(f"channels cannot be removed before a layer of class {self.keras_class}")
 
     def narrowed(
         self, weights: Tensors, kept: Sequence[Tensor], own: Tensor
     ) -> tuple[Kind, Tensors]:
-        """The same layer with only the inputs `kept` and the outputs `own`, and its weights."""
+        """The same layer, and its weights, with only the input channels `kept` and the output
+        channels `own`."""
         return self, weights

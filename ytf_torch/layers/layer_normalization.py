@@ -1,4 +1,4 @@
-"""LayerNormalization: the channels at each place, or the units of a row, brought to one scale."""
+"""LayerNormalization: the channels at each position, or the units of a vector, standardised."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ytf_torch.layers.windows import check_row_or_maps
 
 
 class NormalisedLayer(nn.Module):
-    """(x − mean) / √(variance + epsilon) · weight + bias over the channels of each place."""
+    """`(x − mean) / √(variance + epsilon) · weight + bias` over the channels of each position."""
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
@@ -41,7 +41,7 @@ class NormalisedLayer(nn.Module):
 
 @dataclass(frozen=True)
 class LayerNormalization(Kind):
-    """A layer normalization over Keras's last axis."""
+    """Layer normalization over Keras's last axis."""
 
     class_names = ("LayerNormalization",)
     epsilon: float
@@ -75,7 +75,8 @@ class LayerNormalization(Kind):
         }
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """See Kind. Units get an order of their own: a flattening before it keeps Keras's."""
+        """See Kind. A plain tuple drops FlatMaps: its weights are in Keras's order of units, so a
+        Flatten before it must keep that order."""
         check_row_or_maps(inputs[0])
         return tuple(inputs[0])
 
@@ -88,24 +89,24 @@ class LayerNormalization(Kind):
         return NormalisedLayer(inputs[0][0], self.epsilon, self.scale, self.center)
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind: in Keras's order before and after."""
+        """See Kind: copies in Keras's order of axes, of the input and of the output."""
         return 2 * math.prod(inputs[0])
 
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
     ) -> str:
         """See Kind."""
-        formula, places = Formula(nodes, name), (1,) * (len(inputs[0]) - 1)
+        formula, ones = Formula(nodes, name), (1,) * (len(inputs[0]) - 1)
         mean = formula.add("ReduceMean", sources[0], axes=[1], keepdims=1)
-        apart = formula.add("Sub", sources[0], mean)
-        squares = formula.add("Mul", apart, apart)
+        centred = formula.add("Sub", sources[0], mean)
+        squares = formula.add("Mul", centred, centred)
         variance = formula.add("ReduceMean", squares, axes=[1], keepdims=1)
         deviation = formula.add("Sqrt", formula.add("Add", variance, self.epsilon))
         steps = [("Mul", "weight")] * self.scale + [("Add", "bias")] * self.center
-        result = (formula.add if steps else formula.end)("Div", apart, deviation)
+        result = (formula.add if steps else formula.end)("Div", centred, deviation)
         for number, (operator, part) in enumerate(steps, start=1):
             array = array_of(module, part)
-            constant = nodes.constant(f"{name}.{part}", array.reshape(len(array), *places))
+            constant = nodes.constant(f"{name}.{part}", array.reshape(len(array), *ones))
             add = formula.end if number == len(steps) else formula.add
             result = add(operator, result, constant)
         return result

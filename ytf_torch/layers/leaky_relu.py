@@ -1,4 +1,4 @@
-"""LeakyReLU: a rectifier with a slope below zero."""
+"""LeakyReLU: a ReLU with a slope below zero."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ytf_torch.layers.weight import Shape
 
 @dataclass(frozen=True)
 class LeakyReLU(FunctionLayer):
-    """A rectifier with a slope below zero. Keras 3 calls it `negative_slope` and still reads the
-    `alpha` of Keras 2, which is what is written."""
+    """ReLU with a slope below zero. Keras 3 calls the slope `negative_slope` and still reads Keras
+    2's `alpha`, which is written."""
 
     class_names = ("LeakyReLU",)
     slope: float

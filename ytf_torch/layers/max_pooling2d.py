@@ -1,4 +1,4 @@
-"""MaxPooling2D: the largest value under a window."""
+"""MaxPooling2D: the maximum under a sliding window."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from ytf_torch.layers.windows import Window
 
 
 class MaxPool(nn.Module):
-    """The largest value under each window; padded places never win.
+    """The maximum under each window. Padding is −∞ and never the maximum.
 
-    On a CPU, PyTorch's own kernel finds the places of the maxima too, which only training needs,
-    and takes three times as long. Windows side by side are therefore compared here.
+    On a CPU, PyTorch's kernel also computes the indices of the maxima, which only the backward pass
+    needs, and takes three times as long. At inference, windows that do not overlap are therefore
+    computed here, by elementwise maxima of slices.
     """
 
     def __init__(self, window: Window) -> None:
@@ -30,21 +31,21 @@ class MaxPool(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """(batch, channels, H, W) → (batch, channels, H', W')."""
         window = self.window
-        side_by_side = window.size == window.strides and window.padding == "valid"
-        side_by_side = side_by_side and window.size != (1, 1)  # which would give its input back
-        if torch.is_grad_enabled() or not side_by_side:
+        tiled = window.size == window.strides and window.padding == "valid"
+        tiled = tiled and window.size != (1, 1)  # for which the loop below would return the input
+        if torch.is_grad_enabled() or not tiled:
             padded = self.window.pad(input, -math.inf)
             return F.max_pool2d(padded, self.window.size, self.window.strides)
         for dimension, size in zip((2, 3), self.window.size, strict=True):
             whole = input.narrow(dimension, 0, input.shape[dimension] // size * size)
-            places = torch.unflatten(whole, dimension, (-1, size))
-            input = reduce(torch.maximum, places.unbind(dimension + 1))
+            tiles = torch.unflatten(whole, dimension, (-1, size))
+            input = reduce(torch.maximum, tiles.unbind(dimension + 1))
         return input
 
 
 @dataclass(frozen=True)
 class MaxPooling2D(Pooling):
-    """A max pooling."""
+    """Max pooling."""
 
     class_names = ("MaxPooling2D", "MaxPool2D")
     largest = True

@@ -1,4 +1,4 @@
-"""Maximum: the largest of several outputs."""
+"""Maximum: the elementwise maximum of several inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ytf_torch.layers.elementwise import Elementwise
 
 @dataclass(frozen=True)
 class Maximum(Elementwise):
-    """The largest, value by value."""
+    """The elementwise maximum of its inputs."""
 
     class_names = ("Maximum",)
     operator = "Max"

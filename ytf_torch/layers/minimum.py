@@ -1,4 +1,4 @@
-"""Minimum: the smallest of several outputs."""
+"""Minimum: the elementwise minimum of several inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ytf_torch.layers.elementwise import Elementwise
 
 @dataclass(frozen=True)
 class Minimum(Elementwise):
-    """The smallest, value by value."""
+    """The elementwise minimum of its inputs."""
 
     class_names = ("Minimum",)
     operator = "Min"

@@ -1,4 +1,4 @@
-"""Multiply: the product of several outputs."""
+"""Multiply: the elementwise product of several inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ytf_torch.layers.elementwise import Elementwise
 
 @dataclass(frozen=True)
 class Multiply(Elementwise):
-    """A product."""
+    """The elementwise product of its inputs."""
 
     class_names = ("Multiply",)
     operator = "Mul"

@@ -1,4 +1,4 @@
-"""Normalization: values less a mean, divided by a deviation, both of the images of a data set."""
+"""Normalization: values standardised by the mean and variance of a data set."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ytf_torch.layers.onnx_nodes import OnnxNodes, array_of
 from ytf_torch.layers.settings import Config, Settings
 from ytf_torch.layers.weight import Shape, Weight
 
-# Keras's: no deviation is taken for smaller.
+# Keras's lower bound of the standard deviation (backend.epsilon()).
 LEAST_DEVIATION = 1e-7
 
 
 class StoredStatistics(nn.Module):
-    """(x − mean) / √variance, with statistics that are stored beside the weights."""
+    """`(x − mean) / max(√variance, LEAST_DEVIATION)`, with statistics stored as weights."""
 
     mean: Tensor
     variance: Tensor
@@ -43,7 +43,7 @@ class StoredStatistics(nn.Module):
 
 
 class StatedStatistics(nn.Module):
-    """The same with statistics that the configuration states."""
+    """The same as StoredStatistics, with statistics from the configuration."""
 
     def __init__(self, mean: Numbers, variance: Numbers) -> None:
         super().__init__()
@@ -57,8 +57,9 @@ class StatedStatistics(nn.Module):
 
 @dataclass(frozen=True)
 class Normalization(Kind):
-    """A standardisation. mean, variance: as the configuration states them; None where they are
-    stored with the weights, which Keras's adapt() does. each: for each channel, or one for all."""
+    """Standardisation. each: True for statistics per channel, False for one mean and variance.
+    mean, variance: from the configuration; None if they are stored with the weights, as Keras's
+    adapt() does."""
 
     class_names = ("Normalization",)
     linear = True
@@ -96,7 +97,7 @@ class Normalization(Kind):
         return tuple(inputs[0])
 
     def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
-        """See Kind. count: of the values that adapt() has seen, which nothing depends on."""
+        """See Kind. count: the number of values that adapt() has seen; it is only written back."""
         if self.mean is not None:
             return ()
         shape: Shape = (keras_shape(inputs[0])[-1],) if self.each else ()
@@ -128,8 +129,8 @@ class Normalization(Kind):
         deviation = tuple(max(value**0.5, LEAST_DEVIATION) for value in variance)
         subtracted = onnx_for_channels(nodes, f"{name}_mean", mean, inputs[0])
         divisor = onnx_for_channels(nodes, f"{name}_deviation", deviation, inputs[0])
-        apart = nodes.node("Sub", [*sources, subtracted], f"{name}_apart")
-        return nodes.node("Div", [apart, divisor], name)
+        centred = nodes.node("Sub", [*sources, subtracted], f"{name}_apart")
+        return nodes.node("Div", [centred, divisor], name)
 
     def narrowed(
         self, weights: Tensors, kept: Sequence[Tensor], own: Tensor

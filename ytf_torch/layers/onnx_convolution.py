@@ -17,9 +17,9 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class ConvolutionNodes:
-    """Adds the sums of one convolution to an ONNX graph.
+    """Adds a convolution, without its activation, to an ONNX graph.
 
-    name: before the names of its constants. maps: the shape of what it reads.
+    name: prefix of the names of its constants. maps: the shape of its input.
     """
 
     nodes: OnnxNodes
@@ -29,7 +29,8 @@ class ConvolutionNodes:
     maps: Shape
 
     def add(self, source: str, sums: str, kernel: Array, bias: Array | None) -> str:
-        """Read `source`, give `sums`. kernel: (out, in / groups, height, width); bias: (out,)."""
+        """Add the convolution of `source`; the result is called `sums`. kernel: (out, in / groups,
+        height, width). bias: (out,)."""
         if self.nodes.double:
             return self._add_double(source, sums, kernel, bias)
         constants = [self.nodes.constant(f"{self.name}.weight", kernel)]
@@ -47,8 +48,8 @@ class ConvolutionNodes:
         return self.nodes.node("Conv", [source, *constants], sums, **attributes)
 
     def _add_double(self, source: str, sums: str, kernel: Array, bias: Array | None) -> str:
-        """One matrix product over gathered patches: onnxruntime has no Conv in float64 for a
-        CPU."""
+        """A matrix product with gathered patches (im2col): onnxruntime has no Conv in float64 on
+        CPUs."""
         nodes, name = self.nodes, self.name
         channels, height, width = self.maps
         above, left, below, right = pads = self.window.onnx_pads(self.maps)
@@ -70,26 +71,26 @@ class ConvolutionNodes:
         return nodes.node("Reshape", [product, shape], sums)
 
     def _patches(self, maps: Shape) -> NDArray[np.int64]:
-        """(values of one patch, places): which values of the padded, flattened maps each place
-        reads."""
-        numbers = np.arange(np.prod(maps)).reshape(maps)
-        windows = np.lib.stride_tricks.sliding_window_view(numbers, self.window.reach, axis=(1, 2))
+        """(values of one patch, positions): for each output position, the indices of its patch in
+        the padded, flattened maps."""
+        indices = np.arange(np.prod(maps)).reshape(maps)
+        windows = np.lib.stride_tricks.sliding_window_view(indices, self.window.reach, axis=(1, 2))
         (down, across), (rows, columns) = self.window.strides, self.window.dilation
         windows = windows[:, ::down, ::across, ::rows, ::columns]
-        # (channels, rows, columns, kernel height, kernel width) → (one patch's values, places)
+        # (channels, rows, columns, kernel height, kernel width) → (one patch's values, positions)
         patches = windows.transpose(0, 3, 4, 1, 2)
         return patches.reshape(-1, windows.shape[1] * windows.shape[2]).astype(np.int64)
 
 
 def _as_matrix(kernel: Array, groups: int) -> Array:
-    """A kernel (out, in / groups, height, width) as a matrix (out, in × height × width), zero where
-    an output does not read an input."""
+    """A kernel (out, in / groups, height, width) as a matrix (out, in · height · width), which is
+    zero where an output channel is not in the group of an input channel."""
     rows: Array = kernel.reshape(len(kernel), -1)
     if groups == 1:
         return rows
     matrix = np.zeros((len(rows), groups * rows.shape[1]), kernel.dtype)
-    each = len(rows) // groups
+    per_group = len(rows) // groups
     for group in range(groups):
-        own = slice(group * each, (group + 1) * each)
-        matrix[own, group * rows.shape[1] : (group + 1) * rows.shape[1]] = rows[own]
+        outputs = slice(group * per_group, (group + 1) * per_group)
+        matrix[outputs, group * rows.shape[1] : (group + 1) * rows.shape[1]] = rows[outputs]
     return matrix

@@ -1,4 +1,4 @@
-"""Formulas as ONNX operators, of those alone that onnxruntime has in float32 and in float64."""
+"""Formulas as ONNX operators, using only those that onnxruntime has in float32 and in float64."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ Operand = str | float
 
 
 class Formula:
-    """Operators one after another; their results are named after the formula's own, `name`.
+    """A sequence of operators. Intermediate results are called `name`_step_1, …; the last operator,
+    added by `end`, gives `name`.
 
-    Operands are names of results, or numbers. The last operator is added by `end`.
+    Operands are names of results, or numbers.
     """
 
     def __init__(self, nodes: OnnxNodes, name: str) -> None:
         self.nodes, self.name, self._count = nodes, name, 0
 
     def add(self, kind: str, *operands: Operand, **attributes: Any) -> str:  # noqa: ANN401
-        """Add an operator; the name of its result."""
+        """Add an operator and return the name of its result."""
         return self._add(kind, operands, self._next(), attributes)
 
     def end(self, kind: str, *operands: Operand, **attributes: Any) -> str:  # noqa: ANN401
-        """Add the operator whose result is the formula's."""
+        """Add the last operator, whose result is that of the formula."""
         return self._add(kind, operands, self.name, attributes)
 
     def _add(

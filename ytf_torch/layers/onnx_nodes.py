@@ -1,4 +1,4 @@
-"""What a kind of layer asks of an ONNX graph that is being built, without importing onnx."""
+"""The interface by which layers add to an ONNX graph, so that they need not import onnx."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 
 class OnnxNodes(Protocol):
-    """The operators and constants of an ONNX graph; each method gives the name of what it added.
+    """An ONNX graph that is being built. Each method returns the name of what it has added.
 
     double: whether the graph computes in float64.
     """
@@ -18,19 +18,19 @@ class OnnxNodes(Protocol):
     double: bool
 
     def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:  # noqa: ANN401
-        """Add an operator under the name of its output."""
+        """Add an operator of type `kind`; its result is called `output`."""
         ...
 
     def constant(self, name: str, array: NDArray[np.generic]) -> str:
-        """Add an array."""
+        """Add an array as a constant."""
         ...
 
     def number(self, name: str, value: float) -> str:
-        """Add one number in the graph's precision."""
+        """Add a scalar constant in the graph's precision."""
         ...
 
 
 def array_of(module: nn.Module, name: str) -> NDArray[np.floating[Any]]:
-    """A parameter or buffer of a module as an array."""
-    found: NDArray[np.floating[Any]] = getattr(module, name).detach().cpu().numpy()
-    return found
+    """A parameter or buffer of a module as a NumPy array."""
+    array: NDArray[np.floating[Any]] = getattr(module, name).detach().cpu().numpy()
+    return array

@@ -1,4 +1,4 @@
-"""Maps whose rows and columns are summed up with other weights, as two matrix products."""
+"""Separable linear resampling of feature maps in ONNX, as two matrix products."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def rows_and_columns(
     rows: NDArray[np.float64],
     columns: NDArray[np.float64],
 ) -> str:
-    """Add what makes maps (batch, channels, H, W) into (batch, channels, H', W').
+    """Add `rows @ maps @ columns.T`: (batch, channels, H, W) → (batch, channels, H', W').
 
-    rows: (H', H), columns: (W', W): how much of each one enters each new one.
+    rows: (H', H), the weight of each row in each new row. columns: (W', W), likewise.
     """
     precision = np.float64 if nodes.double else np.float32
     left = nodes.constant(f"{name}_rows", rows.astype(precision))

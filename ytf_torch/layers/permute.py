@@ -1,4 +1,4 @@
-"""Permute: the axes of an image in another order."""
+"""Permute: permutes the axes of an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ytf_torch.layers.weight import Shape
 
 
 class Permuted(nn.Module):
-    """Puts the axes of a batch into another order."""
+    """Permutes the axes of a batch."""
 
     def __init__(self, order: Shape) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Permuted(nn.Module):
 
 @dataclass(frozen=True)
 class Permute(Kind):
-    """A permutation. dims: Keras's axes of an image, counted from 1, in their new order."""
+    """Permutation of axes. dims: Keras's axes of an image, counted from 1, in their new order."""
 
     class_names = ("Permute",)
     linear = True
@@ -49,7 +49,7 @@ class Permute(Kind):
         return {"dims": list(self.dims)}
 
     def _order(self) -> Shape:
-        """The axes of a batch here in their new order: of maps, Keras's axis 3 is the first."""
+        """The permutation of a batch's axes here. Keras's axis 3, the channels, is axis 1 here."""
         if len(self.dims) < 3:
             return (0, *self.dims)
         height, width, channels = (axis % 3 + 1 for axis in self.dims)
@@ -66,7 +66,7 @@ class Permute(Kind):
         return Permuted(self._order())
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind: what follows may lay it out anew."""
+        """See Kind: the layer after it may copy the permuted view to contiguous memory."""
         return math.prod(inputs[0])
 
     def onnx(

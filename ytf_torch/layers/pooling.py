@@ -1,4 +1,4 @@
-"""What the poolings under a sliding window share: MaxPooling2D and AveragePooling2D."""
+"""Base of the poolings with a sliding window, MaxPooling2D and AveragePooling2D."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ytf_torch.layers.windows import PADDINGS, Window, check_maps
 
 @dataclass(frozen=True)
 class Pooling(Kind):
-    """A pooling of each channel under a window, whose strides are its size by default."""
+    """Pools each channel under a sliding window. By default the strides are the window's size."""
 
     channelwise = True
     keeps_zero = True
@@ -25,7 +25,7 @@ class Pooling(Kind):
         """See Kind."""
         settings.channels_last()
         size = settings.pair("pool_size", (2, 2))
-        # Keras takes null for the size too.
+        # In Keras, null means the window's size.
         strides = size if settings.get("strides") is None else settings.pair("strides", size)
         return cls(Window(size, strides, (1, 1), settings.choice("padding", PADDINGS, "valid")))
 
@@ -46,7 +46,7 @@ class Pooling(Kind):
     def onnx_pool(
         self, nodes: OnnxNodes, operator: str, sources: list[str], name: str, maps: Shape
     ) -> str:
-        """Add ONNX's own operator of this window."""
+        """Add the ONNX pooling `operator` with this window."""
         pads = self.window.onnx_pads(maps)
         padding = {"pads": pads} if any(pads) else {}
         size, strides = list(self.window.size), list(self.window.strides)

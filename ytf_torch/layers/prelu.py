@@ -1,4 +1,4 @@
-"""PReLU: a rectifier whose slope below zero is learned, for each value or shared."""
+"""PReLU: a ReLU with a learned slope below zero, per value or shared along axes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ytf_torch.layers.windows import check_row_or_maps
 
 
 class LearnedSlope(nn.Module):
-    """x above zero, alpha · x below."""
+    """`x` for x > 0, else `alpha · x`."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -33,8 +33,8 @@ class LearnedSlope(nn.Module):
 
 @dataclass(frozen=True)
 class PReLU(Kind):
-    """A rectifier with learned slopes. shared: Keras's axes along which there is but one, of maps
-    1 for the height, 2 for the width, 3 for the channels."""
+    """ReLU with learned slopes below zero. shared: Keras's axes along which one slope is shared; of
+    feature maps 1 is the height, 2 the width, 3 the channels."""
 
     class_names = ("PReLU",)
     channelwise = True
@@ -60,7 +60,8 @@ class PReLU(Kind):
         }
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """See Kind. Units get an order of their own: a flattening before it keeps Keras's."""
+        """See Kind. A plain tuple drops FlatMaps: its weights are in Keras's order of units, so a
+        Flatten before it must keep that order."""
         check_row_or_maps(inputs[0])
         return tuple(inputs[0])
 
@@ -80,7 +81,7 @@ class PReLU(Kind):
         return LearnedSlope(self.weights(*inputs)[0].shape)
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind: what is above zero, what is below, and their product."""
+        """See Kind: the positive part, the negative part, and its product with alpha."""
         return 3 * math.prod(inputs[0])
 
     def onnx(

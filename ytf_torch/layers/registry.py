@@ -1,4 +1,4 @@
-"""Every kind of layer, by the Keras classes that it reads: a new one is one file and one line."""
+"""The registry of layer kinds, by Keras class. A new kind is one file and one line here."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ KINDS: list[type[Kind]] = [
     UpSampling2D,
     ZeroPadding2D,
 ]
-# Layers that hand on what they read when a network answers; they need no layer here.
-# Keras 3 casts what is fed to a network to the precision of its layers, and says so from 3.3 on.
+# Layers that are the identity at inference: they are left out of the network. Cast is one, because
+# the whole network computes in one precision. Keras writes it from 3.3 on.
 IDENTITIES = frozenset(
     {
         *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
@@ -102,36 +102,37 @@ IDENTITIES = frozenset(
 
 
 def register(kind: type[Kind]) -> type[Kind]:
-    """Add a kind of layer from outside of the package; usable as a decorator."""
+    """Add a kind of layer from outside the package. Can be used as a decorator."""
     KINDS.append(kind)
     return kind
 
 
 def kind_named(class_name: str) -> type[Kind] | None:
-    """The kind that reads a Keras class, None where there is none; the latest registered wins."""
+    """The kind that reads a Keras class, None if there is none. Of several kinds the one that was
+    registered last is used."""
     return next((kind for kind in reversed(KINDS) if class_name in kind.class_names), None)
 
 
 def known_classes() -> frozenset[str]:
-    """Every Keras class of layers that is read, those that do nothing at inference included."""
+    """The Keras classes of layers that are read, including the identities at inference."""
     return IDENTITIES.union(*(kind.class_names for kind in KINDS))
 
 
 def read_layer(class_name: str, config: Mapping[str, Any], where: object, *inputs: Shape) -> Kind:
-    """A layer of Keras's configuration. inputs: the shapes of what it reads; where: what to name in
-    an error.
+    """Read a layer from its Keras configuration.
 
-    Raises InputError for a class that is not known, and for a setting that is not understood.
+    inputs: the shapes of its inputs. where: the place that an error names. Raises InputError for a
+    class or a setting that is not supported, and for inputs that the layer cannot read.
     """
     kind = kind_named(class_name)
     if kind is None:
-        known = ", ".join(sorted({known for each in KINDS for known in each.class_names[:1]}))
+        known = ", ".join(sorted({name for kind in KINDS for name in kind.class_names[:1]}))
         raise mismatch(
             where, f"a layer of a class that is known ({known})", printable(class_name)[:80]
         )
     settings = Settings(config, where)
     layer = kind.of_keras(settings, *inputs)
-    settings.finish()
+    settings.finish()  # every setting has been read, or is refused here
     try:
         layer.output_shape(*inputs)
     except ValueError as error:

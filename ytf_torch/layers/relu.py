@@ -1,4 +1,4 @@
-"""ReLU: a rectifier with a ceiling, a slope below, a threshold."""
+"""ReLU: with an optional maximum, slope below zero, and threshold."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from ytf_torch.layers.weight import Shape
 
 @dataclass(frozen=True)
 class ReLU(FunctionLayer):
-    """A rectifier: x above the threshold, at most `max_value`; negative_slope · (x − threshold)
-    elsewhere."""
+    """ReLU: `min(x, max_value)` for x > threshold, else `negative_slope · (x − threshold)`."""
 
     class_names = ("ReLU",)
     max_value: float | None
@@ -55,7 +54,7 @@ class ReLU(FunctionLayer):
         return Activation("rectifier", self._apply, self._write, True, silent, steepest=steepest)
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind: what is above the threshold, what is below, and their choice."""
+        """See Kind: the values above and below the threshold, and the result."""
         return 0 if self.activation in KNOWN.values() else 3 * math.prod(inputs[0])
 
     def _apply(self, tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Rescaling: every value times a constant, plus a constant."""
+"""Rescaling: multiplies by a constant and adds a constant."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ytf_torch.layers.weight import Shape
 
 
 class Scaled(nn.Module):
-    """x · scale + offset."""
+    """`x · scale + offset`."""
 
     def __init__(self, scale: Numbers, offset: Numbers) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Scaled(nn.Module):
 
 @dataclass(frozen=True)
 class Rescaling(Kind):
-    """A scale and an offset, for all channels or for each."""
+    """Scale and offset, one for all channels or one per channel."""
 
     class_names = ("Rescaling",)
     linear = True

@@ -1,4 +1,4 @@
-"""Reshape: the same values in Keras's order, cut up into other axes."""
+"""Reshape: the same values, in Keras's order, with another shape."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ytf_torch.layers.weight import Shape
 
 
 class Reshaped(nn.Module):
-    """Reads and writes its values in Keras's order. target: the shape of one image in Keras."""
+    """Reshapes in Keras's order of axes. target: the new shape of one image in that order."""
 
     def __init__(self, target: Shape) -> None:
         super().__init__()
@@ -35,9 +35,9 @@ class Reshaped(nn.Module):
 
 @dataclass(frozen=True)
 class Reshape(Kind):
-    """A reshaping to one axis of units, two axes, or maps.
+    """Reshaping to a vector of units, to two axes, or to feature maps.
 
-    target: Keras's shape of one image; -1 for at most one axis is worked out from the others.
+    target: the new shape of one image in Keras's order; at most one axis is -1 and inferred.
     """
 
     class_names = ("Reshape",)
@@ -60,12 +60,12 @@ class Reshape(Kind):
         return {"target_shape": list(self.target)}
 
     def _target(self, shape: Shape) -> Shape:
-        """Keras's shape with -1 worked out. Raises ValueError where the values do not fit it."""
-        values, known = math.prod(shape), math.prod(side for side in self.target if side != -1)
+        """`target` with -1 inferred. Raises ValueError if the number of values does not fit."""
+        values, fixed = math.prod(shape), math.prod(side for side in self.target if side != -1)
         free = self.target.count(-1)
-        if free > 1 or values % known or (not free and values != known):
+        if free > 1 or values % fixed or (not free and values != fixed):
             raise ValueError(f"reads {values} values, which do not fit into {self.target}")
-        return tuple(values // known if side == -1 else side for side in self.target)
+        return tuple(values // fixed if side == -1 else side for side in self.target)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """See Kind."""
@@ -76,7 +76,7 @@ class Reshape(Kind):
         return Reshaped(self._target(inputs[0]))
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind: in Keras's order before and after."""
+        """See Kind: copies in Keras's order of axes, of the input and of the output."""
         return 2 * math.prod(inputs[0])
 
     def onnx(

@@ -1,4 +1,5 @@
-"""Resizing: to the size that images have already, which is all that is exact."""
+"""Resizing: only to the size that images already have, because other sizes need interpolation,
+which would not be exact."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from ytf_torch.layers.settings import Config, Settings
 from ytf_torch.layers.weight import Shape
 from ytf_torch.layers.windows import check_maps
 
-# How Keras would fill in what is missing; nothing is.
+# How Keras would interpolate, crop and pad: without effect if the size does not change.
 WITHOUT_EFFECT = (
     *("interpolation", "crop_to_aspect_ratio", "pad_to_aspect_ratio", "fill_mode", "fill_value"),
     "antialias",
@@ -22,7 +23,7 @@ WITHOUT_EFFECT = (
 
 @dataclass(frozen=True)
 class Resizing(Kind):
-    """A resizing that changes nothing."""
+    """Resizing to the size that the input already has."""
 
     class_names = ("Resizing",)
     linear = True

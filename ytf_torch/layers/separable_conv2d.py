@@ -1,4 +1,4 @@
-"""SeparableConv2D: a convolution of each channel alone, then sums over channels at every place."""
+"""SeparableConv2D: a depthwise convolution, a pointwise one, and the activation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ONE_PLACE = Window((1, 1), (1, 1), (1, 1), "valid")
 
 
 class SeparableConvolution(nn.Module):
-    """A depthwise and a pointwise convolution that end in one activation."""
+    """A depthwise and a pointwise convolution, followed by the activation."""
 
     bias: nn.Parameter | None
 
@@ -38,7 +38,7 @@ class SeparableConvolution(nn.Module):
         self.bias = None
 
     def before_activation(self, input: Tensor) -> Tensor:
-        """(batch, channels_in, H, W) → the sums (batch, channels, H', W')."""
+        """(batch, channels_in, H, W) → pre-activations (batch, channels, H', W')."""
         window = self.window
         maps = F.conv2d(
             window.pad(input),
@@ -56,8 +56,8 @@ class SeparableConvolution(nn.Module):
 
 @dataclass(frozen=True)
 class SeparableConv2D(SummingMaps):
-    """A separable convolution. multiplier: how many maps each channel is made into before they are
-    summed up; there is no bias and no activation between."""
+    """Separable convolution. multiplier: channels that the depthwise convolution makes of each
+    input channel. There is no bias and no activation between the two convolutions."""
 
     class_names = ("SeparableConv2D", "SeparableConvolution2D")
     last_kernel = "pointwise"
@@ -136,8 +136,8 @@ class SeparableConv2D(SummingMaps):
         return sum(weight.values for weight in self.weights(*inputs)[:2]) * places
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind: the values under a kernel at every place, and the maps between, which are
-        joined from those of each channel."""
+        """See Kind: the values under the kernel at every position, and twice the intermediate maps,
+        which are joined from those of each channel."""
         places = math.prod(self.window.places(inputs[0]))
         between = inputs[0][0] * self.multiplier
         return (math.prod(self.window.size) + 2 * between) * places
@@ -162,11 +162,11 @@ class SeparableConv2D(SummingMaps):
         pointwise.add(between, sums, array_of(module, "pointwise"), bias)
 
     def kernels(self, weights: Tensors) -> Tensor:
-        """See Kind: what both convolutions make of an input together."""
-        between, places = len(weights["depthwise"]), math.prod(self.window.size)
-        channels, each = between // self.multiplier, self.multiplier
-        depthwise = weights["depthwise"].reshape(channels, each, places)
-        pointwise = weights["pointwise"].reshape(self.filters, channels, each, 1)
+        """See Kind: the product of both kernels, summed over the intermediate channels."""
+        between, positions = len(weights["depthwise"]), math.prod(self.window.size)
+        channels, multiplier = between // self.multiplier, self.multiplier
+        depthwise = weights["depthwise"].reshape(channels, multiplier, positions)
+        pointwise = weights["pointwise"].reshape(self.filters, channels, multiplier, 1)
         return (pointwise * depthwise).sum(2)
 
     def for_smaller_input(self, weights: Tensors, factor: float) -> Tensors:
@@ -174,7 +174,7 @@ class SeparableConv2D(SummingMaps):
         return weights | {"depthwise": weights["depthwise"] * factor}
 
     def kept_outputs(self, *kept: Tensor, inputs: Sequence[Shape]) -> Tensor:
-        """See Kind: it reads what is left, and keeps its own."""
+        """See Kind. Removing input channels removes none of its own."""
         return torch.ones(self.filters, dtype=torch.bool)
 
     def narrowed(

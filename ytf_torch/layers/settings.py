@@ -1,7 +1,7 @@
-"""A layer's settings as Keras's configuration files state them: read by name, none passed over.
+"""Reads a layer's settings from its Keras configuration: by name, and none is ignored silently.
 
-A setting that is left out has Keras's own default. A setting that no layer here understands is
-refused by name, unless it only concerns training.
+A missing setting has Keras's default. A setting that was not read is refused by name, unless it
+has no effect on inference.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from ytf_torch.errors import InputError, mismatch
 Choice = TypeVar("Choice")
 Config = dict[str, Any]
 
-# What a layer's answers do not depend on: names, training, how the file was saved. The dtype
-# policy is checked for the whole network, the input's shape by the layer that enters it.
+# Settings without effect on a layer's output: names, training, how the file was saved. The dtype
+# policy is checked for the whole network, the input shape by the input layer.
 NO_EFFECT = frozenset(
     {
         *("name", "trainable", "dtype", "batch_input_shape", "batch_shape", "build_config"),
@@ -32,7 +32,7 @@ LARGEST = 2**31
 
 
 class Settings:
-    """The settings of one layer while they are read.
+    """The settings of one layer, with a record of which have been read.
 
     >>> settings = Settings({"name": "pool_1", "strides": 2}, "net.h5, pool_1")
     >>> settings.pair("pool_size", (2, 2)), settings.pair("strides", (2, 2))
@@ -45,12 +45,12 @@ class Settings:
         self._read: set[str] = set()
 
     def get(self, name: str, default: object = None) -> Any:  # noqa: ANN401
-        """A setting of any type; `default` where it is left out."""
+        """A setting of any type; `default` if it is missing."""
         self._read.add(name)
         return self.config.get(name, default)
 
     def integer(self, name: str, default: int | None = None, least: int = 1) -> int:
-        """A whole number of at least `least`; with no default it must be there."""
+        """A whole number of at least `least`. Without a default the setting is required."""
         value = self.get(name, default)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -59,8 +59,8 @@ class Settings:
         return value
 
     def number(self, name: str, default: float | None = None, least: float | None = None) -> float:
-        """A finite number of at least `least`. Keras 3 may write it as an array of one, Keras 2.2
-        as an object."""
+        """A finite number of at least `least`. Keras 3 may write it as an array of length 1, Keras
+        2.2 as an object."""
         value = self.get(name, default)
         if isinstance(value, Mapping) and "value" in value:
             value = value["value"]
@@ -72,7 +72,7 @@ class Settings:
         return float(value)
 
     def numbers(self, name: str, channels: int, default: float | None = None) -> tuple[float, ...]:
-        """One finite number, or one for each channel; Keras may nest them in further lists, and
+        """One finite number, or one for each channel. Keras may nest them in lists of length 1, and
         Keras 3 writes arrays as objects."""
         value = self.get(name, default)
         if isinstance(value, Mapping) and value.get("class_name") == "__numpy__":
@@ -80,10 +80,10 @@ class Settings:
             value = config.get("value") if isinstance(config, Mapping) else None
         while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
             value = value[0]
-        found = value if isinstance(value, list) else [value]
-        if len(found) not in (1, channels) or not all(map(is_number, found)):
+        numbers = value if isinstance(value, list) else [value]
+        if len(numbers) not in (1, channels) or not all(map(is_number, numbers)):
             raise self.wrong(name, f"one number, or {channels}", value)
-        return tuple(float(number) for number in found)
+        return tuple(float(number) for number in numbers)
 
     def boolean(self, name: str, default: bool) -> bool:
         """True or False."""
@@ -93,7 +93,7 @@ class Settings:
         return value
 
     def pair(self, name: str, default: tuple[int, int] | None, least: int = 1) -> tuple[int, int]:
-        """Height and width, which Keras may write as one number."""
+        """(height, width), which Keras may write as one number."""
         value = self.get(name, default)
         if isinstance(value, int) and not isinstance(value, bool):
             value = (value, value)
@@ -105,35 +105,36 @@ class Settings:
         return (value[0], value[1])
 
     def choice(self, name: str, choices: Sequence[Choice], default: Choice) -> Choice:
-        """One of some values; the others are refused by name."""
+        """One of `choices`."""
         value = self.get(name, default)
-        for known in choices:
-            if value == known and isinstance(value, bool) == isinstance(known, bool):
-                return known
-        raise self.wrong(name, " or ".join(str(known) for known in choices), value)
+        for choice in choices:
+            # In Python True == 1, but not in JSON.
+            if value == choice and isinstance(value, bool) == isinstance(choice, bool):
+                return choice
+        raise self.wrong(name, " or ".join(str(choice) for choice in choices), value)
 
     def channels_last(self) -> None:
-        """Refuse the other order of axes: kernels and Flatten would mean something else."""
+        """Raises InputError for channels_first, which would permute kernels and Flatten's order."""
         value = self.get("data_format")
         if value not in (None, "channels_last"):
             remedy = "Build the network with data_format='channels_last', load the weights into it"
             raise mismatch(f"{self.where}, data_format", "channels_last", str(value)[:80], remedy)
 
     def finish(self) -> None:
-        """Raises InputError for a setting that was not read and is not empty."""
+        """Raises InputError for a setting that has not been read and is not null."""
         for name, value in self.config.items():
             if name in self._read or name in NO_EFFECT or value is None:
                 continue
-            known = "a setting that ytf-torch knows"
-            raise mismatch(f"{self.where}, {name}", known, str(value)[:80])
+            expected = "a setting that ytf-torch knows"
+            raise mismatch(f"{self.where}, {name}", expected, str(value)[:80])
 
     def wrong(self, name: str, expected: str, found: object) -> InputError:
-        """The error for a setting that is not what it has to be."""
+        """The error for a setting with another value than expected."""
         return mismatch(f"{self.where}, {name}", expected, str(found)[:80])
 
 
 def is_number(value: object) -> bool:
-    """Whether a value of JSON is a finite number."""
+    """Whether a JSON value is a finite number (not true or false, which Python counts as ints)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) < 1e300

@@ -1,4 +1,4 @@
-"""Softmax: shares of one, over the channels of maps or the units of a row."""
+"""Softmax: over the channels of feature maps or the units of a vector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ytf_torch.layers.weight import Shape
 
 @dataclass(frozen=True)
 class Softmax(FunctionLayer):
-    """A softmax over Keras's last axis."""
+    """Softmax over Keras's last axis."""
 
     class_names = ("Softmax",)
     channelwise = False

@@ -1,4 +1,4 @@
-"""Subtract: the difference of two outputs."""
+"""Subtract: the elementwise difference of two inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ytf_torch.layers.weight import Shape
 
 @dataclass(frozen=True)
 class Subtract(Elementwise):
-    """The first of two, less the second."""
+    """The first input minus the second."""
 
     class_names = ("Subtract",)
     linear = True
@@ -26,5 +26,5 @@ class Subtract(Elementwise):
     def output_shape(self, *inputs: Shape) -> Shape:
         """See Kind."""
         if len(inputs) != 2:
-            raise ValueError(f"reads two outputs, found {len(inputs)}")
+            raise ValueError(f"reads two inputs, found {len(inputs)}")
         return combined_shape(*inputs)

@@ -1,4 +1,4 @@
-"""What the layers share that sum up products and end in an activation: convolutions and Dense."""
+"""Base of the layers of weighted sums that include their activation: convolutions and Dense."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ytf_torch.layers.windows import PADDINGS, Window
 
 
 class Summing(Kind):
-    """A kind that sums up products, adds a bias, and ends in an activation.
+    """A kind that computes `activation(Σ weight · input + bias)`.
 
-    A subclass has the fields `use_bias` and `function`, the activation. last_kernel: the weights
-    that are multiplied last, whose first axis is its channels or units.
+    A subclass has the fields `use_bias` and `function`, the activation. last_kernel: the name of
+    the kernel that is applied last, whose first axis is the output channels or units.
     """
 
     linear = True
@@ -37,7 +37,8 @@ class Summing(Kind):
 
     def without_activation(self) -> Self:
         """See Kind."""
-        changed: Self = replace(cast(Any, self), function=LINEAR)  # a field of every subclass
+        # mypy does not know that every subclass is a dataclass with the field `function`.
+        changed: Self = replace(cast(Any, self), function=LINEAR)
         return changed
 
     @abstractmethod
@@ -50,8 +51,8 @@ class Summing(Kind):
         sums: str,
         *inputs: Shape,
     ) -> None:
-        """Add ONNX operators of everything before the activation: they end in `sums`. name: the
-        layer's."""
+        """Add the ONNX operators before the activation; their result is called `sums`. name: the
+        layer's name."""
 
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
@@ -70,7 +71,7 @@ class Summing(Kind):
 
 
 class SummingMaps(Summing):
-    """A kind of convolution: each of its channels sums up values under a window."""
+    """A kind of convolution: each output is a weighted sum of the values under a window."""
 
     maskable = True
 
@@ -88,7 +89,7 @@ class SummingMaps(Summing):
         return dead & self.silent_biases(weights["bias"]) if self.use_bias else dead
 
     def silent_biases(self, biases: Tensor) -> Tensor:
-        """Which biases alone leave a channel zero."""
+        """Which biases make the output of a channel with a zero kernel zero, (channels,), bool."""
         return biases == 0
 
 

@@ -1,7 +1,7 @@
-"""The layers that are supported, as a page of the documentation.
+"""Generates the documentation page of supported layers.
 
-`python -m ytf_torch.layers.table docs/layers.md` writes it from the registry, so that it cannot say
-more or less than the code does.
+`python -m ytf_torch.layers.table docs/layers.md` writes it from the registry, so that it always
+agrees with the code.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ HEAD = """# Layers
 
 <!-- Written by `python -m ytf_torch.layers.table docs/layers.md`; a test compares them. -->
 
-Networks of these kinds of Keras layers are converted. A layer of another class, and a setting that
-is not honoured, are refused by name. All read `channels_last` alone.
+Networks of these kinds of Keras layers are converted. A layer of another class and a setting that
+is not supported are refused by name. All layers read `channels_last` only.
 
 - *masked*: its channels can be pruned.
-- *linear*: its outputs are sums of products of weights and what it reads, plus constants.
-- *channel by channel*: a channel that is masked before it is masked behind it.
+- *linear*: its output before the activation is `Σ weight · input + constant`.
+- *channel by channel*: each output channel depends only on the same input channel.
 
 | Layer | what it is | also read as | masked | linear | channel by channel |
 |---|---|---|---|---|---|
@@ -38,8 +38,8 @@ def layers_page() -> str:
         + "\n".join(rows)
         + "\n\n## Activation functions\n\nBy their names in any layer's `activation`: "
         + ", ".join(f"`{name}`" for name in sorted(known))
-        + ". What `hard_sigmoid` means is decided by the version of Keras that wrote the file.\n"
-        + "\n## Layers that do nothing when a network answers\n\nThey are left out: "
+        + ". The definition of `hard_sigmoid` depends on the Keras version that wrote the file.\n"
+        + "\n## Layers without effect at inference\n\nThey are left out: "
         + ", ".join(f"`{name}`" for name in sorted(IDENTITIES))
         + ".\n"
     )
@@ -58,7 +58,7 @@ def _row(kind: type[Kind]) -> str:
 
 
 def _answer(kind: type[Kind], flag: str) -> str:
-    """Yes, no, or that it depends on the settings."""
+    """A cell of the table: "yes", empty for no, "depends" if the settings decide."""
     value = getattr(kind, flag)
     return "depends" if isinstance(value, property) else "yes" if value else ""
 

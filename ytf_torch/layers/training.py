@@ -1,4 +1,4 @@
-"""What Keras's configurations say of training, which a network's answers do not depend on."""
+"""Training settings of Keras configurations, which have no effect at inference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ytf_torch.layers.settings import Config
 
 
 def initializer(name: str, **settings: object) -> Config:
-    """An initializer as Keras's configurations name it."""
+    """An initializer in the form of Keras configurations."""
     kind = {"module": "keras.initializers", "class_name": name}
     return kind | {"config": settings, "registered_name": None}
 

@@ -1,4 +1,4 @@
-"""UpSampling2D: maps with more rows and columns, repeated or interpolated."""
+"""UpSampling2D: enlarges feature maps by repetition or interpolation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear")
 
 
 class Enlarged(nn.Module):
-    """Repeats rows and columns, or interpolates between the middles of pixels."""
+    """Repeats rows and columns, or interpolates between pixel centres."""
 
     def __init__(self, size: tuple[int, int], interpolation: Interpolation) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Enlarged(nn.Module):
 
 @dataclass(frozen=True)
 class UpSampling2D(Kind):
-    """An enlargement by whole numbers."""
+    """Enlargement of height and width by whole factors."""
 
     class_names = ("UpSampling2D",)
     linear = True
@@ -72,19 +72,19 @@ class UpSampling2D(Kind):
         return Enlarged(self.size, self.interpolation)
 
     def workspace(self, *inputs: Shape) -> int:
-        """See Kind: rows are repeated first."""
+        """See Kind: the maps after their rows have been repeated."""
         channels, height, width = inputs[0]
         return channels * height * self.size[0] * width
 
     def onnx(
         self, nodes: OnnxNodes, module: nn.Module, sources: list[str], name: str, *inputs: Shape
     ) -> str:
-        """See Kind: onnxruntime has no Resize in float64."""
+        """See Kind. Two matrix products: onnxruntime has no Resize in float64."""
         rows, columns = (self._shares(side, axis) for axis, side in enumerate(inputs[0][1:]))
         return rows_and_columns(nodes, sources[0], name, rows, columns)
 
     def _shares(self, side: int, axis: int) -> NDArray[np.float64]:
-        """(new side, side): how much of each row, or column, enters each new one."""
+        """(new side, side): the weight of each row (axis 0) or column (axis 1) in each new one."""
         pixels = torch.eye(side, dtype=torch.float64)[:, None, :, None]
         enlarged = Enlarged((self.size[axis], 1), self.interpolation)(pixels)
         shares: NDArray[np.float64] = enlarged[:, 0, :, 0].numpy().T

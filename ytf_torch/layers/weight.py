@@ -1,7 +1,7 @@
-"""A weight of a layer: what Keras and PyTorch call it, its shape in each, and how its axes map.
+"""A weight of a layer: its name and shape in Keras and in PyTorch, and how its axes map.
 
-Keras (channels last): convolution kernels are (height, width, in, out), dense kernels (in, out).
-PyTorch: (out, in, height, width) and (out, in).
+Convolution kernels: Keras (height, width, in, out), PyTorch (out, in, height, width).
+Dense kernels: Keras (in, out), PyTorch (out, in).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Start = Literal["glorot", "zeros", "ones"]
 class Weight:
     """One array of a layer.
 
-    name: of the parameter or buffer in the layer's module. keras: as Keras calls it. shape,
-    keras_shape: in PyTorch and in Keras. axes: Keras's array, viewed as `view` (`keras_shape` by
-    default) and transposed by these axes, holds the values in PyTorch's order. trained: whether it
-    is learned by gradients; statistics are not. start: how Keras initialises it by default.
+    name: the parameter or buffer of the layer's module. keras: its name in Keras. shape,
+    keras_shape: in PyTorch and in Keras. view, axes: `keras_array.reshape(view).transpose(axes)`
+    has the values in PyTorch's order; view defaults to keras_shape. trained: whether it is learned
+    by gradients; statistics are not. start: Keras's default initialisation.
 
     >>> from ytf_torch.layers.weight import Weight
     >>> kernel = Weight("weight", "kernel", (8, 3, 5, 5), (5, 5, 3, 8), axes=(3, 2, 0, 1))
@@ -43,10 +43,10 @@ class Weight:
     start: Start = "zeros"
 
     def from_keras(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
-        """An array of `keras_shape` → the same values as `shape`, PyTorch's order."""
+        """An array of `keras_shape` → the same values in PyTorch's order, of `shape`."""
         viewed: NDArray[Any] = array.reshape(self.view or self.keras_shape)
         ordered = np.ascontiguousarray(viewed.transpose(self.axes))
-        return ordered.reshape(self.shape)  # an array of no axes got one
+        return ordered.reshape(self.shape)  # ascontiguousarray gives a scalar one axis
 
     def to_keras(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
         """The inverse of `from_keras`."""
@@ -57,19 +57,19 @@ class Weight:
 
     @property
     def values(self) -> int:
-        """How many numbers it holds."""
+        """The number of its values."""
         return math.prod(self.shape)
 
 
 def vector(
     name: str, keras: str, units: int, *, start: Start = "zeros", trained: bool = True
 ) -> Weight:
-    """A weight with one number for each channel or unit."""
+    """A weight with one value for each channel or unit."""
     return Weight(name, keras, (units,), (units,), (0,), trained=trained, start=start)
 
 
 def gamma_and_beta(channels: int, scale: bool, center: bool) -> tuple[Weight, ...]:
-    """The weights of a normalization that it scales and shifts by, each where it has it."""
+    """The weights gamma and beta of a normalization, as far as it has them."""
     gamma = vector("weight", "gamma", channels, start="ones")
     beta = vector("bias", "beta", channels)
     return (*([gamma] if scale else []), *([beta] if center else []))

@@ -1,4 +1,4 @@
-"""ZeroPadding2D: rows and columns of zeros around maps."""
+"""ZeroPadding2D: adds rows and columns of zeros around feature maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ytf_torch.layers.weight import Shape
 
 @dataclass(frozen=True)
 class ZeroPadding2D(Border):
-    """A border of zeros."""
+    """Padding with rows and columns of zeros."""
 
     class_names = ("ZeroPadding2D",)
     setting = "padding"

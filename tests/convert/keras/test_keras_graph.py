@@ -122,7 +122,7 @@ def move_output(config: Config) -> None:
         (rewire("output", "fc_1"), "a layer that leads to no output: conv_4"),
         (rewire("flatten_1", "flatten_2"), "fc_1/kernel: expected shape"),
         (rewire("fc_2", "conv_4"), "a layer that leads to no output: flatten_2"),
-        (change("fc_2", units=8), "add_1: Add reads two or more outputs of shapes that fit"),
+        (change("fc_2", units=8), "add_1: Add reads two or more inputs of broadcastable sh"),
         (rewire("conv_2", "conv_2"), "conv_2 reads itself"),
         (rewire("conv_2", "nothing"), "a layer 'nothing' is used but not there"),
         (rewire("conv_4", "pool_1"), "conv_4/kernel: expected shape"),
