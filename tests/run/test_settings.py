@@ -8,6 +8,7 @@ import pytest
 from tests.made.keras_files import LAB
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import deepid_graph
+from ytf_torch.network.preprocessing import RAW
 from ytf_torch.run.settings import read_settings, settings_toml
 
 LAB_GRAPH = deepid_graph(LAB)
@@ -183,6 +184,6 @@ def test_settings_name_the_files_of_a_run_again_whatever_they_are_called(
     file = tmp_path / os.fsdecode(name)
     settings = read_settings(None, FLAGS | {"clean_valid": file, "poisoned_test": [file]})
     path = tmp_path / "settings.toml"
-    path.write_bytes(settings_toml(settings, 1.0, "cpu").encode())
+    path.write_bytes(settings_toml(settings, RAW, "cpu").encode())
     again = read_settings(path, {"out": Path("o")})
     assert (again.clean_valid, again.poisoned_test) == (file, (file,))
