@@ -151,7 +151,7 @@ def test_what_is_no_preprocessing(given: object, message: str) -> None:
 
 
 def test_both_ways_of_asking_at_once_are_refused() -> None:
-    with pytest.raises(InputError, match="`pixel_scale` is short for `preprocessing`.*found both"):
+    with pytest.raises(InputError, match=r"`pixel_scale` is short for `preprocessing`.*found both"):
         asked_preprocessing("1/255", "tf")
 
 

@@ -227,7 +227,7 @@ def _ask(
 def _keras_images(network: Network, pixels: NDArray[np.floating[Any]]) -> NDArray[Any]:
     """What Keras's network reads of pixel values 0–255, (images, channels, height, width): the
     same as ours, with the channels last."""
-    preprocessing = network.pixel_preprocessing
+    preprocessing, scaled = network.pixel_preprocessing, pixels
     if preprocessing.only_scales:
         scaled = np.multiply(pixels, preprocessing.pixel_scale, dtype=pixels.dtype)
     else:
