@@ -35,7 +35,7 @@ def _shortest(numbers: Any) -> Numbers:  # noqa: ANN401
         each = ()
     if not each:
         expected = "a number, or one for each channel"
-        raise mismatch(argument("preprocessing"), expected, repr(numbers)[:80])
+        raise mismatch(argument("preprocessing"), expected, numbers)
     return each[0] if len(set(each)) == 1 else each
 
 
@@ -77,7 +77,7 @@ class Preprocessing:
             raise mismatch(argument("preprocessing"), "a finite offset", self.offset)
         if self.channel_order not in get_args(ChannelOrder):
             expected = f"a channel_order of {' or '.join(get_args(ChannelOrder))}"
-            raise mismatch(argument("preprocessing"), expected, repr(self.channel_order)[:80])
+            raise mismatch(argument("preprocessing"), expected, self.channel_order)
 
     @property
     def only_scales(self) -> bool:
@@ -266,7 +266,7 @@ def preprocessing_of_record(record: Mapping[str, Any], where: object) -> Preproc
 def _of_settings(settings: object, where: str) -> Preprocessing:
     known = [field.name for field in fields(Preprocessing)]
     if not isinstance(settings, Mapping) or not settings:
-        raise mismatch(where, f"{', '.join(KERAS_MODES)} or {FORM}", repr(settings)[:80])
+        raise mismatch(where, f"{', '.join(KERAS_MODES)} or {FORM}", settings or "nothing")
     for name in settings:
         if name not in known:
             raise mismatch(where, f"of {', '.join(known)}", repr(name)[:80])
@@ -290,7 +290,7 @@ def _number(given: object, where: str) -> float:
     try:
         if not isinstance(given, bool):
             return number_of(str(given))
-    except (ValueError, ZeroDivisionError, OverflowError):
+    except (ValueError, ZeroDivisionError, OverflowError, RecursionError):
         pass
     raise mismatch(where, "a number such as 1, -103.939 or 1/255", given)
 
