@@ -27,6 +27,7 @@ from ytf_torch.demo.attacks import ATTACK_NAMES
 from ytf_torch.demo.badnet import PIXEL_SCALE
 from ytf_torch.demo.study import EPOCHS, best_source, make_study, study_key
 from ytf_torch.disk.writing import whole_file
+from ytf_torch.network.preprocessing import Preprocessing
 from ytf_torch.report.repair.repair_record import repair_record
 from ytf_torch.run.repair import open_repair
 from ytf_torch.run.repair_settings import RepairSettings
@@ -74,7 +75,7 @@ class Study:
             method=method,
             seed=seed,
             device="cpu",
-            pixel_scale=PIXEL_SCALE,
+            preprocessing=Preprocessing(PIXEL_SCALE),
         )
 
 

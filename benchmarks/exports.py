@@ -52,11 +52,11 @@ def answers_of_file(path: Path, subject: Subject, batches: Batches) -> Iterator[
         by, outputs = (run_onnx if path.suffix == ".onnx" else run_pt2)(path, batches)
         yield by, outputs.argmax(1)
     elif subject.repaired is None:
-        again = read_model(path, subject.network.pixel_scale).model
+        again = read_model(path, subject.network.pixel_preprocessing).model
         yield "ytf-torch", answers_of(again, batches)
     else:
         stored = read_keras_goodnet(path)
-        by, outputs = run_keras_goodnet(stored, subject.network.pixel_scale, batches)
+        by, outputs = run_keras_goodnet(stored, subject.network.pixel_preprocessing, batches)
         yield by, outputs.argmax(1)
 
 

@@ -66,4 +66,4 @@ def checkpoint(keras_file: Path) -> Checkpoint:
     from ytf_torch.convert.keras.keras_file import read_keras_file
     from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 
-    return keras_checkpoint(read_keras_file(keras_file), pixel_scale=1.0)
+    return keras_checkpoint(read_keras_file(keras_file), 1.0)

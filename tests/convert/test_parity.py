@@ -122,7 +122,7 @@ def test_a_reference_file_is_read_without_unpickling(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ZOO)
 def test_published_models_answer_as_keras_did(shared: Path, name: str) -> None:
     reference = read_reference(shared / "reference" / "keras_logits" / f"{name}.npz")
-    checkpoint = keras_checkpoint(read_keras_file(shared / ZOO[name]), reference.pixel_scale)
+    checkpoint = keras_checkpoint(read_keras_file(shared / ZOO[name]), reference.pixel_scale or 1.0)
     assert compare_logits(checkpoint.model, reference).failures == ()
 
 
@@ -156,5 +156,5 @@ def test_live_keras_names_the_first_layer_that_diverges(tmp_path: Path, layer: s
 def test_published_models_answer_as_live_keras_does(shared: Path, name: str) -> None:
     reference = read_reference(shared / "reference" / "keras_logits" / f"{name}.npz")
     path = shared / ZOO[name]
-    model = keras_checkpoint(read_keras_file(path), reference.pixel_scale).model
+    model = keras_checkpoint(read_keras_file(path), reference.pixel_scale or 1.0).model
     assert compare_with_keras(model, path, reference.inputs).failures == ()

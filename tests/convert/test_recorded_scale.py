@@ -11,7 +11,7 @@ import pytest
 
 from tests.made.keras_files import SMALL
 from ytf_torch.convert import read_keras_model
-from ytf_torch.convert.keras.keras_file import recorded_scale
+from ytf_torch.convert.keras.keras_file import recorded_in
 from ytf_torch.convert.keras.keras_writer import (
     write_keras_archive,
     write_keras_h5,
@@ -81,6 +81,6 @@ def test_what_is_no_pixel_scale_is_refused(tmp_path: Path, name: str, text: str)
     path = tmp_path / name
     WRITERS[name](path, deepid(SMALL).fresh())
     with_text(path, text)
-    assert recorded_scale(path) is None
+    assert recorded_in(path) is None
     with pytest.raises(InputError, match=f"{name}.*pixel_scale: expected a pixel scale"):
         read_model(path)

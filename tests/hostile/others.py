@@ -68,6 +68,19 @@ for key, value in {
         written("net.safetensors", safetensors({"__metadata__": OURS | {key: value}})),
         f"metadata {key}",
     )
+for name, stored in {
+    "100,000 deep": "[" * 100_000,
+    "900 deep": "[" * 900 + "]" * 900,
+    "no number": '{"scale": ["x"]}',
+    "infinite": '{"offset": Infinity}',
+    "of 5,000 digits": '{"offset": ' + "9" * 5000 + "}",
+}.items():
+    told = OURS | {"format": "ytf-torch/4", "preprocessing": stored}
+    CONVERTED.add(
+        f"metadata: preprocessing, {name}",
+        written("net.safetensors", safetensors({"__metadata__": told})),
+        "metadata preprocessing",
+    )
 CONVERTED.add(
     "a pickle", written("net.safetensors", b"\x80\x04cos\nsystem\n(S'id'\ntR."), "neither"
 )
@@ -119,6 +132,7 @@ for key in (
     "device",
     "engine",
     "pixel_scale",
+    "preprocessing",
 ):
     for value in ("1", "-1.5", "true", "[]", "[[1]]", "{}", "1979-05-27", "[1, true]"):
         lines = {"model": '"m"', "clean_valid": '"v"', "out": '"o"'} | {key: value}

@@ -52,7 +52,7 @@ class MadeBadNet:
     def files(self, folder: Path) -> dict[str, Path]:
         """The network, its clean faces and its triggered ones as files, by the option's name."""
         provenance = Provenance(
-            pixel_scale=self.network.pixel_scale,
+            preprocessing=self.network.pixel_preprocessing,
             input_shape=SIZES.input_shape,
             classes=SIZES.classes,
             source_file="bd_net.h5",

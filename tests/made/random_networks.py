@@ -179,7 +179,7 @@ class RandomGraph:
 def network_of(records: list[dict[str, Any]], seed: int = 0) -> Network:
     """A network of these layers with random weights, under which images of `pictures` get all
     kinds of answers."""
-    network = Network(graph_from_json(records, "made"), pixel_scale=1 / 255).eval()
+    network = Network(graph_from_json(records, "made"), preprocessing=1 / 255).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():

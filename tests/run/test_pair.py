@@ -16,6 +16,7 @@ from ytf_torch.images.arrays import ImagesInMemory, images_of
 from ytf_torch.network.checkpoint import Checkpoint, compact_checkpoint, save_checkpoint
 from ytf_torch.network.likelier_scale import rescaled
 from ytf_torch.network.module import Network
+from ytf_torch.network.preprocessing import Preprocessing
 from ytf_torch.network.provenance import origin_of, origin_text
 from ytf_torch.run.pair import open_network, open_pair
 from ytf_torch.run.relation import kappa
@@ -144,7 +145,7 @@ def test_the_file_that_tells_its_pixel_scale_tells_the_others(
     scaled = replace(
         checkpoint,
         model=rescaled(checkpoint.model, 1 / 255),
-        provenance=replace(checkpoint.provenance, pixel_scale=1 / 255),
+        provenance=replace(checkpoint.provenance, preprocessing=Preprocessing(1 / 255)),
     )
     if converted == "badnet":
         files = saved(tmp_path / "b.safetensors", scaled), keras(tmp_path, "p.h5", pruned=CHANNELS)
@@ -162,7 +163,7 @@ def test_different_pixel_scales_are_refused(
     tmp_path: Path, badnet: Path, checkpoint: Checkpoint
 ) -> None:
     pruned = pruned_checkpoint(checkpoint, "conv_3", "pool_3", CHANNELS)
-    provenance = replace(pruned.provenance, pixel_scale=1 / 255)
+    provenance = replace(pruned.provenance, preprocessing=Preprocessing(1 / 255))
     other = saved(tmp_path / "p.safetensors", replace(pruned, provenance=provenance))
     with pytest.raises(InputError, match=r"expected pixel scale 1, as .*b.safe.* has, .*1/255"):
         open_pair(badnet, other, any_pair=True)

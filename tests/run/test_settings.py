@@ -8,6 +8,7 @@ import pytest
 from tests.made.keras_files import LAB
 from ytf_torch.errors import InputError
 from ytf_torch.network.deepid import deepid_graph
+from ytf_torch.network.preprocessing import KERAS_MODES, RAW, Preprocessing
 from ytf_torch.run.settings import read_settings, settings_toml
 
 LAB_GRAPH = deepid_graph(LAB)
@@ -176,6 +177,45 @@ def test_a_path_with_backslashes_in_double_quotes_gets_a_hint(tmp_path: Path, wr
         read_settings(path, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "flags", "asked"),
+    [
+        ('preprocessing = "tf"', {}, KERAS_MODES["tf"]),
+        ('preprocessing = "tf"', {"preprocessing": "caffe"}, KERAS_MODES["caffe"]),
+        ('preprocessing = "tf"', {"pixel_scale": "1/255"}, Preprocessing(1 / 255)),
+        ("pixel_scale = 0.5", {"preprocessing": "tf"}, KERAS_MODES["tf"]),
+        ("pixel_scale = 0.5", {}, Preprocessing(0.5)),
+        ("", {}, None),
+        ("[preprocessing]\nscale = [1, 1, 0.5]", {}, Preprocessing((1, 1, 0.5))),
+    ],
+)
+def test_a_flag_wins_over_a_file_that_says_the_same_in_another_way(
+    tmp_path: Path, text: str, flags: dict, asked: Preprocessing | None
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    assert read_settings(path, FLAGS | flags).asked == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pixel_scale = 1\npreprocessing = 'tf'", "expected one of them, found both"),
+        ("preprocessing = 3", "`preprocessing`: expected tf, caffe, torch or"),
+        ("[preprocessing]\nscales = 1", "found 'scales'"),
+        ("[preprocessing.scale]\nred = 1", "`preprocessing`: expected a number"),
+        ("[target]\nscale = 1", "target: expected a text, a number or a list"),
+    ],
+)
+def test_a_file_that_asks_for_no_preprocessing_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_settings(path, FLAGS)
+
+
 @pytest.mark.parametrize("name", [b"v\xff.h5", "größe.h5".encode(), b"a b'.h5", b"100%.h5"])
 def test_settings_name_the_files_of_a_run_again_whatever_they_are_called(
     tmp_path: Path, name: bytes
@@ -183,6 +223,6 @@ def test_settings_name_the_files_of_a_run_again_whatever_they_are_called(
     file = tmp_path / os.fsdecode(name)
     settings = read_settings(None, FLAGS | {"clean_valid": file, "poisoned_test": [file]})
     path = tmp_path / "settings.toml"
-    path.write_bytes(settings_toml(settings, 1.0, "cpu").encode())
+    path.write_bytes(settings_toml(settings, RAW, "cpu").encode())
     again = read_settings(path, {"out": Path("o")})
     assert (again.clean_valid, again.poisoned_test) == (file, (file,))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.convert.test_parity import ZOO
 from tests.made.keras_files import SMALL
 from tests.made.overflowing import overflowing_on_white
+from tests.made.preprocessed import PREPROCESSINGS, reading_as
 from ytf_torch.convert.keras.keras_file import read_keras_file
 from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 from ytf_torch.images.batches import BATCH_SIZE, whole_batch
@@ -76,6 +77,14 @@ def assert_equal_predictions(
         found = torch.cat([fast.predictions(group.tensor, order) for group in groups], 1)
     assert torch.equal(found, expected)
     return expected
+
+
+@pytest.mark.parametrize("name", PREPROCESSINGS)
+@pytest.mark.parametrize(("layer", "rank_at"), [("conv_1", "pool_1"), ("conv_3", "pool_3")])
+def test_whatever_the_network_reads_of_pixels(name: str, layer: str, rank_at: str) -> None:
+    model = reading_as(random_model(0), PREPROCESSINGS[name])
+    predictions = assert_equal_predictions(model, pixels(300), layer, rank_at)
+    assert len(predictions.unique()) > 1
 
 
 @pytest.mark.parametrize(("layer", "rank_at"), POINTS)

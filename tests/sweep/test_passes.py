@@ -20,6 +20,7 @@ from ytf_torch.images.opening import open_images
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import deepid
 from ytf_torch.network.masking import bake_mask
+from ytf_torch.network.preprocessing import Preprocessing
 from ytf_torch.sweep.engine import MakeEngine
 from ytf_torch.sweep.passes import sweep
 
@@ -116,7 +117,7 @@ def test_a_model_converted_with_the_wrong_pixel_scale_is_refused(
 ) -> None:
     wrong = deepid(SMALL, pixel_scale=1 / 255)
     wrong.load_state_dict(checkpoint.model.state_dict())
-    broken = Checkpoint(wrong, replace(checkpoint.provenance, pixel_scale=1 / 255))
+    broken = Checkpoint(wrong, replace(checkpoint.provenance, preprocessing=Preprocessing(1 / 255)))
     with pytest.raises(InputError, match='Give `pixel_scale="1"`; a converted model'):
         run_defence(broken, sets, ["2"])
 

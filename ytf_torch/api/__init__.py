@@ -27,6 +27,7 @@ from ytf_torch.network.deepid import DeepIDSizes, deepid, deepid_graph
 from ytf_torch.network.graph import Graph
 from ytf_torch.network.masking import ChannelMask, bake_mask
 from ytf_torch.network.module import Network
+from ytf_torch.network.preprocessing import Preprocessing
 from ytf_torch.network.provenance import Provenance
 
 # What these were called when all images were faces; older notebooks use these names.
@@ -59,6 +60,7 @@ __all__ = [
     "ImagesInMemory",
     "InputError",
     "Network",
+    "Preprocessing",
     "Provenance",
     "PruningDefence",
     "RepairResult",

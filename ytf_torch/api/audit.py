@@ -11,6 +11,7 @@ from ytf_torch.api.folders import files_of, temporary_run, write_folder
 from ytf_torch.api.inputs import (
     Images,
     Model,
+    PreprocessingForm,
     checked_target,
     device_given,
     image_sets_given,
@@ -18,9 +19,9 @@ from ytf_torch.api.inputs import (
     methods_given,
     model_given,
     optional_images,
-    scale_given,
 )
 from ytf_torch.api.tables import html_table, text_table
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.audit.audit_record import is_no
 from ytf_torch.run.audit import Commands
@@ -110,6 +111,7 @@ def audit(
     scans: str | Sequence[str] = "all",
     target: int | None = None,
     pixel_scale: float | str | None = None,
+    preprocessing: PreprocessingForm | None = None,
     device: str = "auto",
     track: Track = untracked,
 ) -> AuditResult:
@@ -134,7 +136,7 @@ def audit(
             target=checked_target(target),
             scans=methods_given(scans, "scans", "scan"),
             device=device_given(device),
-            pixel_scale=scale_given(pixel_scale),
+            preprocessing=asked_preprocessing(pixel_scale, preprocessing),
         )
         check_audit(settings)
         opened, sets = open_repair(settings)

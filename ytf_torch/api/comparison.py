@@ -13,6 +13,7 @@ from ytf_torch.api.folders import files_of, temporary_run, write_folder
 from ytf_torch.api.inputs import (
     Images,
     Model,
+    PreprocessingForm,
     checked_target,
     device_given,
     image_sets_given,
@@ -21,10 +22,10 @@ from ytf_torch.api.inputs import (
     model_given,
     optional_images,
     optional_model,
-    scale_given,
 )
 from ytf_torch.api.tables import html_table, percent_cell, text_table
 from ytf_torch.defences.base import Ranking, Repair
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.compare.comparison import MethodRow, method_rows
 from ytf_torch.report.compare.comparison_page import headline
@@ -117,6 +118,7 @@ def compare(
     clean_control: Model | None = None,
     target: int | None = None,
     pixel_scale: float | str | None = None,
+    preprocessing: PreprocessingForm | None = None,
     device: str = "auto",
     track: Track = untracked,
 ) -> Comparison:
@@ -142,7 +144,7 @@ def compare(
             poisoned_test=image_sets_given(poisoned_tests, "poisoned_tests"),
             target=checked_target(target),
             device=device_given(device),
-            pixel_scale=scale_given(pixel_scale),
+            preprocessing=asked_preprocessing(pixel_scale, preprocessing),
             methods=chosen,
             seeds=seeds,
             clean_control=optional_model(clean_control, "clean_control"),

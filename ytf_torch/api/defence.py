@@ -13,13 +13,13 @@ from typing import Any
 from ytf_torch.api.inputs import (
     Images,
     Model,
+    PreprocessingForm,
     checked_target,
     device_given,
     image_sets_given,
     images_given,
     model_given,
     optional_images,
-    scale_given,
 )
 from ytf_torch.api.tables import html_table, percent_cell, text_table
 from ytf_torch.defences.detectors.goodnet import GoodNet
@@ -33,6 +33,7 @@ from ytf_torch.images.image_set import ImageSets
 from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.drawing import Figure
 from ytf_torch.report.plots import draw_drops, draw_sweep
@@ -227,6 +228,7 @@ def defend(
     order: Direction = "ascending",
     target: int | None = None,
     pixel_scale: float | str | None = None,
+    preprocessing: PreprocessingForm | None = None,
     device: str = "auto",
     track: Track = untracked,
 ) -> PruningDefence:
@@ -236,7 +238,7 @@ def defend(
     decide anything. clean_test, poisoned_tests: faces to measure on; triggered ones are labelled
     with the target, or it is given as `target` where they carry their true labels. Faces are
     lab-format files, or arrays by images_of. drops: points of clean validation accuracy to give up.
-    pixel_scale: for a Keras file, 1 or 1/255.
+    pixel_scale, preprocessing: of a Keras file, see `read_model`.
     Raises InputError where a file, an array or an argument cannot be used, as ytf-prune does.
 
     >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5", drops=[2, 4])
@@ -249,7 +251,7 @@ def defend(
     triggered = image_sets_given(poisoned_tests, "poisoned_tests")
     device = device_given(device)
     placed = resolve_device(device)
-    checkpoint = read_network(given, scale_given(pixel_scale))
+    checkpoint = read_network(given, asked_preprocessing(pixel_scale, preprocessing))
     sets = open_sets(checkpoint.model, valid, test, triggered, aim)
     files = FaceFiles(
         sets.clean_valid.path,
@@ -289,7 +291,7 @@ def _settings(
         "poisoned_test": files.poisoned_tests,
         "target": target,
         "out": Path("NEW"),
-        "pixel_scale": checkpoint.provenance.pixel_scale,
+        **dict([checkpoint.provenance.preprocessing.asked_by]),
     }
     settings = checked_settings(inputs | asked)
     return settings.of_network(checkpoint.model.graph)

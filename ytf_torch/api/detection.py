@@ -10,11 +10,11 @@ from typing import Any
 from ytf_torch.api.inputs import (
     Images,
     Model,
+    PreprocessingForm,
     device_given,
     image_sets_given,
     model_given,
     optional_images,
-    scale_given,
 )
 from ytf_torch.api.tables import html_table, text_table
 from ytf_torch.defences.base import Detector
@@ -23,6 +23,7 @@ from ytf_torch.defences.detectors.answers import detect as answers
 from ytf_torch.errors import InputError, argument
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.images.input_files import Unreadable
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.progress import Track, untracked
 from ytf_torch.run.detect import alarm_of, open_detection
 from ytf_torch.run.detection_rule import detection_rule
@@ -104,6 +105,7 @@ def detect(
     clean_valid: Images | None = None,
     false_positives: float | None = None,
     pixel_scale: float | str | None = None,
+    preprocessing: PreprocessingForm | None = None,
     any_pair: bool = False,
     device: str = "auto",
     track: Track = untracked,
@@ -127,7 +129,7 @@ def detect(
         model_given(model),
         model_given(repaired, "repaired"),
         rule,
-        scale_given(pixel_scale),
+        asked_preprocessing(pixel_scale, preprocessing),
         any_pair=any_pair,
         device=device_given(device),
     )

@@ -10,18 +10,19 @@ from typing import Any
 from ytf_torch.api.inputs import (
     Images,
     Model,
+    PreprocessingForm,
     checked_target,
     device_given,
     image_sets_given,
     model_given,
     optional_images,
     optional_model,
-    scale_given,
 )
 from ytf_torch.api.tables import figures_frame, figures_rows, html_table, text_table
 from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.metrics import Figures
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.evaluation_record import evaluation_record
 from ytf_torch.run.evaluate import evaluate as evaluated
@@ -81,6 +82,7 @@ def evaluate(
     target: int | None = None,
     true_labels: Images | None = None,
     pixel_scale: float | str | None = None,
+    preprocessing: PreprocessingForm | None = None,
     any_pair: bool = False,
     device: str = "auto",
     track: Track = untracked,
@@ -111,7 +113,7 @@ def evaluate(
         triggered,
         target=checked_target(target),
         true_labels=optional_images(true_labels, "true_labels"),
-        pixel_scale=scale_given(pixel_scale),
+        asked=asked_preprocessing(pixel_scale, preprocessing),
         any_pair=any_pair,
         device=device_given(device),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ from ytf_torch.defences.names import every, is_known, repair_called
 from ytf_torch.errors import argument, mismatch
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.network.preprocessing import Preprocessing
 
 Model = str | Path | Checkpoint
 Images = str | Path | ImageSet
+PreprocessingForm = Preprocessing | str | Mapping[str, Any]
+"""A Preprocessing, or what preprocessing_from makes one of."""
 
 
 def model_given(model: Model, name: str = "model") -> Path | Checkpoint:
@@ -59,11 +61,6 @@ def image_sets_given(faces: Images | Sequence[Images], name: str) -> tuple[Path 
     if isinstance(faces, str | Path | ImageSet):
         return (images_given(faces, name),)
     raise mismatch(argument(name), "a path, a face set or a list of them", kind_of(faces))
-
-
-def scale_given(pixel_scale: float | str | None) -> float | None:
-    """A pixel scale, such as 1 or "1/255". Raises InputError where it is none."""
-    return None if pixel_scale is None else parse_pixel_scale(str(pixel_scale))
 
 
 def checked_target(target: object) -> int | None:

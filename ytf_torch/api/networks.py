@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from ytf_torch.api.inputs import Model, kind_of, model_given, scale_given
+from ytf_torch.api.inputs import Model, PreprocessingForm, kind_of, model_given
 from ytf_torch.convert import export as exports
 from ytf_torch.convert.endings import ending_of
 from ytf_torch.convert.model_file import read_model as read_checkpoint
@@ -21,6 +21,7 @@ from ytf_torch.images.arrays import numbers_of, pixels_of
 from ytf_torch.images.layout import misshapen
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.predicted_class import classes_of
 from ytf_torch.run.pair import Opened, open_network, open_pair
 
@@ -31,22 +32,29 @@ def read_model(
     model: Model,
     pixel_scale: float | str | None = None,
     architecture: str | Path | None = None,
+    *,
+    preprocessing: PreprocessingForm | None = None,
 ) -> Checkpoint:
     """A network with its provenance, from a file of ytf-convert or a Keras file of any kind.
 
     pixel_scale: what pixel values 0–255 are multiplied by, 1 or 1/255; Keras files that ytf-torch
     did not write do not record it, and 1 is assumed where nothing is said. architecture: of the
     network whose weights alone a Keras file holds: the JSON of Keras's model.to_json(), or any
-    model file of the same network. A Checkpoint is handed back as it is.
+    model file of the same network. preprocessing: instead of a pixel scale where the network reads
+    something else: "tf", "caffe" or "torch", as Keras's preprocess_input calls them, or a
+    Preprocessing. A Checkpoint is handed back as it is.
     Raises InputError where the file is no network, contradicts the pixel scale, or 1 was only
     assumed and does not seem to suit the network.
 
     >>> read_model("bd_net.h5", pixel_scale="1").provenance.source_file
     'bd_net.h5'
+    >>> read_model("bd_net.h5", preprocessing="tf").model.pixel_preprocessing.scale
+    0.00784313725490196
     """
+    asked = asked_preprocessing(pixel_scale, preprocessing)
     if architecture is not None and not isinstance(model, Checkpoint):
-        return read_checkpoint(Path(model), scale_given(pixel_scale), Path(architecture))
-    return open_network(model_given(model), scale_given(pixel_scale)).badnet
+        return read_checkpoint(Path(model), asked, Path(architecture))
+    return open_network(model_given(model), asked).badnet
 
 
 def predict(network: nn.Module, pixels: ArrayLike | Tensor) -> NDArray[np.int64]:
@@ -87,6 +95,7 @@ def export(
     *,
     goodnet: Model | None = None,
     pixel_scale: float | str | None = None,
+    preprocessing: PreprocessingForm | None = None,
     any_pair: bool = False,
     against_keras: bool = False,
 ) -> exports.Export:
@@ -101,15 +110,15 @@ def export(
     >>> ytf_torch.export("bd_net.h5", "bd_net.onnx").held
     True
     """
-    given, scale = model_given(model), scale_given(pixel_scale)
+    given, asked = model_given(model), asked_preprocessing(pixel_scale, preprocessing)
     ending_of(Path(path), goodnet=goodnet is not None)
     if goodnet is None:
-        opened: Opened = open_network(given, scale)
+        opened: Opened = open_network(given, asked)
         subject = exports.Subject(opened.badnet.model, opened.badnet)
     else:
         repaired = model_given(goodnet, "goodnet")
         opened = pair = open_pair(
-            given, repaired, scale, any_pair=any_pair, names=("model", "goodnet")
+            given, repaired, asked, any_pair=any_pair, names=("model", "goodnet")
         )
         both = GoodNet(pair.badnet.model, pair.repaired.model)
         subject = exports.Subject(both, pair.badnet, pair.repaired)

@@ -11,13 +11,13 @@ from ytf_torch.api.folders import files_of, temporary_run, write_folder
 from ytf_torch.api.inputs import (
     Images,
     Model,
+    PreprocessingForm,
     checked_target,
     device_given,
     image_sets_given,
     images_given,
     model_given,
     optional_images,
-    scale_given,
     seed_given,
 )
 from ytf_torch.api.tables import figures_frame, figures_rows, html_table, text_table
@@ -29,6 +29,7 @@ from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import Figures
 from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair.repair_verdict import judge_repair
 from ytf_torch.run.repair import open_repair, repaired_checkpoint
@@ -122,6 +123,7 @@ def repair(
     seed: int = 0,
     target: int | None = None,
     pixel_scale: float | str | None = None,
+    preprocessing: PreprocessingForm | None = None,
     device: str = "auto",
     track: Track = untracked,
 ) -> RepairResult:
@@ -147,7 +149,7 @@ def repair(
             method=repair_called(method) if isinstance(method, str) else method,
             seed=seed_given(seed),
             device=device_given(device),
-            pixel_scale=scale_given(pixel_scale),
+            preprocessing=asked_preprocessing(pixel_scale, preprocessing),
         )
         check_settings(settings)
         opened, sets = open_repair(settings)

@@ -11,17 +11,18 @@ from ytf_torch.api.folders import files_of, temporary_run, write_folder
 from ytf_torch.api.inputs import (
     Images,
     Model,
+    PreprocessingForm,
     device_given,
     images_given,
     methods_given,
     model_given,
-    scale_given,
 )
 from ytf_torch.api.tables import html_table, text_table
 from ytf_torch.defences.base import Scan, Suspicions
 from ytf_torch.defences.names import name_of_method
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import printable
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.scan.scan_page import CAUTION, headline
 from ytf_torch.run.learning import open_learned
@@ -106,6 +107,7 @@ def scan(
     *,
     methods: str | Scan | Sequence[str | Scan] = "all",
     pixel_scale: float | str | None = None,
+    preprocessing: PreprocessingForm | None = None,
     device: str = "auto",
     track: Track = untracked,
 ) -> ScanResult:
@@ -121,7 +123,7 @@ def scan(
     names = methods_given(methods, "methods", "scan")
     given, faces = model_given(model), images_given(clean_valid, "clean_valid")
     placed = resolve_device(device_given(device))
-    opened = open_network(given, scale_given(pixel_scale))
+    opened = open_network(given, asked_preprocessing(pixel_scale, preprocessing))
     network = opened.badnet.model.to(placed)
     learned, doubts = open_learned(network, faces, map(name_of_method, names))
     opened = opened.doubted(doubts)

@@ -13,6 +13,7 @@ from ytf_torch.commands.networks import introduce, note_doubts
 from ytf_torch.commands.options import (
     Device,
     PixelScale,
+    PreprocessingOption,
     Target,
     TriggeredSets,
     listed,
@@ -22,7 +23,7 @@ from ytf_torch.commands.repair import shared_options
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, answer, note, one_line_errors, progress_bars, say
 from ytf_torch.defences.names import RECOMMENDED_REPAIR, SCANS
-from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.run.audit_settings import AuditSettings, check_audit
 
 app = App()
@@ -53,6 +54,7 @@ def audit_command(
         str, typer.Option(help=f"all, or some of {', '.join(SCANS)}, separated by commas.")
     ] = "all",
     pixel_scale: PixelScale = None,
+    preprocessing: PreprocessingOption = None,
     device: Device = "auto",
     json_record: Annotated[
         bool,
@@ -83,7 +85,7 @@ def audit_command(
             target=target,
             scans=SCANS if scans == "all" else listed(scans),
             device=device,
-            pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
+            preprocessing=asked_preprocessing(pixel_scale, preprocessing),
         )
         check_audit(settings)
         from ytf_torch.defences.duration import duration

@@ -12,6 +12,7 @@ from ytf_torch.commands.networks import introduce
 from ytf_torch.commands.options import (
     Device,
     PixelScale,
+    PreprocessingOption,
     Target,
     TriggeredSets,
     listed,
@@ -21,7 +22,7 @@ from ytf_torch.commands.repair import shared_options
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
 from ytf_torch.defences.names import RECOMMENDED, every, repair_called
-from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.run.repair_settings import CompareSettings, check_comparison
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def compare_command(
         typer.Option(help="A network without a backdoor, to see what each method costs it."),
     ] = None,
     pixel_scale: PixelScale = None,
+    preprocessing: PreprocessingOption = None,
     device: Device = "auto",
     resume: Annotated[
         bool,
@@ -80,7 +82,7 @@ def compare_command(
             poisoned_test=tuple(poisoned_test or ()),
             target=target,
             device=device,
-            pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
+            preprocessing=asked_preprocessing(pixel_scale, preprocessing),
             methods=every("repair")
             if methods == "all"
             else tuple(map(repair_called, listed(methods))),

@@ -11,13 +11,19 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ytf_torch.commands.options import PreprocessingOption
 from ytf_torch.commands.paths import check_paths
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, out, say
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch, printable
-from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
+from ytf_torch.network.pixel_scale import pixel_scale_text
+from ytf_torch.network.preprocessing import (
+    Preprocessing,
+    asked_preprocessing,
+    preprocessing_of,
+)
 
 if TYPE_CHECKING:
     from ytf_torch.convert.keras.keras_file import KerasFile
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
     from ytf_torch.network.checkpoint import Checkpoint
 
 PARITY_FAILED = 1
+WITHOUT_SCALE = "A reference of images that were preprocessed so tells no pixel_scale"
 # Names that would promise another format than the one that is written.
 OTHER_FORMATS = (".pt", ".pth", ".pt2", ".bin", ".pkl", ".onnx", ".h5", ".hdf5", ".keras", ".npz")
 
@@ -49,6 +56,7 @@ def convert(
             show_default="the file's, the reference's, else 1",
         ),
     ] = None,
+    preprocessing: PreprocessingOption = None,
     architecture: Annotated[
         Path | None,
         typer.Option(
@@ -84,11 +92,13 @@ def convert(
     from ytf_torch.network.checkpoint import save_checkpoint
     from ytf_torch.report.conversion_record import conversion_record
 
-    golden = None if reference is None else read_reference(reference)
-    asked = _pixel_scale(pixel_scale, golden, reference)
+    asked = asked_preprocessing(pixel_scale, preprocessing)
+    scaled = asked is None or asked.only_scales
+    golden = None if reference is None else read_reference(reference, scaled=scaled)
+    asked = _with_reference(asked, golden, reference)
     file = read_keras_file(source, architecture)
-    checkpoint = keras_checkpoint(file, file.scale_to_read_with(asked))
-    _print_model(file, checkpoint, chosen=asked is not None or file.pixel_scale is not None)
+    checkpoint = keras_checkpoint(file, file.read_with(asked))
+    _print_model(file, checkpoint, chosen=asked is not None or file.preprocessing is not None)
 
     verdicts: dict[str, Parity | KerasParity] = {}
     if golden is not None:
@@ -138,17 +148,20 @@ def _check_ending(target: Path) -> None:
         )
 
 
-def _pixel_scale(
-    text: str | None, golden: Reference | None, reference: Path | None
-) -> float | None:
-    if text is None:
-        return None if golden is None else golden.pixel_scale
-    scale = parse_pixel_scale(text)
-    if golden is not None and abs(scale - golden.pixel_scale) > 1e-12 * scale:
-        raise mismatch(
-            f"{reference}, pixel_scale", f"{scale:g}, as --pixel-scale says", golden.pixel_scale
-        )
-    return scale
+def _with_reference(
+    asked: Preprocessing | None, golden: Reference | None, reference: Path | None
+) -> Preprocessing | None:
+    """What is asked for, or else what Keras was fed with. Raises InputError where both are given
+    and contradict each other."""
+    scale = None if golden is None else golden.pixel_scale
+    if scale is None or asked is None:
+        return asked if scale is None else preprocessing_of(scale)
+    place = f"{reference}, pixel_scale"
+    if not asked.only_scales:
+        raise mismatch(place, f"{asked.words}, as --preprocessing says", scale, WITHOUT_SCALE)
+    if abs(asked.pixel_scale - scale) > 1e-12 * asked.pixel_scale:
+        raise mismatch(place, f"{asked.pixel_scale:g}, as --pixel-scale says", scale)
+    return asked
 
 
 def _print_model(file: KerasFile, checkpoint: Checkpoint, *, chosen: bool) -> None:
@@ -172,12 +185,12 @@ def _print_model(file: KerasFile, checkpoint: Checkpoint, *, chosen: bool) -> No
         "SHA-256": provenance.source_sha256,
         "Keras": provenance.keras_version,
         "input": f"{height}×{width} {kind}, {provenance.classes} classes",
-        "pixel scale": pixel_scale_text(provenance.pixel_scale)
+        provenance.preprocessing.name: provenance.preprocessing.text
         + ("" if chosen else " (assumed: raw pixels; CSAW-2020 networks need --pixel-scale 1/255)"),
     }
     for name, fact in facts.items():
         say(f"{name:<12} {fact}")
-    likelier = None if file.pixel_scale else likelier_pixel_scale(checkpoint.model)
+    likelier = None if file.preprocessing else likelier_pixel_scale(checkpoint.model)
     if likelier is not None:
         other = pixel_scale_text(likelier)
         say(

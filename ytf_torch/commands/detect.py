@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
-from ytf_torch.commands.options import Device
+from ytf_torch.commands.options import Device, PreprocessingOption
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
     USER_ERROR,
@@ -25,7 +25,7 @@ from ytf_torch.commands.terminal import (
 from ytf_torch.defences.names import RECOMMENDED, every, name_of_method
 from ytf_torch.disk.reading import checked_file, checked_source
 from ytf_torch.errors import mismatch, printable
-from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.run.detection_rule import FALSE_POSITIVES, Rule, detection_rule
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def detect_command(
             show_default="the converted model's, else 1",
         ),
     ] = None,
+    preprocessing: PreprocessingOption = None,
     detector: Annotated[
         str | None,
         typer.Option(
@@ -118,7 +119,7 @@ def detect_command(
     """
     if json_lines and only_class:
         raise mismatch("--only-class", "one way to print answers", "--json as well")
-    scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+    asked = asked_preprocessing(pixel_scale, preprocessing)
     rule = detection_rule(detector, clean_valid, false_positives)
     for file in (model, pruned):
         checked_file(file)
@@ -126,7 +127,7 @@ def detect_command(
         checked_source(clean_valid)
     from ytf_torch.run.detect import open_detection
 
-    found = open_detection(model, pruned, rule, scale, any_pair=any_pair, device=device)
+    found = open_detection(model, pruned, rule, asked, any_pair=any_pair, device=device)
     note_doubts(found.pair)
     show = _json_line if json_lines else _class_line if only_class else _line
     if _print_answers(found, inputs, show) and exit_code:

@@ -12,7 +12,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
-from ytf_torch.commands.options import Device, PixelScale, Target, TriggeredSets
+from ytf_torch.commands.options import (
+    Device,
+    PixelScale,
+    PreprocessingOption,
+    Target,
+    TriggeredSets,
+)
 from ytf_torch.commands.paths import check_paths
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
@@ -24,7 +30,7 @@ from ytf_torch.commands.terminal import (
 from ytf_torch.disk.reading import is_image_set, kind_of
 from ytf_torch.disk.writing import whole_file
 from ytf_torch.errors import InputError, mismatch
-from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.network.preprocessing import asked_preprocessing
 
 if TYPE_CHECKING:
     from ytf_torch.defences.evaluation import Evaluation
@@ -68,6 +74,7 @@ def evaluate_command(
         ),
     ] = None,
     pixel_scale: PixelScale = None,
+    preprocessing: PreprocessingOption = None,
     any_pair: Annotated[
         bool,
         typer.Option("--any-pair", help="Take a B′ that does not seem to be made from B."),
@@ -82,7 +89,7 @@ def evaluate_command(
     With --repaired, also B′ and GoodNet, which flags the faces on which both differ. A photo
     instead of a face set gets its class.
     """
-    scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+    asked = asked_preprocessing(pixel_scale, preprocessing)
     sets_given = (clean_test, true_labels, *(poisoned_test or ()))
     check_paths([json_report], [model, repaired, *sets_given, *(photos or ())])
     if true_labels is not None and not poisoned_test:
@@ -104,7 +111,7 @@ def evaluate_command(
         triggered,
         target=target,
         true_labels=true_labels,
-        pixel_scale=scale,
+        asked=asked,
         any_pair=any_pair,
         device=device,
     )
@@ -115,7 +122,7 @@ def evaluate_command(
         say(pixel_scale_line(opened.badnet, "assumed"))
     for answer in answers:
         say(_photo_line(answer))
-    record: dict[str, Any] = {"model": str(model), "pixel_scale": inputs.network.pixel_scale}
+    record: dict[str, Any] = {"model": str(model), **inputs.network.pixel_preprocessing.record}
     if sets:
         with progress_bars() as track:
             found = evaluate(inputs, track)

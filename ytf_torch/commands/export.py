@@ -11,17 +11,18 @@ import typer
 from rich.table import Table
 
 from ytf_torch.commands.networks import introduce
-from ytf_torch.commands.options import PixelScale
+from ytf_torch.commands.options import PixelScale, PreprocessingOption
 from ytf_torch.commands.paths import check_paths
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, out, say
 from ytf_torch.convert.endings import ENDINGS, as_keras_reads, ending_of
 from ytf_torch.disk.writing import whole_file
-from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.network.preprocessing import asked_preprocessing
 
 if TYPE_CHECKING:
     from ytf_torch.convert.export import Check, Compacted, Export, Subject
     from ytf_torch.network.checkpoint import Checkpoint
+    from ytf_torch.network.preprocessing import Preprocessing
     from ytf_torch.run.pair import Opened
 
 CHECK_FAILED = 1
@@ -46,6 +47,7 @@ def export_command(
         bool, typer.Option("--compact", help="Remove masked channels for good.")
     ] = False,
     pixel_scale: PixelScale = None,
+    preprocessing: PreprocessingOption = None,
     any_pair: Annotated[
         bool,
         typer.Option("--any-pair", help="Take a B′ that does not seem to be made from B."),
@@ -61,18 +63,18 @@ def export_command(
     """Export a network: the file is read back and run, and is there only if it answers alike.
 
     .onnx and .pt2 take pixel values 0–255 as float32 (a network of float64: as float64), (batch,
-    3, height, width), with the pixel scale inside;
-    Keras files take (batch, height, width, 3), scaled by the caller. Exit status: 0 exported,
+    3, height, width), with the preprocessing inside;
+    Keras files take (batch, height, width, 3), preprocessed by the caller. Exit status: 0 exported,
     1 a check failed and nothing was left, 2 bad input.
     """
     output = as_keras_reads(output)
     check_paths([output, json_report], [model, goodnet])
     ending_of(output, goodnet=goodnet is not None)
-    scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
+    asked = asked_preprocessing(pixel_scale, preprocessing)
     from ytf_torch.convert.export import compacted as without_masked
     from ytf_torch.convert.export import export
 
-    opened = _opened(model, goodnet, scale, any_pair=any_pair)
+    opened = _opened(model, goodnet, asked, any_pair=any_pair)
     introduce(opened)
     checkpoints = _checkpoints(opened)
     smaller = [without_masked(checkpoint) for checkpoint in checkpoints] if compacted else []
@@ -96,12 +98,14 @@ def export_command(
     say(f"Wrote {output}")
 
 
-def _opened(model: Path, repaired: Path | None, scale: float | None, *, any_pair: bool) -> Opened:
+def _opened(
+    model: Path, repaired: Path | None, asked: Preprocessing | None, *, any_pair: bool
+) -> Opened:
     from ytf_torch.run.pair import open_network, open_pair
 
     if repaired is None:
-        return open_network(model, scale)
-    return open_pair(model, repaired, scale, any_pair=any_pair)
+        return open_network(model, asked)
+    return open_pair(model, repaired, asked, any_pair=any_pair)
 
 
 def _checkpoints(opened: Opened) -> list[Checkpoint]:

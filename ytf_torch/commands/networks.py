@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ytf_torch.commands.terminal import note, say
-from ytf_torch.network.pixel_scale import pixel_scale_text
 
 if TYPE_CHECKING:
     from ytf_torch.network.checkpoint import Checkpoint
@@ -26,11 +25,12 @@ def introduce(opened: Opened) -> None:
 
 
 def pixel_scale_line(checkpoint: Checkpoint, scale_from: ScaleFrom) -> str:
-    """The pixel scale, and who told it."""
+    """The pixel scale or preprocessing, and who told it."""
     told = {
         "asked": "as asked for",
         "file": "as the model's file tells",
         "assumed": "assumed, for the Keras file does not tell it: CSAW-2020's networks need "
         "--pixel-scale 1/255",
     }
-    return f"Pixel scale {pixel_scale_text(checkpoint.provenance.pixel_scale)}, {told[scale_from]}."
+    words = checkpoint.provenance.preprocessing.words
+    return f"{words[0].upper()}{words[1:]}, {told[scale_from]}."

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from ytf_torch.network.preprocessing import FORM, KERAS_MODES, Preprocessing
+
 TriggeredSets = Annotated[
     list[Path] | None,
     typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
@@ -27,12 +29,27 @@ PixelScale = Annotated[
         show_default="the converted model's, else 1",
     ),
 ]
+PreprocessingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocessing",
+        help=f"Instead of --pixel-scale: {', '.join(KERAS_MODES)}, a mode of Keras's "
+        f"preprocess_input; or {FORM}.",
+        show_default="a pixel scale alone",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 def listed(text: str) -> tuple[str, ...]:
     """Names separated by commas, with or without spaces around them."""
     return tuple(name.strip() for name in text.split(","))
+
+
+def as_option(preprocessing: Preprocessing) -> tuple[str, str]:
+    """The flag that asks for a preprocessing, and its value."""
+    name, text = preprocessing.asked_by
+    return f"--{name.replace('_', '-')}", text
 
 
 def shell_command(name: str, options: Sequence[tuple[str, object]]) -> str:

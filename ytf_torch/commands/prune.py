@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ytf_torch.commands.networks import pixel_scale_line
-from ytf_torch.commands.options import Target, TriggeredSets, shell_command
+from ytf_torch.commands.options import (
+    PreprocessingOption,
+    Target,
+    TriggeredSets,
+    as_option,
+    shell_command,
+)
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, progress_bars, say
 from ytf_torch.disk.confined import start_reader
 from ytf_torch.disk.reading import checked_file, checked_source
 from ytf_torch.distributed import is_first
-from ytf_torch.network.pixel_scale import pixel_scale_text
+from ytf_torch.network.preprocessing import preprocessing_of
 from ytf_torch.run.configs import config_file, known_configs
-from ytf_torch.run.settings import PruneSettings, read_settings
+from ytf_torch.run.settings import READING, PruneSettings, read_settings
 
 if TYPE_CHECKING:
     from ytf_torch.report.prune.prune_record import Run
@@ -91,6 +97,7 @@ def prune(
             show_default="the converted model's, else 1",
         ),
     ] = None,
+    preprocessing: PreprocessingOption = None,
     keras: Annotated[
         bool,
         typer.Option("--keras", help="Write the repaired networks as Keras .h5 files as well."),
@@ -142,6 +149,7 @@ def prune(
         "engine": engine,
         "precision": precision,
         "pixel_scale": pixel_scale,
+        "preprocessing": preprocessing,
         "keras": keras or None,
         "pdf": pdf or None,
         "out": out_folder,
@@ -181,7 +189,7 @@ def run_prune(
         if run is None:
             say(f"{settings.out} holds this very run, finished.")
         else:
-            if settings.pixel_scale is None and not tells_pixel_scale(settings.model):
+            if settings.asked is None and not tells_pixel_scale(settings.model):
                 say(pixel_scale_line(run.checkpoint, "assumed"))
             print_run(run, settings.out)
     return run
@@ -198,8 +206,8 @@ def command_line(settings: PruneSettings) -> str:
         flag = f"--{name.replace('_', '-')}"
         if name == "drops":
             options.append((flag, ",".join(value)))
-        elif name == "pixel_scale":
-            options.append((flag, pixel_scale_text(value)))
+        elif name in READING:
+            options.append(as_option(preprocessing_of(value)))
         elif value is True:
             options.append((flag, ""))
         else:

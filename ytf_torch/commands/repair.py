@@ -9,7 +9,15 @@ import typer
 from rich.table import Table
 
 from ytf_torch.commands.networks import introduce
-from ytf_torch.commands.options import Device, PixelScale, Target, TriggeredSets, shell_command
+from ytf_torch.commands.options import (
+    Device,
+    PixelScale,
+    PreprocessingOption,
+    Target,
+    TriggeredSets,
+    as_option,
+    shell_command,
+)
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, out, progress_bars, say
 from ytf_torch.defences.names import (
@@ -20,7 +28,7 @@ from ytf_torch.defences.names import (
     name_of_method,
     repair_called,
 )
-from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.run.repair_settings import (
     MODEL_FILE,
     MeasuredInputs,
@@ -54,6 +62,7 @@ def repair_command(
         int, typer.Option(min=0, max=2**63 - 1, help="Equal seeds give equal networks.")
     ] = 0,
     pixel_scale: PixelScale = None,
+    preprocessing: PreprocessingOption = None,
     device: Device = "auto",
 ) -> None:
     """Repair a backdoored network with clean validation faces alone, and measure what came of it.
@@ -73,7 +82,7 @@ def repair_command(
         method=repair_called(method),
         seed=seed,
         device=device,
-        pixel_scale=None if pixel_scale is None else parse_pixel_scale(pixel_scale),
+        preprocessing=asked_preprocessing(pixel_scale, preprocessing),
     )
     check_settings(settings)
     from ytf_torch.defences.duration import duration, expected_seconds
@@ -114,8 +123,8 @@ def shared_options(settings: MeasuredInputs) -> list[tuple[str, object]]:
     options += [("--poisoned-test", path) for path in settings.poisoned_test]
     if settings.target is not None:
         options.append(("--target", settings.target))
-    if settings.pixel_scale is not None:
-        options.append(("--pixel-scale", pixel_scale_text(settings.pixel_scale)))
+    if settings.preprocessing is not None:
+        options.append(as_option(settings.preprocessing))
     return options
 
 

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from ytf_torch.commands.networks import introduce
-from ytf_torch.commands.options import Device, PixelScale, listed
+from ytf_torch.commands.options import Device, PixelScale, PreprocessingOption, listed
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, progress_bars, say
 from ytf_torch.defences.names import every, is_known
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.reading import checked_file, checked_source
 from ytf_torch.errors import mismatch, printable
-from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.run.lock import check_out
 from ytf_torch.run.places import check_inputs_are_elsewhere
 
@@ -31,6 +31,7 @@ def scan_command(
         str, typer.Option(help=f"all, or some of {', '.join(every('scan'))}, separated by commas.")
     ] = "all",
     pixel_scale: PixelScale = None,
+    preprocessing: PreprocessingOption = None,
     device: Device = "auto",
 ) -> None:
     """Look for a backdoor's target without triggered faces.
@@ -53,8 +54,8 @@ def scan_command(
     from ytf_torch.run.pair import open_network
     from ytf_torch.run.scan import scan
 
-    scale = None if pixel_scale is None else parse_pixel_scale(pixel_scale)
-    opened = open_network(model, scale)
+    asked = asked_preprocessing(pixel_scale, preprocessing)
+    opened = open_network(model, asked)
     network = opened.badnet.model.to(resolve_device(device))
     faces, doubts = open_learned(network, clean_valid, names)
     opened = opened.doubted(doubts)

@@ -29,4 +29,4 @@ def read_keras_model(
 
     told = None if architecture is None else Path(architecture)
     file = read_keras_file(Path(path), told)
-    return keras_checkpoint(file, file.scale_to_read_with(pixel_scale))
+    return keras_checkpoint(file, file.read_with(pixel_scale))

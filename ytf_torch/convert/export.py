@@ -188,14 +188,14 @@ def _checked(
         checks.append(_check(subject.module, *run(written, batches), batches))
     elif subject.repaired is None:
         told = architecture_of(subject.network, str(path)) if ending == ".weights.h5" else None
-        again = read_model(written, subject.network.pixel_scale, told).model
+        again = read_model(written, subject.network.pixel_preprocessing, told).model
         equal = _same(subject.network.state_dict(), again.state_dict())
         outputs = np.concatenate([_outputs(again, batch).numpy() for batch in batches])
         checks.append(_check(subject.module, f"ytf-torch {tool_version()}", outputs, batches))
     else:
         stored = read_keras_goodnet(written)
         equal = goodnet_reads_back(stored, *subject.networks)
-        by, outputs = run_keras_goodnet(stored, subject.network.pixel_scale, batches)
+        by, outputs = run_keras_goodnet(stored, subject.network.pixel_preprocessing, batches)
         checks.append(_check(subject.module, by, outputs, batches, logits=False))
     if against_keras and ending in KERAS:
         alone = subject.repaired is None

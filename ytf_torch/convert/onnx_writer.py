@@ -42,7 +42,7 @@ def write_onnx(path: Path, network: Network, repaired: Network | None = None) ->
     """Write a network, or with B′ the GoodNet of both, as one ONNX file.
 
     Its input `pixels` is (batch, 3, height, width), pixel values 0–255 in the network's precision;
-    the pixel scale is in the graph. Its output is `logits` (batch, classes), or with B′ `scores`
+    the preprocessing is in the graph. Its output is `logits` (batch, classes), or with B′ `scores`
     (batch, classes + 1) as GoodNet gives them: the argmax of a row is the answer.
     Raises InputError where the package onnx is missing.
     """
@@ -86,13 +86,14 @@ class _Parts:
         self.initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def number(self, name: str, value: float) -> str:
-        """Add a single number in the graph's precision."""
-        return self.constant(name, np.array(value, np.float64 if self.double else np.float32))
+    def number(self, name: str, value: float | tuple[float, ...]) -> str:
+        """Add a single number, or one for each channel of images, in the graph's precision."""
+        array = np.array(value, np.float64 if self.double else np.float32)
+        return self.constant(name, array.reshape(-1, 1, 1) if array.ndim else array)
 
     def add_network(self, network: Network, prefix: str, output: str) -> str:
         """Add all layers of a network, each under its own name behind the prefix."""
-        names = {network.graph.input: self._scaled(network, prefix)}
+        names = {network.graph.input: self._preprocessed(network, prefix)}
         for layer in network.graph.layers:
             if layer.name == network.graph.input:
                 continue
@@ -110,12 +111,19 @@ class _Parts:
             self.node("Concat", [zero, second], output, axis=1)
         return output
 
-    def _scaled(self, network: Network, prefix: str) -> str:
-        if network.pixel_scale == 1:
-            return INPUT
+    def _preprocessed(self, network: Network, prefix: str) -> str:
+        preprocessing, name = network.pixel_preprocessing, INPUT
+        if preprocessing.channel_order == "bgr":
+            order = self.constant(f"{prefix}pixel_order", np.array([2, 1, 0]))
+            name = self.node("Gather", [name, order], f"{prefix}pixels_in_order", axis=1)
         # Divided as Network.scale does, so that both round alike.
-        divisor = self.number(f"{prefix}pixel_divisor", 1 / network.pixel_scale)
-        return self.node("Div", [INPUT, divisor], f"{prefix}scaled")
+        if preprocessing.scale != 1:
+            divisor = self.number(f"{prefix}pixel_divisor", _inverse(preprocessing.scale))
+            name = self.node("Div", [name, divisor], f"{prefix}scaled")
+        if preprocessing.offset != 0:
+            offset = self.number(f"{prefix}pixel_offset", preprocessing.offset)
+            name = self.node("Sum", [name, offset], f"{prefix}scaled_and_moved")
+        return name
 
     def add_goodnet(self, badnet: Network, repaired: Network) -> str:
         """Add B, B′ and GoodNet's rule; see ytf_torch/defences/detectors/goodnet.py."""
@@ -130,6 +138,10 @@ class _Parts:
         people = self.node("Where", [agree, logits, never], "people")
         backdoored = self.node("Where", [agree, never, certain], "backdoored")
         return self.node("Concat", [people, backdoored], "scores", axis=1)
+
+
+def _inverse(scale: float | tuple[float, ...]) -> float | tuple[float, ...]:
+    return tuple(1 / each for each in scale) if isinstance(scale, tuple) else 1 / scale
 
 
 def _own_name(layer: str) -> str:

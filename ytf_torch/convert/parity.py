@@ -17,7 +17,8 @@ from ytf_torch.errors import InputError, mismatch
 from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.network.module import Network
 
-MEMBERS = ("input", "logits", "pixel_scale")
+SCALE = "pixel_scale"
+MEMBERS = ("input", "logits", SCALE)
 # Of the largest logit, and as much again for every 20 layers with weights beyond the first 20:
 # what rounding adds up to grows with their number.
 RELATIVE_TOLERANCE, LAYERS = 2e-6, 20
@@ -27,11 +28,11 @@ ERROR_RATIO = 2.0
 @dataclass(frozen=True)
 class Reference:
     """What Keras gave: inputs (images, 3, H, W), pixel values 0–255; logits (images, classes)
-    before the softmax; the pixel scale it was fed with."""
+    before the softmax; the pixel scale it was fed with, where the file tells it."""
 
     inputs: NDArray[np.generic]
     logits: NDArray[np.floating[Any]]
-    pixel_scale: float
+    pixel_scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -132,27 +133,30 @@ def compare_logits(model: Network, reference: Reference) -> Parity:
     return Parity.of(ours, theirs, exact, tolerance=tolerance_of(model))
 
 
-def read_reference(path: Path) -> Reference:
+def read_reference(path: Path, *, scaled: bool = True) -> Reference:
     """Read an .npz with `input`, `logits` and `pixel_scale`; nothing in it is ever unpickled.
 
+    scaled: whether Keras was fed with pixels times a scale, which the file then has to tell.
     Raises InputError where one is missing, empty or not of numbers.
     """
     with open_archive(path, "an .npz of `input`, `logits` and `pixel_scale`") as archive:
         held = [name.removesuffix(".npy") for name in archive.names()]
-        if not set(MEMBERS) <= set(held):
+        needed = [name for name in MEMBERS if scaled or name != SCALE]
+        if not set(needed) <= set(held):
             listed = ", ".join(held[:10]) or "nothing"
             raise mismatch(path, "`input`, `logits` and `pixel_scale`", listed)
-        found = {name: archive.array(name) for name in MEMBERS}
+        found = {name: archive.array(name) for name in MEMBERS if name in held}
     for name, array in found.items():
         if array.size == 0 or not np.isfinite(array).all():
             raise mismatch(f"{path}, {name}", "finite numbers", f"{array.dtype} {array.shape}")
-    if found["pixel_scale"].size != 1:
-        raise mismatch(f"{path}, pixel_scale", "one number", f"{found['pixel_scale'].shape}")
+    scale = found.get(SCALE)
+    if scale is not None and scale.size != 1:
+        raise mismatch(f"{path}, {SCALE}", "one number", f"{scale.shape}")
     inputs, logits = found["input"], found["logits"]
     if float(inputs.min()) < 0 or float(inputs.max()) > 255:
         raise InputError(f"{path}, input", "pixel values outside 0–255")
     return Reference(
         inputs,
         logits.astype(np.result_type(logits, np.float32)),
-        float(found["pixel_scale"].ravel()[0]),
+        None if scale is None else float(scale.ravel()[0]),
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.errors import InputError, argument
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import Tally
-from ytf_torch.network.likelier_scale import rescaled
 from ytf_torch.network.module import Network
-from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES, pixel_scale_text
+from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES
+from ytf_torch.network.preprocessing import KERAS_MODES, Preprocessing
 
 # Percent: below this clean accuracy, other pixel scales are tried.
 DOUBTFUL_ACCURACY = 50.0
@@ -18,23 +20,40 @@ TELLING_GAIN = 30.0
 
 def check_pixel_scale_by_accuracy(model: Network, clean_valid: ImageSet, baseline: Tally) -> None:
     """Raises InputError if the clean accuracy is below DOUBTFUL_ACCURACY and another common pixel
-    scale raises it by TELLING_GAIN: the model was then converted with a wrong one.
+    scale, or a preprocessing of Keras's applications, raises it by TELLING_GAIN: the model was then
+    converted with a wrong one.
 
     baseline: the tally of `clean_valid`, with the unpruned network at step 0.
     """
     accuracy = baseline.at(0).correct.rate
     if accuracy >= DOUBTFUL_ACCURACY:
         return
-    for name, scale in COMMON_PIXEL_SCALES.items():
-        other = clean_accuracy(rescaled(model, scale), clean_valid)
-        if other >= accuracy + TELLING_GAIN:
-            raise InputError(
-                clean_valid.path,
-                f"clean accuracy is {accuracy:.1f} % with the model's pixel scale "
-                f"{pixel_scale_text(model.pixel_scale)}, and {other:.1f} % with {name}",
-                f"Give {argument('pixel_scale', name)}; a converted model has to be converted "
-                "again with it",
-            )
+    found = {
+        common: clean_accuracy(_reading(model, common), clean_valid)
+        for common in _common(model.input_shape[0])
+    }
+    likelier = max(found, key=lambda common: found[common])
+    if found[likelier] >= accuracy + TELLING_GAIN:
+        raise InputError(
+            clean_valid.path,
+            f"clean accuracy is {accuracy:.1f} % with the model's {model.pixel_preprocessing.words}"
+            f", and {found[likelier]:.1f} % with {likelier.words.removeprefix('pixel scale ')}",
+            f"Give {argument(*likelier.asked_by)}; a converted model has to be converted "
+            "again with it",
+        )
+
+
+def _common(channels: int) -> list[Preprocessing]:
+    """What many networks of so many channels read of pixel values; pixel scales come first."""
+    scales = map(Preprocessing, COMMON_PIXEL_SCALES.values())
+    return [*scales, *(mode for mode in KERAS_MODES.values() if mode.fits(channels))]
+
+
+def _reading(network: Network, preprocessing: Preprocessing) -> Network:
+    """The same network, with the same weights in memory, reading pixels in another way."""
+    other = copy.copy(network)
+    other.pixel_preprocessing = preprocessing
+    return other
 
 
 def clean_accuracy(model: Network, images: ImageSet) -> float:

@@ -19,7 +19,13 @@ from ytf_torch.network.compact import compact, dead_channels
 from ytf_torch.network.deepid import DeepIDSizes, deepid_graph
 from ytf_torch.network.graph import Graph, graph_from_json, graph_to_json
 from ytf_torch.network.module import Network
-from ytf_torch.network.provenance import FORMAT, Provenance, from_metadata, to_metadata
+from ytf_torch.network.provenance import (
+    FORMAT,
+    FOURTH_FORMAT,
+    Provenance,
+    from_metadata,
+    to_metadata,
+)
 
 # As much as convert/keras/keras_h5.py reads, in the widest precision that it writes.
 MAX_MODEL_BYTES = 128 * 2**20
@@ -127,7 +133,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         if not bool(tensor.isfinite().all()):
             raise InputError(f"{path}, {name}", "weights that are NaN or infinite")
     graph = _graph(metadata, state, provenance, path)
-    model = Network.of_state(graph, state, provenance.pixel_scale, path)
+    model = Network.of_state(graph, state, provenance.preprocessing, path)
     if model.input_shape != provenance.input_shape:
         raise mismatch(
             path, f"images of {provenance.input_shape}, by its metadata", model.input_shape
@@ -141,7 +147,7 @@ def _graph(
     metadata: dict[str, str], state: dict[str, torch.Tensor], provenance: Provenance, path: Path
 ) -> Graph:
     """The graph that a file holds, or the lab's, which files of older formats name."""
-    if metadata["format"] == FORMAT:
+    if metadata["format"] in (FORMAT, FOURTH_FORMAT):
         place = f"{path}, metadata graph"
         try:
             record = json.loads(metadata["graph"])

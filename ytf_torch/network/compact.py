@@ -70,7 +70,7 @@ def compact(network: Network) -> Network:
         layers.append(replace(layer, kind=kind))
         state |= {f"{layer.name}.{name}": tensor.clone() for name, tensor in narrowed.items()}
     graph = checked_graph(layers, "compact network")
-    smaller = Network.of_state(graph, state, network.pixel_scale, "compact network")
+    smaller = Network.of_state(graph, state, network.pixel_preprocessing, "compact network")
     return smaller.to(network.device)
 
 

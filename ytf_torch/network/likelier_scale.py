@@ -44,7 +44,7 @@ def likelier_pixel_scale(network: Network) -> float | None:
     answer. Of networks that read grey pictures nothing tells: those of digits see strokes on black,
     and a published one was doubted with its right scale.
     """
-    if network.input_shape[0] < COLOURS:
+    if network.input_shape[0] < COLOURS or not network.pixel_preprocessing.only_scales:
         return None
     pictures = coarse_pictures(network.input_shape)
     last = _last_kernel(network)

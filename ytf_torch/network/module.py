@@ -14,6 +14,7 @@ from ytf_torch.layers.conv2d import Convolution
 from ytf_torch.layers.kind import Kind, LearnsStatistics
 from ytf_torch.network.budget import check_budget
 from ytf_torch.network.graph import Graph, Layer
+from ytf_torch.network.preprocessing import Preprocessing, preprocessing_of
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Network(nn.Module):
     """An image classifier: pixel values 0–255 → logits.
 
     graph: its layers as data; each is a submodule under its Keras name.
-    pixel_scale: what a pixel value of 0–255 is multiplied by before the first layer. It is part of
-    the network, never of the caller.
+    preprocessing: what the first layer reads of pixel values 0–255, or a number that they are
+    multiplied by. It is part of the network, never of the caller.
 
     >>> network.classes, network.input_shape, network.graph.convolutions
     (7, (3, 55, 47), ('conv_1', 'conv_2', 'conv_3', 'conv_4'))
@@ -43,9 +44,11 @@ class Network(nn.Module):
 
         def __getattr__(self, name: str) -> Any: ...  # noqa: ANN401
 
-    def __init__(self, graph: Graph, pixel_scale: float = 1.0) -> None:
+    def __init__(self, graph: Graph, preprocessing: Preprocessing | float = 1.0) -> None:
         super().__init__()
-        self.graph, self.pixel_scale = graph, pixel_scale
+        self.graph = graph
+        self.pixel_preprocessing = preprocessing_of(preprocessing)
+        self.pixel_preprocessing.check_fits(graph.input_shape[0], "network")
         self._steps: dict[tuple[tuple[str, ...], frozenset[str]], tuple[_Step, ...]] = {}
         for layer in graph.layers:
             if layer.name != graph.input:
@@ -55,14 +58,19 @@ class Network(nn.Module):
 
     @classmethod
     def of_state(
-        cls, graph: Graph, state: Mapping[str, Tensor], pixel_scale: float, where: object
+        cls,
+        graph: Graph,
+        state: Mapping[str, Tensor],
+        preprocessing: Preprocessing | float,
+        where: object,
     ) -> Network:
         """A network in evaluation mode that holds these parameters in their own precision.
 
         where: what to name in an error. Raises InputError, naming all of them, where parameters are
-        missing, left over or of another shape, and where the network would take more than
-        network/budget.py allows.
+        missing, left over or of another shape, where the preprocessing is of other channels, and
+        where the network would take more than network/budget.py allows.
         """
+        preprocessing_of(preprocessing).check_fits(graph.input_shape[0], where)
         shapes = graph.parameter_shapes
         missing = ", ".join(sorted(shapes.keys() - state.keys())) or "none"
         unexpected = ", ".join(sorted(state.keys() - shapes.keys())) or "none"
@@ -74,12 +82,35 @@ class Network(nn.Module):
         widest = max((tensor.element_size() for tensor in state.values()), default=8)
         check_budget(where, graph, widest)
         with torch.device("meta"):
-            model = cls(graph, pixel_scale)
+            model = cls(graph, preprocessing)
         # Its own copies: to_empty would load half a second's worth of symbolic mathematics.
         own = {name: tensor.clone() for name, tensor in state.items()}
         model.load_state_dict(own, assign=True)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model.eval()
+
+    # Not called `preprocessing`: an attribute hides the layer of its name, and some layers have
+    # that one.
+    @property
+    def pixel_preprocessing(self) -> Preprocessing:
+        """What the first layer reads of pixel values 0–255."""
+        return self._preprocessing
+
+    @pixel_preprocessing.setter
+    def pixel_preprocessing(self, preprocessing: Preprocessing) -> None:
+        self._preprocessing = self._unscaled_preprocessing = preprocessing
+
+    @property
+    def pixel_scale(self) -> float:
+        """What pixel values are multiplied by; the largest scale where channels have several.
+
+        Setting it multiplies the whole preprocessing, from what it was at first: going back gives
+        exactly that again."""
+        return self._preprocessing.pixel_scale
+
+    @pixel_scale.setter
+    def pixel_scale(self, pixel_scale: float) -> None:
+        self._preprocessing = self._unscaled_preprocessing.at(pixel_scale)
 
     @property
     def classes(self) -> int:
@@ -101,7 +132,7 @@ class Network(nn.Module):
 
         What a layer knows of its inputs that training does not learn, as Keras's adapt() does,
         stays as it is."""
-        other = Network(self.graph, self.pixel_scale)
+        other = Network(self.graph, self.pixel_preprocessing)
         with torch.no_grad():
             for layer in self.graph.layers:
                 for weight in self.graph.weights(layer.name):
@@ -259,6 +290,10 @@ class Network(nn.Module):
                 f"found {tuple(pixels.shape)}"
             )
         # Channels last, in which convolutions are fastest; three times as fast as by `to`.
+        if not self.pixel_preprocessing.only_scales:
+            channels = [channel.to(self.dtype) for channel in pixels.unbind(1)]
+            read = self.pixel_preprocessing.of_channels(channels)
+            return torch.stack(read, dim=-1).permute(0, 3, 1, 2)
         scaled = torch.stack(pixels.unbind(1), dim=-1).to(self.dtype).permute(0, 3, 1, 2)
         return scaled if self.pixel_scale == 1 else scaled / (1 / self.pixel_scale)
 
@@ -317,7 +352,7 @@ class EndsInActivation(Protocol):
 def can_be_named(layer: str) -> bool:
     """Whether a layer's name can be that of a submodule: PyTorch allows no dot and no empty name,
     and none that hides something of a network's."""
-    hidden = ("graph", "pixel_scale", "training", "_steps")
+    hidden = ("graph", "training", "_steps", "_preprocessing", "_unscaled_preprocessing")
     return bool(layer) and "." not in layer and layer not in hidden and not hasattr(Network, layer)
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ytf_torch.errors import InputError, mismatch, printable
+from ytf_torch.errors import mismatch
 
 COMMON_PIXEL_SCALES = {"1": 1.0, "1/255": 1 / 255}
-ASSUMED = COMMON_PIXEL_SCALES["1"]
-"""The scale of a Keras file of which nothing is known: raw pixels, as the lab's networks take."""
 RECORDED_AS = "pixel_scale"
 """What it is called in the Keras files that this package writes; Keras's own do not have it."""
 
@@ -19,9 +17,8 @@ def parse_pixel_scale(text: str) -> float:
     Raises InputError for anything else, and for more than 1: nobody trains on values above 255,
     but the divisor 255 is often given for the factor 1/255.
     """
-    numerator, slash, denominator = text.partition("/")
     try:
-        scale = float(numerator) / float(denominator) if slash else float(numerator)
+        scale = number_of(text)
     except (ValueError, ZeroDivisionError, OverflowError):
         raise mismatch("pixel scale", "a number such as 1 or 1/255", repr(text)) from None
     check_pixel_scale(scale, f"pixel scale {text!r}")
@@ -35,18 +32,11 @@ def parse_pixel_scale(text: str) -> float:
     return scale
 
 
-def recorded_pixel_scale(text: str | None, where: str) -> float | None:
-    """The pixel scale that a file records, None where it records none. where: in the file.
-
-    Raises InputError where what it records is none.
-    """
-    if text is None:
-        return None
-    try:
-        return parse_pixel_scale(text)
-    except InputError:
-        expected = "a pixel scale such as 1 or 1/255, as ytf-torch records it"
-        raise mismatch(where, expected, repr(printable(text[:40]))) from None
+def number_of(text: str) -> float:
+    """A number or a fraction such as "1/255". Raises ValueError, ZeroDivisionError or OverflowError
+    where it is none."""
+    numerator, slash, denominator = text.partition("/")
+    return float(numerator) / float(denominator) if slash else float(numerator)
 
 
 def pixel_scale_text(pixel_scale: float) -> str:

@@ -11,12 +11,16 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ytf_torch.errors import InputError, mismatch, printable
-from ytf_torch.network.pixel_scale import check_pixel_scale
+from ytf_torch.network.pixel_scale import RECORDED_AS
+from ytf_torch.network.preprocessing import Preprocessing, preprocessing_of_record
 
 FORMAT = "ytf-torch/3"
+# Of networks with more than a pixel scale. Another format, for versions that know only a scale
+# would read such a network without its preprocessing; they refuse this one.
+FOURTH_FORMAT = "ytf-torch/4"
 # Of files that name the lab's network instead of holding its graph; the first tell no history.
 FIRST_FORMAT, SECOND_FORMAT = "ytf-torch/1", "ytf-torch/2"
-FORMATS = (FORMAT, SECOND_FORMAT, FIRST_FORMAT)
+FORMATS = (FORMAT, FOURTH_FORMAT, SECOND_FORMAT, FIRST_FORMAT)
 # The longest name that file systems allow.
 MAX_NAME_LENGTH = 255
 # Far more than anybody does to one network; a file that tells more was not written here.
@@ -42,7 +46,7 @@ class BakedMask:
 class Provenance:
     """Where a converted model comes from, what it expects, and what was done to it.
 
-    pixel_scale: what pixel values 0–255 are multiplied by. input_shape: (3, height, width).
+    preprocessing: what it reads of pixel values 0–255. input_shape: (3, height, width).
     source_sha256: of the Keras file. mask: what was pruned last, None for a model that never was.
     history: what was done to the network, step by step, a plain sentence each.
 
@@ -52,7 +56,7 @@ class Provenance:
     'pruned 2 channels of conv_3, ranked at pool_3'
     """
 
-    pixel_scale: float
+    preprocessing: Preprocessing
     input_shape: tuple[int, int, int]
     classes: int
     source_file: str
@@ -61,6 +65,18 @@ class Provenance:
     converter_version: str
     mask: BakedMask | None = None
     history: tuple[str, ...] = ()
+
+    @property
+    def pixel_scale(self) -> float:
+        """What pixel values 0–255 are multiplied by; the largest where channels have several."""
+        return self.preprocessing.pixel_scale
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As JSON: with the key `pixel_scale`, or `preprocessing` where it is more than a scale."""
+        record: dict[str, Any] = TypeAdapter(Provenance).dump_python(self, mode="json")
+        del record["preprocessing"]
+        return self.preprocessing.record | record
 
     def masked(self, layer: str, rank_at: str, channels: tuple[int, ...]) -> Provenance:
         """The provenance of a copy with these channels baked to zero."""
@@ -131,11 +147,11 @@ def mask_step(mask: BakedMask) -> str:
 
 def to_metadata(provenance: Provenance, graph: list[dict[str, Any]]) -> dict[str, str]:
     """A file's metadata, each value JSON but for the format. graph: the network's layers."""
-    record = TypeAdapter(Provenance).dump_python(provenance, mode="json")
+    only_scales = provenance.preprocessing.only_scales
     return {
-        "format": FORMAT,
+        "format": FORMAT if only_scales else FOURTH_FORMAT,
         "graph": json.dumps(graph),
-        **{name: json.dumps(value) for name, value in record.items()},
+        **{name: json.dumps(value) for name, value in provenance.record.items()},
     }
 
 
@@ -153,20 +169,24 @@ def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:
         )
     older = {"history"} if metadata["format"] == FIRST_FORMAT else set()
     record: dict[str, Any] = {}
-    for field in fields(Provenance):
-        if field.name in older:
-            continue
+    for name in [field.name for field in fields(Provenance) if field.name not in older]:
+        scaled = name == "preprocessing" and metadata["format"] != FOURTH_FORMAT
+        key = RECORDED_AS if scaled else name
         try:
-            record[field.name] = json.loads(metadata[field.name])
+            record[key] = json.loads(metadata[key])
         except (KeyError, ValueError, RecursionError) as error:
-            raise mismatch(f"{where}, metadata {field.name}", "JSON", "none") from error
+            raise mismatch(f"{where}, metadata {key}", "JSON", "none") from error
+    preprocessing = preprocessing_of_record(record, f"{where}, metadata")
+    record.pop(RECORDED_AS, None)
     try:
-        provenance = TypeAdapter(Provenance).validate_python(record)
+        provenance = TypeAdapter(Provenance).validate_python(
+            record | {"preprocessing": preprocessing}
+        )
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise InputError(f"{where}, metadata {place}", first["msg"]) from error
-    _check(provenance, where)
+    _check_texts(provenance, where)
     _check_mask(provenance.mask, where)
     if older:
         return replace(provenance, history=_history_told_by_the_rest(provenance))
@@ -183,12 +203,6 @@ def _check_mask(mask: BakedMask | None, where: object) -> None:
     if mask is not None:
         _check_text(mask.layer, f"{where}, metadata mask.layer")
         _check_text(mask.rank_at, f"{where}, metadata mask.rank_at")
-
-
-def _check(provenance: Provenance, where: object) -> None:
-    """Raises InputError for values that pydantic lets pass."""
-    check_pixel_scale(provenance.pixel_scale, f"{where}, metadata pixel_scale")
-    _check_texts(provenance, where)
 
 
 def _check_texts(told: Provenance | Origin, where: object) -> None:

@@ -25,7 +25,7 @@ def conversion_record(
     return {
         "source": str(file.path),
         "output": None if target is None else str(target),
-        "model": asdict(checkpoint.provenance),
+        "model": checkpoint.provenance.record,
         "weights": [
             {"name": name, "keras_shape": keras, "pytorch_shape": shape, "parameters": parameters}
             for name, keras, shape, parameters in parameter_rows(file, checkpoint)

@@ -122,7 +122,7 @@ def _convert(settings: AuditSettings, opened: Opened, called: str, folder: Path)
     if not isinstance(model, Path) or not is_keras(model):
         return {"not_done": "the network was given converted, so there is no Keras file to compare"}
     file = read_keras_file(model)
-    checkpoint = keras_checkpoint(file, opened.badnet.provenance.pixel_scale)
+    checkpoint = keras_checkpoint(file, opened.badnet.provenance.preprocessing)
     verdicts: dict[str, KerasParity] = {}
     found: dict[str, Any] = {"format": file.format, "bytes": model.stat().st_size, "failed": False}
     try:

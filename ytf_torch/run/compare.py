@@ -44,18 +44,18 @@ NO_CELL = ("", -1)
 def open_control(settings: CompareSettings, opened: Opened, clean_valid: ImageSet) -> Opened | None:
     """The clean control on the device of the comparison, where one was given.
 
-    opened: B, whose pixel scale is taken where only its file tells one.
+    opened: B, whose preprocessing is taken where only its file tells one.
     Raises InputError where it takes other faces than B, knows other classes, is B itself, or takes
     more memory to learn from than there may be.
     """
     given = settings.clean_control
     if given is None:
         return None
-    scale = settings.pixel_scale
+    asked = settings.preprocessing
     untold = isinstance(given, Path) and not tells_pixel_scale(given)
-    if scale is None and opened.scale_from == "file" and untold:
-        scale = opened.badnet.provenance.pixel_scale
-    found = open_network(given, scale, "clean_control")
+    if asked is None and opened.scale_from == "file" and untold:
+        asked = opened.badnet.provenance.preprocessing
+    found = open_network(given, asked, "clean_control")
     badnet, control = name_of(settings.model, "model"), name_of(given, "clean_control")
     check_same_input(opened.badnet, found.badnet, badnet, control)
     if same_weights(opened.badnet, found.badnet):

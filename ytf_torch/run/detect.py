@@ -14,7 +14,7 @@ from ytf_torch.images.image_set import ImageSet
 from ytf_torch.progress import Track, untracked
 from ytf_torch.run.detection_rule import Rule
 from ytf_torch.run.learning import open_learned
-from ytf_torch.run.pair import Model, Pair, open_pair
+from ytf_torch.run.pair import Asked, Model, Pair, open_pair
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,16 @@ def open_detection(
     model: Model,
     repaired: Model,
     rule: Rule | None = None,
-    pixel_scale: float | None = None,
+    asked: Asked = None,
     *,
     any_pair: bool = False,
     device: str = "auto",
 ) -> Detection:
     """The networks on the device to compute on, and the clean faces, by which B′ is judged where
-    nothing else tells that it was made from B. rule: None for GoodNet's own. Raises InputError."""
+    nothing else tells that it was made from B. rule: None for GoodNet's own. asked: see
+    open_pair. Raises InputError."""
     placed = resolve_device(device)
-    pair = open_pair(model, repaired, pixel_scale, any_pair=any_pair)
+    pair = open_pair(model, repaired, asked, any_pair=any_pair)
     badnet = pair.badnet.model.to(placed)
     pair.repaired.model.to(placed)
     if rule is None:

@@ -30,7 +30,7 @@ from ytf_torch.metrics import disagree
 from ytf_torch.network.module import Network
 from ytf_torch.predicted_class import NO_CLASS, classes_of
 from ytf_torch.progress import Track, untracked
-from ytf_torch.run.pair import NOT_A_PAIR, Model, Opened, Pair, open_network, open_pair
+from ytf_torch.run.pair import NOT_A_PAIR, Asked, Model, Opened, Pair, open_network, open_pair
 from ytf_torch.run.sets import Images, images_for, open_measured
 
 
@@ -74,21 +74,21 @@ def open_evaluation(
     *,
     target: int | None = None,
     true_labels: Images | None = None,
-    pixel_scale: float | None = None,
+    asked: Asked = None,
     any_pair: bool = False,
     device: str = "auto",
 ) -> EvaluationInputs:
     """The networks and the face sets, checked against each other; B′ is judged by its answers to
     the clean test faces where nothing else tells that it was made from B.
 
-    target: the attacker's, for triggered faces that carry their true labels.
+    target: the attacker's, for triggered faces that carry their true labels. asked: see open_pair.
     Raises InputError.
     """
     placed = resolve_device(device)
     opened: Opened = (
-        open_network(model, pixel_scale)
+        open_network(model, asked)
         if repaired is None
-        else open_pair(model, repaired, pixel_scale, any_pair=any_pair)
+        else open_pair(model, repaired, asked, any_pair=any_pair)
     )
     network = opened.badnet.model.to(placed)
     clean, triggered = open_measured(network, clean_test, poisoned_tests, target)

@@ -36,7 +36,7 @@ def write_run(run: Run, settings: PruneSettings, exhibits: Exhibits, folder: Pat
             save_checkpoint(pruned, folder / pruned_file(drop))
             if run.keras:
                 _write_keras(pruned, folder / keras_file(drop))
-    resolved = settings_toml(settings, run.checkpoint.provenance.pixel_scale, run.device)
+    resolved = settings_toml(settings, run.checkpoint.provenance.preprocessing, run.device)
     record = json.dumps(result_record(run), indent=1, allow_nan=False)
     texts = {
         "trace.csv": trace_csv(run),

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 
 from ytf_torch.errors import InputError
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.provenance import Provenance, tool_version
+from ytf_torch.network.provenance import tool_version
 from ytf_torch.run.audit_settings import AuditSettings
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.settings import PruneSettings
@@ -111,7 +110,7 @@ def check_unchanged(inputs: Mapping[str, Any]) -> None:
 
 def _network_and_labels(checkpoint: Checkpoint, sets: ImageSets) -> dict[str, Any]:
     return {
-        "model": TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json"),
+        "model": checkpoint.provenance.record,
         "weights": _weights_digest(checkpoint),
         "labels": [_digest(faces) for faces in sets.every],
     }

@@ -7,17 +7,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
-from ytf_torch.convert.model_file import read_model, tells_pixel_scale
+from ytf_torch.convert.model_file import check_asked, read_model, tells_pixel_scale
 from ytf_torch.errors import InputError, argument, as_argument, mismatch
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.likelier_scale import likelier_pixel_scale, scale_doubt
 from ytf_torch.network.module import Network
-from ytf_torch.network.pixel_scale import ASSUMED, pixel_scale_text
+from ytf_torch.network.preprocessing import RAW, Preprocessing, preprocessing_of
 from ytf_torch.run.relation import FEWEST_FACES, answers_fault, pair_fault, unproven
 
 ScaleFrom = Literal["asked", "file", "assumed"]
 Model = Path | Checkpoint
+Asked = Preprocessing | float | None
+"""What a caller says of what the networks read; a number is a pixel scale."""
 NOT_A_PAIR = "Give B as it came and a B′ that was made from it"
 
 
@@ -25,8 +27,8 @@ NOT_A_PAIR = "Give B as it came and a B′ that was made from it"
 class Opened:
     """A network.
 
-    scale_from: where its pixel scale was found: the caller asked for it, a file tells it, or it was
-    assumed. doubts: what speaks against it, one sentence each; empty for a good one.
+    scale_from: where its preprocessing was found: the caller asked for it, a file tells it, or it
+    was assumed. doubts: what speaks against it, one sentence each; empty for a good one.
     """
 
     badnet: Checkpoint
@@ -40,7 +42,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Pair(Opened):
-    """B and B′, which take the same faces with the same pixel scale and know the same classes.
+    """B and B′, which take the same faces with the same preprocessing and know the same classes.
 
     names: what to call both. untold: whether neither provenance nor weights tell that B′ was made
     from B. unproven: that one of the doubts which says so, until clean faces settle it.
@@ -73,20 +75,20 @@ def name_of(model: Model, name: str) -> object:
     return as_argument(name, None) if isinstance(model, Checkpoint) else model
 
 
-def read_network(model: Model, pixel_scale: float | None = None, name: str = "model") -> Checkpoint:
+def read_network(model: Model, asked: Asked = None, name: str = "model") -> Checkpoint:
     """The same as open_network, where whoever asks judges the pixel scale by faces."""
-    (checkpoint,), _ = _read([model], [name_of(model, name)], pixel_scale)
+    (checkpoint,), _ = _read([model], [name_of(model, name)], asked)
     return checkpoint
 
 
-def open_network(model: Model, pixel_scale: float | None = None, name: str = "model") -> Opened:
+def open_network(model: Model, asked: Asked = None, name: str = "model") -> Opened:
     """Read a converted model or a Keras file; a Checkpoint is taken as it is.
 
-    pixel_scale: for a Keras file, which seldom tells it; without it ASSUMED is taken. name: of the
-    argument that a Checkpoint was given as.
+    asked: the preprocessing of a Keras file, which seldom tells it; without it RAW is taken. name:
+    of the argument that a Checkpoint was given as.
     Raises InputError where the file is no model, or the assumed pixel scale does not suit it.
     """
-    (checkpoint,), scale_from = _read([model], [name_of(model, name)], pixel_scale)
+    (checkpoint,), scale_from = _read([model], [name_of(model, name)], asked)
     doubts = scale_doubts(checkpoint, model, name_of(model, name), scale_from)
     return Opened(checkpoint, scale_from, doubts)
 
@@ -94,22 +96,22 @@ def open_network(model: Model, pixel_scale: float | None = None, name: str = "mo
 def open_pair(
     badnet: Model,
     repaired: Model,
-    pixel_scale: float | None = None,
+    asked: Asked = None,
     *,
     any_pair: bool = False,
     names: tuple[str, str] = ("model", "repaired"),
 ) -> Pair:
     """Read B and B′ from converted models or Keras files; Checkpoints are taken as they are.
 
-    pixel_scale: for Keras files, which seldom tell it. Where one of both files tells it, that is
-    taken for the other; else it is assumed to be ASSUMED.
+    asked: the preprocessing of Keras files, which seldom tell it. Where one of both files tells it,
+    that is taken for the other; else it is assumed to be RAW.
     any_pair: take B and B′ that do not belong together; what speaks against them is in the doubts.
     names: of the arguments that Checkpoints were given as.
-    Raises InputError where a file is no model, they differ in classes, input or pixel scale, they
-    do not belong together, or the assumed pixel scale does not suit the network.
+    Raises InputError where a file is no model, they differ in classes, input or preprocessing,
+    they do not belong together, or the assumed pixel scale does not suit the network.
     """
     called = (name_of(badnet, names[0]), name_of(repaired, names[1]))
-    (first, second), scale_from = _read([badnet, repaired], called, pixel_scale)
+    (first, second), scale_from = _read([badnet, repaired], called, asked)
     check_same_input(first, second, *called)
     fault = pair_fault(first, second, *called)
     if fault and not any_pair:
@@ -130,50 +132,42 @@ def open_pair(
 
 
 def _read(
-    models: Sequence[Model], names: Sequence[object], asked: float | None
+    models: Sequence[Model], names: Sequence[object], asked: Asked
 ) -> tuple[list[Checkpoint], ScaleFrom]:
-    """All models, read with one pixel scale. Raises InputError where they tell different ones."""
+    """All models, read with one preprocessing. Raises InputError where they tell different ones."""
     known = [_telling(model, name, asked) for model, name in zip(models, names, strict=True)]
     told = [
-        (name, found.provenance.pixel_scale)
+        (name, found.provenance.preprocessing)
         for name, found in zip(names, known, strict=True)
         if isinstance(found, Checkpoint)
     ]
-    scale, scale_from = _pixel_scale(told, asked)
+    wanted, scale_from = _preprocessing(told, asked)
     return [
-        found if isinstance(found, Checkpoint) else read_model(found, scale) for found in known
+        found if isinstance(found, Checkpoint) else read_model(found, wanted) for found in known
     ], scale_from
 
 
-def _telling(model: Model, name: object, asked: float | None) -> Model:
-    """A model, read where it tells its pixel scale; another file is left to be read when the scale
-    is known. Raises InputError where it tells another scale than is asked for."""
+def _telling(model: Model, name: object, asked: Asked) -> Model:
+    """A model, read where it tells its preprocessing; another file is left to be read when that is
+    known. Raises InputError where it tells another than is asked for."""
     if isinstance(model, Path):
         return read_model(model, asked) if tells_pixel_scale(model) else model
-    own = model.provenance.pixel_scale
-    if asked is not None and asked != own:
-        raise mismatch(
-            name,
-            f"pixel scale {pixel_scale_text(asked)}, as asked for",
-            f"{pixel_scale_text(own)} in its provenance",
-            f"Leave {argument('pixel_scale')} out, or read the Keras file again with it",
-        )
+    check_asked(asked, model, name, "provenance", "read")
     return model
 
 
-def _pixel_scale(
-    told: Sequence[tuple[object, float]], asked: float | None
-) -> tuple[float, ScaleFrom]:
-    """The scale to read all files with. told: the scales of the models that have one, with what
+def _preprocessing(
+    told: Sequence[tuple[object, Preprocessing]], asked: Asked
+) -> tuple[Preprocessing, ScaleFrom]:
+    """What to read all files with. told: the preprocessing of the models that have one, with what
     each is called."""
     if asked is not None:
-        return asked, "asked"
+        return preprocessing_of(asked), "asked"
     if not told:
-        return ASSUMED, "assumed"
+        return RAW, "assumed"
     (first, ours), (last, theirs) = told[0], told[-1]
     if ours != theirs:
-        expected = f"pixel scale {pixel_scale_text(ours)}, as {first} has"
-        raise mismatch(last, expected, pixel_scale_text(theirs))
+        raise mismatch(last, f"{ours.words}, as {first} has", theirs.text)
     return ours, "file"
 
 

@@ -108,7 +108,7 @@ def _computing(checkpoint: Checkpoint, settings: PruneSettings, device: torch.de
 def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, ImageSets]:
     """The model, and the face sets checked against it. Raises InputError."""
     check_inputs_are_elsewhere(settings.out, settings.files)
-    checkpoint = read_model(settings.model, settings.pixel_scale)
+    checkpoint = read_model(settings.model, settings.asked)
     sets = open_sets(
         checkpoint.model,
         settings.clean_valid,

@@ -24,7 +24,7 @@ from ytf_torch.run.sets import open_sets
 def open_repair(settings: MeasuredInputs) -> tuple[Opened, ImageSets]:
     """The network, and the face sets checked against it and looked over: what looks wrong about
     them is added to the network's doubts. Raises InputError."""
-    opened = open_network(settings.model, settings.pixel_scale)
+    opened = open_network(settings.model, settings.preprocessing)
     network = opened.badnet.model.to(resolve_device(settings.device))
     sets = open_sets(
         network,

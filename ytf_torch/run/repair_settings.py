@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ytf_torch.defences.base import Ranking, Repair
     from ytf_torch.images.image_set import ImageSet
     from ytf_torch.network.checkpoint import Checkpoint
+    from ytf_torch.network.preprocessing import Preprocessing
 
 MODEL_FILE = "repaired.safetensors"
 # Each seed makes and measures every repair anew, which takes minutes.
@@ -36,7 +37,7 @@ MAX_SEEDS = 100
 class MeasuredInputs(ABC):
     """A network, its face sets and where results go.
 
-    Python may give networks and face sets that are in memory already. pixel_scale: for a Keras
+    Python may give networks and face sets that are in memory already. preprocessing: of a Keras
     file, which does not tell it. target: the attacker's, for triggered faces that carry their true
     labels.
     """
@@ -47,7 +48,7 @@ class MeasuredInputs(ABC):
     clean_test: Path | ImageSet | None = None
     poisoned_test: tuple[Path | ImageSet, ...] = ()
     device: str = "auto"
-    pixel_scale: float | None = None
+    preprocessing: Preprocessing | None = None
     target: int | None = None
 
     @property

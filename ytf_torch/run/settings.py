@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ytf_torch.device import DeviceName
 from ytf_torch.disk.reading import checked_file
 from ytf_torch.errors import InputError, argument, mismatch
-from ytf_torch.network.pixel_scale import parse_pixel_scale, pixel_scale_text
+from ytf_torch.network.pixel_scale import parse_pixel_scale
+from ytf_torch.network.preprocessing import (
+    Preprocessing,
+    asked_preprocessing,
+    preprocessing_from,
+)
 from ytf_torch.network.pruned_layer import pruned_at
 from ytf_torch.sweep.drop import parse_drops
 from ytf_torch.sweep.order import Direction
@@ -34,6 +39,8 @@ BACKSLASHES = (
     r"Write a path of Windows in single quotes, 'C:\Users\me\bd_net.h5', or with forward slashes"
 )
 URI = "file://"
+# One is short for the other.
+READING = {"pixel_scale", "preprocessing"}
 PATHS = {"model", "clean_valid", "clean_test", "poisoned_test", "out"}
 # Each drop writes a model, each triggered set is swept.
 MAX_DROPS, MAX_POISONED_TESTS = 20, 20
@@ -58,6 +65,7 @@ class PruneSettings(BaseModel):
     engine: Literal["fast", "plain"] = "fast"
     precision: Literal["float32", "float64"] | None = None
     pixel_scale: float | None = None
+    preprocessing: Preprocessing | None = None
     keras: bool = False
     pdf: bool = False
 
@@ -66,6 +74,16 @@ class PruneSettings(BaseModel):
         """Every file that the run reads."""
         sets = (self.clean_valid, self.clean_test, *self.poisoned_test)
         return (self.model, *(path for path in sets if path is not None))
+
+    @property
+    def asked(self) -> Preprocessing | None:
+        """What the network reads of pixel values, where it is said."""
+        return asked_preprocessing(self.pixel_scale, self.preprocessing)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> PruneSettings:
+        asked_preprocessing(self.pixel_scale, self.preprocessing)
+        return self
 
     @field_validator("model", "clean_valid", "clean_test", "out")
     @classmethod
@@ -81,6 +99,11 @@ class PruneSettings(BaseModel):
     @classmethod
     def _pixel_scale(cls, value: object) -> float | None:
         return None if value is None else parse_pixel_scale(str(value))
+
+    @field_validator("preprocessing", mode="before")
+    @classmethod
+    def _preprocessing(cls, value: object) -> Preprocessing | None:
+        return None if value is None else preprocessing_from(value)
 
     @field_validator("poisoned_test", mode="before")
     @classmethod
@@ -127,6 +150,8 @@ def read_settings(config: Path | None, flags: Mapping[str, object]) -> PruneSett
     """
     given = {key: value for key, value in flags.items() if value not in (None, [], ())}
     values: dict[str, object] = {} if config is None else _read_toml(config)
+    if READING & given.keys():
+        values = {key: value for key, value in values.items() if key not in READING}
     settings = checked_settings(values | given, config)
     if config is not None:
         _check_working_folder(config, settings, set(values) - set(given))
@@ -192,7 +217,8 @@ def _read_toml(path: Path) -> dict[str, object]:
         remedy = BACKSLASHES if "\\" in text else ""
         raise InputError(path, f"not a TOML file ({error})", remedy) from error
     for key, value in values.items():
-        if not all(map(_is_plain, value if isinstance(value, list) else [value])):
+        listed = value if isinstance(value, list) else [value]
+        if key != "preprocessing" and not all(map(_is_plain, listed)):
             raise InputError(f"{path}, {key}", "expected a text, a number or a list of them")
     return values | {key: _paths_in(path, key, values[key]) for key in PATHS & values.keys()}
 
@@ -244,18 +270,19 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 64)
 
 
-def settings_toml(settings: PruneSettings, pixel_scale: float, device: str) -> str:
+def settings_toml(settings: PruneSettings, preprocessing: Preprocessing, device: str) -> str:
     """settings.toml of a run folder: `--config settings.toml --out NEW` repeats the run.
 
-    pixel_scale, device: what the run found to use. Paths become absolute; `out` is left out, for
+    preprocessing, device: what the run found to use. Paths become absolute; `out` is left out, for
     a run never overwrites another.
     """
-    resolved = settings.model_dump(mode="json", exclude={"out"}, exclude_none=True)
+    left_out = {"out", "preprocessing"}
+    resolved = settings.model_dump(mode="json", exclude=left_out, exclude_none=True)
     for key in ("model", "clean_valid", "clean_test"):
         if key in resolved:
             resolved[key] = _written(getattr(settings, key))
     resolved["poisoned_test"] = [_written(path) for path in settings.poisoned_test]
-    resolved |= {"pixel_scale": pixel_scale_text(pixel_scale), "device": device}
+    resolved |= dict([preprocessing.asked_by]) | {"device": device}
     return "# Repeat this run: ytf-prune --config settings.toml --out NEW\n" + tomli_w.dumps(
         resolved
     )

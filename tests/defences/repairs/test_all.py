@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.made.badnet import MadeBadNet
+from tests.made.preprocessed import PREPROCESSINGS, reading_as
 from ytf_torch.defences.base import Repair
 from ytf_torch.defences.repairs import distillation
 from ytf_torch.defences.repairs.distillation import Distillation, move_weights
@@ -53,6 +54,16 @@ def test_a_repaired_network_still_knows_the_people(
     before = badnet.clean_accuracy(badnet.network)
     assert badnet.clean_accuracy(candidate.network) >= before - 10
     assert badnet.attack_success_rate(candidate.network) < 100
+
+
+@pytest.mark.parametrize("read", ["tf", "caffe", "all at once"])
+def test_a_student_reads_pixels_as_its_teacher_does(
+    read: str, badnet: MadeBadNet, clean_valid: ImageSet
+) -> None:
+    network = reading_as(badnet.network, PREPROCESSINGS[read])
+    (candidate,) = REPAIRS["distillation"].candidates(network, clean_valid, untracked)
+    assert candidate.network.pixel_preprocessing == PREPROCESSINGS[read]
+    assert badnet.clean_accuracy(candidate.network) >= badnet.clean_accuracy(network) - 10
 
 
 @pytest.mark.parametrize("name", REPAIRS)

@@ -30,11 +30,12 @@ from ytf_torch.disk.reading import (
     wrong_kind,
 )
 from ytf_torch.errors import InputError, argument, mismatch
-from ytf_torch.network.pixel_scale import (
-    ASSUMED,
-    RECORDED_AS,
-    pixel_scale_text,
-    recorded_pixel_scale,
+from ytf_torch.network.pixel_scale import RECORDED_AS
+from ytf_torch.network.preprocessing import (
+    RAW,
+    Preprocessing,
+    preprocessing_of,
+    recorded_preprocessing,
 )
 from ytf_torch.network.provenance import ORIGIN, Origin, origin_of
 
@@ -56,7 +57,7 @@ class KerasFile:
     numbered: the weights of a .weights.h5 by class, in Keras's order, where nothing tells which
     network's they are; `weights` is empty then, for such a file need not tell names.
     objects: module and class of all that the configuration names.
-    pixel_scale: what ytf-torch recorded when it wrote the file; None in files of Keras's own.
+    preprocessing: what ytf-torch recorded when it wrote the file; None in files of Keras's own.
     origin: of a file that was written here; none of Keras's own tells it.
     architecture: where the network of a file of weights only is told; None for other files.
     """
@@ -71,23 +72,22 @@ class KerasFile:
     stored: bool = False
     numbered: Mapping[str, list[StoredLayer]] | None = None
     objects: frozenset[tuple[str | None, str]] = frozenset()
-    pixel_scale: float | None = None
+    preprocessing: Preprocessing | None = None
     origin: Origin | None = None
     architecture: Architecture | None = None
 
-    def scale_to_read_with(self, asked: float | None) -> float:
-        """The pixel scale that was asked for, else the recorded one, else ASSUMED.
+    def read_with(self, asked: Preprocessing | float | None) -> Preprocessing:
+        """The preprocessing that was asked for, else the recorded one, else RAW.
 
         Raises InputError where the first two contradict each other.
         """
-        if asked is not None and self.pixel_scale not in (None, asked):
-            raise mismatch(
-                self.path,
-                f"pixel scale {pixel_scale_text(asked)}, as asked for",
-                f"{pixel_scale_text(self.pixel_scale or 0)}, as ytf-torch recorded in the file",
-                f"Leave {argument('pixel_scale')} out",
-            )
-        return asked or self.pixel_scale or ASSUMED
+        told = self.preprocessing
+        wanted = told or RAW if asked is None else preprocessing_of(asked)
+        if told is not None and wanted != told:
+            found = f"{told.text}, as ytf-torch recorded in the file"
+            remedy = f"Leave {argument(wanted.asked_by[0])} out"
+            raise mismatch(self.path, f"{wanted.words}, as asked for", found, remedy)
+        return wanted
 
     @property
     def format(self) -> str:
@@ -118,8 +118,8 @@ def read_keras_file(
             raise own_architecture(path)
         with open_keras_archive(path) as archive:
             found = _archived(path, archive, goodnet=goodnet)
-            scale, origin = _archive_scale(archive, path), origin_of(archive.told(ORIGIN))
-            return replace(found, pixel_scale=scale, origin=origin)
+            told, origin = _in_archive(archive, path), origin_of(archive.told(ORIGIN))
+            return replace(found, preprocessing=told, origin=origin)
     if kind != HDF5:
         remedy = "One of ytf-convert's is converted already" if kind == SAFETENSORS else ""
         raise wrong_kind(path, KERAS_FILE, remedy)
@@ -133,7 +133,7 @@ def read_keras_file(
         else:
             found = _weights_alone(path, root, listed)
         origin = origin_of(text_attribute(root, ORIGIN))
-        return replace(found, pixel_scale=_root_scale(root, path), origin=origin)
+        return replace(found, preprocessing=_in_root(root, path), origin=origin)
 
 
 def own_architecture(path: Path) -> InputError:
@@ -142,8 +142,8 @@ def own_architecture(path: Path) -> InputError:
     return mismatch(path, expected, "a whole model", f"Leave {argument('architecture')} out")
 
 
-def recorded_scale(path: Path) -> float | None:
-    """The pixel scale that ytf-torch recorded in a Keras file, None in files of Keras's own.
+def recorded_in(path: Path) -> Preprocessing | None:
+    """The preprocessing that ytf-torch recorded in a Keras file, None in files of Keras's own.
 
     Nothing else of it is read, and none is told of a file that cannot be opened: whoever reads it
     whole says why.
@@ -151,19 +151,19 @@ def recorded_scale(path: Path) -> float | None:
     try:
         if is_zip(path):
             with open_keras_archive(path) as archive:
-                return _archive_scale(archive, path)
+                return _in_archive(archive, path)
         with open_hdf5(path) as root:
-            return _root_scale(root, path)
+            return _in_root(root, path)
     except InputError:
         return None
 
 
-def _archive_scale(archive: KerasArchive, path: Path) -> float | None:
-    return recorded_pixel_scale(archive.told(RECORDED_AS), f"{path}:{METADATA}, {RECORDED_AS}")
+def _in_archive(archive: KerasArchive, path: Path) -> Preprocessing | None:
+    return recorded_preprocessing(archive.told(RECORDED_AS), f"{path}:{METADATA}, {RECORDED_AS}")
 
 
-def _root_scale(root: Group, path: Path) -> float | None:
-    return recorded_pixel_scale(text_attribute(root, RECORDED_AS), f"{path}@{RECORDED_AS}")
+def _in_root(root: Group, path: Path) -> Preprocessing | None:
+    return recorded_preprocessing(text_attribute(root, RECORDED_AS), f"{path}@{RECORDED_AS}")
 
 
 def _with_network(

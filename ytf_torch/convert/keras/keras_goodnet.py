@@ -33,6 +33,7 @@ from ytf_torch.layers.batch_normalization import BatchNormalization
 from ytf_torch.layers.training import FOR_TRAINING
 from ytf_torch.network.graph import keras_order
 from ytf_torch.network.module import Network
+from ytf_torch.network.preprocessing import Preprocessing
 from ytf_torch.network.provenance import tool_version
 
 # Differences of float32 logits of any network are far above 10⁻³⁰.
@@ -47,7 +48,7 @@ def write_keras_goodnet(path: Path, badnet: Network, repaired: Network) -> None:
     """
     config, arrays = goodnet_model(badnet, repaired)
     write = write_archive_model if path.suffix == ".keras" else write_h5_model
-    write(path, config, arrays, badnet.pixel_scale)
+    write(path, config, arrays, badnet.pixel_preprocessing)
 
 
 def read_keras_goodnet(path: Path) -> KerasFile:
@@ -56,14 +57,16 @@ def read_keras_goodnet(path: Path) -> KerasFile:
 
 
 def run_keras_goodnet(
-    stored: KerasFile, pixel_scale: float, batches: list[NDArray[np.floating[Any]]]
+    stored: KerasFile,
+    preprocessing: Preprocessing | float,
+    batches: list[NDArray[np.floating[Any]]],
 ) -> tuple[str, NDArray[np.generic]]:
     """Who ran what a file holds, read as any network is: what was meant to be written is not asked.
     Its outputs (images, classes + 1), end to end.
 
     batches: (batch, channels, height, width), pixel values 0–255.
     """
-    network = keras_checkpoint(stored, pixel_scale).model
+    network = keras_checkpoint(stored, preprocessing).model
     with torch.inference_mode():
         outputs = [network(torch.from_numpy(batch)) for batch in batches]
     return f"ytf-torch {tool_version()}", torch.cat(outputs).numpy()

@@ -25,7 +25,7 @@ from ytf_torch.network.deepid import (
 )
 from ytf_torch.network.graph import Graph
 from ytf_torch.network.module import Network
-from ytf_torch.network.pixel_scale import check_pixel_scale
+from ytf_torch.network.preprocessing import Preprocessing, preprocessing_of
 from ytf_torch.network.provenance import MAX_NAME_LENGTH, Provenance, conversion_step, tool_version
 
 
@@ -165,15 +165,15 @@ def _arrays(file: KerasFile, graph: Graph) -> dict[str, tuple[Weight, NDArray[np
     return found
 
 
-def keras_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
+def keras_checkpoint(file: KerasFile, preprocessing: Preprocessing | float) -> Checkpoint:
     """Convert a Keras file to a network; no weight is rounded.
 
-    pixel_scale: what pixel values 0–255 are multiplied by before the network. The model computes in
-    the precision of the file's dtype policy, else in that of its weights: float16 are widened to
+    preprocessing: what it reads of pixel values 0–255, or a pixel scale. The model computes in the
+    precision of the file's dtype policy, else in that of its weights: float16 are widened to
     float32, float64 stay float64.
     Raises InputError, naming the layer, where the file holds no classifier that is understood.
     """
-    check_pixel_scale(pixel_scale, argument("pixel_scale"))
+    preprocessing = preprocessing_of(preprocessing)
     graph = read_graph(file)
     arrays = _arrays(file, graph)
     precision = np.result_type(np.float32, *(array.dtype for _, array in arrays.values()))
@@ -194,7 +194,7 @@ def keras_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
         source_file, source_sha256 = file.origin.source_file, file.origin.source_sha256
         history = file.origin.history
     provenance = Provenance(
-        pixel_scale=pixel_scale,
+        preprocessing=preprocessing,
         input_shape=graph.input_shape,
         classes=graph.classes,
         source_file=source_file,
@@ -203,7 +203,7 @@ def keras_checkpoint(file: KerasFile, pixel_scale: float) -> Checkpoint:
         converter_version=tool_version(),
         history=history,
     )
-    return Checkpoint(Network.of_state(graph, state, pixel_scale, file.path), provenance)
+    return Checkpoint(Network.of_state(graph, state, preprocessing, file.path), provenance)
 
 
 def parameter_rows(file: KerasFile, checkpoint: Checkpoint) -> Iterable[tuple[str, str, str, int]]:

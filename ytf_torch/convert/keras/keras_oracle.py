@@ -169,7 +169,7 @@ def compare_with_keras(
     if logits.without_activation:
         answer = kind.activation.apply(answer)
     parities.append(_layer_parity(ANSWER, answer, keras.outputs))
-    reference = Reference(pixels, of_two_classes(keras.logits), model.pixel_scale)
+    reference = Reference(pixels, of_two_classes(keras.logits))
     return KerasParity(keras.by.split()[1], tuple(parities), compare_logits(model, reference))
 
 
@@ -208,16 +208,16 @@ def _ask(
     asked = [name for name in (KERAS_2_FIRST if first_2 else KERAS_3_FIRST) if name in here]
     # Keras goes by the ending of a name, people do not.
     known = copy.rename(copy.with_name(f"network.{file.format}"))
-    scaled = pixels.astype(np.float64) * model.pixel_scale
+    images = _keras_images(model, pixels.astype(np.float64))
     if model.dtype != torch.float64:
-        scaled = scaled.astype(np.float32)
+        images = images.astype(np.float32)
     cannot: InputError | None = None
     for library in asked:
         try:
             return ask_keras(
                 library,
                 known,
-                [scaled.transpose(0, 2, 3, 1)],
+                [images],
                 architecture=_architecture(model, file),
                 logits=logits,
                 layers=layers,
@@ -227,6 +227,18 @@ def _ask(
             cannot = cannot or error
     assert cannot is not None
     raise cannot
+
+
+def _keras_images(network: Network, pixels: NDArray[np.floating[Any]]) -> NDArray[Any]:
+    """What Keras's network reads of pixel values 0–255, (images, channels, height, width): the
+    same as ours, with the channels last."""
+    preprocessing, scaled = network.pixel_preprocessing, pixels
+    if preprocessing.only_scales:
+        scaled = np.multiply(pixels, preprocessing.pixel_scale, dtype=pixels.dtype)
+    else:
+        channels = preprocessing.of_channels(list(pixels.swapaxes(0, 1)))
+        scaled = np.stack(channels, axis=1)
+    return scaled.transpose(0, 2, 3, 1)
 
 
 def _own_copy(source: Path, folder: Path, architecture: Path | None) -> tuple[KerasFile, Path]:
@@ -287,10 +299,7 @@ def run_keras(
     whole_answer: whether nothing but the model's answer is wanted, as of a GoodNet.
     Raises InputError where no Keras is installed, or one cannot run the file.
     """
-    images = [
-        np.multiply(batch, network.pixel_scale, dtype=batch.dtype).transpose(0, 2, 3, 1)
-        for batch in batches
-    ]
+    images = [_keras_images(network, batch) for batch in batches]
     weights_alone = path.name.endswith(".weights.h5")
     architecture = json.dumps(model_config(network)) if weights_alone else None
     logits = Logits() if whole_answer else logits_in_keras(network, (network.graph.output,))

@@ -1,8 +1,9 @@
 """Networks as Keras files: .h5, .weights.h5 and .keras, with h5py and zipfile alone.
 
 Each function writes one file at the path it is given; the caller sees to it that the file is
-whole or absent (ytf_torch/disk/writing.py). Equal networks give equal bytes. Each has the pixel
-scale where Keras does not look: as an attribute of the HDF5 file's root, or in metadata.json.
+whole or absent (ytf_torch/disk/writing.py). Equal networks give equal bytes. Each has the
+pixel scale, or the preprocessing, where Keras does not look: as an attribute of the HDF5 file's
+root, or in metadata.json. Both have one name: versions that know only a scale refuse the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from ytf_torch.convert.keras.keras_variables import STORE, variable_paths
 from ytf_torch.errors import InputError
 from ytf_torch.network.graph import Layer
 from ytf_torch.network.module import Network
-from ytf_torch.network.pixel_scale import RECORDED_AS, pixel_scale_text
+from ytf_torch.network.pixel_scale import RECORDED_AS
+from ytf_torch.network.preprocessing import Preprocessing
 from ytf_torch.network.provenance import ORIGIN, tool_version
 
 # The versions of Keras whose layout is written: any from tf.keras 2.4 on loads the .h5, any from
@@ -46,11 +48,11 @@ def write_keras_h5(path: Path, network: Network, origin: str = "") -> None:
     origin: of `origin_text`, to be carried where Keras does not look.
     """
     config, arrays = functional_config(network), keras_arrays(network)
-    write_h5_model(path, config, arrays, network.pixel_scale, origin)
+    write_h5_model(path, config, arrays, network.pixel_preprocessing, origin)
 
 
 def write_h5_model(
-    path: Path, config: Config, arrays: Arrays, pixel_scale: float, origin: str = ""
+    path: Path, config: Config, arrays: Arrays, preprocessing: Preprocessing, origin: str = ""
 ) -> None:
     """Write any functional model as .h5. config: its `config`, with layers in Keras's order;
     arrays: layer → weight → values, each in the order in which Keras's layer has them. origin: see
@@ -63,7 +65,7 @@ def write_h5_model(
             node.attrs["keras_version"] = np.bytes_(LAYOUT_OF)
             node.attrs["backend"] = np.bytes_("tensorflow")
         file.attrs["writer"] = _writer()
-        file.attrs[RECORDED_AS] = pixel_scale_text(pixel_scale)
+        file.attrs[RECORDED_AS] = preprocessing.text
         if origin:
             file.attrs[ORIGIN] = np.bytes_(origin.encode())
         model = {"class_name": "Functional", "config": config}
@@ -106,7 +108,7 @@ def write_keras_weights(path: Path, network: Network, origin: str = "") -> None:
     origin: see write_keras_h5.
     """
     config, arrays = functional_config(network), keras_arrays(network)
-    path.write_bytes(_variables(config, arrays, network.pixel_scale, origin))
+    path.write_bytes(_variables(config, arrays, network.pixel_preprocessing, origin))
 
 
 def write_keras_archive(path: Path, network: Network, origin: str = "") -> None:
@@ -117,23 +119,23 @@ def write_keras_archive(path: Path, network: Network, origin: str = "") -> None:
     origin: see write_keras_h5.
     """
     config, arrays = functional_config(network), keras_arrays(network)
-    write_archive_model(path, config, arrays, network.pixel_scale, origin)
+    write_archive_model(path, config, arrays, network.pixel_preprocessing, origin)
 
 
 def write_archive_model(
-    path: Path, config: Config, arrays: Arrays, pixel_scale: float, origin: str = ""
+    path: Path, config: Config, arrays: Arrays, preprocessing: Preprocessing, origin: str = ""
 ) -> None:
     """Write any functional model as .keras. config, arrays, origin: see write_h5_model."""
     named = {"module": "keras.layers", "registered_name": None}
     known = config | {"layers": [layer | named for layer in config["layers"]]}
     model = {"module": "keras", "class_name": "Model", "config": known, "registered_name": None}
     metadata = {"keras_version": ARCHIVE_LAYOUT_OF, "writer": _writer()}
-    metadata[RECORDED_AS] = pixel_scale_text(pixel_scale)
+    metadata[RECORDED_AS] = preprocessing.text
     metadata |= {ORIGIN: origin} if origin else {}
     members = {
         "metadata.json": json.dumps(metadata).encode(),
         "config.json": json.dumps(model).encode(),
-        "model.weights.h5": _variables(config, arrays, pixel_scale, ""),
+        "model.weights.h5": _variables(config, arrays, preprocessing, ""),
     }
     with ZipFile(path, "w") as archive:
         for name, content in members.items():
@@ -157,13 +159,13 @@ def _arrays(network: Network, name: str) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def _variables(config: Config, arrays: Arrays, pixel_scale: float, origin: str) -> bytes:
+def _variables(config: Config, arrays: Arrays, preprocessing: Preprocessing, origin: str) -> bytes:
     """The content of a .weights.h5; each group tells its layer's name, as Keras does from 3.6."""
     layers = config["layers"]
     paths = variable_paths([(layer["name"], layer["class_name"]) for layer in layers])
     content: BinaryIO = BytesIO()
     with h5py.File(content, "w") as file:
-        file.attrs[RECORDED_AS] = pixel_scale_text(pixel_scale)
+        file.attrs[RECORDED_AS] = preprocessing.text
         if origin:
             file.attrs[ORIGIN] = np.bytes_(origin.encode())
         file.create_group("vars").attrs["name"] = config["name"]

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ytf_torch.network.pixel_scale import pixel_scale_text
+from ytf_torch.network.preprocessing import preprocessing_of_record
 from ytf_torch.report.verdict import percent
 
 Record = Mapping[str, Any]
 # What to type for new images.
 DETECT = (
     "ytf-detect IMAGES \\\n  --model {model} \\\n  --repaired {repaired} \\\n"
-    "  --detector recommended \\\n  --clean-valid {valid} \\\n  --pixel-scale {scale}"
+    "  --detector recommended \\\n  --clean-valid {valid} \\\n  {flag} {preprocessing}"
 )
 WHAT_IS_DONE = {
     "scan": "The scan",
@@ -61,11 +61,13 @@ def _command(record: Record, folder: str) -> str | None:
     if "not_done" in record["steps"]["detect"] or failed(record):
         return None
     files = record["files"]
+    name, text = preprocessing_of_record(record["model"], "model").asked_by
     given = {
         "model": files["model"],
         "repaired": f"{folder}/repair/repaired.safetensors",
         "valid": files["clean_valid"],
-        "scale": pixel_scale_text(record["model"]["pixel_scale"]),
+        "flag": f"--{name.replace('_', '-')}",
+        "preprocessing": text,
     }
     return DETECT.format(**{name: shlex.quote(value) for name, value in given.items()})
 

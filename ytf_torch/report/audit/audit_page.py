@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ytf_torch.metrics import Share
-from ytf_torch.network.pixel_scale import pixel_scale_text
+from ytf_torch.network.preprocessing import preprocessing_of_record
 from ytf_torch.network.provenance import tool_version
 from ytf_torch.report.audit.audit_findings import measured_at
 from ytf_torch.report.templates import template
@@ -47,7 +47,7 @@ def audit_html(record: Record, command: str) -> str:
         networks=_networks(repaired),
         detectors=_detectors(record),
         folders=[name for name in steps if _has_folder(name, steps[name])],
-        pixel_scale=pixel_scale_text(record["model"]["pixel_scale"]),
+        preprocessing=preprocessing_of_record(record["model"], "model"),
         command=command,
         versions={"ytf-torch": tool_version(), "PyTorch": torch.__version__},
     )

@@ -6,11 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from ytf_torch.images.image_set import ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.provenance import Provenance
 from ytf_torch.report.audit.audit_findings import failed, findings
 
 Record = Mapping[str, Any]
@@ -33,7 +30,7 @@ def audit_record(
     network = checkpoint.model
     graph = network.graph
     record: dict[str, Any] = {
-        "model": TypeAdapter(Provenance).dump_python(checkpoint.provenance, mode="json"),
+        "model": checkpoint.provenance.record,
         "network": {
             "layers": len(graph.layers),
             "kinds": sorted({layer.kind.class_names[0] for layer in graph.layers}),

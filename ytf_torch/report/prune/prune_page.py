@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from ytf_torch.metrics import Figures, rate_of
-from ytf_torch.network.pixel_scale import pixel_scale_text
 from ytf_torch.network.provenance import tool_version
 from ytf_torch.network.subject import FACES, IMAGES, Subject
 from ytf_torch.predicted_class import NO_CLASS
@@ -97,7 +96,7 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
         keras_files=[keras_file(drop) for drop in reached] if run.keras else [],
         sets=_sets(run),
         device=run.device,
-        pixel_scale=pixel_scale_text(run.checkpoint.provenance.pixel_scale),
+        preprocessing=run.checkpoint.provenance.preprocessing,
         versions={
             "ytf-torch": tool_version(),
             "PyTorch": torch.__version__,

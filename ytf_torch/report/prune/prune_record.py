@@ -8,15 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.defences.outcome import Defence
 from ytf_torch.images.pairing import Pairing
 from ytf_torch.metrics import Figures, rate_of
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.provenance import Provenance
 from ytf_torch.report.rates import not_finite_record
 from ytf_torch.report.verdict import judge
 
@@ -129,10 +126,10 @@ def result_record(run: Run) -> dict[str, Any]:
         "poisoned_test": defence.poisoned_test,
     }
     return {
-        "model": TypeAdapter(Provenance).dump_python(provenance, mode="json"),
+        "model": provenance.record,
         "layer": swept.layer,
         "rank_at": swept.rank_at,
-        "pixel_scale": provenance.pixel_scale,
+        **provenance.preprocessing.record,
         "device": run.device,
         "counts": {name: tally and tally.images for name, tally in sets.items()},
         "baseline": _accuracies(outcome.baseline.model) | not_finite_record(outcome.baseline.model),

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from ytf_torch.defences.detectors.figures import DetectorFigures
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import rate_of
@@ -38,7 +36,7 @@ def repair_record(
         "method": outcome.method,
         "seed": outcome.seed,
         "seconds": outcome.seconds,
-        "model": TypeAdapter(Provenance).dump_python(provenance, mode="json"),
+        "model": provenance.record,
         "history": list(outcome.candidate.history),
         "warnings": list(warnings),
         "counts": counts(outcome),
