@@ -68,14 +68,14 @@ for key, value in {
         written("net.safetensors", safetensors({"__metadata__": OURS | {key: value}})),
         f"metadata {key}",
     )
-for name, text in {
+for name, record in {
     "100,000 deep": "[" * 100_000,
     "900 deep": "[" * 900 + "]" * 900,
     "no number": '{"scale": ["x"]}',
     "infinite": '{"offset": Infinity}',
     "of 5,000 digits": '{"offset": ' + "9" * 5000 + "}",
 }.items():
-    told = OURS | {"format": "ytf-torch/4", "preprocessing": text}
+    told = OURS | {"format": "ytf-torch/4", "preprocessing": record}
     CONVERTED.add(
         f"metadata: preprocessing, {name}",
         written("net.safetensors", safetensors({"__metadata__": told})),
