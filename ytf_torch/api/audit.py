@@ -21,6 +21,7 @@ from ytf_torch.api.inputs import (
     scale_given,
 )
 from ytf_torch.api.tables import html_table, text_table
+from ytf_torch.network.wrapped import check_layers_known
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.audit_record import is_no
 from ytf_torch.run.audit import Commands
@@ -138,6 +139,8 @@ def audit(
         )
         check_audit(settings)
         opened, sets = open_repair(settings)
+        problem, remedy = "it cannot be audited", "Call ytf_torch.scan, repair and detect instead"
+        check_layers_known(opened.badnet, problem, remedy)
         record = run_audit(settings, opened, sets, FROM_PYTHON, track=track)
         assert record is not None
         return AuditResult(record, files_of(folder))

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ytf_torch.defences.names import every, is_known, repair_called
 from ytf_torch.errors import argument, mismatch
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 
 Model = str | Path | Checkpoint
@@ -25,6 +28,8 @@ def model_given(model: Model, name: str = "model") -> Path | Checkpoint:
         return Path(model)
     if not isinstance(model, Checkpoint):
         remedy = "read_model gives a Checkpoint"
+        if isinstance(model, nn.Module) and not isinstance(model, Network):
+            remedy = "ytf_torch.wrap makes a Checkpoint of a PyTorch module"
         raise mismatch(argument(name), "a path or a Checkpoint", kind_of(model), remedy)
     return model
 
@@ -64,6 +69,17 @@ def image_sets_given(faces: Images | Sequence[Images], name: str) -> tuple[Path 
 def scale_given(pixel_scale: float | str | None) -> float | None:
     """A pixel scale, such as 1 or "1/255". Raises InputError where it is none."""
     return None if pixel_scale is None else parse_pixel_scale(str(pixel_scale))
+
+
+def shape_given(input_shape: object) -> tuple[int, int, int]:
+    """The shape of an image. Raises InputError for anything but three whole numbers above 0."""
+    sides = list(input_shape) if isinstance(input_shape, Sequence) else []
+    whole = all(hasattr(side, "__index__") and side > 0 for side in sides)
+    if len(sides) != 3 or not whole:
+        expected = "(channels, height, width) of an image"
+        raise mismatch(argument("input_shape"), expected, repr(input_shape)[:80])
+    channels, height, width = (int(side.__index__()) for side in sides)
+    return channels, height, width
 
 
 def checked_target(target: object) -> int | None:

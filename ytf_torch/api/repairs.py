@@ -27,8 +27,9 @@ from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.defences.names import RECOMMENDED, repair_called
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import Figures
-from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
+from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
+from ytf_torch.network.wrapped import save_network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair_verdict import judge_repair
 from ytf_torch.run.repair import open_repair, repaired_checkpoint
@@ -58,7 +59,8 @@ class RepairResult:
 
     @property
     def network(self) -> Network:
-        """B′ itself: pixel values 0–255, (batch, 3, height, width) → logits."""
+        """B′ itself: pixel values 0–255, (batch, 3, height, width) → logits. Of a wrapped module,
+        network.module is B′ as the class that it was wrapped as."""
         return self.checkpoint.model
 
     @property
@@ -78,8 +80,9 @@ class RepairResult:
         return f"{found.headline} {found.detail}"
 
     def save(self, path: str | Path) -> None:
-        """Write B′ as a safetensors file; ytf_torch.export writes other formats."""
-        save_checkpoint(self.checkpoint, path)
+        """Write B′ as a safetensors file; ytf_torch.export writes other formats. Of a wrapped
+        module it holds the weights, under the module's own names."""
+        save_network(self.checkpoint, Path(path))
 
     def write_report(self, folder: str | Path) -> Path:
         """Write the folder that ytf-repair writes: repaired.safetensors, result.json and

@@ -17,6 +17,8 @@ FORMAT = "ytf-torch/3"
 # Of files that name the lab's network instead of holding its graph; the first tell no history.
 FIRST_FORMAT, SECOND_FORMAT = "ytf-torch/1", "ytf-torch/2"
 FORMATS = (FORMAT, SECOND_FORMAT, FIRST_FORMAT)
+# Of the weights of a PyTorch module of the user's own, which no graph can be told of.
+MODULE_FORMAT = "ytf-torch/module"
 # The longest name that file systems allow.
 MAX_NAME_LENGTH = 255
 # Far more than anybody does to one network; a file that tells more was not written here.
@@ -131,12 +133,17 @@ def mask_step(mask: BakedMask) -> str:
 
 def to_metadata(provenance: Provenance, graph: list[dict[str, Any]]) -> dict[str, str]:
     """A file's metadata, each value JSON but for the format. graph: the network's layers."""
+    return {"format": FORMAT, "graph": json.dumps(graph), **_record(provenance)}
+
+
+def module_metadata(provenance: Provenance) -> dict[str, str]:
+    """The metadata of a file that holds the weights of a wrapped module."""
+    return {"format": MODULE_FORMAT, **_record(provenance)}
+
+
+def _record(provenance: Provenance) -> dict[str, str]:
     record = TypeAdapter(Provenance).dump_python(provenance, mode="json")
-    return {
-        "format": FORMAT,
-        "graph": json.dumps(graph),
-        **{name: json.dumps(value) for name, value in record.items()},
-    }
+    return {name: json.dumps(value) for name, value in record.items()}
 
 
 def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:
@@ -144,6 +151,13 @@ def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:
 
     Raises InputError, naming the key, where one is missing or holds what it must not.
     """
+    if metadata.get("format") == MODULE_FORMAT:
+        raise InputError(
+            where,
+            "the weights of a PyTorch module, without its layers",
+            "In Python load them into the module, with safetensors.torch.load_file and "
+            "load_state_dict, and give that to ytf_torch.wrap",
+        )
     if metadata.get("format") not in FORMATS:
         raise mismatch(
             where,
