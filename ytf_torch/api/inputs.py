@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from ytf_torch.defences.names import every, is_known, repair_called
 from ytf_torch.errors import argument, mismatch
+from ytf_torch.images.datasets import Samples, images_of_samples
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import parse_pixel_scale
 
 Model = str | Path | Checkpoint
-Images = str | Path | ImageSet
+Images = str | Path | ImageSet | Samples
 
 
 def model_given(model: Model, name: str = "model") -> Path | Checkpoint:
@@ -40,12 +42,15 @@ def optional_model(model: Model | None, name: str) -> Path | Checkpoint | None:
 
 
 def images_given(faces: Images, name: str) -> Path | ImageSet:
-    """A face set's file, or the set as it is. name: of the argument.
+    """A face set's file, or the set as it is; a dataset or loader of PyTorch is read into memory.
+    name: of the argument.
 
     Raises InputError for anything else, such as an array without labels.
     """
     if isinstance(faces, str | Path):
         return Path(faces)
+    if isinstance(faces, Dataset | DataLoader):
+        return images_of_samples(faces, name)
     if not isinstance(faces, ImageSet):
         remedy = "images_of(pixels, labels) gives a face set of arrays"
         raise mismatch(argument(name), "a path or a face set", kind_of(faces), remedy)
@@ -61,7 +66,7 @@ def image_sets_given(faces: Images | Sequence[Images], name: str) -> tuple[Path 
     """Several face sets, of which a single one may be given alone."""
     if isinstance(faces, list | tuple):
         return tuple(images_given(one, name) for one in faces)
-    if isinstance(faces, str | Path | ImageSet):
+    if isinstance(faces, str | Path | ImageSet | Dataset | DataLoader):
         return (images_given(faces, name),)
     raise mismatch(argument(name), "a path, a face set or a list of them", kind_of(faces))
 
