@@ -20,7 +20,7 @@ from ytf_torch.api.inputs import (
     optional_images,
     scale_given,
 )
-from ytf_torch.api.tables import html_table, text_table
+from ytf_torch.api.tables import Shown, html_table
 from ytf_torch.network.wrapped import check_layers_known
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.audit_record import is_no
@@ -34,7 +34,7 @@ FROM_PYTHON = Commands(COMMAND, COMMAND, "FOLDER")
 
 
 @dataclass(frozen=True, repr=False)
-class AuditResult:
+class AuditResult(Shown):
     """An audit: what is known of a network, what is not, and what to do next.
 
     record: result.json, every figure. Without triggered images nothing is said of a backdoor.
@@ -87,7 +87,7 @@ class AuditResult:
         return write_folder(self.files, folder)
 
     @property
-    def _rows(self) -> list[tuple[str, ...]]:
+    def _cells(self) -> list[tuple[str, ...]]:
         parts = {"known": self.known, "not known": self.not_known, "next": self.next}
         return [(name, line) for name, lines in parts.items() for line in lines]
 
@@ -95,11 +95,8 @@ class AuditResult:
     def _below(self) -> list[str]:
         return [*(f"Warning: {warning}" for warning in self.record["warnings"]), self.verdict]
 
-    def __repr__(self) -> str:
-        return text_table(self._rows, self._below)
-
     def _repr_html_(self) -> str:
-        return html_table([("", ""), *self._rows], self._below)
+        return html_table([("", ""), *self._cells], self._below)  # without heads
 
 
 def audit(

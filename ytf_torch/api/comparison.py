@@ -23,7 +23,7 @@ from ytf_torch.api.inputs import (
     optional_model,
     scale_given,
 )
-from ytf_torch.api.tables import html_table, percent_cell, text_table
+from ytf_torch.api.tables import Shown, percent_cell
 from ytf_torch.defences.base import Ranking, Repair
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.comparison import MethodRow, method_rows
@@ -42,7 +42,7 @@ COLUMNS = ("method", "points lost", *RATES.values(), "seconds")
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(Shown):
     """Repairs compared: medians over seeds by method, and the record of each repair.
 
     record: what comparison.json holds. warnings: what speaks against the network and the face sets.
@@ -91,12 +91,6 @@ class Comparison:
     @property
     def _below(self) -> list[str]:
         return [*(f"Warning: {warning}" for warning in self.warnings), self.verdict]
-
-    def __repr__(self) -> str:
-        return text_table(self._cells, self._below)
-
-    def _repr_html_(self) -> str:
-        return html_table(self._cells, self._below)
 
 
 def _row(row: MethodRow) -> tuple[str, ...]:

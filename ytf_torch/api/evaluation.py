@@ -18,7 +18,7 @@ from ytf_torch.api.inputs import (
     optional_model,
     scale_given,
 )
-from ytf_torch.api.tables import figures_frame, figures_rows, html_table, text_table
+from ytf_torch.api.tables import Cells, Shown, figures_frame, figures_rows
 from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.metrics import Figures
@@ -30,7 +30,7 @@ from ytf_torch.run.pair import name_of
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluated(Evaluation):
+class Evaluated(Shown, Evaluation):
     """An evaluation that looks like its table, with what speaks against what it was made of.
 
     files: of the triggered sets. warnings: one sentence each; empty where all is well.
@@ -62,14 +62,12 @@ class Evaluated(Evaluation):
         return {"B": self.model, "B′": self.repaired, "GoodNet": self.goodnet}
 
     @property
+    def _cells(self) -> Cells:
+        return figures_rows(self._networks)
+
+    @property
     def _below(self) -> list[str]:
         return [f"Warning: {warning}" for warning in self.warnings]
-
-    def __repr__(self) -> str:
-        return text_table(figures_rows(self._networks), self._below)
-
-    def _repr_html_(self) -> str:
-        return html_table(figures_rows(self._networks), self._below)
 
 
 def evaluate(

@@ -20,7 +20,7 @@ from ytf_torch.api.inputs import (
     scale_given,
     seed_given,
 )
-from ytf_torch.api.tables import figures_frame, figures_rows, html_table, text_table
+from ytf_torch.api.tables import Cells, Shown, figures_frame, figures_rows
 from ytf_torch.defences.base import Ranking, Repair
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.evaluation import Evaluation
@@ -38,7 +38,7 @@ from ytf_torch.run.repair_settings import RepairSettings, check_settings
 
 
 @dataclass(frozen=True, repr=False)
-class RepairResult:
+class RepairResult(Shown):
     """A repair: B′, its figures beside those of B and GoodNet, and what looks wrong.
 
     badnet, checkpoint: B and B′. warnings: what speaks against the network and the face sets.
@@ -105,14 +105,12 @@ class RepairResult:
         return {"B": found.model, "B′": found.repaired, "GoodNet": found.goodnet}
 
     @property
+    def _cells(self) -> Cells:
+        return figures_rows(self._networks)
+
+    @property
     def _below(self) -> list[str]:
         return [*(f"Warning: {warning}" for warning in self.warnings), self.verdict]
-
-    def __repr__(self) -> str:
-        return text_table(figures_rows(self._networks), self._below)
-
-    def _repr_html_(self) -> str:
-        return html_table(figures_rows(self._networks), self._below)
 
 
 def repair(

@@ -17,7 +17,7 @@ from ytf_torch.api.inputs import (
     model_given,
     scale_given,
 )
-from ytf_torch.api.tables import html_table, text_table
+from ytf_torch.api.tables import Shown
 from ytf_torch.defences.base import Scan, Suspicions
 from ytf_torch.defences.names import name_of_method
 from ytf_torch.device import resolve_device
@@ -33,7 +33,7 @@ COLUMNS = ("scan", "candidates", "highest anomaly", "threshold")
 
 
 @dataclass(frozen=True, repr=False)
-class ScanResult:
+class ScanResult(Shown):
     """What scans say of a network; they never say that it is clean.
 
     warnings: what speaks against the network and the face set.
@@ -87,12 +87,6 @@ class ScanResult:
     @property
     def _below(self) -> list[str]:
         return [*(f"Warning: {warning}" for warning in self.warnings), self.verdict]
-
-    def __repr__(self) -> str:
-        return text_table(self._cells, self._below)
-
-    def _repr_html_(self) -> str:
-        return html_table(self._cells, self._below)
 
 
 def _row(name: str, found: Suspicions) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -19,6 +20,26 @@ RATES = {
     "false_positive_rate": "FPR",
     "true_positive_rate": "TPR",
 }
+
+
+class Shown(ABC):
+    """A result that looks like its table, in a terminal and in a notebook."""
+
+    @property
+    @abstractmethod
+    def _cells(self) -> Cells:
+        """The table, its first row the heads of the columns."""
+
+    @property
+    @abstractmethod
+    def _below(self) -> Sequence[str]:
+        """Lines below it."""
+
+    def __repr__(self) -> str:
+        return text_table(self._cells, self._below)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._cells, self._below)
 
 
 def text_table(rows: Cells, below: Sequence[str] = ()) -> str:
