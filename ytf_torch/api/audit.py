@@ -20,10 +20,13 @@ from ytf_torch.api.inputs import (
     optional_images,
     scale_given,
 )
-from ytf_torch.api.tables import Shown, html_table
+from ytf_torch.api.tables import Shown, figures_frame, figures_plot, html_table
+from ytf_torch.errors import InputError
+from ytf_torch.metrics import Figures
 from ytf_torch.network.wrapped import check_layers_known
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.audit_record import is_no
+from ytf_torch.report.audit_record import is_no, measured_networks
+from ytf_torch.report.drawing import Figure
 from ytf_torch.run.audit import Commands
 from ytf_torch.run.audit import audit as run_audit
 from ytf_torch.run.audit_settings import AuditSettings, check_audit
@@ -85,6 +88,26 @@ class AuditResult(Shown):
         Raises InputError where the folder is there already, or cannot be written.
         """
         return write_folder(self.files, folder)
+
+    def to_frame(self) -> Any:  # noqa: ANN401
+        """The figures of B, B′ and GoodNet as a pandas DataFrame; empty where none was repaired.
+
+        Raises ImportError where pandas is not installed.
+        """
+        return figures_frame(self._networks)
+
+    def plot(self) -> Figure:
+        """The same with their intervals, a matplotlib figure.
+
+        Raises InputError where no network was repaired, see `not_done`.
+        """
+        if not self._networks:
+            raise InputError("the audit", f"has no figures to draw: {'; '.join(self.not_done)}")
+        return figures_plot(self._networks)
+
+    @property
+    def _networks(self) -> dict[str, Figures | None]:
+        return dict(measured_networks(self.record["steps"].get("repair", {})))
 
     @property
     def _cells(self) -> list[tuple[str, ...]]:

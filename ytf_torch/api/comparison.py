@@ -25,9 +25,12 @@ from ytf_torch.api.inputs import (
 )
 from ytf_torch.api.tables import Shown, percent_cell
 from ytf_torch.defences.base import Ranking, Repair
+from ytf_torch.errors import InputError, argument
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.comparison import MethodRow, method_rows
 from ytf_torch.report.comparison_page import headline
+from ytf_torch.report.comparison_plots import draw_trade_off
+from ytf_torch.report.drawing import Figure
 from ytf_torch.run.compare import compare as run_compare
 from ytf_torch.run.compare import open_control
 from ytf_torch.run.repair import open_repair
@@ -83,6 +86,17 @@ class Comparison(Shown):
         import pandas
 
         return pandas.read_csv(io.BytesIO(self.files["comparison.csv"]))
+
+    def plot(self) -> Figure:
+        """What each method costs against what it leaves of the attack, a matplotlib figure.
+
+        Raises InputError without clean test and triggered images, which measure both.
+        """
+        figure = draw_trade_off(self.rows)
+        if figure is None:
+            names = f"{argument('clean_test')} and {argument('poisoned_tests')}"
+            raise InputError("the comparison", "no method has figures to draw", f"Give {names}")
+        return figure
 
     @property
     def _cells(self) -> list[tuple[str, ...]]:

@@ -18,11 +18,12 @@ from ytf_torch.api.inputs import (
     optional_model,
     scale_given,
 )
-from ytf_torch.api.tables import Cells, Shown, figures_frame, figures_rows
+from ytf_torch.api.tables import Cells, Shown, figures_frame, figures_plot, figures_rows
 from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.metrics import Figures
 from ytf_torch.progress import Track, untracked
+from ytf_torch.report.drawing import Figure
 from ytf_torch.report.evaluation_record import evaluation_record
 from ytf_torch.run.evaluate import evaluate as evaluated
 from ytf_torch.run.evaluate import open_evaluation
@@ -49,6 +50,10 @@ class Evaluated(Shown, Evaluation):
         Raises ImportError where pandas is not installed.
         """
         return figures_frame(self._networks)
+
+    def plot(self) -> Figure:
+        """The figures of each network with their intervals, a matplotlib figure."""
+        return figures_plot(self._networks)
 
     def record(self) -> dict[str, Any]:
         """Every figure with its interval, as `ytf-evaluate --json` writes it."""

@@ -20,7 +20,7 @@ from ytf_torch.api.inputs import (
     scale_given,
     seed_given,
 )
-from ytf_torch.api.tables import Cells, Shown, figures_frame, figures_rows
+from ytf_torch.api.tables import Cells, Shown, figures_frame, figures_plot, figures_rows
 from ytf_torch.defences.base import Ranking, Repair
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.evaluation import Evaluation
@@ -31,6 +31,7 @@ from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.network.wrapped import save_network
 from ytf_torch.progress import Track, untracked
+from ytf_torch.report.drawing import Figure
 from ytf_torch.report.repair_verdict import judge_repair
 from ytf_torch.run.repair import open_repair, repaired_checkpoint
 from ytf_torch.run.repair import repair as run_repair
@@ -98,6 +99,10 @@ class RepairResult(Shown):
         Raises ImportError where pandas is not installed.
         """
         return figures_frame(self._networks)
+
+    def plot(self) -> Figure:
+        """The figures of B, B′ and GoodNet with their intervals, a matplotlib figure."""
+        return figures_plot(self._networks)
 
     @property
     def _networks(self) -> dict[str, Figures | None]:

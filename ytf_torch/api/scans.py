@@ -23,6 +23,8 @@ from ytf_torch.defences.names import name_of_method
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import printable
 from ytf_torch.progress import Track, untracked
+from ytf_torch.report.drawing import Figure
+from ytf_torch.report.result_plots import draw_anomalies
 from ytf_torch.report.scan_page import CAUTION, headline
 from ytf_torch.run.learning import open_learned
 from ytf_torch.run.pair import open_network
@@ -79,6 +81,10 @@ class ScanResult(Shown):
 
         anomalies = {name: found.anomaly for name, found in self.suspicions.items()}
         return pandas.DataFrame(anomalies).rename_axis("class")
+
+    def plot(self) -> Figure:
+        """How far each class stands out by each scan, and its threshold, a matplotlib figure."""
+        return draw_anomalies(self.suspicions)
 
     @property
     def _cells(self) -> list[tuple[str, ...]]:

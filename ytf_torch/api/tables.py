@@ -8,6 +8,8 @@ from html import escape
 from typing import Any
 
 from ytf_torch.metrics import Figures, Share, rate_of
+from ytf_torch.report.drawing import Figure
+from ytf_torch.report.result_plots import draw_rates
 
 Cells = Sequence[Sequence[str]]
 RATES = {
@@ -94,3 +96,17 @@ def figures_frame(networks: Mapping[str, Figures | None]) -> Any:  # noqa: ANN40
         for name, figures in known.items()
     }
     return pandas.DataFrame.from_dict(rates, orient="index").rename_axis("network")
+
+
+def figures_plot(networks: Mapping[str, Figures | None]) -> Figure:
+    """The same as a matplotlib figure, each rate with its interval."""
+    known = {name: figures for name, figures in networks.items() if figures is not None}
+    rates = {
+        name: {
+            called: share
+            for field, called in RATES.items()
+            if (share := getattr(figures, field)) is not None
+        }
+        for name, figures in known.items()
+    }
+    return draw_rates(rates)
