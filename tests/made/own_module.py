@@ -33,13 +33,14 @@ class Block(nn.Module):
 class SmallResNet(nn.Module):
     """Batch normalizations without a bias before them, dropout, and maps flattened by `view`."""
 
-    def __init__(self, classes: int = CLASSES) -> None:
+    def __init__(self, shape: tuple[int, int, int] = SHAPE) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, 1, 1, bias=False), nn.BatchNorm2d(6))
+        channels, height, width = shape
+        self.stem = nn.Sequential(nn.Conv2d(channels, 6, 3, 1, 1, bias=False), nn.BatchNorm2d(6))
         self.layer1 = Block(6, 6, 1)
         self.layer2 = Block(6, 8, 2)
         self.dropout = nn.Dropout(0.5)
-        self.fc = nn.Linear(8 * 8 * 6, classes)
+        self.fc = nn.Linear(8 * (height // 2) * (width // 2), CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.layer2(self.layer1(torch.relu(self.stem(images))))

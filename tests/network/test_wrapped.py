@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -222,3 +222,11 @@ def test_one_logit_tells_two_classes_apart() -> None:
     assert network.classes == 2
     assert logits.shape == (8, 2)
     assert bool((logits[:, 0] == 0).all())
+
+
+def test_weights_that_others_saved_as_safetensors_are_told_where_to_go(
+    tmp_path: Path, module: SmallResNet
+) -> None:
+    save_file(module.state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=r"go into the module, and that goes into ytf_torch\.wrap"):
+        load_checkpoint(tmp_path / "model.safetensors")

@@ -163,7 +163,8 @@ def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:
             where,
             f"metadata of format {FORMAT}",
             repr(metadata.get("format")),
-            "Write it with ytf-convert: without the pixel scale no figure can be trusted",
+            "Write it with ytf-convert: without the pixel scale no figure can be trusted. Weights "
+            "of a PyTorch module go into the module, and that goes into ytf_torch.wrap",
         )
     older = {"history"} if metadata["format"] == FIRST_FORMAT else set()
     record: dict[str, Any] = {}
