@@ -133,17 +133,12 @@ def mask_step(mask: BakedMask) -> str:
 
 def to_metadata(provenance: Provenance, graph: list[dict[str, Any]]) -> dict[str, str]:
     """A file's metadata, each value JSON but for the format. graph: the network's layers."""
-    return {"format": FORMAT, "graph": json.dumps(graph), **_record(provenance)}
-
-
-def module_metadata(provenance: Provenance) -> dict[str, str]:
-    """The metadata of a file that holds the weights of a wrapped module."""
-    return {"format": MODULE_FORMAT, **_record(provenance)}
-
-
-def _record(provenance: Provenance) -> dict[str, str]:
     record = TypeAdapter(Provenance).dump_python(provenance, mode="json")
-    return {name: json.dumps(value) for name, value in record.items()}
+    return {
+        "format": FORMAT,
+        "graph": json.dumps(graph),
+        **{name: json.dumps(value) for name, value in record.items()},
+    }
 
 
 def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:

@@ -30,7 +30,12 @@ from ytf_torch.network.checkpoint import DTYPES, Checkpoint, save_checkpoint
 from ytf_torch.network.graph import Graph, Layer
 from ytf_torch.network.likelier_scale import coarse_pictures
 from ytf_torch.network.module import Network
-from ytf_torch.network.provenance import Provenance, module_metadata, tool_version
+from ytf_torch.network.provenance import (
+    MODULE_FORMAT,
+    Provenance,
+    to_metadata,
+    tool_version,
+)
 
 INPUT, MODULE = "input", "module"
 # Pictures on which a module is tried.
@@ -214,8 +219,10 @@ def save_network(checkpoint: Checkpoint, path: Path) -> None:
     state = checkpoint.model.module.state_dict()
     # Copies of their own: safetensors takes no tensors that share memory, as tied weights do.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    metadata = to_metadata(checkpoint.provenance, []) | {"format": MODULE_FORMAT}
+    del metadata["graph"]
     with whole_file(path) as temporary:
-        temporary.write_bytes(save(plain, module_metadata(checkpoint.provenance)))
+        temporary.write_bytes(save(plain, metadata))
 
 
 def _copied(module: nn.Module, name: str) -> nn.Module:
