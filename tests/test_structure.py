@@ -88,7 +88,10 @@ def test_one_door_each_reads_hdf5_and_photos_and_nothing_unpickles(path: Path) -
         assert source.count("h5py.File(") == len(writes)
     if path.name not in ("photo_reader.py", "orl.py"):  # orl.py reads an installed package's
         assert "Image.open(" not in source
-    assert not re.search(r"torch\.load|allow_pickle=True|import (pickle|marshal|shelve)", source)
+    assert not re.search(r"allow_pickle=True|import (pickle|marshal|shelve)", source)
+    # Errors and examples may name it.
+    attributes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))
+    assert "torch.load" not in map(ast.unparse, attributes)
 
 
 # Layers of a network that the project knows; `input` and `output` are words for much else too.

@@ -23,6 +23,7 @@ from tests.made.keras_files import (
     random_weights,
     write_keras_file,
 )
+from tests.made.own_module import small_resnet
 from ytf_torch.convert.keras.keras_goodnet import write_keras_goodnet
 from ytf_torch.convert.keras.keras_writer import (
     write_keras_archive,
@@ -80,6 +81,11 @@ def saved_model(folder: Path) -> Path:
     return folder / "net"
 
 
+def pth(folder: Path) -> Path:
+    torch.save(small_resnet().state_dict(), folder / "net.pth")
+    return folder / "net.pth"
+
+
 def goodnet(folder: Path) -> Path:
     checkpoint = read_model(KERAS / "2.15.0.h5")
     write_keras_goodnet(folder / "goodnet.h5", checkpoint.model, checkpoint.model)
@@ -108,6 +114,7 @@ REFUSED: dict[str, tuple[Maker, str]] = {
     ),
     "Keras, kernels of the Theano backend": (of_theano, "theano.*Keras 2.3 on TensorFlow"),
     "GoodNet of `ytf-export`, Keras": (goodnet, "B and B′"),
+    "PyTorch `.pth`": (pth, r"torch\.load\(…, weights_only=True\).* ytf_torch\.wrap"),
     "Keras, dtype policy float16, bfloat16 or mixed": (
         made(edit=lambda config: edit_layer(config, "fc_1", dtype="mixed_float16")),
         "dtype policy.*mixed_float16",

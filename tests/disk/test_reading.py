@@ -74,6 +74,19 @@ def test_a_files_kind_is_recognised_by_its_content(
     assert words.lower() in kind_of(path).words.lower()
 
 
+@pytest.mark.parametrize(
+    "content", [archive("net/data.pkl"), *(b"\x80" + bytes([number]) for number in (2, 3, 4, 5))]
+)
+def test_weights_of_pytorch_are_not_unpickled_and_the_line_says_where_they_go(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "bd_net.pth"
+    path.write_bytes(content)
+    line = wrong_kind(path, "a Keras file").line()
+    for part in ("never opened", "torch.load(…, weights_only=True)", "ytf_torch.wrap"):
+        assert part in line
+
+
 def test_hdf5_and_safetensors_are_recognised_whatever_their_suffix(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.png", "w") as file:
         file["data"] = np.zeros(3)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.made.classifiers import classifier
 from tests.made.keras_files import LAB, SMALL, random_images, random_weights, write_keras_file
 from ytf_torch.convert.export import Subject, export
 from ytf_torch.convert.keras.keras_writer import write_keras_archive
@@ -17,9 +18,9 @@ from ytf_torch.network.checkpoint import Checkpoint, compact_checkpoint, save_ch
 from ytf_torch.network.likelier_scale import rescaled
 from ytf_torch.network.module import Network
 from ytf_torch.network.preprocessing import Preprocessing
-from ytf_torch.network.provenance import origin_of, origin_text
+from ytf_torch.network.provenance import Provenance, origin_of, origin_text
 from ytf_torch.run.pair import open_network, open_pair
-from ytf_torch.run.relation import kappa
+from ytf_torch.run.relation import kappa, pair_fault
 
 CHANNELS = (0, 2)
 
@@ -310,3 +311,37 @@ ENDLESS = json.dumps({"source_file": "b", "source_sha256": "0", "history": ["pru
 )
 def test_an_origin_that_was_not_written_here_is_not_read(text: str) -> None:
     assert origin_of(text) is None
+
+
+def from_two_files(badnet: Network, repaired: Network) -> tuple[Checkpoint, Checkpoint]:
+    """B and B′ of files that tell nothing of each other."""
+
+    def checkpoint(network: Network, sha: str) -> Checkpoint:
+        facts = network.pixel_preprocessing, network.input_shape, network.classes
+        return Checkpoint(network, Provenance(*facts, "net.h5", sha, "3.0", "1"))
+
+    return checkpoint(badnet, "0" * 64), checkpoint(repaired, "1" * 64)
+
+
+@pytest.mark.parametrize("kind", ["Sequential with batch normalization", "ResNet"])
+def test_networks_whose_convolutions_have_no_bias(kind: str) -> None:
+    first, second = classifier(kind), classifier(kind)
+    with torch.no_grad():
+        for parameter in second.parameters():
+            parameter.add_(0.001)
+    assert pair_fault(*from_two_files(first, second), "b.h5", "repaired.h5") is None
+
+
+def test_a_channel_without_a_bias_is_cut_out_where_its_kernel_is_zero() -> None:
+    kind = "Sequential with batch normalization"
+    first, second = classifier(kind), classifier(kind)
+    with torch.no_grad():
+        first.second.weight[[1, 3]] = 0
+    fault = pair_fault(*from_two_files(first, second), "b.h5", "repaired.h5")
+    assert fault is not None
+    assert "They seem swapped" in fault
+
+
+def test_networks_of_other_layers_have_other_weights() -> None:
+    first, second = classifier("Sequential with batch normalization"), classifier("ResNet")
+    assert pair_fault(*from_two_files(first, second), "b.h5", "repaired.h5") is None

@@ -5,7 +5,7 @@ from ytf_torch.api.comparison import Comparison, compare
 from ytf_torch.api.defence import PruningDefence, Repaired, defend
 from ytf_torch.api.detection import Detected, detect
 from ytf_torch.api.evaluation import Evaluated, evaluate
-from ytf_torch.api.networks import export, predict, read_model
+from ytf_torch.api.networks import export, predict, read_model, wrap
 from ytf_torch.api.notebook import notebook_bars
 from ytf_torch.api.repairs import RepairResult, repair
 from ytf_torch.api.scans import ScanResult, scan
@@ -92,4 +92,5 @@ __all__ = [
     "run_defence",
     "save_checkpoint",
     "scan",
+    "wrap",
 ]

@@ -20,10 +20,14 @@ from ytf_torch.api.inputs import (
     model_given,
     optional_images,
 )
-from ytf_torch.api.tables import html_table, text_table
+from ytf_torch.api.tables import Shown, figures_frame, figures_plot, html_table
+from ytf_torch.errors import InputError
+from ytf_torch.metrics import Figures
 from ytf_torch.network.preprocessing import asked_preprocessing
+from ytf_torch.network.wrapped import check_layers_known
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.audit.audit_record import is_no
+from ytf_torch.report.audit.audit_record import is_no, measured_networks
+from ytf_torch.report.drawing import Figure
 from ytf_torch.run.audit import Commands
 from ytf_torch.run.audit import audit as run_audit
 from ytf_torch.run.audit_settings import AuditSettings, check_audit
@@ -34,7 +38,7 @@ FROM_PYTHON = Commands(COMMAND, COMMAND, "FOLDER")
 
 
 @dataclass(frozen=True, repr=False)
-class AuditResult:
+class AuditResult(Shown):
     """An audit: what is known of a network, what is not, and what to do next.
 
     record: result.json, every figure. Without triggered images nothing is said of a backdoor.
@@ -86,8 +90,28 @@ class AuditResult:
         """
         return write_folder(self.files, folder)
 
+    def to_frame(self) -> Any:  # noqa: ANN401
+        """The figures of B, B′ and GoodNet as a pandas DataFrame; empty where none was repaired.
+
+        Raises ImportError where pandas is not installed.
+        """
+        return figures_frame(self._networks)
+
+    def plot(self) -> Figure:
+        """The same with their intervals, a matplotlib figure.
+
+        Raises InputError where no network was repaired, see `not_done`.
+        """
+        if not self._networks:
+            raise InputError("the audit", f"has no figures to draw: {'; '.join(self.not_done)}")
+        return figures_plot(self._networks)
+
     @property
-    def _rows(self) -> list[tuple[str, ...]]:
+    def _networks(self) -> dict[str, Figures | None]:
+        return dict(measured_networks(self.record["steps"].get("repair", {})))
+
+    @property
+    def _cells(self) -> list[tuple[str, ...]]:
         parts = {"known": self.known, "not known": self.not_known, "next": self.next}
         return [(name, line) for name, lines in parts.items() for line in lines]
 
@@ -95,11 +119,8 @@ class AuditResult:
     def _below(self) -> list[str]:
         return [*(f"Warning: {warning}" for warning in self.record["warnings"]), self.verdict]
 
-    def __repr__(self) -> str:
-        return text_table(self._rows, self._below)
-
     def _repr_html_(self) -> str:
-        return html_table([("", ""), *self._rows], self._below)
+        return html_table([("", ""), *self._cells], self._below)  # without heads
 
 
 def audit(
@@ -140,6 +161,8 @@ def audit(
         )
         check_audit(settings)
         opened, sets = open_repair(settings)
+        problem, remedy = "it cannot be audited", "Call ytf_torch.scan, repair and detect instead"
+        check_layers_known(opened.badnet, problem, remedy)
         record = run_audit(settings, opened, sets, FROM_PYTHON, track=track)
         assert record is not None
         return AuditResult(record, files_of(folder))

@@ -23,12 +23,15 @@ from ytf_torch.api.inputs import (
     optional_images,
     optional_model,
 )
-from ytf_torch.api.tables import html_table, percent_cell, text_table
+from ytf_torch.api.tables import Shown, percent_cell
 from ytf_torch.defences.base import Ranking, Repair
+from ytf_torch.errors import InputError, argument
 from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.compare.comparison import MethodRow, method_rows
 from ytf_torch.report.compare.comparison_page import headline
+from ytf_torch.report.compare.comparison_plots import draw_trade_off
+from ytf_torch.report.drawing import Figure
 from ytf_torch.run.compare import compare as run_compare
 from ytf_torch.run.compare import open_control
 from ytf_torch.run.repair import open_repair
@@ -43,7 +46,7 @@ COLUMNS = ("method", "points lost", *RATES.values(), "seconds")
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(Shown):
     """Repairs compared: medians over seeds by method, and the record of each repair.
 
     record: what comparison.json holds. warnings: what speaks against the network and the face sets.
@@ -85,6 +88,17 @@ class Comparison:
 
         return pandas.read_csv(io.BytesIO(self.files["comparison.csv"]))
 
+    def plot(self) -> Figure:
+        """What each method costs against what it leaves of the attack, a matplotlib figure.
+
+        Raises InputError without clean test and triggered images, which measure both.
+        """
+        figure = draw_trade_off(self.rows)
+        if figure is None:
+            names = f"{argument('clean_test')} and {argument('poisoned_tests')}"
+            raise InputError("the comparison", "no method has figures to draw", f"Give {names}")
+        return figure
+
     @property
     def _cells(self) -> list[tuple[str, ...]]:
         return [COLUMNS, *map(_row, self.rows)]
@@ -92,12 +106,6 @@ class Comparison:
     @property
     def _below(self) -> list[str]:
         return [*(f"Warning: {warning}" for warning in self.warnings), self.verdict]
-
-    def __repr__(self) -> str:
-        return text_table(self._cells, self._below)
-
-    def _repr_html_(self) -> str:
-        return html_table(self._cells, self._below)
 
 
 def _row(row: MethodRow) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from ytf_torch.api.inputs import (
     model_given,
     optional_images,
 )
-from ytf_torch.api.tables import html_table, percent_cell, text_table
+from ytf_torch.api.tables import Cells, Shown, percent_cell
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.doubts import find_doubts
 from ytf_torch.defences.evaluation import Evaluation
@@ -122,7 +122,7 @@ class Repaired:
 
 
 @dataclass(frozen=True, repr=False)
-class PruningDefence:
+class PruningDefence(Shown):
     """A finished pruning defence; what it looks like in a notebook is its headline table.
 
     >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5", drops=[40])
@@ -206,15 +206,13 @@ class PruningDefence:
             write_run(self.run, self.settings, exhibits, temporary)
         return Path(folder) / "report.html"
 
-    def __repr__(self) -> str:
-        return text_table(self._rows, [self.verdict])
-
-    def _repr_html_(self) -> str:
-        return html_table(self._rows, [self.verdict])
+    @property
+    def _cells(self) -> Cells:
+        return [COLUMNS, *map(_row, headline_rows(self.outcome))]
 
     @property
-    def _rows(self) -> list[tuple[str, ...]]:
-        return [COLUMNS, *map(_cells, headline_rows(self.outcome))]
+    def _below(self) -> list[str]:
+        return [self.verdict]
 
 
 def defend(
@@ -304,6 +302,6 @@ def _listed(drops: float | str | Iterable[float | str]) -> object:
     return drops if isinstance(drops, str) or not isinstance(drops, Iterable) else tuple(drops)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _row(row: Row) -> tuple[str, ...]:
     pruned = "" if row.channels_pruned is None else str(row.channels_pruned)
     return (network_of(row), pruned, *map(percent_cell, row.shares))

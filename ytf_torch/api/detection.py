@@ -16,7 +16,7 @@ from ytf_torch.api.inputs import (
     model_given,
     optional_images,
 )
-from ytf_torch.api.tables import html_table, text_table
+from ytf_torch.api.tables import Shown
 from ytf_torch.defences.base import Detector
 from ytf_torch.defences.detectors.answers import Answer
 from ytf_torch.defences.detectors.answers import detect as answers
@@ -35,7 +35,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, repr=False)
-class Detected:
+class Detected(Shown):
     """An answer for each face, and the inputs that could not be read, with why.
 
     threshold: the score above which a face is flagged; None where GoodNet's own rule flags it.
@@ -83,12 +83,6 @@ class Detected:
             *self.unreadable,
             said,
         ]
-
-    def __repr__(self) -> str:
-        return text_table(self._cells, self._below)
-
-    def _repr_html_(self) -> str:
-        return html_table(self._cells, self._below)
 
 
 def _row(answer: Answer) -> tuple[str, ...]:

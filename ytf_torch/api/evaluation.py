@@ -18,12 +18,13 @@ from ytf_torch.api.inputs import (
     optional_images,
     optional_model,
 )
-from ytf_torch.api.tables import figures_frame, figures_rows, html_table, text_table
+from ytf_torch.api.tables import Cells, Shown, figures_frame, figures_plot, figures_rows
 from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.metrics import Figures
 from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.progress import Track, untracked
+from ytf_torch.report.drawing import Figure
 from ytf_torch.report.evaluation_record import evaluation_record
 from ytf_torch.run.evaluate import evaluate as evaluated
 from ytf_torch.run.evaluate import open_evaluation
@@ -31,7 +32,7 @@ from ytf_torch.run.pair import name_of
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluated(Evaluation):
+class Evaluated(Shown, Evaluation):
     """An evaluation that looks like its table, with what speaks against what it was made of.
 
     files: of the triggered sets. warnings: one sentence each; empty where all is well.
@@ -51,6 +52,10 @@ class Evaluated(Evaluation):
         """
         return figures_frame(self._networks)
 
+    def plot(self) -> Figure:
+        """The figures of each network with their intervals, a matplotlib figure."""
+        return figures_plot(self._networks)
+
     def record(self) -> dict[str, Any]:
         """Every figure with its interval, as `ytf-evaluate --json` writes it."""
         files = self.files if len(self.files) == len(self.triggered) else ()
@@ -63,14 +68,12 @@ class Evaluated(Evaluation):
         return {"B": self.model, "B′": self.repaired, "GoodNet": self.goodnet}
 
     @property
+    def _cells(self) -> Cells:
+        return figures_rows(self._networks)
+
+    @property
     def _below(self) -> list[str]:
         return [f"Warning: {warning}" for warning in self.warnings]
-
-    def __repr__(self) -> str:
-        return text_table(figures_rows(self._networks), self._below)
-
-    def _repr_html_(self) -> str:
-        return html_table(figures_rows(self._networks), self._below)
 
 
 def evaluate(

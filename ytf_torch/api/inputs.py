@@ -6,14 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
 from ytf_torch.defences.names import every, is_known, repair_called
 from ytf_torch.errors import argument, mismatch
+from ytf_torch.images.datasets import Samples, images_of_samples
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.module import Network
 from ytf_torch.network.preprocessing import Preprocessing
 
 Model = str | Path | Checkpoint
-Images = str | Path | ImageSet
+Images = str | Path | ImageSet | Samples
 PreprocessingForm = Preprocessing | str | Mapping[str, Any]
 """A Preprocessing, or what preprocessing_from makes one of."""
 
@@ -27,6 +32,8 @@ def model_given(model: Model, name: str = "model") -> Path | Checkpoint:
         return Path(model)
     if not isinstance(model, Checkpoint):
         remedy = "read_model gives a Checkpoint"
+        if isinstance(model, nn.Module) and not isinstance(model, Network):
+            remedy = "ytf_torch.wrap makes a Checkpoint of a PyTorch module"
         raise mismatch(argument(name), "a path or a Checkpoint", kind_of(model), remedy)
     return model
 
@@ -37,12 +44,15 @@ def optional_model(model: Model | None, name: str) -> Path | Checkpoint | None:
 
 
 def images_given(faces: Images, name: str) -> Path | ImageSet:
-    """A face set's file, or the set as it is. name: of the argument.
+    """A face set's file, or the set as it is; a dataset or loader of PyTorch is read into memory.
+    name: of the argument.
 
     Raises InputError for anything else, such as an array without labels.
     """
     if isinstance(faces, str | Path):
         return Path(faces)
+    if isinstance(faces, Dataset | DataLoader):
+        return images_of_samples(faces, name)
     if not isinstance(faces, ImageSet):
         remedy = "images_of(pixels, labels) gives a face set of arrays"
         raise mismatch(argument(name), "a path or a face set", kind_of(faces), remedy)
@@ -58,9 +68,20 @@ def image_sets_given(faces: Images | Sequence[Images], name: str) -> tuple[Path 
     """Several face sets, of which a single one may be given alone."""
     if isinstance(faces, list | tuple):
         return tuple(images_given(one, name) for one in faces)
-    if isinstance(faces, str | Path | ImageSet):
+    if isinstance(faces, str | Path | ImageSet | Dataset | DataLoader):
         return (images_given(faces, name),)
     raise mismatch(argument(name), "a path, a face set or a list of them", kind_of(faces))
+
+
+def shape_given(input_shape: object) -> tuple[int, int, int]:
+    """The shape of an image. Raises InputError for anything but three whole numbers above 0."""
+    sides = list(input_shape) if isinstance(input_shape, Sequence) else []
+    whole = all(hasattr(side, "__index__") and side > 0 for side in sides)
+    if len(sides) != 3 or not whole:
+        expected = "(channels, height, width) of an image"
+        raise mismatch(argument("input_shape"), expected, repr(input_shape)[:80])
+    channels, height, width = (int(side.__index__()) for side in sides)
+    return channels, height, width
 
 
 def checked_target(target: object) -> int | None:

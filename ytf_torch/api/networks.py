@@ -10,18 +10,25 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from ytf_torch.api.inputs import Model, PreprocessingForm, kind_of, model_given
+from ytf_torch.api.inputs import (
+    Model,
+    PreprocessingForm,
+    kind_of,
+    model_given,
+    shape_given,
+)
 from ytf_torch.convert import export as exports
 from ytf_torch.convert.endings import ending_of
 from ytf_torch.convert.model_file import read_model as read_checkpoint
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.device import exact_float32
-from ytf_torch.errors import argument, mismatch
+from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.images.arrays import numbers_of, pixels_of
 from ytf_torch.images.layout import misshapen
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
-from ytf_torch.network.preprocessing import asked_preprocessing
+from ytf_torch.network.preprocessing import Preprocessing, asked_preprocessing
+from ytf_torch.network.wrapped import wrapped
 from ytf_torch.predicted_class import classes_of
 from ytf_torch.run.pair import Opened, open_network, open_pair
 
@@ -55,6 +62,39 @@ def read_model(
     if architecture is not None and not isinstance(model, Checkpoint):
         return read_checkpoint(Path(model), asked, Path(architecture))
     return open_network(model_given(model), asked).badnet
+
+
+def wrap(
+    module: nn.Module,
+    input_shape: tuple[int, int, int],
+    *,
+    pixel_scale: float | str | None = None,
+    preprocessing: PreprocessingForm | None = None,
+) -> Checkpoint:
+    """A PyTorch module of your own, such as a ResNet, as a network that `evaluate`, `scan`,
+    `repair`, `compare` and `detect` take; what is repaired comes back as a module of your class.
+
+    module: built by you, with its weights loaded; it takes (batch, channels, height, width) and
+    returns logits (batch, classes), or one logit of two classes. It is copied. input_shape:
+    (channels, height, width). pixel_scale: what pixel values 0–255 are multiplied by before it,
+    by default 1/255, for a module trained on what ToTensor gives. preprocessing: "torch", in place
+    of pixel_scale, for one trained on images normalised as torchvision's pretrained networks are.
+    Its layers are not known, so it cannot be pruned, converted to Keras or audited as a file.
+    Raises InputError where the module cannot be run on such images, or returns no logits.
+
+    >>> parts = torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.AdaptiveAvgPool2d(1)
+    >>> own = torch.nn.Sequential(*parts, torch.nn.Flatten(), torch.nn.Linear(8, 7))
+    >>> wrapped = ytf_torch.wrap(own, (3, 55, 47))
+    >>> wrapped.model.classes, wrapped.model.module
+    (7, Sequential(...))
+    """
+    if not isinstance(module, nn.Module):
+        raise mismatch(argument("module"), "a PyTorch module", kind_of(module))
+    if isinstance(module, Network | GoodNet):
+        problem = f"{kind_of(module)} of ytf-torch is a network already"
+        raise InputError(argument("module"), problem, "Give the Checkpoint that it came with")
+    asked = asked_preprocessing(pixel_scale, preprocessing) or Preprocessing(1 / 255)
+    return wrapped(module, shape_given(input_shape), asked)
 
 
 def predict(network: nn.Module, pixels: ArrayLike | Tensor) -> NDArray[np.int64]:

@@ -23,9 +23,11 @@ Everything below is a name of `ytf_torch`. Examples run in the tests, with rando
 figures show the form of a result and mean nothing.
 
 - `Model` is the path of a network (a Keras file, or a `.safetensors` of this package), or a
-  `Checkpoint`.
-- `Images` is the path of an HDF5 file, an `.npz` or a folder of pictures, or an `ImageSet` such as
-  `images_of(pixels, labels)` gives.
+  `Checkpoint`, such as `read_model` gives, and `wrap` of a PyTorch module.
+- `Images` is the path of an HDF5 file, an `.npz` or a folder of pictures; an `ImageSet` such as
+  `images_of(pixels, labels)` gives; or a `torch.utils.data.Dataset` or `DataLoader` of
+  (image, label), which is read into memory once. Its images are pictures of Pillow, or arrays
+  (channels, height, width) of values 0–255 or, in floating point, 0–1.
 - `track` shows progress: `notebook_bars` does in Jupyter, `untracked`, the default, does not.
 """
 

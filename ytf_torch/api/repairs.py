@@ -20,17 +20,19 @@ from ytf_torch.api.inputs import (
     optional_images,
     seed_given,
 )
-from ytf_torch.api.tables import figures_frame, figures_rows, html_table, text_table
+from ytf_torch.api.tables import Cells, Shown, figures_frame, figures_plot, figures_rows
 from ytf_torch.defences.base import Ranking, Repair
 from ytf_torch.defences.detectors.goodnet import GoodNet
 from ytf_torch.defences.evaluation import Evaluation
 from ytf_torch.defences.names import RECOMMENDED, repair_called
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import Figures
-from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
+from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.network.preprocessing import asked_preprocessing
+from ytf_torch.network.wrapped import save_network
 from ytf_torch.progress import Track, untracked
+from ytf_torch.report.drawing import Figure
 from ytf_torch.report.repair.repair_verdict import judge_repair
 from ytf_torch.run.repair import open_repair, repaired_checkpoint
 from ytf_torch.run.repair import repair as run_repair
@@ -38,7 +40,7 @@ from ytf_torch.run.repair_settings import RepairSettings, check_settings
 
 
 @dataclass(frozen=True, repr=False)
-class RepairResult:
+class RepairResult(Shown):
     """A repair: B′, its figures beside those of B and GoodNet, and what looks wrong.
 
     badnet, checkpoint: B and B′. warnings: what speaks against the network and the face sets.
@@ -59,7 +61,8 @@ class RepairResult:
 
     @property
     def network(self) -> Network:
-        """B′ itself: pixel values 0–255, (batch, 3, height, width) → logits."""
+        """B′ itself: pixel values 0–255, (batch, 3, height, width) → logits. Of a wrapped module,
+        network.module is B′ as the class that it was wrapped as."""
         return self.checkpoint.model
 
     @property
@@ -79,8 +82,9 @@ class RepairResult:
         return f"{found.headline} {found.detail}"
 
     def save(self, path: str | Path) -> None:
-        """Write B′ as a safetensors file; ytf_torch.export writes other formats."""
-        save_checkpoint(self.checkpoint, path)
+        """Write B′ as a safetensors file; ytf_torch.export writes other formats. Of a wrapped
+        module it holds the weights, under the module's own names."""
+        save_network(self.checkpoint, Path(path))
 
     def write_report(self, folder: str | Path) -> Path:
         """Write the folder that ytf-repair writes: repaired.safetensors, result.json and
@@ -97,20 +101,22 @@ class RepairResult:
         """
         return figures_frame(self._networks)
 
+    def plot(self) -> Figure:
+        """The figures of B, B′ and GoodNet with their intervals, a matplotlib figure."""
+        return figures_plot(self._networks)
+
     @property
     def _networks(self) -> dict[str, Figures | None]:
         found = self.evaluation
         return {"B": found.model, "B′": found.repaired, "GoodNet": found.goodnet}
 
     @property
+    def _cells(self) -> Cells:
+        return figures_rows(self._networks)
+
+    @property
     def _below(self) -> list[str]:
         return [*(f"Warning: {warning}" for warning in self.warnings), self.verdict]
-
-    def __repr__(self) -> str:
-        return text_table(figures_rows(self._networks), self._below)
-
-    def _repr_html_(self) -> str:
-        return html_table(figures_rows(self._networks), self._below)
 
 
 def repair(

@@ -17,13 +17,15 @@ from ytf_torch.api.inputs import (
     methods_given,
     model_given,
 )
-from ytf_torch.api.tables import html_table, text_table
+from ytf_torch.api.tables import Shown
 from ytf_torch.defences.base import Scan, Suspicions
 from ytf_torch.defences.names import name_of_method
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import printable
 from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.progress import Track, untracked
+from ytf_torch.report.drawing import Figure
+from ytf_torch.report.result_plots import draw_anomalies
 from ytf_torch.report.scan.scan_page import CAUTION, headline
 from ytf_torch.run.learning import open_learned
 from ytf_torch.run.pair import open_network
@@ -34,7 +36,7 @@ COLUMNS = ("scan", "candidates", "highest anomaly", "threshold")
 
 
 @dataclass(frozen=True, repr=False)
-class ScanResult:
+class ScanResult(Shown):
     """What scans say of a network; they never say that it is clean.
 
     warnings: what speaks against the network and the face set.
@@ -81,6 +83,10 @@ class ScanResult:
         anomalies = {name: found.anomaly for name, found in self.suspicions.items()}
         return pandas.DataFrame(anomalies).rename_axis("class")
 
+    def plot(self) -> Figure:
+        """How far each class stands out by each scan, and its threshold, a matplotlib figure."""
+        return draw_anomalies(self.suspicions)
+
     @property
     def _cells(self) -> list[tuple[str, ...]]:
         return [COLUMNS, *(_row(name, found) for name, found in self.suspicions.items())]
@@ -88,12 +94,6 @@ class ScanResult:
     @property
     def _below(self) -> list[str]:
         return [*(f"Warning: {warning}" for warning in self.warnings), self.verdict]
-
-    def __repr__(self) -> str:
-        return text_table(self._cells, self._below)
-
-    def _repr_html_(self) -> str:
-        return html_table(self._cells, self._below)
 
 
 def _row(name: str, found: Suspicions) -> tuple[str, ...]:

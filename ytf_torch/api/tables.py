@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from ytf_torch.metrics import Figures, Share, rate_of
+from ytf_torch.report.drawing import Figure
+from ytf_torch.report.result_plots import draw_rates
 
 Cells = Sequence[Sequence[str]]
 RATES = {
@@ -19,6 +22,26 @@ RATES = {
     "false_positive_rate": "FPR",
     "true_positive_rate": "TPR",
 }
+
+
+class Shown(ABC):
+    """A result that looks like its table, in a terminal and in a notebook."""
+
+    @property
+    @abstractmethod
+    def _cells(self) -> Cells:
+        """The table, its first row the heads of the columns."""
+
+    @property
+    @abstractmethod
+    def _below(self) -> Sequence[str]:
+        """Lines below it."""
+
+    def __repr__(self) -> str:
+        return text_table(self._cells, self._below)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._cells, self._below)
 
 
 def text_table(rows: Cells, below: Sequence[str] = ()) -> str:
@@ -73,3 +96,17 @@ def figures_frame(networks: Mapping[str, Figures | None]) -> Any:  # noqa: ANN40
         for name, figures in known.items()
     }
     return pandas.DataFrame.from_dict(rates, orient="index").rename_axis("network")
+
+
+def figures_plot(networks: Mapping[str, Figures | None]) -> Figure:
+    """The same as a matplotlib figure, each rate with its interval."""
+    known = {name: figures for name, figures in networks.items() if figures is not None}
+    rates = {
+        name: {
+            called: share
+            for field, called in RATES.items()
+            if (share := getattr(figures, field)) is not None
+        }
+        for name, figures in known.items()
+    }
+    return draw_rates(rates)

@@ -16,4 +16,8 @@ class FileKind:
 
 EXPORTED = "It is written for other programs: give the model that it was exported from"
 SAVE_IN_KERAS = "Save the Keras model with model.save('….keras') or model.save('….h5'), give that"
+LOAD_WEIGHTS = (
+    "In Python, torch.load(…, weights_only=True) reads a model's weights, load_state_dict puts "
+    "them into a module that you build, and ytf_torch.wrap takes that"
+)
 SAVED_MODEL = "Load it in the Keras that saved it, and save it with model.save('….h5')"

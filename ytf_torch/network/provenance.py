@@ -21,6 +21,8 @@ FOURTH_FORMAT = "ytf-torch/4"
 # Of files that name the lab's network instead of holding its graph; the first tell no history.
 FIRST_FORMAT, SECOND_FORMAT = "ytf-torch/1", "ytf-torch/2"
 FORMATS = (FORMAT, FOURTH_FORMAT, SECOND_FORMAT, FIRST_FORMAT)
+# Of the weights of a PyTorch module of the user's own, which no graph can be told of.
+MODULE_FORMAT = "ytf-torch/module"
 # The longest name that file systems allow.
 MAX_NAME_LENGTH = 255
 # Far more than anybody does to one network; a file that tells more was not written here.
@@ -160,12 +162,20 @@ def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:
 
     Raises InputError, naming the key, where one is missing or holds what it must not.
     """
+    if metadata.get("format") == MODULE_FORMAT:
+        raise InputError(
+            where,
+            "the weights of a PyTorch module, without its layers",
+            "In Python load them into the module, with safetensors.torch.load_file and "
+            "load_state_dict, and give that to ytf_torch.wrap",
+        )
     if metadata.get("format") not in FORMATS:
         raise mismatch(
             where,
             f"metadata of format {FORMAT}",
             repr(metadata.get("format")),
-            "Write it with ytf-convert: without the pixel scale no figure can be trusted",
+            "Write it with ytf-convert: without the pixel scale no figure can be trusted. Weights "
+            "of a PyTorch module go into the module, and that goes into ytf_torch.wrap",
         )
     older = {"history"} if metadata["format"] == FIRST_FORMAT else set()
     record: dict[str, Any] = {}

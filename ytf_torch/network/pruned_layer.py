@@ -62,9 +62,10 @@ def default_layer(graph: Graph) -> str:
 def pruned_at(graph: Graph, layer: str | None, rank_at: str | None) -> tuple[str, str]:
     """The layer to prune and where its channels are ranked; None for either is the default.
 
-    Raises InputError where the network has no such layer, or its channels cannot be ranked
-    there.
+    Raises InputError where the network cannot be pruned, has no such layer, or its channels cannot
+    be ranked there.
     """
+    graph.check_prunable()
     chosen = layer or default_layer(graph)
     try:
         points = rank_points(graph, chosen)

@@ -118,7 +118,9 @@ def kappa(answers: Tensor) -> float:
 def same_weights(first: Checkpoint, second: Checkpoint) -> bool:
     """Whether two networks hold the same weights, shapes included."""
     ours, theirs = first.model.state_dict(), second.model.state_dict()
-    return all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    return ours.keys() == theirs.keys() and all(
+        torch.equal(tensor, theirs[name]) for name, tensor in ours.items()
+    )
 
 
 def _related(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
@@ -126,7 +128,7 @@ def _related(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
     cosines = [
         F.cosine_similarity(kernel.flatten().double(), theirs[name].flatten().double(), dim=0)
         for name, kernel in ours.items()
-        if kernel.ndim > 1 and kernel.shape == theirs[name].shape
+        if name in theirs and kernel.ndim > 1 and kernel.shape == theirs[name].shape
     ]
     return bool(cosines) and float(torch.stack(cosines).mean()) >= RELATED
 
@@ -134,10 +136,17 @@ def _related(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
 def _live_channels(state: dict[str, Tensor]) -> int:
     """Channels of convolutions whose kernel or bias is not zero."""
     return sum(
-        int(((kernel.flatten(1) != 0).any(1) | (state[name.replace("weight", "bias")] != 0)).sum())
+        int(_live(kernel, state.get(f"{name.removesuffix('weight')}bias")).sum())
         for name, kernel in state.items()
         if kernel.ndim == 4
     )
+
+
+def _live(kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """Which channels of a convolution, (channels,), are not zero. A transposed one, whose
+    kernel has its inputs first, is judged by that alone."""
+    live = (kernel.flatten(1) != 0).any(1)
+    return live if bias is None or bias.shape != live.shape else live | (bias != 0)
 
 
 def _origin(checkpoint: Checkpoint) -> str:

@@ -8,7 +8,8 @@ from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
 from ytf_torch.device import resolve_device
 from ytf_torch.images.image_set import ImageSets
-from ytf_torch.network.checkpoint import Checkpoint, save_checkpoint
+from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.wrapped import save_network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair.repair_page import repair_html
 from ytf_torch.report.repair.repair_record import repair_record
@@ -64,7 +65,7 @@ def repair(
     with filled_folder(settings.out, sets_record(sets)) as folder:
         network = checkpoint.model.to(resolve_device(settings.device))
         outcome = repair_and_measure(network, sets, settings.method, settings.seed, track=track)
-        save_checkpoint(repaired_checkpoint(checkpoint, outcome), folder / MODEL_FILE)
+        save_network(repaired_checkpoint(checkpoint, outcome), folder / MODEL_FILE)
         record = repair_record(outcome, checkpoint.provenance, opened.doubts)
         page = repair_html(outcome, checkpoint.provenance, command, opened.doubts)
         write_report(folder, record, page)

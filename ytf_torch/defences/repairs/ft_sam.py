@@ -70,7 +70,9 @@ class SharpnessAwareFineTuning:
     def worst_moves(self, network: Network, pixels: Tensor, labels: Tensor) -> list[Tensor]:
         """The moves of all weights, within the radius, that raise the loss most to first order."""
         parameters = list(network.parameters())
-        gradients = torch.autograd.grad(F.cross_entropy(network(pixels), labels), parameters)
+        loss = F.cross_entropy(network(pixels), labels)
+        # 0 for what no logit depends on, as a second head that is used in training alone.
+        gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
         scaled = [w.detach().abs() * g for w, g in zip(parameters, gradients, strict=True)]
         length = torch.stack([part.norm() for part in scaled]).norm().clamp_min(1e-12)
         return [

@@ -106,7 +106,7 @@ class AdversarialUnlearning:
         carrying = torch.randperm(len(pixels), generator=generator) < self.share * len(pixels)
         worn = carrying.to(delta).view(-1, 1, 1, 1) * delta
         outer = F.cross_entropy(network(pixels.to(network.dtype) + WHITE * worn), labels)
-        direct = torch.autograd.grad(outer, [delta, *parameters])
+        direct = torch.autograd.grad(outer, [delta, *parameters], materialize_grads=True)
         inner = self._inner(network, delta, pixels, labels)
         (slope,) = torch.autograd.grad(inner, delta, create_graph=True)
         mapped = delta - self.inner_rate * slope

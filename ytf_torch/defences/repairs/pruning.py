@@ -56,6 +56,8 @@ class Pruning:
         try:
             layer, rank_at = pruned_at(network.graph, self.layer, None)
             bake_mask(network, layer, ())  # refused here rather than behind a sweep
+        except CannotRepairError:
+            raise
         except (InputError, ValueError) as error:
             remedy = "Choose a method that does not prune"
             raise CannotRepairError("the network", str(error), remedy) from error

@@ -7,8 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from ytf_torch.images.image_set import ImageSets
+from ytf_torch.metrics import Figures, Share
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.report.audit.audit_findings import failed, findings
+from ytf_torch.report.repair.repair_record import NAMES
 
 Record = Mapping[str, Any]
 
@@ -63,3 +65,28 @@ def is_no(record: Record) -> bool:
     if "not_done" in repaired or repaired["unfit"] or failed(record):
         return True
     return bool(steps["use"]["failed"])
+
+
+def measured_networks(repaired: Record) -> dict[str, Figures]:
+    """The figures of B, B′ and GoodNet that a record's repair holds; none where none was made."""
+    if "baseline" not in repaired:
+        return {}
+    flags = repaired["goodnet_flags"]
+    guarded = {
+        "false_positive_rate": flags["clean_test"],
+        "true_positive_rate": flags["poisoned_test"],
+    }
+    named = {"B": "baseline", "B′": "repaired", "GoodNet": "goodnet"}
+    return {
+        name: _figures(
+            {field: repaired[key]["intervals"][called] for field, called in NAMES.items()}
+            | (guarded if key == "goodnet" else {})
+        )
+        for name, key in named.items()
+    }
+
+
+def _figures(shares: Mapping[str, Record | None]) -> Figures:
+    return Figures(
+        **{name: None if share is None else Share(**share) for name, share in shares.items()}
+    )

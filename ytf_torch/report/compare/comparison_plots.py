@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ytf_torch.report.compare.comparison import MethodRow
-from ytf_torch.report.drawing import drawn_with
+from ytf_torch.report.drawing import Figure, drawn_with
 from ytf_torch.report.plots import ATTACK, CLEAN, FAINT, STYLE, WIDE, Size, axes_of, rendered
 from ytf_torch.report.thresholds import SUCCESS
 
@@ -14,8 +14,15 @@ COLOURS = (CLEAN, ATTACK, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 
 
 def trade_off_figure(rows: Sequence[MethodRow], size: Size = WIDE) -> bytes | None:
-    """Points of clean accuracy lost against the attack success rate, a mark for each method; None
-    where no method has both."""
+    """Points of clean accuracy lost against the attack success rate, a mark for each method, as
+    inline SVG; None where no method has both."""
+    with drawn_with(STYLE):
+        figure = draw_trade_off(rows, size)
+        return None if figure is None else rendered(figure, "svg", f"trade-off {size}")
+
+
+def draw_trade_off(rows: Sequence[MethodRow], size: Size = WIDE) -> Figure | None:
+    """The figure of trade_off_figure, to be shown or changed."""
     points = []
     for row in rows:
         lost, attack = row.figures["points_lost"], attack_of(row)
@@ -45,7 +52,7 @@ def trade_off_figure(rows: Sequence[MethodRow], size: Size = WIDE) -> bytes | No
         axes.grid(axis="both")
         columns = 4 if size[0] >= WIDE[0] else 2
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-        return rendered(figure, "svg", f"trade-off {size}")
+        return figure
 
 
 def attack_of(row: MethodRow) -> float | None:
