@@ -53,9 +53,14 @@ class Activation:
         """As Keras files name it."""
         return self.name.removesuffix("_3")
 
+    @property
+    def is_relu(self) -> bool:
+        """Whether it is a plain ReLU."""
+        return self.apply is F.relu
+
     def overwrite(self, tensor: Tensor) -> Tensor:
         """The same of a tensor that nobody else reads, whose memory may be used again."""
-        return F.relu(tensor, inplace=True) if self.apply is F.relu else self.apply(tensor)
+        return F.relu(tensor, inplace=True) if self.is_relu else self.apply(tensor)
 
 
 def _operator(kind: str, **attributes: Any) -> WriteOnnx:  # noqa: ANN401
