@@ -34,12 +34,12 @@ from torch.nn import functional as F
 
 from benchmarks.ordinary import BATCH, OrdinaryNetwork
 from benchmarks.stopwatch import Times
+from ytf_torch.commands.start import keep_memory
 from ytf_torch.defences.repairs.distillation import Distillation
 from ytf_torch.device import exact_float32
 from ytf_torch.images.arrays import images_of
 from ytf_torch.network.deepid import DeepIDSizes, deepid
 from ytf_torch.network.module import Network
-from ytf_torch.sweep.workers import keep_memory
 
 KERNELS = ((4, 4), (3, 3), (3, 3), (2, 2))
 # Clean validation faces: of the demo, of a small world, and of the lab.
