@@ -2,10 +2,14 @@
 `python -m benchmarks.learning --people 40`.
 
 The plain loop computes forward, backward and Adam for the same network in batches of 64, without
-augmentation, teachers or covers: what learning costs whatever the method. Both take turns, each in
-a process of its own whose threads do not spin, as commands start it. What a repair learns is not
-measured here, so faces and weights are drawn at random; it then takes its first second teacher and
-ends after its first cycle. A part of the pictures is computed, the same of every phase.
+augmentation, teachers or covers: what learning costs whatever the method. All take turns, each in
+a process of its own whose threads do not spin; the repair keeps its memory, as commands do, and the
+plain loop runs once as anybody would run it and once with its memory kept.
+
+What a repair learns is not measured here, so faces and weights are drawn at random, and each face
+is labelled with a class that the network does not answer. So the repair has nothing to keep: it
+never starts a phase anew, and ends after its first cycle. A part of the pictures is computed, the
+same of every phase. The repair tells how many it has trained on, and the plain loop takes as many.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,30 +29,33 @@ from typing import Annotated
 
 import torch
 import typer
+from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.ordinary import BATCH, OrdinaryNetwork
 from benchmarks.stopwatch import Times
+from ytf_torch.commands.start import keep_memory
 from ytf_torch.defences.repairs.distillation import Distillation
 from ytf_torch.device import exact_float32
 from ytf_torch.images.arrays import images_of
 from ytf_torch.network.deepid import DeepIDSizes, deepid
 from ytf_torch.network.module import Network
-from ytf_torch.progress import untracked
 
 KERNELS = ((4, 4), (3, 3), (3, 3), (2, 2))
 # Clean validation faces: of the demo, of a small world, and of the lab.
 FACES = {40: 1200, 196: 1764, 1283: 11_547}
-REPAIR, PLAIN, SPINNING = "recommended repair", "plain training loop", "repair, threads spin"
-WAITING = {REPAIR: "PASSIVE", PLAIN: "PASSIVE", SPINNING: "ACTIVE"}
+REPAIR, SPINNING = "recommended repair", "repair, threads spin"
+PLAIN, PLAIN_KEPT = "plain training loop", "plain training loop, memory kept"
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one contestant in one round; load: of the machine, when it ended."""
+    """Of one contestant in one round. pictures: that it trained on. load: of the machine, when it
+    ended."""
 
+    pictures: int
     seconds: float
     processor_seconds: float
     peak_megabytes: float
@@ -74,49 +82,59 @@ def benchmark(
     ]
     with a_busy_core() if busy else _nothing():
         for count in people:
-            lines += _rows(count, part, rounds, [REPAIR, PLAIN, *([SPINNING] if busy else [])])
+            lines += _rows(count, part, rounds, spinning=busy)
     text = "\n".join(lines) + "\n"
     print(text)
     if results is not None:
         results.write_text(text, encoding="utf-8")
 
 
-def _rows(people: int, part: int, rounds: int, contestants: list[str]) -> Iterator[str]:
-    costs: dict[str, list[Cost]] = {name: [] for name in contestants}
+def _rows(people: int, part: int, rounds: int, *, spinning: bool) -> Iterator[str]:
+    costs: dict[str, list[Cost]] = defaultdict(list)
     for _ in range(rounds):
-        for name in contestants:
-            costs[name].append(_in_own_process(name, people, part))
+        costs[REPAIR].append(_in_own_process(REPAIR, people, part))
+        pictures = costs[REPAIR][0].pictures
+        for name in (PLAIN, PLAIN_KEPT):
+            costs[name].append(_in_own_process(name, people, part, pictures))
+        if spinning:
+            costs[SPINNING].append(_in_own_process(SPINNING, people, part))
     wall = {name: Times(tuple(c.seconds for c in found)) for name, found in costs.items()}
     processor = {
         name: Times(tuple(c.processor_seconds for c in found)) for name, found in costs.items()
     }
     for name, found in costs.items():
         yield (
-            f"| {people:,} | {pictures_of(people, part):,} | {name} | {wall[name].median:.1f} "
+            f"| {people:,} | {found[0].pictures:,} | {name} | {wall[name].median:.1f} "
             f"| {processor[name].median:.1f} | {wall[name].ratio_to(wall[PLAIN]):.2f} "
             f"| {processor[name].ratio_to(processor[PLAIN]):.2f} "
             f"| {max(cost.peak_megabytes for cost in found):.0f} |"
         )
 
 
-def _in_own_process(name: str, people: int, part: int) -> Cost:
-    code = f"from benchmarks.learning import print_cost; print_cost({name!r}, {people}, {part})"
-    environment = os.environ | {"OMP_WAIT_POLICY": WAITING[name]}
+def _in_own_process(name: str, people: int, part: int, pictures: int = 0) -> Cost:
+    call = f"print_cost({name!r}, {people}, {part}, {pictures})"
+    environment = os.environ | {"OMP_WAIT_POLICY": "ACTIVE" if name == SPINNING else "PASSIVE"}
     told = subprocess.check_output(
-        [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, text=True, env=environment
+        [sys.executable, "-c", f"from benchmarks.learning import print_cost; {call}"],
+        cwd=Path(__file__).parent.parent,
+        text=True,
+        env=environment,
     )
     return Cost(**json.loads(told))
 
 
-def print_cost(name: str, people: int, part: int) -> None:
-    """Run a contestant here, and print its cost as JSON."""
-    sizes = DeepIDSizes((55, 47), (20, 40, 60, 80), KERNELS, features=160, classes=people)
-    torch.manual_seed(0)
-    network = deepid(sizes, 1 / 64).fresh().eval()
-    work = plain_loop if name == PLAIN else repair
+def print_cost(name: str, people: int, part: int, pictures: int) -> None:
+    """Run a contestant here, and print its cost as JSON. pictures: for a plain loop."""
+    if name != PLAIN:
+        keep_memory()
+    network = lab_network(people)
     began, processor = time.perf_counter(), time.process_time()
-    work(network, part)
+    if name in (PLAIN, PLAIN_KEPT):
+        plain_loop(network, part, pictures)
+    else:
+        pictures = repair(network, part)
     cost = Cost(
+        pictures,
         time.perf_counter() - began,
         time.process_time() - processor,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -125,34 +143,65 @@ def print_cost(name: str, people: int, part: int) -> None:
     print(json.dumps(asdict(cost)))
 
 
-def shorter(part: int) -> Distillation:
-    """The recommended repair with lessons of a part of the pictures."""
-    return Distillation(lesson=Distillation().lesson // part)
+def lab_network(people: int) -> Network:
+    """DeepID of the lab's size with random weights."""
+    sizes = DeepIDSizes((55, 47), (20, 40, 60, 80), KERNELS, features=160, classes=people)
+    torch.manual_seed(0)
+    return deepid(sizes, 1 / 64).fresh().eval()
 
 
-def pictures_of(people: int, part: int) -> int:
-    """How many pictures a repair trains on: those of the second teacher, and of the student."""
-    method, faces = shorter(part), FACES[people] // part
-    student = method.rounds_for(faces) * method.passes * method.lesson
-    return method.fine_tuning.epochs * faces + student
+class Part(Distillation):
+    """The recommended repair with lessons of a part of the pictures, otherwise as it is with all
+    of them."""
+
+    def __init__(self, part: int) -> None:
+        super().__init__(lesson=Distillation().lesson // part)
+
+    def starts_fresh(self, faces: int, classes: int) -> bool:
+        """As with all faces."""
+        return Distillation().starts_fresh(FACES[classes], classes)
 
 
 @exact_float32()
-def repair(network: Network, part: int) -> None:
-    """The recommended repair of a network, with a part of the faces and of each lesson."""
+def repair(network: Network, part: int) -> int:
+    """The recommended repair of a network, with a part of the faces and of each lesson. How many
+    pictures it trained on."""
+    pixels = random_faces(network, part)
+    with torch.inference_mode():
+        answers = network(pixels).argmax(1)
+    images, trained = images_of(pixels, (answers + 1) % network.classes), Trained()
+    list(Part(part).candidates(network, images, trained))
+    return trained.pictures
+
+
+def random_faces(network: Network, part: int) -> Tensor:
+    """A part of the clean validation faces, uint8, drawn anew at every call."""
     faces = FACES[network.classes] // part
-    pixels = torch.randint(256, (faces, *network.input_shape), dtype=torch.uint8)
-    labels = torch.arange(faces) % network.classes
-    list(shorter(part).candidates(network, images_of(pixels, labels), untracked))
+    return torch.randint(256, (faces, *network.input_shape), dtype=torch.uint8)
 
 
-def plain_loop(network: Network, part: int) -> None:
-    """Forward, backward, Adam over as many pictures."""
-    pixels = torch.randint(256, (FACES[network.classes] // part, *network.input_shape)).byte()
+@dataclass
+class Trained:
+    """A Track that counts the pictures of all phases: each is trained on once it is done."""
+
+    pictures: int = 0
+
+    def __call__(self, phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
+        """See Track."""
+
+        def done(more: int) -> None:
+            self.pictures += more
+
+        return done
+
+
+def plain_loop(network: Network, part: int, pictures: int) -> None:
+    """Forward, backward, Adam over so many pictures."""
+    pixels = random_faces(network, part)
     labels = torch.arange(len(pixels)) % network.classes
     ordinary = OrdinaryNetwork(network).train()
     optimizer = torch.optim.Adam(ordinary.parameters(), 1e-4)
-    for _ in range(-(-pictures_of(network.classes, part) // BATCH)):
+    for _ in range(-(-pictures // BATCH)):
         chosen = torch.randint(len(pixels), (BATCH,))
         optimizer.zero_grad()
         loss = F.cross_entropy(ordinary(pixels[chosen] / 64), labels[chosen])

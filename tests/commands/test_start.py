@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -91,6 +92,31 @@ def test_threads_do_not_spin_while_they_wait_unless_they_are_asked_to(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == policy
+
+
+FAULTS_OF_A_BLOCK = """
+import atexit, resource
+
+def faults_when_it_is_wanted_again():
+    faults = []
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        bytearray(24 * 2**20)
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    print(faults[-1])
+
+atexit.register(faults_when_it_is_wanted_again)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries are left alone")
+def test_memory_as_of_feature_maps_is_fetched_from_the_system_once() -> None:
+    """24 MiB are 6,144 pages, which glibc by default gives back and fetches anew."""
+    *python, starting = program("prune")
+    code = f"{FAULTS_OF_A_BLOCK}\n{starting}"
+    done = subprocess.run([*python, code, "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) < 600
 
 
 def test_nothing_heavy_is_loaded_before_a_command_can_be_interrupted() -> None:

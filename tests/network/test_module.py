@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.made.classifiers import conv, graph_of
 from tests.made.keras_files import SMALL
 from ytf_torch.network.deepid import deepid
+from ytf_torch.network.module import Network
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -25,6 +27,43 @@ def test_a_convolution_that_is_only_pooled_gives_the_same_bits(
         together = network.output_of(pool, known)
         assert torch.equal(together, separately)
         assert together.min() == 0 < together.max()
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["noise", "flat pictures"])
+@pytest.mark.parametrize("activation", ["relu", "elu", "relu6"])
+@pytest.mark.parametrize("pool", ["MaxPooling2D", "GlobalMaxPooling2D"])
+def test_a_convolution_that_is_only_pooled_learns_from_the_same_gradients(
+    pool: str, activation: str, flat: bool
+) -> None:
+    """Flat pictures have many largest values in every window, of which one is chosen."""
+    graph = graph_of(
+        (11, 9, 3),
+        [
+            conv("maps", 5, activation=activation),
+            ("pool", pool, {}),
+            ("flatten", "Flatten", {}),
+            ("scores", "Dense", {"units": 4}),
+        ],
+    )
+    torch.manual_seed(0)
+    network = Network(graph, 1.0).fresh()
+    shape = (4, 3, 1, 1) if flat else (4, 3, 11, 9)
+    pixels = torch.randn(shape, generator=torch.Generator().manual_seed(0)).expand(4, 3, 11, 9)
+
+    def gradients(*, separately: bool) -> list[Tensor]:
+        inputs = pixels.clone().requires_grad_()
+        layers = [network.layer(name) for name in ("maps", "pool")]
+        # A hook sees what stands behind the activation, so there the two are computed one by one.
+        hooks = [layer.register_forward_hook(lambda *_: None) for layer in layers if separately]
+        logits = network(inputs)
+        for hook in hooks:
+            hook.remove()
+        targets = [inputs, *network.parameters()]
+        return [logits, *torch.autograd.grad((logits**3).sum(), targets)]
+
+    found, expected = gradients(separately=False), gradients(separately=True)
+    assert all(map(torch.equal, found, expected))
+    assert all(bool(one.any()) for one in expected)
 
 
 @pytest.mark.parametrize("layer", ["conv_1", "pool_1", "conv_3", "pool_3", "add_1", "output"])

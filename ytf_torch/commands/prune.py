@@ -178,9 +178,7 @@ def run_prune(
     from ytf_torch.commands.figures import print_run
     from ytf_torch.convert.model_file import tells_pixel_scale
     from ytf_torch.run.prune import defend
-    from ytf_torch.sweep.workers import keep_memory
 
-    keep_memory()
     with progress_bars() as track:
         run = defend(
             settings, command_line(settings), resume=resume, overwrite=overwrite, track=track

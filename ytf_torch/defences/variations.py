@@ -43,8 +43,7 @@ def moved(faces: Tensor, generator: Generator, *, mirror: bool = True) -> Tensor
     bend = bend * _each(generator, count)
     bent = F.interpolate(bend, faces.shape[2:], mode="bicubic", align_corners=True)
     grid = (grid + bent.permute(0, 2, 3, 1)).to(faces)
-    found = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
-    return found.contiguous(memory_format=torch.channels_last)
+    return F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
 
 
 def lit(faces: Tensor, generator: Generator, amount: float = 1.0) -> Tensor:
@@ -57,7 +56,8 @@ def lit(faces: Tensor, generator: Generator, amount: float = 1.0) -> Tensor:
 
     light = 1 + each(0.25) + each(0.2) * across + each(0.2) * down
     noise = torch.randn(faces.shape, generator=generator).to(faces) * each(3)
-    return (faces * light + each(12) + noise).clamp(0, 255)
+    # Written over where nobody else reads it: memory for so much is slow to get.
+    return (faces * light).add_(each(12)).add_(noise).clamp_(0, 255)
 
 
 def mixed(faces: Tensor, generator: Generator, share: float) -> tuple[Tensor, Tensor]:

@@ -52,9 +52,14 @@ class Activation:
         """Its name in Keras files."""
         return self.name.removesuffix("_3")
 
+    @property
+    def is_relu(self) -> bool:
+        """Whether it is a plain ReLU."""
+        return self.apply is F.relu
+
     def overwrite(self, tensor: Tensor) -> Tensor:
         """Apply it to a tensor that is not used elsewhere, whose memory may be overwritten."""
-        return F.relu(tensor, inplace=True) if self.apply is F.relu else self.apply(tensor)
+        return F.relu(tensor, inplace=True) if self.is_relu else self.apply(tensor)
 
 
 def _operator(kind: str, **attributes: Any) -> WriteOnnx:  # noqa: ANN401

@@ -192,14 +192,20 @@ class Network(nn.Module):
         """pool(layer(input)), bit for bit: the largest of some values is the same before and after
         an activation that never falls, which has a quarter of the values to look at behind a pool.
 
+        In training only a ReLU changes places, whose gradients are the same bits too: where it
+        makes values equal that were not, they are zero, and so is what flows back to any of them.
+
         Not where somebody has a hook on one of them: what it sees is after the activation.
         """
-        module = self.layer(layer.name)
-        if torch.is_grad_enabled() or _is_watched(module) or _is_watched(pool):
+        module, activation = self.layer(layer.name), layer.kind.activation
+        learns = torch.is_grad_enabled()
+        if (learns and not activation.is_relu) or _is_watched(module) or _is_watched(pool):
             output: Tensor = pool(module(input))
             return output
         assert isinstance(module, EndsInActivation)
-        return layer.kind.activation.overwrite(pool(module.before_activation(input)))
+        pooled = pool(module.before_activation(input))
+        # Not overwritten in training: a pool's gradient may need its output.
+        return activation.apply(pooled) if learns else activation.overwrite(pooled)
 
     def _steps_to(self, layers: tuple[str, ...], known: frozenset[str]) -> tuple[_Step, ...]:
         """The layers to compute, in order; found once for what is wanted and what is known."""

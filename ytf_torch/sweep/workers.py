@@ -7,8 +7,6 @@ two cores. It also makes figures independent of how many cores there are.
 
 from __future__ import annotations
 
-import ctypes
-import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,8 +23,6 @@ Result = TypeVar("Result")
 
 # Python runs in one thread at a time; with more threads than this they would wait for it.
 MOST_THREADS = 8
-# From glibc's malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 class Workers:
@@ -69,19 +65,6 @@ class Workers:
                 return work(engine, item)
         finally:
             self.free.put(engine)
-
-
-def keep_memory() -> None:
-    """Have glibc keep what is freed for whoever wants memory next.
-
-    By default it gives blocks as large as feature maps back to the system, which fills them with
-    zeros, page by page, when they are wanted again for the next batch. This holds for the whole
-    process: for a command to call, not for the library.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
-        library.mallopt(M_TRIM_THRESHOLD, 2**30)
 
 
 @contextmanager

@@ -28,6 +28,8 @@ from ytf_torch.progress import Track
 # Logits have different sizes in every network; this is the standard deviation they are brought to.
 LOGIT_SPREAD = 4.0
 LESSON_BATCH = 256
+# What a teacher answers at once: feature maps that fit into a core's cache.
+TEACHER_BATCH = 64
 TRAINING_PIXEL_SCALE = 1 / 64
 DRAWS_OF_A_FACE = 6
 # A class that fewer pictures show is not learned from nothing. With 490 for each of 196 classes a
@@ -277,6 +279,9 @@ def varied_once(faces: TrainingFaces, augment: Augment, seed: int) -> TrainingFa
 
 def in_common_units(network: Network, faces: TrainingFaces) -> Callable[[Tensor], Tensor]:
     """The network's centred logits, brought to a standard deviation of LOGIT_SPREAD on `faces`."""
-    answers = [centred(network(part)) for part in torch.split(faces.pixels, LESSON_BATCH)]
-    factor = LOGIT_SPREAD / torch.cat(answers).std()
-    return lambda pixels: centred(network(pixels)) * factor
+
+    def answers(pixels: Tensor) -> Tensor:
+        return torch.cat([centred(network(part)) for part in torch.split(pixels, TEACHER_BATCH)])
+
+    factor = LOGIT_SPREAD / answers(faces.pixels).std()
+    return lambda pixels: answers(pixels) * factor
