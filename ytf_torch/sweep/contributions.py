@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.predicted_class import classes_of
-from ytf_torch.sweep.pairs import batches_of, changes, latest, places_in_batches, probes
+from ytf_torch.sweep.pairs import batches_of, changes, latest, probes, slots_in_batches
 from ytf_torch.sweep.suffix import SuffixEngine
 
 # Working memory for one group of images. A larger group makes each step cheaper per image, until it
@@ -97,33 +97,33 @@ class ContributionEngine(SuffixEngine, ABC):
             if count:
                 changed = images[start : start + count]
                 start += count
-                answers.append(self.best(self._without(sums, changed, values[channel], channel)))
+                answers.append(self.best(self._subtract(sums, changed, values[channel], channel)))
         classes, margins = (torch.cat(parts) for parts in zip(*answers, strict=True))
-        allowed = self._rounding(prepared)[images]
+        bound = self._error_bound(prepared)[images]
         # Written so that NaN and infinity count as doubtful: with a non-finite logit, the margin or
         # the bound is not finite either.
-        doubtful = ~((margins > allowed) & margins.isfinite())
+        doubtful = ~((margins > bound) & margins.isfinite())
         doubtful[probes(images, PROBES)] = True
         rerun = doubtful.nonzero()[:, 0]
         most = self.model.classes - 1  # if all logits are NaN, argmax may return a padded column
-        true_classes, true_margins = self._again(
+        true_classes, true_margins = self._recomputed(
             prepared, images[rerun], steps[rerun], classes[rerun].clamp(max=most), order
         )
         deviation = (true_margins - margins[rerun]).abs()
         # `not (… <= …)`, because a NaN has to fail this check too.
-        if not (deviation <= allowed[rerun] * TOLERATED).all():
+        if not (deviation <= bound[rerun] * TOLERATED).all():
             return super().predictions(prepared, order)
         classes[rerun] = true_classes
         return latest(classes, steps, images, len(order) + 1, len(prepared))
 
-    def _rounding(self, prepared: Tensor) -> Tensor:
+    def _error_bound(self, prepared: Tensor) -> Tensor:
         """(images,): bound on the rounding error of any logit of an image, at any step."""
         # Multiplied by MARGIN first: overflows to infinity where a logit could come near overflow,
         # and an infinite bound makes the plain sweep decide.
         eps = torch.finfo(self.model.dtype).eps
         return (self.magnitude(prepared) * MARGIN) * (ROUNDINGS / MARGIN * eps)
 
-    def _without(self, sums: Tensor, images: Tensor, values: Tensor, channel: int) -> Tensor:
+    def _subtract(self, sums: Tensor, images: Tensor, values: Tensor, channel: int) -> Tensor:
         """Subtract a channel's contribution from the rows `images` of `sums`, in place.
 
         values: of the channel, (all images, positions). Returns a copy of the changed rows,
@@ -134,11 +134,11 @@ class ContributionEngine(SuffixEngine, ABC):
         sums.index_copy_(0, images, reduced)
         return reduced
 
-    def _again(
+    def _recomputed(
         self, prepared: Tensor, images: Tensor, steps: Tensor, classes: Tensor, order: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
         """Recompute pairs as the plain sweep does: their classes, and the margins of `classes`."""
-        slots, slot_count = places_in_batches(images)
+        slots, slot_count = slots_in_batches(images)
         class_of_slot = classes.new_zeros(slot_count)
         class_of_slot[slots] = classes
         answers, margins = [], []

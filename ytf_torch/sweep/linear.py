@@ -105,8 +105,8 @@ class LinearEngine(ContributionEngine):
             derivative = self._derivative(differentiable)
             # After global average pooling all positions have the same derivative: one column of
             # contributions, multiplied by the sum over positions, is enough.
-            self.alike = bool((derivative == derivative[..., :1, :1]).all())
-            per_position = derivative[..., :1, :1] if self.alike else derivative
+            self.is_uniform = bool((derivative == derivative[..., :1, :1]).all())
+            per_position = derivative[..., :1, :1] if self.is_uniform else derivative
             self.contributions = per_position.permute(2, 3, 1, 0).flatten(0, 1).contiguous()
             self.bounds = {name: _bound(differentiable, name) for name in end.rows}
         units = sum(graph.shapes[name][0] for name in end.rows)
@@ -134,7 +134,7 @@ class LinearEngine(ContributionEngine):
     def values(self, maps: Tensor) -> Tensor:
         """See ContributionEngine."""
         values = super().values(maps)
-        return values.sum(2, keepdim=True) if self.alike else values
+        return values.sum(2, keepdim=True) if self.is_uniform else values
 
     def sums(self, prepared: Tensor) -> Tensor:
         """See ContributionEngine."""

@@ -49,7 +49,7 @@ def batches_of(tensor: Tensor) -> tuple[Tensor, ...]:
     return torch.split(tensor, BATCH_SIZE)
 
 
-def places_in_batches(images: Tensor) -> tuple[Tensor, int]:
+def slots_in_batches(images: Tensor) -> tuple[Tensor, int]:
     """Assign pairs to batches so that each image keeps the row it has in the plain sweep's batch.
 
     Matrix libraries may round by row, see whole_batch, so only then its logits are bit-identical.

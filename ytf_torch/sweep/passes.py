@@ -91,7 +91,7 @@ class _Sweeper:
         pieces = (images.part(start, min(start + PIECE, len(images))) for start in starts)
         return [Part(share_of(piece)) for piece in pieces]
 
-    def known(self, name: str, kind: type[Figures]) -> Figures | None:
+    def stored(self, name: str, kind: type[Figures]) -> Figures | None:
         """The entry in the first process's journal, None where it has none."""
         # All processes have to take the same branch, or they would wait for each other forever.
         return gathered(self.journal.find(name, kind))[0]
@@ -116,11 +116,11 @@ class _Sweeper:
         room = CACHE_BYTES
         for number, part in enumerate(parts):
             name, share = f"ranked-{number}", part.own
-            activation, kept = self.known(name, Activation), None
+            activation, kept = self.stored(name, Activation), None
             if activation is None:
                 sums = ActivationSums(batch_count(len(share)))
                 with together():
-                    kept = keep(_told(self.observed(share, sums), done), len(share), room)
+                    kept = keep(_with_progress(self.observed(share, sums), done), len(share), room)
                 activation = sums.total()
                 # The tensor goes first: once the activation is there, a resumed run skips this
                 # piece, and nothing would write the tensor any more.
@@ -144,10 +144,10 @@ class _Sweeper:
         pieces = []
         for number, part in enumerate(parts):
             key = f"swept-{set_index}-{number}"
-            swept = self.known(key, Swept)
+            swept = self.stored(key, Swept)
             if swept is None:
                 sums = ActivationSums(batch_count(len(part.own)))
-                kept = part.kept or self.kept_before(part)
+                kept = part.kept or self.restored(part)
                 batches = self.observed(part.own, sums) if kept is None else kept.batches()
                 tally = total_tally(self.workers, batches, len(part.own), order, done)
                 swept = Swept(tally, part.activation or sums.total())
@@ -159,7 +159,7 @@ class _Sweeper:
         means = mean_activation([swept.activation for swept in pieces])
         return sum(tallies[1:], start=tallies[0]), means
 
-    def kept_before(self, part: Part) -> Kept | None:
+    def restored(self, part: Part) -> Kept | None:
         """The prepared images of a ranked part from an interrupted run's journal, None where they
         are missing."""
         tensor = None if part.activation is None else self.journal.find_tensor(part.name)
@@ -172,7 +172,7 @@ def _images(parts: Sequence[Part]) -> int:
     return sum(len(part.own) for part in parts)
 
 
-def _told(batches: Iterable[Prepared], done: Callable[[int], None]) -> Iterator[Prepared]:
+def _with_progress(batches: Iterable[Prepared], done: Callable[[int], None]) -> Iterator[Prepared]:
     for batch in batches:
         yield batch
         done(len(batch.labels))

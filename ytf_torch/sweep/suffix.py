@@ -19,7 +19,7 @@ from ytf_torch.network.module import Network
 from ytf_torch.network.pruned_layer import channel_path, maps_of
 from ytf_torch.predicted_class import classes_of
 from ytf_torch.sweep.engine import SweepEngine
-from ytf_torch.sweep.pairs import batches_of, changes, latest, places_in_batches, pruning_steps
+from ytf_torch.sweep.pairs import batches_of, changes, latest, pruning_steps, slots_in_batches
 
 # Memory limit for the prepared images of one group, and the largest number of batches in it. The
 # larger a group, the fewer slots of its batches of pairs stay empty; beyond MOST_BATCHES the gain
@@ -114,7 +114,7 @@ class SuffixEngine:
         masked: (BATCH_SIZE or 1, channels) of bool, True for a masked channel.
         """
         outputs = {
-            name: _lying(output, self.strides[name])
+            name: _with_strides(output, self.strides[name])
             for name, output in self.unpacked(prepared).items()
         }
         maps = outputs[self.maps]
@@ -122,7 +122,7 @@ class SuffixEngine:
         masked_maps = (
             maps.masked_fill(off, 0) if self.keeps_zero else torch.where(off, self.silence, maps)
         )
-        outputs[self.maps] = _lying(masked_maps, maps.stride())
+        outputs[self.maps] = _with_strides(masked_maps, maps.stride())
         return self.model.output_of(self.model.graph.output, outputs)
 
     def alive(self, maps: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class SuffixEngine:
         """See SweepEngine. A step that does not change an image's maps keeps its class."""
         alive = self.alive(self.unpacked(prepared)[self.maps])
         steps, images, _ = changes(alive, order)
-        slots, slot_count = places_in_batches(images)
+        slots, slot_count = slots_in_batches(images)
         pairs = self.pair_logits(prepared, images, steps, order, slots, slot_count)
         classes = torch.cat([classes_of(logits) for logits in pairs])[slots]
         return latest(classes, steps, images, len(order) + 1, len(prepared))
@@ -150,7 +150,7 @@ class SuffixEngine:
         slots: Tensor,
         slot_count: int,
     ) -> Iterator[Tensor]:
-        """Yield the logits of pairs, batch by batch, in the slots of places_in_batches.
+        """Yield the logits of pairs, batch by batch, in the slots of slots_in_batches.
 
         Empty slots hold unmasked images of the same row, whose logits nobody reads.
         """
@@ -175,7 +175,7 @@ def cut_behind(graph: Graph, maps: str) -> tuple[str, ...]:
     return tuple(layer.name for layer in graph.layers if layer.name in read)
 
 
-def _lying(tensor: Tensor, strides: tuple[int, ...]) -> Tensor:
+def _with_strides(tensor: Tensor, strides: tuple[int, ...]) -> Tensor:
     """The tensor with the given strides, copied only where they differ.
 
     A stride of 0 marks an expanded tensor, whose rows share memory; it cannot be written to.
