@@ -1,4 +1,4 @@
-"""Networks as a command is given them: one alone, or B and B′, checked to belong together."""
+"""Open the networks of a command: one alone, or B and B′, checked to belong together."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ NOT_A_PAIR = "Give B as it came and a B′ that was made from it"
 
 @dataclass(frozen=True)
 class Opened:
-    """A network.
+    """An opened network.
 
-    scale_from: where its pixel scale was found: the caller asked for it, a file tells it, or it was
-    assumed. doubts: what speaks against it, one sentence each; empty for a good one.
+    scale_from: the source of its pixel scale: "asked" (the caller specified it), "file" (a file
+    records it) or "assumed". doubts: warnings about the network, one sentence each.
     """
 
     badnet: Checkpoint
@@ -34,16 +34,16 @@ class Opened:
     doubts: tuple[str, ...] = ()
 
     def doubted(self, doubts: Iterable[object]) -> Self:
-        """The same network, and what else speaks against it."""
+        """A copy with further warnings."""
         return replace(self, doubts=(*self.doubts, *map(str, doubts)))
 
 
 @dataclass(frozen=True)
 class Pair(Opened):
-    """B and B′, which take the same faces with the same pixel scale and know the same classes.
+    """B and B′, with equal input size, pixel scale and number of classes.
 
-    names: what to call both. untold: whether neither provenance nor weights tell that B′ was made
-    from B. unproven: that one of the doubts which says so, until clean faces settle it.
+    names: of B and B′ in messages. untold: True if neither provenance nor weights show that B′ was
+    derived from B. unproven: the warning in `doubts` that says so, until `settled` resolves it.
     """
 
     repaired: Checkpoint = field(kw_only=True)
@@ -52,10 +52,11 @@ class Pair(Opened):
     unproven: str | None = field(default=None, kw_only=True)
 
     def settled(self, clean: ImageSet | None, *, any_pair: bool = False) -> Pair:
-        """The same pair with its answers to clean faces looked at, where nothing else tells whether
-        B′ was made from B.
+        """Decide by predictions on clean images whether B′ was derived from B, if still open.
 
-        Raises InputError where the answers say that it was not; with any_pair that is a doubt.
+        Returns the pair without the `unproven` warning; unchanged where nothing is open, or there
+        are too few images. Raises InputError where the predictions show that B′ was not derived
+        from B; with any_pair that becomes a warning.
         """
         if self.unproven is None or clean is None or len(clean) < FEWEST_FACES:
             return self
@@ -64,27 +65,27 @@ class Pair(Opened):
         if fault and not any_pair:
             raise InputError(repaired, fault, NOT_A_PAIR)
         doubts = tuple(doubt for doubt in self.doubts if doubt != self.unproven)
-        known = replace(self, doubts=doubts, unproven=None)
-        return known.doubted([f"{repaired} {fault}"]) if fault else known
+        settled_pair = replace(self, doubts=doubts, unproven=None)
+        return settled_pair.doubted([f"{repaired} {fault}"]) if fault else settled_pair
 
 
 def name_of(model: Model, name: str) -> object:
-    """What messages call a network: its file, or the argument that it was given as."""
+    """The name of a network in messages: its file, or the name of its argument."""
     return as_argument(name, None) if isinstance(model, Checkpoint) else model
 
 
 def read_network(model: Model, pixel_scale: float | None = None, name: str = "model") -> Checkpoint:
-    """The same as open_network, where whoever asks judges the pixel scale by faces."""
+    """As open_network, but without a check of the pixel scale: the caller checks it on images."""
     (checkpoint,), _ = _read([model], [name_of(model, name)], pixel_scale)
     return checkpoint
 
 
 def open_network(model: Model, pixel_scale: float | None = None, name: str = "model") -> Opened:
-    """Read a converted model or a Keras file; a Checkpoint is taken as it is.
+    """Read a converted model or a Keras file; a Checkpoint is used as it is.
 
-    pixel_scale: for a Keras file, which seldom tells it; without it ASSUMED is taken. name: of the
-    argument that a Checkpoint was given as.
-    Raises InputError where the file is no model, or the assumed pixel scale does not suit it.
+    pixel_scale: for a Keras file, which rarely records it; None assumes ASSUMED. name: the argument
+    that a Checkpoint was passed as, for messages.
+    Raises InputError where the file is no model, or the assumed pixel scale is implausible.
     """
     (checkpoint,), scale_from = _read([model], [name_of(model, name)], pixel_scale)
     doubts = scale_doubts(checkpoint, model, name_of(model, name), scale_from)
@@ -99,78 +100,81 @@ def open_pair(
     any_pair: bool = False,
     names: tuple[str, str] = ("model", "repaired"),
 ) -> Pair:
-    """Read B and B′ from converted models or Keras files; Checkpoints are taken as they are.
+    """Read B and B′ from converted models or Keras files; Checkpoints are used as they are.
 
-    pixel_scale: for Keras files, which seldom tell it. Where one of both files tells it, that is
-    taken for the other; else it is assumed to be ASSUMED.
-    any_pair: take B and B′ that do not belong together; what speaks against them is in the doubts.
-    names: of the arguments that Checkpoints were given as.
-    Raises InputError where a file is no model, they differ in classes, input or pixel scale, they
-    do not belong together, or the assumed pixel scale does not suit the network.
+    pixel_scale: for Keras files, which rarely record it. None takes it from the other file, if that
+    records one, else assumes ASSUMED.
+    any_pair: accept B and B′ that do not belong together; the reasons become warnings in `doubts`.
+    names: the arguments that Checkpoints were passed as, for messages.
+    Raises InputError where a file is no model, the two differ in classes, input size or pixel
+    scale, do not belong together, or the assumed pixel scale is implausible.
     """
-    called = (name_of(badnet, names[0]), name_of(repaired, names[1]))
-    (first, second), scale_from = _read([badnet, repaired], called, pixel_scale)
-    check_same_input(first, second, *called)
-    fault = pair_fault(first, second, *called)
+    shown_names = (name_of(badnet, names[0]), name_of(repaired, names[1]))
+    (first, second), scale_from = _read([badnet, repaired], shown_names, pixel_scale)
+    check_same_input(first, second, *shown_names)
+    fault = pair_fault(first, second, *shown_names)
     if fault and not any_pair:
-        raise InputError(called[1], fault, NOT_A_PAIR)
-    doubt = None if fault else unproven(first, second, *called)
-    doubts = [f"{called[1]} {fault}"] if fault else []
+        raise InputError(shown_names[1], fault, NOT_A_PAIR)
+    doubt = None if fault else unproven(first, second, *shown_names)
+    doubts = [f"{shown_names[1]} {fault}"] if fault else []
     doubts += [doubt] if doubt else []
-    doubts += scale_doubts(first, badnet, called[0], scale_from)
+    doubts += scale_doubts(first, badnet, shown_names[0], scale_from)
     return Pair(
         first,
         scale_from,
         tuple(doubts),
         repaired=second,
-        names=called,
+        names=shown_names,
         untold=doubt is not None,
         unproven=doubt,
     )
 
 
 def _read(
-    models: Sequence[Model], names: Sequence[object], asked: float | None
+    models: Sequence[Model], names: Sequence[object], requested: float | None
 ) -> tuple[list[Checkpoint], ScaleFrom]:
-    """All models, read with one pixel scale. Raises InputError where they tell different ones."""
-    known = [_telling(model, name, asked) for model, name in zip(models, names, strict=True)]
-    told = [
-        (name, found.provenance.pixel_scale)
-        for name, found in zip(names, known, strict=True)
-        if isinstance(found, Checkpoint)
+    """Read all models with one pixel scale. Raises InputError where they record different ones."""
+    opened = [
+        _read_if_recorded(model, name, requested) for model, name in zip(models, names, strict=True)
     ]
-    scale, scale_from = _pixel_scale(told, asked)
+    recorded_scales = [
+        (name, model_or_path.provenance.pixel_scale)
+        for name, model_or_path in zip(names, opened, strict=True)
+        if isinstance(model_or_path, Checkpoint)
+    ]
+    scale, scale_from = _pixel_scale(recorded_scales, requested)
     return [
-        found if isinstance(found, Checkpoint) else read_model(found, scale) for found in known
+        model_or_path if isinstance(model_or_path, Checkpoint) else read_model(model_or_path, scale)
+        for model_or_path in opened
     ], scale_from
 
 
-def _telling(model: Model, name: object, asked: float | None) -> Model:
-    """A model, read where it tells its pixel scale; another file is left to be read when the scale
-    is known. Raises InputError where it tells another scale than is asked for."""
+def _read_if_recorded(model: Model, name: object, requested: float | None) -> Model:
+    """Read a model that records its pixel scale. A file that does not is returned as a path, to be
+    read once the scale is known. Raises InputError where it records another than requested."""
     if isinstance(model, Path):
-        return read_model(model, asked) if tells_pixel_scale(model) else model
-    own = model.provenance.pixel_scale
-    if asked is not None and asked != own:
+        return read_model(model, requested) if tells_pixel_scale(model) else model
+    recorded = model.provenance.pixel_scale
+    if requested is not None and requested != recorded:
         raise mismatch(
             name,
-            f"pixel scale {pixel_scale_text(asked)}, as asked for",
-            f"{pixel_scale_text(own)} in its provenance",
+            f"pixel scale {pixel_scale_text(requested)}, as asked for",
+            f"{pixel_scale_text(recorded)} in its provenance",
             f"Leave {argument('pixel_scale')} out, or read the Keras file again with it",
         )
     return model
 
 
 def _pixel_scale(
-    told: Sequence[tuple[object, float]], asked: float | None
+    recorded_scales: Sequence[tuple[object, float]], requested: float | None
 ) -> tuple[float, ScaleFrom]:
-    """The scale to read all files with. told: the scales of the models that have one, with what
-    each is called."""
-    if asked is not None:
-        return asked, "asked"
-    if not told:
+    """The pixel scale for all files, and its source. recorded_scales: name and scale of each model
+    that records one. Raises InputError where they differ."""
+    if requested is not None:
+        return requested, "asked"
+    if not recorded_scales:
         return ASSUMED, "assumed"
-    (first, ours), (last, theirs) = told[0], told[-1]
+    (first, ours), (last, theirs) = recorded_scales[0], recorded_scales[-1]
     if ours != theirs:
         expected = f"pixel scale {pixel_scale_text(ours)}, as {first} has"
         raise mismatch(last, expected, pixel_scale_text(theirs))
@@ -180,26 +184,29 @@ def _pixel_scale(
 def scale_doubts(
     checkpoint: Checkpoint, model: Model, path: object, scale_from: ScaleFrom
 ) -> tuple[str, ...]:
-    """Raises InputError where the doubtful scale was only assumed. model: what was read; path: what
-    to call it."""
-    told = scale_from == "file" or isinstance(model, Checkpoint) or tells_pixel_scale(model)
-    likelier = None if told else likelier_pixel_scale(checkpoint.model)
+    """A warning where another pixel scale is more plausible; none where a file records it.
+
+    model: what was read. path: its name in messages. Raises InputError instead of warning where
+    the scale was only assumed.
+    """
+    recorded = scale_from == "file" or isinstance(model, Checkpoint) or tells_pixel_scale(model)
+    likelier = None if recorded else likelier_pixel_scale(checkpoint.model)
     if likelier is None:
         return ()
     doubt = scale_doubt(checkpoint.model, likelier)
     if scale_from == "assumed":
         remedy = f"Say which one is right with {argument('pixel_scale')}"
-        raise InputError(path, f"the file tells no pixel scale, and {doubt}", remedy)
+        raise InputError(path, f"the file records no pixel scale, and {doubt}", remedy)
     return (f"{path}: {doubt}",)
 
 
 def check_same_input(
     first: Checkpoint, second: Checkpoint, badnet: object, repaired: object
 ) -> None:
-    """Raises InputError naming the first thing that B and B′ have to share and do not."""
-    for expected, found in zip(_input(first.model), _input(second.model), strict=True):
-        if expected != found:
-            raise mismatch(repaired, f"{expected}, as {badnet} has", found)
+    """Raises InputError where B and B′ differ in their number of classes or input size."""
+    for expected, actual in zip(_input(first.model), _input(second.model), strict=True):
+        if expected != actual:
+            raise mismatch(repaired, f"{expected}, as {badnet} has", actual)
 
 
 def _input(network: Network) -> tuple[str, str]:
