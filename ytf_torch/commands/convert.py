@@ -1,4 +1,4 @@
-"""ytf-convert: a Keras BadNet becomes a PyTorch model that provably answers alike."""
+"""ytf-convert: convert a Keras network to PyTorch, and verify that both compute the same logits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ytf_torch.network.checkpoint import Checkpoint
 
 PARITY_FAILED = 1
-# Names that would promise another format than the one that is written.
+# Endings of other formats: a safetensors file of such a name would be misleading.
 OTHER_FORMATS = (".pt", ".pth", ".pt2", ".bin", ".pkl", ".onnx", ".h5", ".hdf5", ".keras", ".npz")
 
 app = App()
@@ -84,15 +84,17 @@ def convert(
     from ytf_torch.network.checkpoint import save_checkpoint
     from ytf_torch.report.conversion_record import conversion_record
 
-    golden = None if reference is None else read_reference(reference)
-    asked = _pixel_scale(pixel_scale, golden, reference)
+    reference_logits = None if reference is None else read_reference(reference)
+    requested_scale = _pixel_scale(pixel_scale, reference_logits, reference)
     file = read_keras_file(source, architecture)
-    checkpoint = keras_checkpoint(file, file.scale_to_read_with(asked))
-    _print_model(file, checkpoint, chosen=asked is not None or file.pixel_scale is not None)
+    checkpoint = keras_checkpoint(file, file.scale_to_read_with(requested_scale))
+    _print_model(
+        file, checkpoint, chosen=requested_scale is not None or file.pixel_scale is not None
+    )
 
     verdicts: dict[str, Parity | KerasParity] = {}
-    if golden is not None:
-        verdicts[str(reference)] = compare_logits(checkpoint.model, golden)
+    if reference_logits is not None:
+        verdicts[str(reference)] = compare_logits(checkpoint.model, reference_logits)
     if against_keras:
         verdicts["real Keras"] = compare_with_keras(
             checkpoint.model, source, architecture=architecture
@@ -103,11 +105,11 @@ def convert(
         say(f"{'parity':<12} not compared with Keras: --reference or --against-keras does that")
     held = all(verdict.held for verdict in verdicts.values())
 
-    with ExitStack() as written:
+    with ExitStack() as files:
         if json_report is not None:
-            # The report gets its name once the model that it names is there.
+            # Written before the model but renamed after it: the report never names a missing file.
             record = conversion_record(file, checkpoint, verdicts, target if held else None)
-            temporary = written.enter_context(whole_file(json_report))
+            temporary = files.enter_context(whole_file(json_report))
             temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         if held:
             save_checkpoint(checkpoint, target)
@@ -119,7 +121,7 @@ def convert(
 
 
 def _remove_earlier(target: Path) -> None:
-    """Remove what an earlier conversion wrote: it would be taken for what this one did."""
+    """Remove the output of an earlier conversion, which could be mistaken for this one's."""
     from ytf_torch.network.checkpoint import load_checkpoint
 
     try:
@@ -139,14 +141,16 @@ def _check_ending(target: Path) -> None:
 
 
 def _pixel_scale(
-    text: str | None, golden: Reference | None, reference: Path | None
+    text: str | None, reference_logits: Reference | None, reference: Path | None
 ) -> float | None:
     if text is None:
-        return None if golden is None else golden.pixel_scale
+        return None if reference_logits is None else reference_logits.pixel_scale
     scale = parse_pixel_scale(text)
-    if golden is not None and abs(scale - golden.pixel_scale) > 1e-12 * scale:
+    if reference_logits is not None and abs(scale - reference_logits.pixel_scale) > 1e-12 * scale:
         raise mismatch(
-            f"{reference}, pixel_scale", f"{scale:g}, as --pixel-scale says", golden.pixel_scale
+            f"{reference}, pixel_scale",
+            f"{scale:g}, as --pixel-scale says",
+            reference_logits.pixel_scale,
         )
     return scale
 
