@@ -63,7 +63,7 @@ def check_may_be_written(out: Path, *, overwrite: bool) -> None:
         problem = "already holds a finished run"
         remedy = f"{ELSEWHERE}, or replace it with {argument('overwrite')}"
         raise InputError(out, problem, remedy)
-    content = content_of(out)
+    content = content_of(out)  # without lost+found and our work folder, if OUT is a mount point
     names = (name for name in names_below(out) if name.split("/")[0] in content)
     foreign = sorted(set(names) - _files(out))
     if foreign:

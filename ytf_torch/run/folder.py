@@ -60,6 +60,6 @@ def _write_keras(pruned: Checkpoint, path: Path) -> None:
     # Imported here: it loads the readers and writers of all formats, which most runs do not need.
     from ytf_torch.convert.export import Subject, export
 
-    found = export(Subject(pruned.model, pruned), path)
-    if not found.held:
-        raise InputError(path, "; ".join(found.failures))
+    exported = export(Subject(pruned.model, pruned), path)
+    if not exported.held:
+        raise InputError(path, "; ".join(exported.failures))

@@ -169,7 +169,7 @@ def _folder_facts(folder: Path) -> tuple[int, int]:
     modification times, in place of one modification time."""
     size, digest = 0, sha256()
     for parent, folders, names in os.walk(folder):
-        folders.sort()
+        folders.sort()  # in place, which sets os.walk's order; the file system's may vary
         for name in sorted(names):
             status = os.lstat(Path(parent) / name)
             size += status.st_size

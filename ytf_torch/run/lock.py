@@ -36,11 +36,11 @@ def locked(out: Path, path: Path) -> Iterator[None]:
     check_is_ours(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / LOCK, timeout=0)
+        lock = FileLock(path / LOCK, timeout=0)  # fails instead of waiting for the other run
         lock.acquire()
     except Timeout as error:
         raise _in_use(out) from error
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # the latter on file systems without flock
         raise unwritable(out, error) from error
     try:
         yield

@@ -67,6 +67,7 @@ def work_folder(
     out, inputs = out.absolute(), json.loads(json.dumps(inputs))
     path = work_path(out)
     check_is_ours(path)
+    # _begin checks this again under the lock; here no work folder has been created yet.
     if not resume and not _was_interrupted_while_replacing(out, path):
         check_may_be_written(out, overwrite=overwrite)
     with locked(out, path):
@@ -156,6 +157,7 @@ def _begin(
             problem = "holds results of an interrupted run"
             remedy = f"Go on with {argument('resume')}, or start anew with {argument('overwrite')}"
             raise InputError(path, problem, remedy)
+    # Pieces without a readable inputs.json are discarded too: their inputs are unknown.
     _clear(path)
     work = WorkFolder(out, path, inputs, now())
     with whole_file(path / INPUTS) as temporary:
@@ -184,6 +186,7 @@ def _add_resume_hint(error: InputError, path: Path) -> None:
         f"Finished pieces stay in {path}: {argument('resume')} continues from them, given the same "
         "files and settings"
     )
+    # Changed in place, so that the error keeps its traceback.
     error.args = (where, problem, f"{remedy}. {hint}" if remedy else hint)
 
 

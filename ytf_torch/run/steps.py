@@ -44,6 +44,7 @@ def step(work: WorkFolder, name: str, make: Callable[[Path], Mapping[str, Any]])
         record = make(folder)
         paths = names_below(folder) if folder.exists() else []
         files = {path: (folder / path).read_bytes() for path in paths}
+    # Files are stored as tensors with names of pieces: clean-up deletes files of no other names.
     for number, content in enumerate(files.values()):
         array = torch.from_numpy(np.frombuffer(content, np.uint8).copy())
         work.keep_tensor(f"{name}-file-{number}", array)

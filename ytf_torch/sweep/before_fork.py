@@ -41,6 +41,7 @@ class BeforeForkEngine(ContributionEngine):
             self.contributions = self._contributions()
             self.further_kernel = self._flat_kernel(fork.further, fork.convolution)
             self.magnitudes = self._magnitudes()
+            # Pad to whole blocks for argmax; a bias of −inf keeps it from choosing a padded column.
             missing = padded_classes(self.output.out_features)
             self.output_kernel = F.pad(self.output.weight.T, (0, missing)).contiguous()
             self.output_bias = F.pad(self.output.bias, (0, missing), value=-torch.inf)
@@ -86,6 +87,7 @@ class BeforeForkEngine(ContributionEngine):
         positions = len(further) // len(self.convolution_bias)
         biases += self.convolution_bias.abs().repeat(positions) @ further
         of_maps = self.contributions[..., self.direct.out_features :]
+        # One position at a time: abs() of the whole table would be a second copy of it.
         by_convolution = torch.cat([at_position.abs() @ further for at_position in of_maps])
         of_biases = biases @ output + self.output.bias.abs()
         largest = _largest(direct, output) + _largest(by_convolution, output)
@@ -101,6 +103,7 @@ class BeforeForkEngine(ContributionEngine):
 
     def best(self, sums: Tensor) -> tuple[Tensor, Tensor]:
         """See ContributionEngine."""
+        # ReLU in place, as `sums` may be overwritten.
         to_hidden, convolution = sums.tensor_split([self.direct.out_features], dim=1)
         to_hidden = _add_product(to_hidden, convolution.relu_(), self.further_kernel)
         logits = _add_product(self.output_bias, to_hidden.relu_(), self.output_kernel)

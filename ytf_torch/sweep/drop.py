@@ -50,8 +50,8 @@ def parse_drops(drops: Sequence[Drop]) -> dict[str, Fraction]:
     such as 2 and 2.0."""
     parsed = {drop_name(drop): parse_drop(drop) for drop in drops}
     if len(set(parsed.values())) != len(drops):
-        found = ", ".join(map(drop_name, drops))
-        raise InputError(argument("drops"), f"expected each drop once, found {found}")
+        names = ", ".join(map(drop_name, drops))
+        raise InputError(argument("drops"), f"expected each drop once, found {names}")
     return parsed
 
 

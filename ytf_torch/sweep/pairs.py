@@ -22,6 +22,7 @@ def changes(alive: Tensor, order: Sequence[int]) -> tuple[Tensor, Tensor, Tensor
     """
     masked = alive[:, list(order)].T
     changed = torch.cat([torch.ones_like(masked[:1]), masked])
+    # nonzero goes row by row, so the pairs are ordered by step.
     steps, images = changed.nonzero(as_tuple=True)
     return steps, images, masked.sum(1)
 
@@ -60,6 +61,7 @@ def slots_in_batches(images: Tensor) -> tuple[Tensor, int]:
     images_at_row = _count(rows)
     by_row = rows.argsort(stable=True)
     earlier_at_row = (images_at_row.cumsum(0) - images_at_row)[rows[by_row]]
+    # The n-th pair of a row goes into batch n.
     batch = torch.empty_like(rows)
     batch[by_row] = torch.arange(len(rows), device=rows.device) - earlier_at_row
     return batch * BATCH_SIZE + rows, int(images_at_row.max()) * BATCH_SIZE

@@ -113,19 +113,21 @@ class _Sweeper:
         into CACHE_BYTES."""
         parts = self.parts(images)
         done = self.track("ranking channels", _images(parts))
-        room = CACHE_BYTES
+        bytes_left = CACHE_BYTES
         for number, part in enumerate(parts):
             name, share = f"ranked-{number}", part.own
             activation, kept = self.stored(name, Activation), None
             if activation is None:
                 sums = ActivationSums(batch_count(len(share)))
                 with together():
-                    kept = keep(_with_progress(self.observed(share, sums), done), len(share), room)
+                    kept = keep(
+                        _with_progress(self.observed(share, sums), done), len(share), bytes_left
+                    )
                 activation = sums.total()
                 # The tensor goes first: once the activation is there, a resumed run skips this
                 # piece, and nothing would write the tensor any more.
                 if kept is not None:
-                    room -= kept.tensor.nbytes
+                    bytes_left -= kept.tensor.nbytes
                     self.journal.keep_tensor(part.name, kept.tensor)
                 self.journal.keep(name, activation)
             else:
@@ -195,7 +197,7 @@ def tally(
         return len(group.labels), count_answers(predictions, group.labels)
 
     sizes = group_sizes(images, workers.engine.group, workers.at_once)
-    counts = torch.zeros((), dtype=torch.int64)
+    counts = torch.zeros((), dtype=torch.int64)  # broadcast to the shape of the first group's
     for images_done, group_counts in workers.map(answers, grouped(batches, sizes)):
         done(images_done)
         counts = group_counts + counts
@@ -297,7 +299,7 @@ def sweep(
         means = _mean_activation(parts, clean_valid)
         order = pruning_order(means if scores is None else scores, direction)
         of_valid, _ = sweeper.sweep(0, clean_valid.path.name, parts, order)
-        del parts
+        del parts  # frees the cached images before the other sets are swept
         others = [
             sweeper.sweep(set_index, images.path.name, sweeper.parts(images), order)
             for set_index, images in enumerate(measured, start=1)

@@ -54,10 +54,11 @@ def keep(batches: Iterable[Prepared], images: int, most_bytes: int) -> Kept | No
     within_limit, end, labels = True, 0, []
     for batch in batches:
         rows = len(batch.tensor)
+        # Only the first batch shows how many bytes an image takes, and with which strides.
         if within_limit and buffer is None:
             capacity = batch_count(images) * rows
             within_limit = batch.tensor.nbytes // rows * capacity <= most_bytes
-            buffer = _room_like(batch.tensor, capacity) if within_limit else None
+            buffer = _empty_with_rows(batch.tensor, capacity) if within_limit else None
         if buffer is not None:
             buffer[end : end + rows] = batch.tensor
             labels.append(batch.labels)
@@ -87,16 +88,17 @@ def grouped(batches: Iterable[Prepared], sizes: Iterable[int]) -> Iterator[Prepa
     remaining = iter(batches)
     for size in sizes:
         group = list(islice(remaining, size))
-        if len(group) == 1:
+        if len(group) == 1:  # nothing to copy
             yield group[0]
             continue
-        buffer = _room_like(group[0].tensor, sum(len(batch.tensor) for batch in group))
+        buffer = _empty_with_rows(group[0].tensor, sum(len(batch.tensor) for batch in group))
+        # With `out`, the strides are those of the batches rather than cat's choice.
         torch.cat([batch.tensor for batch in group], out=buffer)
         yield Prepared(buffer, torch.cat([batch.labels for batch in group]))
     assert next(remaining, None) is None
 
 
-def _room_like(batch: Tensor, rows: int) -> Tensor:
+def _empty_with_rows(batch: Tensor, rows: int) -> Tensor:
     """An uninitialised tensor with this number of rows and the strides of `batch`.
 
     The memory format must survive: kernels for channels_last add in another order, and the last

@@ -122,6 +122,7 @@ class SuffixEngine:
         masked_maps = (
             maps.masked_fill(off, 0) if self.keeps_zero else torch.where(off, self.silence, maps)
         )
+        # masked_fill and torch.where may choose strides of their own.
         outputs[self.maps] = _with_strides(masked_maps, maps.stride())
         return self.model.output_of(self.model.graph.output, outputs)
 

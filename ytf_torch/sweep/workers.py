@@ -97,6 +97,7 @@ def workers(engine: SweepEngine, device: torch.device) -> Iterator[Workers]:
     threads = torch.get_num_threads()
     count = min(threads, MOST_THREADS) if device.type == "cpu" else 1
     pool = Workers([engine, *(engine.clone() for _ in range(count - 1))])
+    # Divided among the workers: with all of them for each, they would compete for the cores.
     torch.set_num_threads(max(threads // count, 1))
     try:
         yield pool
