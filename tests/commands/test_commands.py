@@ -1,4 +1,4 @@
-"""The commands as a user types them: exit status, what is printed, what is left on disk."""
+"""The commands from the command line: exit status, output, and files left on disk."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(app, *arguments: object) -> Result:
 
 
 def assert_one_clear_line(result: Result, *parts: object) -> None:
-    """Exit status 2 and one line on standard error, which names every part."""
+    """Exit status 2 and one line on standard error, which contains every part."""
     assert result.exit_code == 2, result.output
     line = result.stderr.strip()
     assert line.startswith("error: ")
@@ -50,7 +50,7 @@ def write_reference(path: Path, **changes: object) -> Path:
 
 @pytest.fixture
 def faces(tmp_path: Path, checkpoint: Checkpoint) -> dict[str, Path]:
-    """valid, test and bd_test, labelled with the network's own answers: 100 % each."""
+    """valid, test and bd_test, labelled with the network's own predictions: 100 % each."""
     found = {}
     for seed, name in enumerate(("valid", "test", "bd_test"), start=1):
         images = random_images(SMALL, 70, seed)
@@ -251,7 +251,7 @@ class TestPrune:
     def test_mixed_up_sets_are_said_in_the_terminal_the_report_and_the_record(
         self, tmp_path: Path, keras_file: Path, faces: dict[str, Path]
     ) -> None:
-        """bd_test carries the network's own answers, as a clean set does."""
+        """bd_test is labelled with the network's own predictions, as a clean set is."""
         out = tmp_path / "run"
         result = prune(keras_file, faces, out)
         assert result.exit_code == 0
@@ -375,7 +375,7 @@ class TestPrune:
         # A pixel that is no number is met when all clean validation faces are ranked.
         kept = {tmp_path / "run.partial"} if name != "valid" and part == "NaN" else set()
         assert set(tmp_path.iterdir()) - before == kept
-        assert ("What is done stays in" in done.stderr) == bool(kept)
+        assert ("Finished pieces stay in" in done.stderr) == bool(kept)
 
     def test_a_missing_model_is_named(self, tmp_path: Path, faces: dict[str, Path]) -> None:
         result = prune(tmp_path / "none.h5", faces, tmp_path / "run")
@@ -413,7 +413,7 @@ class TestDetect:
 
     @pytest.fixture
     def pair(self, tmp_path: Path, checkpoint: Checkpoint) -> tuple[object, ...]:
-        """Flags that name B and a B′ that differs on some faces."""
+        """Options for B, and a B′ that differs from it on some images."""
         badnet, repaired = tmp_path / "b.safetensors", tmp_path / "p.safetensors"
         save_checkpoint(checkpoint, badnet)
         save_checkpoint(pruned_checkpoint(checkpoint, "conv_3", "pool_3", (0, 2)), repaired)

@@ -41,7 +41,7 @@ def compare(files: dict[str, Path], out: Path, *more: str) -> Result:
 
 
 def save_control(network: Network, badnet: Path) -> Path:
-    """A network as a converted model beside B's, with B's provenance."""
+    """Save a network as a converted model next to B, with B's provenance."""
     path = badnet.with_name("control.safetensors")
     save_checkpoint(Checkpoint(network, load_checkpoint(badnet).provenance), path)
     return path
@@ -124,7 +124,7 @@ def test_what_was_kept_is_not_taken_for_another_target(
     assert compare(files, out).exit_code == 130
     other = compare(files, out, "--resume", "--target", "1")
     assert other.exit_code == 2
-    assert "had another labels" in other.stderr
+    assert "with different labels" in other.stderr
 
 
 NO_ROOM = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
@@ -234,7 +234,7 @@ def test_a_file_that_cannot_be_read_ends_it_and_what_is_done_stays(
     done = compare(files, out)
     assert done.exit_code == 2
     assert "cannot be reached" in done.stderr
-    assert "--resume goes on with it" in done.stderr
+    assert "--resume continues from them" in done.stderr
     assert (tmp_path / "out.partial" / "i-bau-0.json").exists()
     monkeypatch.setattr(run, "repair_and_measure", failing("i-bau", AssertionError("made anew")))
     again = compare(files, out, "--resume")

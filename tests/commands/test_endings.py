@@ -1,4 +1,4 @@
-"""However a command ends: one line on standard error and the exit status of that ending."""
+"""Every error and signal gives one line on standard error and its own exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ytf-evaluate as a user types it."""
+"""ytf-evaluate from the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ytf-export as a user types it."""
+"""ytf-export from the command line."""
 
 from __future__ import annotations
 

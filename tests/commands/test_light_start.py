@@ -1,4 +1,4 @@
-"""A command answers at once where nothing has to be computed: what takes seconds to load is not."""
+"""Commands respond immediately where nothing is computed: slow packages are not imported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ print("loaded", *sorted({name.split(".")[0] for name in sys.modules}))
 
 
 def run(script: str, *arguments: str) -> tuple[int, set[str], str]:
-    """Exit status of a command, the packages it loaded, and its standard error."""
+    """A command's exit status, imported packages, and standard error."""
     done = subprocess.run(
         [sys.executable, "-c", RUN, script.removeprefix("ytf-"), *arguments],
         cwd=ROOT,

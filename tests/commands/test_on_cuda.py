@@ -1,5 +1,5 @@
-"""Whole commands with `--device cuda`: on a device that claims to be one, see claimed_cuda.py, and
-with the mark `cuda` on a real one."""
+"""Commands with `--device cuda`: on a simulated device, see claimed_cuda.py, and with the mark
+`cuda` on a real one."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_an_engine_waits_a_few_times_a_group_however_many_steps_and_images_it_ha
 
 
 def run(app: object, *words: object, status: int = 0) -> str:
-    """Standard output of a command that has to end with this status."""
+    """Standard output of a command that must exit with the given status."""
     result = CliRunner().invoke(app, list(map(str, words)))  # type: ignore[arg-type]
     assert result.exit_code == status, result.stderr
     return result.stdout

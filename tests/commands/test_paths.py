@@ -1,4 +1,4 @@
-"""What commands check of paths, and that every command with --json checks it before it computes."""
+"""Checks of paths; every command with --json makes them before it computes anything."""
 
 from __future__ import annotations
 

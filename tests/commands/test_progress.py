@@ -1,4 +1,4 @@
-"""What progress looks like: every bar names what it counts."""
+"""Progress bars: each names the unit that it counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ytf_torch.images.image_set import ImageSet
 
 
 class Units:
-    """A Track that keeps what each phase counts."""
+    """A Track that records the unit and counts of each phase."""
 
     def __init__(self) -> None:
         self.of: dict[str, str] = {}

@@ -11,7 +11,7 @@ from ytf_torch.commands.scan import app
 
 
 def scan(folder: Path, clean_valid: str = "--clean-valid", methods: str = "last-layer") -> Result:
-    """Scan a BadNet into the folder's `out`, with the set of this name as clean validation set."""
+    """Scan a BadNet into `out`, with the named set as clean validation set."""
     files = made_badnet().files(folder)
     words = ["--model", files["--model"], "--clean-valid", files[clean_valid]]
     words += ["--out", folder / "out", "--methods", methods]

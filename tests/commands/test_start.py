@@ -1,4 +1,4 @@
-"""Every command, as a program of its own: how it starts, is interrupted, and prints."""
+"""Every command as a separate process: start, interruption, output."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX's signals and 
 
 
 def program(command: str) -> list[str]:
-    """What the installed script of a command does, whether or not it is installed."""
+    """The equivalent of a command's installed script, whether or not it is installed."""
     return [sys.executable, "-c", f"from ytf_torch.commands.start import {command} as c; c()"]
 
 
 def shell(line: str, *words: object, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run a line of bash in which "$@" are the words."""
+    """Run a line of bash in which "$@" are the arguments."""
     return subprocess.run(
         ["bash", "-c", line, "-", *map(str, words)],
         cwd=ROOT,
@@ -57,7 +57,7 @@ def converting(keras_file: Path, *more: object) -> list[object]:
 
 @pytest.fixture
 def detecting(tmp_path: Path, checkpoint: Checkpoint) -> list[object]:
-    """ytf-detect with B and B′, and no input."""
+    """The arguments of ytf-detect with B and B′, without inputs."""
     badnet, pruned = tmp_path / "b.safetensors", tmp_path / "pruned.safetensors"
     save_checkpoint(checkpoint, badnet)
     save_checkpoint(pruned_checkpoint(checkpoint, "conv_3", "pool_3", (0, 1, 2)), pruned)
@@ -79,7 +79,7 @@ def test_every_command_starts_in_one_place_and_ends_in_one_line(script: str) -> 
 def test_threads_do_not_spin_while_they_wait_unless_they_are_asked_to(
     given: str | None, policy: str
 ) -> None:
-    """On a machine with other work they would take the cores from what they wait for."""
+    """On a busy machine, spinning threads occupy the cores of the thread that they wait for."""
     at_the_end = "import atexit, os; atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY']))"
     *python, starting = program("prune")
     environment = {name: text for name, text in os.environ.items() if name != "OMP_WAIT_POLICY"}
@@ -235,7 +235,7 @@ WITHOUT_OVERRIDES = ["setpriv", "--bounding-set=-dac_override,-dac_read_search",
 
 
 def as_ordinary_user() -> list[str]:
-    """What stands before a command so that permissions bind it, also where root runs the tests."""
+    """A prefix under which file permissions apply to a command, even if root runs the tests."""
     if os.geteuid() != 0:
         return []
     if subprocess.run([*WITHOUT_OVERRIDES, "true"], capture_output=True, check=False).returncode:
@@ -301,7 +301,7 @@ class TestPermissions:
 class TestAModuleOfTheUsersInTheWorkingFolder:
     @pytest.fixture
     def shadowed(self, tmp_path: Path) -> Path:
-        """A folder with a convert.py, which is not for us to import."""
+        """A folder with an unrelated convert.py, which must not be imported."""
         (tmp_path / "convert.py").write_text("raise SystemExit('this is not yours')")
         return tmp_path
 

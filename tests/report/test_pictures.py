@@ -25,7 +25,7 @@ def test_a_face_is_stored_without_loss(height: int, width: int) -> None:
 
 @pytest.mark.parametrize(("channels", "shown"), [(1, 1), (2, 1), (4, 3), (6, 3)])
 def test_an_image_of_any_number_of_channels_is_shown(channels: int, shown: int) -> None:
-    """Of four channels the last may be the opacity: with it a transparent trigger is not seen."""
+    """The fourth channel may be alpha, with which a transparent trigger would be invisible."""
     pixels = np.arange(9 * 7 * channels, dtype=np.uint8).reshape(9, 7, channels)
     image = np.array(Image.open(io.BytesIO(face_png(pixels))))
     np.testing.assert_array_equal(image.reshape(9, 7, shown), pixels[..., :shown])

@@ -1,4 +1,4 @@
-"""What pictures depend on: nothing outside the package. And what they leave as it was."""
+"""Figures depend on nothing outside the package, and change no settings of the process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def python(code: str, folder: Path, **variables: str) -> subprocess.CompletedPro
 
 @pytest.fixture
 def strange(tmp_path: Path) -> Path:
-    """A working folder with a stranger's settings."""
+    """A working folder with an untrusted matplotlibrc."""
     strange = b"\x1b[31mEVIL : 1\npath.sketch: 100, 100, 100\nlines.linewidth: 9\n"
     (tmp_path / "matplotlibrc").write_bytes(strange)
     return tmp_path

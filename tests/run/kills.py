@@ -44,7 +44,7 @@ COMPARED = ("result.json", "trace.csv", "settings.toml", "sweep.png", "report.ht
 
 
 def write_inputs(folder: Path) -> dict[str, Path]:
-    """A small network and faces with random labels, as files."""
+    """Write a small network, and images with random labels."""
     paths = {"model": write_keras_file(folder / "net.h5", SMALL, random_weights(SMALL))}
     rng = np.random.default_rng(0)
     for seed, (name, images) in enumerate(IMAGES.items()):
@@ -55,7 +55,7 @@ def write_inputs(folder: Path) -> dict[str, Path]:
 
 
 def arguments(inputs: dict[str, Path], out: Path) -> list[str]:
-    """ytf-prune's, without --resume."""
+    """The arguments of ytf-prune, without --resume."""
     flags = {"--model": "model", "--clean-valid": "valid", "--clean-test": "test"}
     flags["--poisoned-test"] = "bd_test"
     named = [text for flag, name in flags.items() for text in (flag, str(inputs[name]))]
@@ -98,24 +98,24 @@ def wait(child: int) -> int:
 
 
 def kill_process(child: int, number: int) -> None:
-    """As `kill` does."""
+    """Signal the process alone, as `kill` does."""
     os.kill(child, number)
 
 
 def kill_group(child: int, number: int) -> None:
-    """As Ctrl-C in a terminal and `timeout` do."""
+    """Signal the whole process group, as Ctrl-C in a terminal and `timeout` do."""
     os.killpg(child, number)
 
 
 def kill_all(child: int, number: int) -> None:
-    """Its own processes first, as batch systems and service managers may do."""
+    """Signal the child processes first, as batch systems and service managers may do."""
     for process in (*_children(child), child):
         with suppress(ProcessLookupError):
             os.kill(process, number)
 
 
 def _children(parent: int) -> list[int]:
-    """Processes that a process has begun; none where the system does not tell."""
+    """The child processes of a process; none where the system does not list them."""
     found = []
     for process in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -130,15 +130,15 @@ KILLS = (kill_process, kill_process, kill_group, kill_all)
 
 
 def ended_well(printed: str, number: signal.Signals) -> bool:
-    """Whether a killed process printed on standard error what it should: one line, or none where
-    it had no time to."""
+    """Whether a killed process's standard error is as expected: one line, or none if it had no
+    time to write it."""
     line = f"error: stopped by {number.name}"
     allowed = {"", f"{line}\n", f"{line}. Go on with --resume\n"}
     return printed in ({""} if number == signal.SIGKILL else allowed - {""})
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """What a run folder holds of which every byte is decided by the inputs."""
+    """The files of a run folder that are determined by the inputs, byte for byte."""
     names = [*COMPARED, *(path.name for path in folder.glob("*.safetensors"))]
     return {name: sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
@@ -150,8 +150,8 @@ def digests(inputs: dict[str, Path]) -> dict[str, str]:
 
 @dataclass
 class Outcome:
-    """kills: by signal and target, of processes that were still at work. runs: brought to their
-    end. resumed: those of them that went on with what a killed process had found out."""
+    """kills: of processes still at work, by signal and target. runs: number of completed runs.
+    resumed: how many of these reused results of a killed process."""
 
     kills: Counter[str] = field(default_factory=Counter)
     runs: int = 0
@@ -162,7 +162,7 @@ class Outcome:
 def kill_and_resume(
     kills: int, seed: int, folder: Path, say: Callable[[str], None] = lambda line: None
 ) -> Outcome:
-    """Kill runs until so many kills have met a process at work; every run is resumed to its end."""
+    """Kill runs until the given number of kills hit a working process; each run is completed."""
     sweep.PIECE = PIECE
     torch.set_num_threads(1)
     rng = random.Random(seed)
@@ -196,7 +196,7 @@ def kill_and_resume(
 def kill_once(
     inputs: dict[str, Path], out: Path, rng: random.Random, longest: float, outcome: Outcome
 ) -> bool:
-    """Go on with a run and kill it some time later; whether that was after its end."""
+    """Resume a run and kill it some time later. Returns whether it had already finished."""
     number, kill = rng.choice(SIGNALS), rng.choice(KILLS)
     child = start(inputs, out, "--resume")
     time.sleep(rng.uniform(0, longest))
@@ -216,7 +216,7 @@ def kill_once(
 
 
 def main() -> int:
-    """Kill as often as asked for and tell."""
+    """Kill as often as requested, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))

@@ -25,7 +25,7 @@ def run(app: Typer, *words: object) -> Any:
 
 
 def figures(path: Path) -> Any:
-    """A record without how long it took."""
+    """A record without its durations."""
     found = json.loads(path.read_text())
     found.pop("seconds", None)
     return found

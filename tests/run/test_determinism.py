@@ -27,7 +27,7 @@ def usual_threads() -> Iterator[None]:
 def runs(
     arguments: list[str], folder: Path, ways: list[tuple[str, int]]
 ) -> Iterator[dict[str, bytes]]:
-    """Each way's files, the kept models included."""
+    """The files of each variant, repaired models included."""
     for engine, threads in ways:
         torch.set_num_threads(threads)
         out = folder / f"{engine}-{threads}"

@@ -1,4 +1,4 @@
-"""A disk that is full: one clear line, nothing taken for whole, and --resume once there is room."""
+"""A full disk: a one-line error, no partial file taken for complete, and --resume afterwards."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def whole(inputs: dict[str, Path]) -> Path:
-    """The run that nothing gets in the way of."""
+    """An undisturbed run, for comparison."""
     out = inputs["model"].with_name("whole")
     program = [sys.executable, "-m", "ytf_torch.commands.prune"]
     subprocess.run([*program, *arguments(inputs, out)], cwd=ROOT, capture_output=True, check=True)

@@ -1,4 +1,4 @@
-"""What repairs, scans and detectors may take while they learn, and what of it is refused."""
+"""Which networks and sets repairs, scans and detectors accept for training, and which not."""
 
 from __future__ import annotations
 

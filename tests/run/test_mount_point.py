@@ -1,5 +1,5 @@
-"""OUT on a mount point, as a container's volume is: no folder can take its place, so a run works
-inside it and its files move up one by one."""
+"""OUT is a mount point, such as a container's volume: no folder can be renamed to it, so a run
+works inside it and moves its files up one by one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ACTIVATION = Activation((0.5, 0.25), 80)
 
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, called a mount point: nothing may be put in its place or beside it."""
+    """An empty folder treated as a mount point: nothing may replace it or be written next to it."""
     out = tmp_path / "volume"
     out.mkdir()
     monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == out)
@@ -66,7 +66,7 @@ def test_it_goes_on_and_is_replaced_as_elsewhere(out: Path) -> None:
     with pytest.raises(KeyboardInterrupt), work_folder(out, INPUTS) as work:
         work.keep("ranked-0", ACTIVATION)
         raise KeyboardInterrupt
-    with pytest.raises(InputError, match="holds what a run that was cut off has found out"):
+    with pytest.raises(InputError, match="holds results of an interrupted run"):
         finish(out)
     with work_folder(out, INPUTS, resume=True) as work:
         assert work.find("ranked-0", Activation) == ACTIVATION

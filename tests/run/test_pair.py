@@ -26,7 +26,7 @@ CHANNELS = (0, 2)
 
 
 def keras(folder: Path, name: str, seed: int = 2, pruned: tuple[int, ...] = ()) -> Path:
-    """A Keras file; the networks of two seeds have nothing to do with each other."""
+    """Write a Keras file; networks of different seeds are unrelated."""
     weights = random_weights(SMALL, seed)
     for array in weights["conv_3"]:
         array[..., list(pruned)] = 0
@@ -171,7 +171,7 @@ def test_different_pixel_scales_are_refused(
 
 
 def lab_files(folder: Path, divided: bool) -> tuple[Path, Path]:
-    """B and B′ that take raw pixels, or pixels divided by 255."""
+    """B and B′ that expect raw pixels, or pixels divided by 255."""
     weights = random_weights(LAB)
     for name in weights:
         weights[name][1][:] = 0
@@ -184,7 +184,7 @@ def lab_files(folder: Path, divided: bool) -> tuple[Path, Path]:
 
 def test_an_assumed_pixel_scale_that_does_not_suit_is_refused(tmp_path: Path) -> None:
     files = lab_files(tmp_path, divided=True)
-    with pytest.raises(InputError, match=r"b.h5: the file tells no pixel scale.* takes 1/255"):
+    with pytest.raises(InputError, match=r"b.h5: the file records no pixel scale.* takes 1/255"):
         open_pair(*files)
     assert open_pair(*files, 1 / 255).doubts == ()
     (doubt,) = open_pair(*files, 1.0).doubts
@@ -197,7 +197,7 @@ def test_an_assumed_pixel_scale_that_suits_is_named(tmp_path: Path) -> None:
 
 
 def trained_anew(checkpoint: Checkpoint) -> Checkpoint:
-    """A network of other weights that answers as this one does: its channels in another order."""
+    """An equivalent network with different weights: its channels are permuted."""
     state = {name: tensor.clone() for name, tensor in checkpoint.model.state_dict().items()}
     order = torch.arange(SMALL.channels[0]).roll(1)
     state["conv_1.weight"], state["conv_1.bias"] = (
@@ -222,7 +222,7 @@ def trained_anew(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def known_faces(checkpoint: Checkpoint, images: int = 60) -> ImagesInMemory:
-    """Clean faces, each labelled with the network's answer."""
+    """Images labelled with the network's own predictions."""
     pixels = random_images(SMALL, images, seed=7)
     return images_of(pixels, checkpoint.model(torch.from_numpy(pixels)).argmax(1))
 
@@ -247,7 +247,7 @@ def test_a_keras_file_written_here_tells_what_it_was_made_from(
 
 @pytest.fixture
 def others_file(tmp_path: Path, checkpoint: Checkpoint) -> Path:
-    """B′ trained elsewhere and saved by Keras: weights of its own, and no word of B."""
+    """B′ trained from scratch and saved by Keras: dissimilar weights, no recorded provenance."""
     path = tmp_path / "student.keras"
     write_keras_archive(path, trained_anew(checkpoint).model)
     return path

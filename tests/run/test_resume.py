@@ -33,7 +33,7 @@ def write_with_plots(folder: Path) -> None:
 
 
 def cut_off(out: Path, **options: Any) -> None:
-    """Leave a run into `out` as a kill leaves it, with figures of one piece."""
+    """Leave a run into `out` as a killed process would, with the results of one piece."""
     with pytest.raises(KeyboardInterrupt), work_folder(out, INPUTS, **options) as work:
         work.keep("ranked-0", ACTIVATION)
         raise KeyboardInterrupt
@@ -53,7 +53,7 @@ def partial(out: Path) -> Path:
 
 
 def below(folder: Path) -> dict[str, str]:
-    """Every file in a folder, by its path, with what it holds."""
+    """The content of every file in a folder, by path."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
 
@@ -100,7 +100,7 @@ def test_a_damaged_record_counts_as_none(out: Path, text: str) -> None:
 
 @pytest.mark.parametrize("name", ["thesis", "../x-0", "inputs", "Thesis-0", "a/b-0"])
 def test_pieces_have_names_by_which_they_are_known_again(out: Path, name: str) -> None:
-    with work_folder(out, INPUTS) as work, pytest.raises(ValueError, match="a piece's name"):
+    with work_folder(out, INPUTS) as work, pytest.raises(ValueError, match="a final number"):
         work.keep_record(name, {})
 
 
@@ -185,7 +185,7 @@ class TestCutOff:
     def test_other_inputs_are_refused_by_name(self, out: Path) -> None:
         cut_off(out)
         with (
-            pytest.raises(InputError, match=r"had another drops\. Give the same files"),
+            pytest.raises(InputError, match=r"with different drops\. Give the same files"),
             work_folder(out, INPUTS | {"drops": ("2",)}, resume=True),
         ):
             pass
@@ -202,7 +202,7 @@ class TestCutOff:
         assert json.loads((out / "run.json").read_text())["resumed"] is False
 
     def test_an_inputs_fault_leaves_what_was_found_out_and_says_so(self, out: Path) -> None:
-        line = r"valid\.h5: NaN\. What is done stays in .*lab3\.partial: `resume` goes on with it"
+        line = r"valid\.h5: NaN\. Finished pieces stay in .*lab3\.partial: `resume` continues from"
         with pytest.raises(InputError, match=line), work_folder(out, INPUTS) as work:
             work.keep("ranked-0", ACTIVATION)
             raise InputError("valid.h5", "NaN")
@@ -329,7 +329,7 @@ class TestFinished:
 
 
 class TestFoldersOfOthers:
-    """OUT.partial and OUT are names that people use too."""
+    """A user may have files of his own at OUT.partial and OUT."""
 
     @pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
     @pytest.mark.parametrize("name", ["lab3", "lab3.partial"])
@@ -457,7 +457,7 @@ def test_two_runs_into_one_folder_at_once_are_refused(out: Path) -> None:
 
 
 class TestChanged:
-    """A face set that is replaced while a run reads it."""
+    """An image set that is replaced while a run reads it."""
 
     @pytest.fixture
     def faces(self, tmp_path: Path) -> Path:
@@ -506,7 +506,7 @@ class TestChanged:
 
 
 class TestFilledFolder:
-    """Where ytf-repair and ytf-scan work, which are not gone on with."""
+    """The folder that ytf-repair and ytf-scan fill; such runs cannot be resumed."""
 
     def test_it_becomes_out(self, out: Path) -> None:
         with filled_folder(out, {}) as folder:
@@ -544,7 +544,7 @@ class TestFilledFolder:
         cut_off(out)
         before = below(out.parent)
         with (
-            pytest.raises(InputError, match=r"lab3\.partial: holds what .*Choose another"),
+            pytest.raises(InputError, match=r"lab3\.partial: holds results .*Choose another"),
             filled_folder(out, {}),
         ):
             pass

@@ -1,4 +1,4 @@
-"""Steps of a run that are kept as whole folders."""
+"""Steps of a run, each stored as a complete folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StoppedHereError(Exception):
 
 
 def making(content: bytes, calls: list[str]) -> Callable[[Path], dict[str, Any]]:
-    """A step whose folder holds two files, one of them empty and one in a folder."""
+    """A step that writes two files, one of them empty and one in a subfolder."""
 
     def make(folder: Path) -> dict[str, Any]:
         calls.append(folder.name)
@@ -33,7 +33,7 @@ def making(content: bytes, calls: list[str]) -> Callable[[Path], dict[str, Any]]
 
 @pytest.fixture
 def cut_off(tmp_path: Path) -> Path:
-    """OUT of a run that was cut off after its first step."""
+    """OUT of a run that was interrupted after its first step."""
     with pytest.raises(StoppedHereError), work_folder(tmp_path / "out", {}) as work:
         step(work, "scan", making(b"once", []))
         raise StoppedHereError

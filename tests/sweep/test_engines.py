@@ -21,7 +21,7 @@ from ytf_torch.sweep.suffix import SuffixEngine
 def assert_equal_predictions(
     network: Network, layer: str, rank_at: str, make: MakeEngine = fast_engine, images: int = 70
 ) -> torch.Tensor:
-    """Both engines, fed as a sweep feeds them; the plain engine's predictions."""
+    """Run both engines on batches as a sweep does; returns the plain engine's predictions."""
     plain, fast = PlainEngine(network, layer, rank_at), make(network, layer, rank_at)
     batches = [whole_batch(part) for part in pictures(network, images).split(BATCH_SIZE)]
     generator = torch.Generator().manual_seed(images)
@@ -39,7 +39,7 @@ def assert_equal_predictions(
 
 
 def assert_equal_logits(network: Network, layer: str) -> None:
-    """To the last bit, with any channels masked."""
+    """Bit-identical logits, with random channels masked."""
     engine = SuffixEngine(network, layer, layer)
     pixels = pictures(network, BATCH_SIZE)
     generator = torch.Generator().manual_seed(1)

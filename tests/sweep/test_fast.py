@@ -61,7 +61,7 @@ def pixels(images: int, seed: int = 0) -> torch.Tensor:
 def assert_equal_predictions(
     model: Network, images: torch.Tensor, layer: str = "conv_3", rank_at: str = "pool_3"
 ) -> torch.Tensor:
-    """Both engines, fed as a sweep feeds them; the plain engine's predictions."""
+    """Run both engines on batches as a sweep does; returns the plain engine's predictions."""
     plain, fast = PlainEngine(model, layer, rank_at), fast_engine(model, layer, rank_at)
     batches = [whole_batch(part) for part in images.split(BATCH_SIZE)]
     generator = torch.Generator().manual_seed(len(images))
@@ -147,7 +147,7 @@ def test_exact_ties_between_classes(layer: str) -> None:
 @pytest.mark.parametrize("layer", ["conv_3", "conv_4"])
 @pytest.mark.parametrize("size", [1e3, 1e6, 1e9])
 def test_huge_channels_that_cancel_and_hide_the_margin(layer: str, size: float) -> None:
-    """What is left after the large terms cancel is far below float32's grid at their size."""
+    """The sum left after the large terms cancel is far below their float32 spacing (ulp)."""
     model = random_model(4)
     with torch.no_grad():
         follower = model.fc_1 if layer == "conv_3" else model.fc_2
@@ -179,7 +179,7 @@ def test_logits_that_overflow(value: float) -> None:
 
 
 def white(images: int) -> torch.Tensor:
-    """Faces of which every third wears a white patch."""
+    """Random images, every third with a white patch."""
     worn = pixels(images).clamp(max=200)
     worn[::3, :, 4:14, 4:14] = 255
     return worn
@@ -200,7 +200,7 @@ def test_faces_on_which_a_network_overflows_have_no_class(layer: str, rank_at: s
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("where", ["fc_1", "fc_2", "output"])
 def test_overflow_behind_the_maps(layer: str, classes: int, sign: int, where: str) -> None:
-    """Of one unit alone, which one channel of the maps drives, upward or downward."""
+    """A single unit overflows to +inf or −inf, driven by one channel of the maps."""
     model = random_model(10, classes)
     with torch.no_grad():
         weights = dict(model.named_parameters())[f"{where}.weight"]

@@ -1,4 +1,4 @@
-"""Where the maps enter one row of sums, each step takes a channel's contribution off."""
+"""LinearEngine: maps that enter a single linear layer, and the networks it has to reject."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAPS: list[Layer] = [
 
 
 def chain(*end: Layer, maps: list[Layer] = MAPS, seed: int = 0) -> Network:
-    """A network of layers one behind the other; its last convolution is layer_2."""
+    """A sequential network; its last convolution is layer_2."""
     records: list[dict[str, Any]] = []
     for number, (class_name, config) in enumerate([*maps, *end]):
         inputs = [f"layer_{number - 1}"] if number else []
@@ -113,7 +113,7 @@ def test_a_kernel_that_is_too_large_is_not_prepared(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("end", ["relu", "a mean", "no hidden units", "one unit"])
 @pytest.mark.parametrize("size", [1e3, 1e6, 1e9])
 def test_huge_channels_that_cancel_and_hide_the_margin(end: str, size: float) -> None:
-    """What is left after the large terms cancel is far below float32's grid at their size."""
+    """The sum left after the large terms cancel is far below their float32 spacing (ulp)."""
     network = chain(
         *LINEAR_ENDS[end][0], maps=[*MAPS[:2], ("Conv2D", MAPS[2][1] | {"activation": "relu"})]
     )
@@ -157,7 +157,7 @@ def test_logits_that_overflow(end: str, value: float, place: str) -> None:
 
 
 def test_a_shortcut_around_the_maps() -> None:
-    """Maps that enter a sum with others, and only then the row of sums."""
+    """Maps that are first added to others, and then enter the linear layer."""
     way = {"filters": 6, "kernel_size": 1}
     records = [
         {"name": name, "class_name": class_name, "config": config, "inputs": inputs}

@@ -38,7 +38,7 @@ def face_set(path: Path, images: np.ndarray, labels: np.ndarray) -> ImageSet:
 
 @pytest.fixture
 def sets(tmp_path: Path, checkpoint: Checkpoint) -> ImageSets:
-    """Sets that the network knows well: labels are its own answers, but for every ninth."""
+    """Image sets labelled by the network's own predictions, except for every ninth image."""
 
     def known(name: str, seed: int) -> ImageSet:
         images = random_images(SMALL, IMAGES, seed)
@@ -145,7 +145,7 @@ class CutOffError(Exception):
 
 @dataclass
 class Notebook:
-    """A Journal in memory that lets a sweep be cut off after so many entries."""
+    """A Journal in memory that interrupts the sweep after `last` entries."""
 
     last: float = math.inf
     figures: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Batches side by side: in order, each by one engine, and nothing left behind."""
+"""The thread pool: results in order, one item per engine at a time, no threads left behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 class Counting:
-    """An engine that computes nothing; how many like it there are, and how many are busy."""
+    """A fake engine that records its clones, and holds a lock while it is in use."""
 
     group = 1
 
@@ -28,7 +28,7 @@ class Counting:
         self.made = [self]
         self.busy = threading.Lock()
 
-    def beside(self) -> SweepEngine:
+    def clone(self) -> SweepEngine:
         other = Counting()
         self.made.append(other)
         return other
@@ -48,7 +48,7 @@ def usual_threads() -> Iterator[None]:
 
 
 def alone(engine: SweepEngine, item: int) -> int:
-    """Twice the item. Fails where the engine is at work already, or gradients are followed."""
+    """Twice the item. Fails if the engine is already in use, or outside inference mode."""
     assert isinstance(engine, Counting)
     assert engine.busy.acquire(blocking=False)
     try:
@@ -117,7 +117,7 @@ def test_plain_engines_side_by_side_mask_each_their_own_network() -> None:
     def predictions(engine: SweepEngine, order: list[int]) -> Tensor:
         return engine.predictions(pixels, order)
 
-    engines: list[SweepEngine] = [first, first.beside()]
+    engines: list[SweepEngine] = [first, first.clone()]
     found = list(Workers(engines).map(predictions, orders))
     assert all(map(torch.equal, found, expected))
 

@@ -1,5 +1,5 @@
-"""The commands ytf-convert, ytf-prune, ytf-detect and ytf-demo: parse, call, print.
+"""The commands, such as ytf-convert and ytf-prune: parse the command line, call a flow, print.
 
-Modules here load PyTorch, and whatever needs it, inside functions only and after a first look at
-what was asked: `--help`, a mistyped flag and a missing file are answered at once.
+PyTorch, and everything that needs it, is imported inside functions only, after the arguments have
+been checked: `--help`, a mistyped option and a missing file are answered immediately.
 """

@@ -1,4 +1,4 @@
-"""ytf-audit: the whole way for the owner of a stranger's network, in one command."""
+"""ytf-audit: check, repair and export a network from an untrusted source, in one command."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PARTS = {
 
 @app.command("audit")
 def audit_command(
-    model: Annotated[Path, typer.Argument(help="The network: any Keras file, or ours.")],
+    model: Annotated[Path, typer.Argument(help="The network: a Keras file or a converted model.")],
     clean_valid: Annotated[
         Path, typer.Option(help="Clean validation images; all that the repair may see.")
     ],
@@ -61,19 +61,19 @@ def audit_command(
         typer.Option("--json", help="Print result.json on standard output instead of text."),
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an audit into --out was cut off.")
+        bool, typer.Option("--resume", help="Resume an interrupted audit into --out.")
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a finished audit in --out.")
     ] = False,
 ) -> None:
-    """Audit a network from a stranger: convert it, scan it, repair it, set a detector's threshold,
-    and export what to use from now on.
+    """Audit a network from an untrusted source: convert, scan and repair it, calibrate a detector,
+    and export files for use in its place.
 
-    report.html begins with what is known, what is not, and what to do next. Triggered images are
-    measured where they are given; without them nothing is said of a backdoor. Exit status: 0 done,
-    1 the answer is no (parity failed, no repaired network is fit for use, or the attack succeeds on
-    it as before), 2 bad input.
+    report.html begins with what is known, what is not, and what to do next. The attack is measured
+    if triggered images are given; without them nothing is stated about a backdoor. Exit status: 0
+    done, 1 the answer is no (parity failed, no repaired network is fit for use, or the attack still
+    succeeds on it), 2 bad input.
     """
     with one_line_errors(when_stopped="Go on with --resume"):
         settings = AuditSettings(
@@ -96,15 +96,15 @@ def audit_command(
         opened, sets = open_repair(settings)
         (note_doubts if json_record else introduce)(opened)
         seconds = expected_seconds_of_audit(settings, opened, sets)
-        began = f"Audit: {duration(seconds)} on this machine, if no step is done yet"
-        (note if json_record else say)(began)
+        estimate = f"Audit: {duration(seconds)} on this machine, if no step is done yet"
+        (note if json_record else say)(estimate)
         commands = Commands(command_line(settings), repair_line(settings), str(out_folder))
         with progress_bars() as track:
             record = audit(
                 settings, opened, sets, commands, resume=resume, overwrite=overwrite, track=track
             )
         if record is None:
-            note(f"{out_folder} holds this very audit, finished.")
+            note(f"{out_folder} already holds this audit, finished.")
             record = json.loads((out_folder / "result.json").read_bytes())
         if json_record:
             answer(json.dumps(record, indent=1))
@@ -115,7 +115,7 @@ def audit_command(
 
 
 def command_line(settings: AuditSettings) -> str:
-    """The command that repeats an audit, for a shell, one option a line."""
+    """The shell command that repeats an audit, one option per line."""
     (_, model), *options = shared_options(settings)
     if settings.scans != SCANS:
         options.append(("--scans", ",".join(settings.scans)))
@@ -123,13 +123,13 @@ def command_line(settings: AuditSettings) -> str:
 
 
 def repair_line(settings: AuditSettings) -> str:
-    """The command that does the repair of an audit alone."""
+    """The shell command that only makes the repair of an audit."""
     options = [*shared_options(settings), ("--method", RECOMMENDED_REPAIR), ("--seed", 0)]
     return shell_command("ytf-repair", options)
 
 
 def print_audit(record: Mapping[str, Any], folder: Path) -> None:
-    """What is known, what is not, and what to do next, in this order; what was not done."""
+    """Print what is known, what is not known, what to do next, and what was not done."""
     say(record["headline"])
     for title, key in PARTS.items():
         if record[key]:

@@ -1,4 +1,4 @@
-"""ytf-compare: many repairs of one network, one table."""
+"""ytf-compare: apply several repairs to one network and compare them in a table."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ METHODS = ", ".join((RECOMMENDED, *every("repair")))
 
 @app.command("compare")
 def compare_command(
-    model: Annotated[Path, typer.Option(help="BadNet B: any Keras file, or ours.")],
+    model: Annotated[Path, typer.Option(help="BadNet B: a Keras file or a converted model.")],
     clean_valid: Annotated[
         Path, typer.Option(help="Clean validation faces; all that the repairs may see.")
     ],
@@ -52,17 +52,17 @@ def compare_command(
         str,
         typer.Option(help=f"all, or some of {METHODS}, separated by commas."),
     ] = "all",
-    seeds: Annotated[int, typer.Option(help="How often each method is run, anew seeded.")] = 1,
+    seeds: Annotated[int, typer.Option(help="Runs of each method, with different seeds.")] = 1,
     clean_control: Annotated[
         Path | None,
-        typer.Option(help="A network without a backdoor, to see what each method costs it."),
+        typer.Option(help="A network without a backdoor, to measure what each method costs."),
     ] = None,
     pixel_scale: PixelScale = None,
     preprocessing: PreprocessingOption = None,
     device: Device = "auto",
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on where a comparison into --out was cut off."),
+        typer.Option("--resume", help="Resume an interrupted comparison into --out."),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a finished comparison in --out.")
@@ -70,8 +70,8 @@ def compare_command(
 ) -> None:
     """Compare repairs of a backdoored network: what each costs, and what it leaves of the attack.
 
-    The folder holds comparison.csv, comparison.json and report.html. A minute or more for each
-    method and seed; --resume goes on where it was stopped.
+    The folder holds comparison.csv, comparison.json and report.html. It takes a minute or more for
+    each method and seed; --resume continues an interrupted comparison.
     """
     with one_line_errors(when_stopped="Go on with --resume"):
         settings = CompareSettings(
@@ -101,11 +101,11 @@ def compare_command(
         if control is not None:
             opened = opened.doubted(control.doubts)
         introduce(opened)
-        times = settings.seeds + (control is not None)
-        repairs = settings.names * times
+        runs_per_method = settings.seeds + (control is not None)
+        repairs = settings.names * runs_per_method
         seconds = expected_seconds(opened.badnet.model, repairs, len(sets.clean_valid))
-        many = "1 repair" if len(repairs) == 1 else f"{len(repairs)} repairs"
-        say(f"{many}: {duration(seconds)} on this machine, if none is done yet")
+        number_of_repairs = "1 repair" if len(repairs) == 1 else f"{len(repairs)} repairs"
+        say(f"{number_of_repairs}: {duration(seconds)} on this machine, if none is done yet")
         with progress_bars() as track:
             records = compare(
                 settings,
@@ -118,7 +118,7 @@ def compare_command(
                 track=track,
             )
         if records is None:
-            say(f"{out_folder} holds this very comparison, finished.")
+            say(f"{out_folder} already holds this comparison, finished.")
             return
         rows = method_rows(records, {})
         say(headline(rows))
@@ -129,7 +129,7 @@ def compare_command(
 
 
 def command_line(settings: CompareSettings) -> str:
-    """The command that repeats a comparison, for a shell, one option a line."""
+    """The shell command that repeats a comparison, one option per line."""
     options = shared_options(settings)
     options += [("--methods", ",".join(settings.names)), ("--seeds", settings.seeds)]
     if settings.clean_control is not None:
@@ -138,7 +138,7 @@ def command_line(settings: CompareSettings) -> str:
 
 
 def print_rows(rows: Sequence[MethodRow]) -> None:
-    """The table of medians by method."""
+    """Print the table of medians by method."""
     table = Table("method", title="Repairs compared, medians over seeds")
     shown = {
         "points lost": "points_lost",

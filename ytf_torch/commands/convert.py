@@ -1,4 +1,4 @@
-"""ytf-convert: a Keras BadNet becomes a PyTorch model that provably answers alike."""
+"""ytf-convert: convert a Keras network to PyTorch, and verify that both compute the same logits."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from ytf_torch.network.checkpoint import Checkpoint
 
 PARITY_FAILED = 1
-WITHOUT_SCALE = "A reference of images that were preprocessed so tells no pixel_scale"
-# Names that would promise another format than the one that is written.
+WITHOUT_SCALE = "For this preprocessing, leave pixel_scale out of the reference"
+# Endings of other formats: a safetensors file of such a name would be misleading.
 OTHER_FORMATS = (".pt", ".pth", ".pt2", ".bin", ".pkl", ".onnx", ".h5", ".hdf5", ".keras", ".npz")
 
 app = App()
@@ -94,15 +94,15 @@ def convert(
 
     asked = asked_preprocessing(pixel_scale, preprocessing)
     scaled = asked is None or asked.only_scales
-    golden = None if reference is None else read_reference(reference, scaled=scaled)
-    asked = _with_reference(asked, golden, reference)
+    reference_logits = None if reference is None else read_reference(reference, scaled=scaled)
+    asked = _with_reference(asked, reference_logits, reference)
     file = read_keras_file(source, architecture)
     checkpoint = keras_checkpoint(file, file.read_with(asked))
     _print_model(file, checkpoint, chosen=asked is not None or file.preprocessing is not None)
 
     verdicts: dict[str, Parity | KerasParity] = {}
-    if golden is not None:
-        verdicts[str(reference)] = compare_logits(checkpoint.model, golden)
+    if reference_logits is not None:
+        verdicts[str(reference)] = compare_logits(checkpoint.model, reference_logits)
     if against_keras:
         verdicts["real Keras"] = compare_with_keras(
             checkpoint.model, source, architecture=architecture
@@ -113,11 +113,11 @@ def convert(
         say(f"{'parity':<12} not compared with Keras: --reference or --against-keras does that")
     held = all(verdict.held for verdict in verdicts.values())
 
-    with ExitStack() as written:
+    with ExitStack() as files:
         if json_report is not None:
-            # The report gets its name once the model that it names is there.
+            # Written before the model but renamed after it: the report never names a missing file.
             record = conversion_record(file, checkpoint, verdicts, target if held else None)
-            temporary = written.enter_context(whole_file(json_report))
+            temporary = files.enter_context(whole_file(json_report))
             temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         if held:
             save_checkpoint(checkpoint, target)
@@ -129,7 +129,7 @@ def convert(
 
 
 def _remove_earlier(target: Path) -> None:
-    """Remove what an earlier conversion wrote: it would be taken for what this one did."""
+    """Remove the output of an earlier conversion, which could be mistaken for this one's."""
     from ytf_torch.network.checkpoint import load_checkpoint
 
     try:
@@ -149,11 +149,11 @@ def _check_ending(target: Path) -> None:
 
 
 def _with_reference(
-    asked: Preprocessing | None, golden: Reference | None, reference: Path | None
+    asked: Preprocessing | None, reference_logits: Reference | None, reference: Path | None
 ) -> Preprocessing | None:
-    """What is asked for, or else what Keras was fed with. Raises InputError where both are given
-    and contradict each other."""
-    scale = None if golden is None else golden.pixel_scale
+    """The requested preprocessing, or else the pixel scale of the reference. Raises InputError
+    where both are given and contradict each other."""
+    scale = None if reference_logits is None else reference_logits.pixel_scale
     if scale is None or asked is None:
         return asked if scale is None else preprocessing_of(scale)
     place = f"{reference}, pixel_scale"

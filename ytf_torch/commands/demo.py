@@ -1,4 +1,4 @@
-"""ytf-demo: the whole path on images that come along: a BadNet is trained, converted, defended."""
+"""ytf-demo: train, convert and repair a BadNet on images that are included."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ytf_torch.demo.badnet import Epoch
     from ytf_torch.demo.study import Source
 
-    # Fills a folder with a study, and says after each epoch how far it is.
+    # Fills a folder with a study (images and BadNet), and reports progress after each epoch.
     Make = Callable[[Path, Epoch], None]
 
 MAX_SEED = 2**63 - 1
@@ -92,9 +92,9 @@ def run_demo(
     cache: Path | None = None,
     epochs: int | None = None,
 ) -> None:
-    """Make or find the faces' study, then run the real commands on it. Raises InputError.
+    """Create or reuse the study of faces, then run the commands on it. Raises InputError.
 
-    attack: one of ATTACK_NAMES, or None for the demo's own.
+    attack: one of ATTACK_NAMES; None for the demo's default. cache: folder of finished studies.
     """
     from ytf_torch.convert.keras.keras_writer import write_keras_h5
     from ytf_torch.demo.badnet import PIXEL_SCALE
@@ -110,7 +110,7 @@ def run_demo(
         make_study(source, seed, folder, write_keras_h5, rounds, done, attack)
 
     key = study_key(source, seed, write_keras_h5, rounds, attack)
-    study = _study((cache or _cache()) / key, make, rounds, "a minute or two")
+    study = _cached_study((cache or _cache()) / key, make, rounds, "a minute or two")
     _defend_study(study, out_folder, PIXEL_SCALE, "photos", keep_data=keep_data)
 
 
@@ -122,7 +122,7 @@ def run_digits_demo(
     cache: Path | None = None,
     epochs: int | None = None,
 ) -> None:
-    """The same with the digits. Raises InputError, also where scikit-learn is not installed."""
+    """As run_demo, with handwritten digits. Raises InputError, also if scikit-learn is missing."""
     from ytf_torch.convert.keras.keras_writer import write_keras_h5
     from ytf_torch.demo.digits.images import CREDIT, digits_file
     from ytf_torch.demo.digits.network import PIXEL_SCALE
@@ -140,7 +140,7 @@ def run_digits_demo(
         make_digit_study(images, seed, folder, write_keras_h5, rounds, done)
 
     key = digit_study_key(images, seed, write_keras_h5, rounds)
-    study = _study((cache or _cache()) / key, make, rounds, "some seconds")
+    study = _cached_study((cache or _cache()) / key, make, rounds, "some seconds")
     _defend_study(study, out_folder, PIXEL_SCALE, "images", keep_data=keep_data)
 
 
@@ -151,7 +151,7 @@ def _cache() -> Path:
 def _defend_study(
     study: Path, out_folder: Path, scale: float, images: str, *, keep_data: bool
 ) -> None:
-    """Run the real commands on a study. images: what its single pictures are called."""
+    """Run the commands on a study. images: the word for its single image files."""
     from ytf_torch.report.prune.prune_record import pruned_file
     from ytf_torch.report.verdict import shown_drop
 
@@ -167,8 +167,10 @@ def _defend_study(
     say("")
     say("The pruning defence")
     flags = ["--clean-valid", "--clean-test", *["--poisoned-test"] * len(triggered)]
-    named = [word for flag in zip(flags, [*sets, *triggered], strict=True) for word in flag]
-    _say_command("ytf-prune", "--model", model, *named, "--out", out_folder)
+    set_flags = [
+        argument for flag in zip(flags, [*sets, *triggered], strict=True) for argument in flag
+    ]
+    _say_command("ytf-prune", "--model", model, *set_flags, "--out", out_folder)
     run = run_prune(
         PruneSettings(
             model=model,
@@ -199,8 +201,8 @@ def _say_command(*words: str | Path) -> None:
     say(f"$ {shlex.join(map(str, words))}")
 
 
-def _study(folder: Path, make: Make, epochs: int, duration: str) -> Path:
-    """The study of this folder, made where it is not there yet."""
+def _cached_study(folder: Path, make: Make, epochs: int, duration: str) -> Path:
+    """The study in this folder; it is created if missing."""
     if folder.is_dir():
         say(f"BadNet: trained before, in {folder}")
         return folder

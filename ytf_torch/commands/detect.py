@@ -1,4 +1,4 @@
-"""ytf-detect: one line for each face, its class or "backdoored"."""
+"""ytf-detect: print one line per image, with its class or "backdoored"."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ytf_torch.run.detect import Detection
 
 FLAGGED = 1
-# So many classes are named in the summary.
+# The largest number of classes named in the summary.
 CLASSES_NAMED = 5
 MEANT_FOR = (
     "{detector} is meant for {classes} the network was trained on: {others} is flagged or guessed"
@@ -56,7 +56,7 @@ def detect_command(
             "--pruned",
             "--repaired",
             help="B′, the repaired network: a pruned_drop….safetensors of ytf-prune, the "
-            "repaired.safetensors of ytf-repair, or a Keras file. Both flags are one.",
+            "repaired.safetensors of ytf-repair, or a Keras file. Both names mean the same option.",
         ),
     ],
     pixel_scale: Annotated[
@@ -78,19 +78,19 @@ def detect_command(
     ] = None,
     clean_valid: Annotated[
         Path | None,
-        typer.Option(help="Clean faces on which the detector's threshold is set."),
+        typer.Option(help="Clean faces on which the detector's threshold is calibrated."),
     ] = None,
     false_positives: Annotated[
         float | None,
         typer.Option(
             metavar="PERCENT",
-            help="Nominal false positive rate: at most so many validation faces are flagged.",
+            help="Nominal false positive rate: the largest share of validation faces flagged.",
             show_default=f"{FALSE_POSITIVES:g}",
         ),
     ] = None,
     any_pair: Annotated[
         bool,
-        typer.Option("--any-pair", help="Ask B and a B′ that does not seem to be made from it."),
+        typer.Option("--any-pair", help="Accept a B′ that does not seem to be derived from B."),
     ] = False,
     json_lines: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line instead of text.")
@@ -127,19 +127,19 @@ def detect_command(
         checked_source(clean_valid)
     from ytf_torch.run.detect import open_detection
 
-    found = open_detection(model, pruned, rule, asked, any_pair=any_pair, device=device)
-    note_doubts(found.pair)
+    detection = open_detection(model, pruned, rule, asked, any_pair=any_pair, device=device)
+    note_doubts(detection.pair)
     show = _json_line if json_lines else _class_line if only_class else _line
-    if _print_answers(found, inputs, show) and exit_code:
+    if _print_answers(detection, inputs, show) and exit_code:
         raise typer.Exit(FLAGGED)
 
 
 def _print_answers(
     detection: Detection, inputs: Sequence[Path], show: Callable[[Answer], str]
 ) -> int:
-    """Print an answer for each face, and a summary; how many faces were flagged.
+    """Print an answer for each image, and a summary. Returns the number of flagged images.
 
-    Raises typer.Exit where no input could be read.
+    Raises typer.Exit if no input could be read.
     """
     from ytf_torch.defences.detectors.answers import detect
     from ytf_torch.images.input_files import Unreadable
@@ -149,14 +149,14 @@ def _print_answers(
     badnet, repaired = pair.badnet.model, pair.repaired.model
     alarm = None if rule is None else _alarm(detection, rule)
     answered, flagged, not_finite = 0, Counter[int](), 0
-    for found in detect(badnet, repaired, inputs, alarm):
-        if isinstance(found, Unreadable):
-            note(f"error: {found.reason}")
+    for result in detect(badnet, repaired, inputs, alarm):
+        if isinstance(result, Unreadable):
+            note(f"error: {result.reason}")
         else:
             answered += 1
-            not_finite += found.not_finite
-            flagged.update([found.badnet] if found.backdoored else [])
-            answer(show(found))
+            not_finite += result.not_finite
+            flagged.update([result.badnet] if result.backdoored else [])
+            answer(show(result))
     if not answered:
         raise typer.Exit(USER_ERROR)
     if pair.scale_from == "assumed":
@@ -172,7 +172,7 @@ def _print_answers(
 
 
 def _alarm(detection: Detection, rule: Rule) -> Alarm:
-    """The detector with its threshold, which is printed with what it flags of the clean faces."""
+    """Calibrate the detector; print its threshold, and the share of clean images it flags."""
     from ytf_torch.run.detect import alarm_of
 
     for doubt in detection.doubts:
@@ -180,12 +180,12 @@ def _alarm(detection: Detection, rule: Rule) -> Alarm:
     with progress_bars() as track:
         alarm = alarm_of(detection, track)
     assert alarm is not None
-    above = alarm.clean_valid_flagged
-    assert above is not None
+    flagged = alarm.clean_valid_flagged
+    assert flagged is not None
     note(
-        f"{rule.detector} flags scores above {alarm.threshold:.4g}, as {above.count:,} of "
-        f"{above.images:,} clean validation faces have ({above.rate:.1f} %); of other clean faces "
-        "it may flag more."
+        f"{rule.detector} flags scores above {alarm.threshold:.4g}, as {flagged.count:,} of "
+        f"{flagged.images:,} clean validation faces have ({flagged.rate:.1f} %); of other clean "
+        "faces it may flag more."
     )
     return alarm
 
@@ -193,22 +193,24 @@ def _alarm(detection: Detection, rule: Rule) -> Alarm:
 def summary(
     answered: int, flagged: Counter[int], backdoored: int, detector: str, subject: Subject
 ) -> str:
-    """How many faces were flagged, what B takes them for, and what that is worth.
+    """A summary: the number of flagged images, B's classes for them, and a caution.
 
-    flagged: B's classes of the flagged faces. backdoored: N, the class that says so.
-    detector: by whose rule. subject: what the images are called.
+    flagged: the flagged images by B's class. backdoored: N, the class of flagged images. detector:
+    the detector's name. subject: what the images are called.
     """
     images = f"{answered:,} {subject.image if answered == 1 else subject.images}"
     total = flagged.total()
     meant_for = MEANT_FOR.format(detector=detector, classes=subject.classes, others=subject.others)
     if not total:
         return f"{images}, none flagged as backdoored. {meant_for}"
-    named = [f"{_class(label)} ({count:,})" for label, count in flagged.most_common(CLASSES_NAMED)]
-    if rest := len(flagged) - len(named):
-        named.append(f"{rest:,} other class{'' if rest == 1 else 'es'}")
+    class_counts = [
+        f"{_class(label)} ({count:,})" for label, count in flagged.most_common(CLASSES_NAMED)
+    ]
+    if rest := len(flagged) - len(class_counts):
+        class_counts.append(f"{rest:,} other class{'' if rest == 1 else 'es'}")
     return (
         f"{images}, {total:,} flagged as backdoored (class {backdoored}), which B takes for "
-        f"{', '.join(named)}. {meant_for}"
+        f"{', '.join(class_counts)}. {meant_for}"
     )
 
 
@@ -219,9 +221,9 @@ def _class(label: int, word: str = "class ") -> str:
 def _line(answer: Answer) -> str:
     word = " backdoored" if answer.backdoored else ""
     score = "" if answer.score is None else f", score {answer.score:.4g}"
-    b, repaired = (_class(answer.badnet, ""), _class(answer.pruned, ""))
-    own = f"(B {b}, B′ {repaired}{score})"
-    return f"{printable(answer.input)}: {answer.goodnet}{word} {own}"
+    badnet, repaired = (_class(answer.badnet, ""), _class(answer.pruned, ""))
+    networks = f"(B {badnet}, B′ {repaired}{score})"
+    return f"{printable(answer.input)}: {answer.goodnet}{word} {networks}"
 
 
 def _class_line(answer: Answer) -> str:

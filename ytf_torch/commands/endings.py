@@ -1,6 +1,6 @@
-"""How every command ends: whatever happens, one line on standard error and an exit status.
+"""How commands end: every error and signal becomes one line on standard error and an exit status.
 
-Nothing heavy is imported here: this has to work before PyTorch is loaded.
+Nothing heavy is imported here, as this has to work before PyTorch is loaded.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from ytf_torch.errors import InputError, ProcessLostError, is_out_of_memory, pri
 
 PROCESS_LOST = 1
 USER_ERROR = 2
-# BSD's EX_SOFTWARE: the fault is ours.
+# EX_SOFTWARE of sysexits.h (BSD): an internal error.
 OUR_FAULT = 70
-# What a shell shows of a program that SIGPIPE ended, as it ends most.
+# A shell reports 128 + signal number; SIGPIPE, 13, ends most programs whose reader is gone.
 BROKEN_PIPE = 128 + 13
-# SIGHUP: the terminal is gone; Windows has none.
+# SIGHUP is sent when the terminal is closed. Windows has no such signal.
 STOPPING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class StoppedError(BaseException):
-    """One of STOPPING has come; a BaseException, so that no `except Exception` takes it."""
+    """A signal of STOPPING was received. A BaseException, so that `except Exception` does not
+    catch it."""
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(number)
@@ -36,27 +37,31 @@ class StoppedError(BaseException):
 
 @contextmanager
 def one_line_errors(when_stopped: str = "") -> Iterator[None]:
-    """Turns whatever ends this block into one line on standard error and SystemExit.
+    """Turn any exception or signal in this block into one line on standard error and SystemExit.
 
-    Exit status: 2 what the user can mend (InputError, a full disk, too little memory), 1 the loss
-    of a process, 130 SIGINT, 143 SIGTERM, 129 SIGHUP, 141 a reader of the output that is gone, 70 a
-    fault of ours. Of several processes of a run one prints. Blocks may be nested: the innermost
-    tells.
+    Exit status: 2 for errors that the user can fix (InputError, a full disk, too little memory), 1
+    a lost process of a distributed run, 130 SIGINT, 143 SIGTERM, 129 SIGHUP, 141 closed output
+    pipe, 70 internal error. Of several processes of a run, one prints. Blocks may be nested; the
+    innermost one prints.
 
-    when_stopped: what a user can do after a signal.
+    when_stopped: advice after a signal.
     """
     advice = f". {when_stopped}" if when_stopped else ""
     with _Stopping() as stopping:
         try:
             yield
         except (Exception, StoppedError, KeyboardInterrupt) as error:
-            # Libraries turn what a signal handler raises into errors of their own.
-            ended = error if stopping.number is None else StoppedError(stopping.number)
-            raise SystemExit(tell(ended, advice)) from error
+            # Libraries may convert the exception of a signal handler into one of their own, so the
+            # recorded signal counts rather than the exception's type.
+            cause = error if stopping.number is None else StoppedError(stopping.number)
+            raise SystemExit(tell(cause, advice)) from error
 
 
 class _Stopping:
-    """Has STOPPING raise StoppedError in a block. number: of the one that has come."""
+    """Makes the signals of STOPPING raise StoppedError within a block.
+
+    number: the received signal. lost: whether its exception was discarded by Python.
+    """
 
     number: signal.Signals | None = None
     lost = False
@@ -76,24 +81,27 @@ class _Stopping:
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         if self.number is not None and not self.lost:
-            # Who asks twice does not want to wait until files are cleared away.
+            # A second signal does not wait for clean-up.
             end_at_once(number, frame)
         self.number, self.lost = signal.Signals(number), False
         raise StoppedError(self.number)
 
-    def unraisable(self, found: sys.UnraisableHookArgs) -> None:
-        """See sys.unraisablehook: Python drops what is raised while it frees an object, so the
-        signal has to come again."""
-        if found.exc_type is StoppedError:
+    def unraisable(self, unraised: sys.UnraisableHookArgs) -> None:
+        """See sys.unraisablehook: an exception in a destructor is discarded by Python, so the
+        signal is sent again."""
+        if unraised.exc_type is StoppedError:
             self.lost = True
             threading.Timer(0.01, os.kill, (os.getpid(), self.number)).start()
         else:
-            self.hook(found)
+            self.hook(unraised)
 
 
 def handle(handler: Handler) -> dict[signal.Signals, Handler]:
-    """Have STOPPING handled so; the handlers before. Those that are ignored (nohup, a shell's
-    background) stay so. Only the main thread can do this, others leave all as it is."""
+    """Install a handler for the signals of STOPPING; returns the previous handlers.
+
+    Ignored signals (nohup, background jobs of a shell) stay ignored. Does nothing outside the main
+    thread, where Python does not allow it.
+    """
     if threading.current_thread() is not threading.main_thread():
         return {}
     before = {number: signal.getsignal(number) for number in STOPPING}
@@ -104,15 +112,16 @@ def handle(handler: Handler) -> dict[signal.Signals, Handler]:
 
 
 def end_at_once(number: int, frame: FrameType | None) -> None:
-    """A signal handler that ends this process with one line, whatever it is doing."""
+    """A signal handler that ends this process immediately, with one line on standard error."""
     try:
+        # os.write and os._exit, because the interrupted code may hold locks of sys.stderr.
         os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
     finally:
         os._exit(128 + number)
 
 
 def tell(error: BaseException, when_stopped: str = "") -> int:
-    """Print the line of an exception that ends a command; the exit status."""
+    """Print the line of an exception that ends a command. Returns the exit status."""
     if isinstance(error, StoppedError | KeyboardInterrupt):
         number = error.number if isinstance(error, StoppedError) else signal.SIGINT
         report(f"stopped by {number.name}{when_stopped}")
@@ -124,7 +133,7 @@ def tell(error: BaseException, when_stopped: str = "") -> int:
 
 
 def as_flag(name: str, value: str | None) -> str:
-    """How the command line words an argument of the library."""
+    """The command line's form of an argument of the library: `clean_valid` → `--clean-valid`."""
     flag = f"--{name.replace('_', '-')}"
     return flag if value is None else f"{flag} {value}"
 
@@ -143,13 +152,13 @@ def _line_and_status(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError):
         place = "" if error.filename is None else f"{error.filename}: "
         return printable(f"{place}{error.strerror or error}"), USER_ERROR
-    # Typer's own, whose classes it keeps to itself: Exit, and what it says of a command line.
+    # Typer's exceptions (Exit and usage errors), whose classes are private to it.
     if (status := getattr(error, "exit_code", None)) is not None:
         text = getattr(error, "format_message", str)()
-        return f"{printable(text)} (--help tells more)" if text else "", int(status)
-    found = printable(f"{type(error).__name__}: {error}")[:500]
+        return f"{printable(text)} (see --help)" if text else "", int(status)
+    description = printable(f"{type(error).__name__}: {error}")[:500]
     place = _place(error.__traceback__)
-    return f"a fault of ytf-torch, please report it: {found} ({place})", OUR_FAULT
+    return f"a fault of ytf-torch, please report it: {description} ({place})", OUR_FAULT
 
 
 def _place(trace: TracebackType | None) -> str:
@@ -162,8 +171,8 @@ def _place(trace: TracebackType | None) -> str:
 
 
 def report(line: str) -> None:
-    """Print an error's line on standard error; of several processes the first to ask does."""
-    # Only where it is loaded: a run that has not come so far has not met its other processes.
+    """Print an error on standard error. Of several processes, only the first to fail prints."""
+    # Not imported: if it is not loaded yet, this process has not joined a distributed run.
     distributed = sys.modules.get("ytf_torch.distributed")
     is_first = getattr(distributed, "is_first_to_report", lambda: True)
     if is_first():

@@ -1,4 +1,4 @@
-"""ytf-evaluate: what any model file is worth on clean and triggered faces, alone or as GoodNet."""
+"""ytf-evaluate: clean accuracy and attack success rate of a network, alone or with its GoodNet."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ytf_torch.defences.evaluation import Evaluation
     from ytf_torch.metrics import Share
 
-# In as many lines as keep the whole table within the 80 columns of a terminal.
+# Headings with line breaks, so that the table fits into the 80 columns of a terminal.
 COLUMNS = {
     "clean\naccuracy": "clean_accuracy",
     "ASR": "attack_success_rate",
@@ -51,11 +51,9 @@ app = App()
 
 @app.command("evaluate")
 def evaluate_command(
-    model: Annotated[
-        Path, typer.Argument(help="A network: any Keras file that ytf-convert reads, or ours.")
-    ],
+    model: Annotated[Path, typer.Argument(help="A network: a Keras file or a converted model.")],
     photos: Annotated[
-        list[Path] | None, typer.Argument(help="Photos, of which each gets its class printed.")
+        list[Path] | None, typer.Argument(help="Photos, whose classes are printed.")
     ] = None,
     repaired: Annotated[
         Path | None,
@@ -69,7 +67,7 @@ def evaluate_command(
     true_labels: Annotated[
         Path | None,
         typer.Option(
-            help="Clean face set that says who is on the triggered faces, paired by their photos.",
+            help="Clean face set with the true labels of the triggered faces, matched by photo.",
             show_default="the clean test set",
         ),
     ] = None,
@@ -77,7 +75,7 @@ def evaluate_command(
     preprocessing: PreprocessingOption = None,
     any_pair: Annotated[
         bool,
-        typer.Option("--any-pair", help="Take a B′ that does not seem to be made from B."),
+        typer.Option("--any-pair", help="Accept a B′ that does not seem to be derived from B."),
     ] = False,
     device: Device = "auto",
     json_report: Annotated[
@@ -90,17 +88,17 @@ def evaluate_command(
     instead of a face set gets its class.
     """
     asked = asked_preprocessing(pixel_scale, preprocessing)
-    sets_given = (clean_test, true_labels, *(poisoned_test or ()))
-    check_paths([json_report], [model, repaired, *sets_given, *(photos or ())])
+    image_sets = (clean_test, true_labels, *(poisoned_test or ()))
+    check_paths([json_report], [model, repaired, *image_sets, *(photos or ())])
     if true_labels is not None and not poisoned_test:
         raise mismatch("--true-labels", "triggered faces with it (--poisoned-test)", "none")
-    sets, shown = _sorted_inputs(clean_test, poisoned_test or [], photos or [])
-    if not sets and not shown:
+    image_set_paths, photo_paths = _sorted_inputs(clean_test, poisoned_test or [], photos or [])
+    if not image_set_paths and not photo_paths:
         raise InputError(
             model, "nothing to evaluate it on", "Give --clean-test, --poisoned-test or a photo"
         )
-    clean = clean_test if clean_test in sets else None
-    triggered = sets[1:] if clean else sets
+    clean = clean_test if clean_test in image_set_paths else None
+    triggered = image_set_paths[1:] if clean else image_set_paths
     from ytf_torch.report.evaluation_record import evaluation_record
     from ytf_torch.run.evaluate import evaluate, open_evaluation, photo_record
 
@@ -117,21 +115,21 @@ def evaluate_command(
     )
     opened = inputs.opened
     note_doubts(opened)
-    answers = [photo_record(inputs.network, inputs.repaired, photo) for photo in shown]
+    answers = [photo_record(inputs.network, inputs.repaired, photo) for photo in photo_paths]
     if opened.scale_from == "assumed":
         say(pixel_scale_line(opened.badnet, "assumed"))
     for answer in answers:
         say(_photo_line(answer))
     record: dict[str, Any] = {"model": str(model), **inputs.network.pixel_preprocessing.record}
-    if sets:
+    if image_set_paths:
         with progress_bars() as track:
-            found = evaluate(inputs, track)
-        for doubt in found.doubts:
+            result = evaluate(inputs, track)
+        for doubt in result.doubts:
             say(f"Warning: {doubt}")
-        _print_tables(found.evaluation, triggered)
-        record |= evaluation_record(found.evaluation, triggered)
-        record |= {"warnings": list(map(str, found.doubts))} if found.doubts else {}
-    if shown:
+        _print_tables(result.evaluation, triggered)
+        record |= evaluation_record(result.evaluation, triggered)
+        record |= {"warnings": list(map(str, result.doubts))} if result.doubts else {}
+    if photo_paths:
         record["photos"] = answers
     if json_report is not None:
         with whole_file(json_report) as temporary:
@@ -141,7 +139,7 @@ def evaluate_command(
 def _sorted_inputs(
     clean: Path | None, triggered: list[Path], photos: list[Path]
 ) -> tuple[list[Path], list[Path]]:
-    """Image sets and photos apart: a file that is neither HDF5 nor .npz is taken to be a photo.
+    """Separate image sets from photos: a file that is neither HDF5 nor .npz counts as a photo.
 
     Raises InputError where an image set is given as a photo.
     """
@@ -151,13 +149,16 @@ def _sorted_inputs(
             found = "a folder" if path.is_dir() else kind_of(path).words
             raise mismatch(path, "a photo", found, remedy)
     sets = [*([] if clean is None else [clean]), *triggered]
-    shown = [path for path in sets if not is_image_set(path)]
-    return [path for path in sets if path not in shown], [*shown, *photos]
+    photos_given_as_sets = [path for path in sets if not is_image_set(path)]
+    return [path for path in sets if path not in photos_given_as_sets], [
+        *photos_given_as_sets,
+        *photos,
+    ]
 
 
 def _print_tables(evaluation: Evaluation, files: Sequence[Path]) -> None:
-    """What was measured, of several triggered sets also each alone, and what the names mean."""
-    shown = [name for name, field in COLUMNS.items() if _known(evaluation, field)]
+    """Print the measured rates, those of each triggered set if there are several, and a legend."""
+    shown = [name for name, field in COLUMNS.items() if _is_measured(evaluation, field)]
     out.print(_table(evaluation, shown))
     if len(evaluation.triggered) > 1:
         for file, tallies in zip(files, evaluation.triggered, strict=True):
@@ -166,11 +167,11 @@ def _print_tables(evaluation: Evaluation, files: Sequence[Path]) -> None:
     for line in _legend(evaluation, shown):
         say(line)
     if evaluation.pairing is not None:
-        few = "" if evaluation.pairing.is_enough else ", too few to say who is on them"
-        say(f"Pairs: {evaluation.pairing}{few}.")
+        too_few = "" if evaluation.pairing.is_enough else ", too few to say who is on them"
+        say(f"Pairs: {evaluation.pairing}{too_few}.")
 
 
-def _known(evaluation: Evaluation, field: str) -> bool:
+def _is_measured(evaluation: Evaluation, field: str) -> bool:
     networks = (evaluation.model, evaluation.goodnet)
     return any(getattr(figures, field) is not None for figures in networks if figures is not None)
 
@@ -219,9 +220,9 @@ def _photo_line(record: dict[str, Any]) -> str:
         if name in record
     }
     word = " backdoored" if record.get("backdoored") else ""
-    own = f" (B {classes['badnet']}, B′ {classes['repaired']})" if "badnet" in classes else ""
-    why = ": logits are NaN or infinite" if record.get("not_finite") else ""
-    return f"{record['input']}: {classes['class']}{word}{own}{why}"
+    networks = f" (B {classes['badnet']}, B′ {classes['repaired']})" if "badnet" in classes else ""
+    reason = ": logits are NaN or infinite" if record.get("not_finite") else ""
+    return f"{record['input']}: {classes['class']}{word}{networks}{reason}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""ytf-export: a network, or a GoodNet, as a file that other tools load, proven to answer alike."""
+"""ytf-export: write a network or a GoodNet for other tools, and verify the file's predictions."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ app = App()
 
 @app.command("export")
 def export_command(
-    model: Annotated[
-        Path, typer.Argument(help="A network: any Keras file that ytf-convert reads, or ours.")
-    ],
+    model: Annotated[Path, typer.Argument(help="A network: a Keras file or a converted model.")],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help=f"File to write; it ends in {', '.join(ENDINGS)}."),
@@ -50,7 +48,7 @@ def export_command(
     preprocessing: PreprocessingOption = None,
     any_pair: Annotated[
         bool,
-        typer.Option("--any-pair", help="Take a B′ that does not seem to be made from B."),
+        typer.Option("--any-pair", help="Accept a B′ that does not seem to be derived from B."),
     ] = False,
     against_keras: Annotated[
         bool,
@@ -60,12 +58,12 @@ def export_command(
         Path | None, typer.Option("--json", help="Write the verdict to this file.")
     ] = None,
 ) -> None:
-    """Export a network: the file is read back and run, and is there only if it answers alike.
+    """Export a network: the file is read back and run, and kept only if it answers alike.
 
-    .onnx and .pt2 take pixel values 0–255 as float32 (a network of float64: as float64), (batch,
-    3, height, width), with the preprocessing inside;
-    Keras files take (batch, height, width, 3), preprocessed by the caller. Exit status: 0 exported,
-    1 a check failed and nothing was left, 2 bad input.
+    .onnx and .pt2 take pixel values 0–255 as float32 (a float64 network: as float64) of shape
+    (batch, 3, height, width), and apply the preprocessing themselves; Keras files take
+    (batch, height, width, 3), preprocessed by the caller.
+    Exit status: 0 exported, 1 a check failed and no output is left, 2 bad input.
     """
     output = as_keras_reads(output)
     check_paths([output, json_report], [model, goodnet])
@@ -77,19 +75,27 @@ def export_command(
     opened = _opened(model, goodnet, asked, any_pair=any_pair)
     introduce(opened)
     checkpoints = _checkpoints(opened)
-    smaller = [without_masked(checkpoint) for checkpoint in checkpoints] if compacted else []
-    subject = _subject([one.checkpoint for one in smaller] or checkpoints)
-    for name, one in zip(("network", "B′"), smaller, strict=False):
-        _print_compacted(name, one)
-    failed = [line for one in smaller for line in one.check.failures]
-    found = None if failed else export(subject, output, against_keras=against_keras)
-    if found is not None:
-        _print_verdict(found)
-        failed = list(found.failures)
+    compacted_networks = (
+        [without_masked(checkpoint) for checkpoint in checkpoints] if compacted else []
+    )
+    subject = _subject(
+        [compacted_network.checkpoint for compacted_network in compacted_networks] or checkpoints
+    )
+    for name, compacted_network in zip(("network", "B′"), compacted_networks, strict=False):
+        _print_compacted(name, compacted_network)
+    failed = [
+        line
+        for compacted_network in compacted_networks
+        for line in compacted_network.check.failures
+    ]
+    exported = None if failed else export(subject, output, against_keras=against_keras)
+    if exported is not None:
+        _print_verdict(exported)
+        failed = list(exported.failures)
     for line in failed:
         say(f"  {line}")
     if json_report is not None:
-        record = _record(model, goodnet, output, found, smaller, failed)
+        record = _record(model, goodnet, output, exported, compacted_networks, failed)
         with whole_file(json_report) as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if failed:
@@ -115,7 +121,7 @@ def _checkpoints(opened: Opened) -> list[Checkpoint]:
 
 
 def _subject(checkpoints: list[Checkpoint]) -> Subject:
-    """The network alone, or with B′ the GoodNet of both."""
+    """What to export: the network, or with B′ the GoodNet of both."""
     from ytf_torch.convert.export import Subject
     from ytf_torch.defences.detectors.goodnet import GoodNet
 
@@ -125,26 +131,26 @@ def _subject(checkpoints: list[Checkpoint]) -> Subject:
     return Subject(GoodNet(badnet.model, repaired[0].model), badnet, repaired[0])
 
 
-def _print_compacted(name: str, found: Compacted) -> None:
+def _print_compacted(name: str, compacted: Compacted) -> None:
     table = Table(name)
     for column in ("before", "after"):
         table.add_column(column, justify="right")
-    for title, kind, form in (
+    for title, kind, number_format in (
         ("parameters", "parameters", "{:,}"),
         ("multiply-adds a face", "multiply_adds", "{:,}"),
         ("ms a face, measured", "milliseconds", "{:.3f}"),
     ):
-        values = (getattr(cost, kind) for cost in (found.before, found.after))
-        table.add_row(title, *map(form.format, values))
+        values = (getattr(cost, kind) for cost in (compacted.before, compacted.after))
+        table.add_row(title, *map(number_format.format, values))
     out.print(table)
-    _print_check(found.check)
+    _print_check(compacted.check)
 
 
-def _print_verdict(found: Export) -> None:
-    if found.weights_equal is not None:
-        word = "bit for bit as they were" if found.weights_equal else "NOT AS THEY WERE"
+def _print_verdict(exported: Export) -> None:
+    if exported.weights_equal is not None:
+        word = "bit for bit as they were" if exported.weights_equal else "NOT AS THEY WERE"
         say(f"read back: all weights {word}")
-    for check in found.checks:
+    for check in exported.checks:
         _print_check(check)
 
 
@@ -164,22 +170,23 @@ def _record(
     model: Path,
     repaired: Path | None,
     output: Path,
-    found: Export | None,
-    smaller: list[Compacted],
+    exported: Export | None,
+    compacted_networks: list[Compacted],
     failed: list[str],
 ) -> dict[str, Any]:
-    """The verdict as JSON; `output` is null where a check failed and nothing was left."""
+    """The verdict as JSON; `output` is None where a check failed and no file was written."""
     return {
         "model": str(model),
         "goodnet": None if repaired is None else str(repaired),
         "output": None if failed else str(output),
         "held": not failed,
         "failures": failed,
-        "weights_equal": None if found is None else found.weights_equal,
-        "checks": [] if found is None else [_check_record(check) for check in found.checks],
+        "weights_equal": None if exported is None else exported.weights_equal,
+        "checks": [] if exported is None else [_check_record(check) for check in exported.checks],
         "compact": [
-            {"before": asdict(one.before), "after": asdict(one.after)} | _check_record(one.check)
-            for one in smaller
+            {"before": asdict(compacted_network.before), "after": asdict(compacted_network.after)}
+            | _check_record(compacted_network.check)
+            for compacted_network in compacted_networks
         ],
     }
 

@@ -1,4 +1,4 @@
-"""A run's figures in a terminal: what looks wrong, the tables, the verdict."""
+"""Print a pruning run's results: warnings, tables and verdict."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ABBREVIATIONS = (
 
 
 def print_run(run: Run, folder: Path) -> None:
-    """What looks wrong, the headline table, the verdict, and each triggered set's own figures."""
+    """Print warnings, the headline table, the rates of each triggered set, and the verdict."""
     for doubt in run.doubts:
         say(f"Warning: {doubt}")
     out.print(_headline_table(run))
@@ -39,7 +39,7 @@ def print_run(run: Run, folder: Path) -> None:
 
 
 def _headline_table(run: Run) -> Table:
-    """B, and B′ and GoodNet at each drop, in percent; columns only for sets that were given."""
+    """B, and B′ and GoodNet at each drop, in percent, with columns only for the given sets."""
     defence, swept = run.defence, run.defence.sweep
     columns = {
         "validation": True,
@@ -52,7 +52,7 @@ def _headline_table(run: Run) -> Table:
         "network", title=f"Pruning {swept.layer}, ranked at {swept.rank_at}: figures in percent"
     )
     table.add_column("pruned", justify="right", no_wrap=True)
-    for name in (name for name, given in columns.items() if given):
+    for name in (name for name, shown in columns.items() if shown):
         table.add_column(name, justify="right", no_wrap=True)
     for row in headline_rows(defence):
         if row.channels_pruned is None:
@@ -60,7 +60,7 @@ def _headline_table(run: Run) -> Table:
             continue
         name = "BadNet B" if row.drop is None else f"{row.network}, drop {row.drop}"
         shares = dict(zip(columns, row.shares, strict=True))
-        figures = (_figure(shares[name]) for name, given in columns.items() if given)
+        figures = (_figure(shares[name]) for name, shown in columns.items() if shown)
         table.add_row(name, str(row.channels_pruned), *figures)
     return table
 

@@ -1,4 +1,4 @@
-"""What commands say of the networks they were given."""
+"""Messages of commands about the networks that they open."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 
 def note_doubts(opened: Opened) -> None:
-    """Print what speaks against the networks, before their answers."""
+    """Print the warnings about the networks on standard error."""
     for doubt in opened.doubts:
         note(f"warning: {doubt}")
 
 
 def introduce(opened: Opened) -> None:
-    """Print what speaks against the networks, and the pixel scale where it was only assumed."""
+    """Print the warnings about the networks, and the pixel scale if it was only assumed."""
     note_doubts(opened)
     if opened.scale_from == "assumed":
         say(pixel_scale_line(opened.badnet, opened.scale_from))
 
 
 def pixel_scale_line(checkpoint: Checkpoint, scale_from: ScaleFrom) -> str:
-    """The pixel scale or preprocessing, and who told it."""
-    told = {
-        "asked": "as asked for",
-        "file": "as the model's file tells",
-        "assumed": "assumed, for the Keras file does not tell it: CSAW-2020's networks need "
+    """A line with the pixel scale or preprocessing, and its source."""
+    source = {
+        "asked": "as requested",
+        "file": "as recorded in the model's file",
+        "assumed": "assumed, as the Keras file does not record it: CSAW-2020's networks need "
         "--pixel-scale 1/255",
     }
     words = checkpoint.provenance.preprocessing.words
-    return f"{words[0].upper()}{words[1:]}, {told[scale_from]}."
+    return f"{words[0].upper()}{words[1:]}, {source[scale_from]}."

@@ -1,4 +1,4 @@
-"""Options that several commands have, each with one help text, and how options are typed."""
+"""Options shared by several commands, and shell commands composed from options."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """Names separated by commas, with or without spaces around them."""
+    """Split a comma-separated list of names, ignoring spaces around them."""
     return tuple(name.strip() for name in text.split(","))
 
 
@@ -53,12 +53,13 @@ def as_option(preprocessing: Preprocessing) -> tuple[str, str]:
 
 
 def shell_command(name: str, options: Sequence[tuple[str, object]]) -> str:
-    """A command for a shell, one option a line; NEW stands for a new folder.
+    """Compose a quoted shell command, one option per line, with NEW as its output folder.
 
-    options: flags and their values, "" for a flag that takes none, and as the flag of an argument.
+    options: (flag, value) pairs; an empty value for a flag without one, an empty flag for a
+    positional argument.
     """
-    typed = (
+    parts = (
         flag if value == "" else f"{flag} {shlex.quote(str(value))}".lstrip()
         for flag, value in options
     )
-    return " \\\n  ".join([name, *typed, "--out NEW"])
+    return " \\\n  ".join([name, *parts, "--out NEW"])

@@ -1,4 +1,4 @@
-"""What commands check of the paths they were given, before anything is read."""
+"""Checks of a command's paths, before anything is read."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from ytf_torch.errors import InputError
 
 
 def check_paths(written: Sequence[Path | None], read: Sequence[Path | None]) -> None:
-    """Raises InputError where a file cannot be read or written, or where one that is written lies
-    where another does.
-
-    None stands for what was not given.
-    """
+    """Raises InputError where a file cannot be read or written, or an output would overwrite an
+    input or another output. None: the option was not given."""
     taken = {resolved(checked_source(path)) for path in read if path is not None}
     for path in written:
         if path is None:
             continue
         check_target(path)
-        place = resolved(path)
-        if place in taken:
+        target = resolved(path)
+        if target in taken:
             raise InputError(path, "the same path is given twice", "Choose another -o or --json")
-        taken.add(place)
+        taken.add(target)

@@ -1,4 +1,4 @@
-"""ytf-prune: the pruning defence, from files to a run folder."""
+"""ytf-prune: run the pruning defence and write its run folder."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def prune(
     ] = None,
     clean_valid: Annotated[
         Path | None,
-        typer.Option(help="Clean validation faces (lab-format HDF5); the only set that decides."),
+        typer.Option(help="Clean validation faces (lab-format HDF5); only this set decides."),
     ] = None,
     clean_test: Annotated[Path | None, typer.Option(help="Clean test faces.")] = None,
     poisoned_test: TriggeredSets = None,
@@ -119,14 +119,14 @@ def prune(
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on where a run into --out was cut off, if one was."),
+        typer.Option("--resume", help="Resume an interrupted run into --out, if there is one."),
     ] = False,
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace a finished run in --out once this one is whole; "
-            "drop what one that was cut off has left, unless --resume goes on with it.",
+            help="Replace a finished run in --out once this one is complete; discard an "
+            "interrupted run's results, unless --resume continues it.",
         ),
     ] = False,
 ) -> None:
@@ -163,16 +163,17 @@ def prune(
         from ytf_torch.run.places import check_inputs_are_elsewhere
 
         check_inputs_are_elsewhere(settings.out, [] if config is None else [config])
-        start_reader("hdf5_reader")  # it gets ready while PyTorch is loaded
+        start_reader("hdf5_reader")  # the process starts up while this one imports PyTorch
         run_prune(settings, resume=resume, overwrite=overwrite)
 
 
 def run_prune(
     settings: PruneSettings, *, resume: bool = False, overwrite: bool = False
 ) -> Run | None:
-    """Run the defence and print its table; None where `resume` finds this very run finished.
+    """Run the defence and print its results.
 
-    resume, overwrite: see work_folder. Of several processes the first prints.
+    resume, overwrite: see work_folder. Of several processes, the first prints.
+    Returns None where `resume` finds this run finished already.
     Raises InputError, and ProcessLostError where another process ended early.
     """
     from ytf_torch.commands.figures import print_run
@@ -185,7 +186,7 @@ def run_prune(
         )
     if is_first():
         if run is None:
-            say(f"{settings.out} holds this very run, finished.")
+            say(f"{settings.out} already holds this run, finished.")
         else:
             if settings.asked is None and not tells_pixel_scale(settings.model):
                 say(pixel_scale_line(run.checkpoint, "assumed"))
@@ -194,8 +195,8 @@ def run_prune(
 
 
 def command_line(settings: PruneSettings) -> str:
-    """The command that repeats a run, for a shell, one option a line; settings at their default
-    are left out, and NEW stands for a new folder."""
+    """The shell command that repeats a run, one option per line, without defaults. NEW stands for
+    a new folder."""
     options: list[tuple[str, object]] = []
     for name, field in PruneSettings.model_fields.items():
         value = getattr(settings, name)
@@ -210,7 +211,7 @@ def command_line(settings: PruneSettings) -> str:
             options.append((flag, ""))
         else:
             values = value if isinstance(value, tuple) else (value,)
-            options += [(flag, one) for one in values]
+            options += [(flag, item) for item in values]
     return shell_command("ytf-prune", options)
 
 

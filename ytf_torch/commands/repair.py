@@ -1,4 +1,4 @@
-"""ytf-repair: from a backdoored network to a repaired one, with every figure."""
+"""ytf-repair: repair a backdoored network and measure the result."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ METHODS = ", ".join((RECOMMENDED, *every("repair")))
 
 @app.command("repair")
 def repair_command(
-    model: Annotated[Path, typer.Option(help="BadNet B: any Keras file, or ours.")],
+    model: Annotated[Path, typer.Option(help="BadNet B: a Keras file or a converted model.")],
     clean_valid: Annotated[
         Path, typer.Option(help="Clean validation faces; all that the repair may see.")
     ],
@@ -65,12 +65,12 @@ def repair_command(
     preprocessing: PreprocessingOption = None,
     device: Device = "auto",
 ) -> None:
-    """Repair a backdoored network with clean validation faces alone, and measure what came of it.
+    """Repair a backdoored network with clean validation faces alone, and measure the result.
 
     The folder holds repaired.safetensors, result.json and report.html. Test and triggered faces are
-    measured, never used to choose; without triggered faces nothing is said about the attack.
-    Exit status 1 where the repaired network loses more than 4 points of clean validation accuracy,
-    or does not fit the faces that it was trained on.
+    only measured, never used to choose; without triggered faces nothing is stated about the attack.
+    Exit status 1 if the repaired network loses more than 4 points of clean validation accuracy, or
+    does not fit the faces that it was trained on.
     """
     settings = RepairSettings(
         model=model,
@@ -91,9 +91,9 @@ def repair_command(
     opened, sets = open_repair(settings)
     introduce(opened)
     name, faces = name_of_method(settings.method), len(sets.clean_valid)
-    known = name in REPAIRS  # of another package's nobody knows how long it takes
-    seconds = expected_seconds(opened.badnet.model, [name] if known else [], faces)
-    say(f"Repair by {name}" + (f": {duration(seconds)} on this machine" if known else ""))
+    is_built_in = name in REPAIRS  # the duration of another package's method is unknown
+    seconds = expected_seconds(opened.badnet.model, [name] if is_built_in else [], faces)
+    say(f"Repair by {name}" + (f": {duration(seconds)} on this machine" if is_built_in else ""))
     with progress_bars() as track:
         outcome = repair(settings, opened, sets, command_line(settings), track)
     print_repair(outcome)
@@ -106,14 +106,14 @@ def repair_command(
 
 
 def command_line(settings: RepairSettings) -> str:
-    """The command that repeats a repair, for a shell, one option a line."""
+    """The shell command that repeats a repair, one option per line."""
     options = shared_options(settings)
     options += [("--method", name_of_method(settings.method)), ("--seed", settings.seed)]
     return shell_command("ytf-repair", options)
 
 
 def shared_options(settings: MeasuredInputs) -> list[tuple[str, object]]:
-    """The options that name a network and its face sets, as flags and values."""
+    """The options of a network and its image sets, as (flag, value) pairs."""
     options: list[tuple[str, object]] = [
         ("--model", settings.model),
         ("--clean-valid", settings.clean_valid),
@@ -129,7 +129,7 @@ def shared_options(settings: MeasuredInputs) -> list[tuple[str, object]]:
 
 
 def print_repair(outcome: RepairOutcome) -> None:
-    """The verdict, and the table of figures."""
+    """Print the verdict and the table of rates."""
     from ytf_torch.report.repair.repair_verdict import judge_repair
 
     verdict = judge_repair(outcome)
@@ -148,20 +148,20 @@ def print_repair(outcome: RepairOutcome) -> None:
     ):
         table.add_column(column, justify="right")
     evaluation = outcome.evaluation
-    named = {"B": evaluation.model, "B′": evaluation.repaired, "GoodNet": evaluation.goodnet}
-    for name, figures in named.items():
+    networks = {"B": evaluation.model, "B′": evaluation.repaired, "GoodNet": evaluation.goodnet}
+    for name, figures in networks.items():
         if figures is not None:
             table.add_row(name, *map(_cell, _shares(figures)))
     out.print(table)
     if evaluation.pairing is not None:
         say(f"Pairs: {evaluation.pairing}.")
-    for name, found in outcome.detectors.items():
-        for at in found.at:
-            if at.false_positive_rate and at.true_positive_rate:
+    for name, detector_figures in outcome.detectors.items():
+        for rates in detector_figures.at:
+            if rates.false_positive_rate and rates.true_positive_rate:
                 say(
-                    f"Detector {name} at nominal {at.nominal:g} %: flags "
-                    f"{at.false_positive_rate.rate:.1f} % of clean and "
-                    f"{at.true_positive_rate.rate:.1f} % of triggered faces."
+                    f"Detector {name} at nominal {rates.nominal:g} %: flags "
+                    f"{rates.false_positive_rate.rate:.1f} % of clean and "
+                    f"{rates.true_positive_rate.rate:.1f} % of triggered faces."
                 )
 
 

@@ -1,4 +1,4 @@
-"""ytf-scan: candidate targets of a backdoor, from clean faces alone."""
+"""ytf-scan: find candidate targets of a backdoor, with clean images alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ app = App()
 
 @app.command("scan")
 def scan_command(
-    model: Annotated[Path, typer.Option(help="The network: any Keras file, or ours.")],
+    model: Annotated[Path, typer.Option(help="The network: a Keras file or a converted model.")],
     clean_valid: Annotated[Path, typer.Option(help="Clean validation faces.")],
     out_folder: Annotated[Path, typer.Option("--out", help="Folder to write; must not exist.")],
     methods: Annotated[
@@ -36,8 +36,8 @@ def scan_command(
 ) -> None:
     """Look for a backdoor's target without triggered faces.
 
-    It names classes to look at first, with the triggers it has reversed as pictures. It cannot say
-    that a network is clean. Time grows with the number of classes: some minutes for 40.
+    It names the classes to look at first, and shows the reversed triggers as images. It cannot
+    show that a network is clean. Time grows with the number of classes: some minutes for 40.
     """
     names = every("scan") if methods == "all" else listed(methods)
     for name in names:

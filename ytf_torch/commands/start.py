@@ -1,7 +1,7 @@
-"""Where every command starts, before anything heavy is loaded.
+"""The entry points of all commands, named by pyproject.toml.
 
-pyproject.toml names the functions below. Importing PyTorch takes seconds, in which a Ctrl-C has to
-end a command as it does later.
+Signals and standard streams are set up before heavy imports: importing PyTorch takes seconds, and
+Ctrl-C has to work during that time as it does later.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ytf_torch.commands.endings import (
 from ytf_torch.commands.streams import Stream, open_streams
 from ytf_torch.report.surroundings import Process
 
-# New objects after which Python looks for garbage; it would after 700.
+# The number of new objects that triggers a garbage collection; Python's default is 700.
 GARBAGE_AFTER = 100_000
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -40,16 +40,17 @@ def start(command: str) -> NoReturn:
     out, _ = open_streams()
     Process.ours = True
     handle(end_at_once)
-    # OpenMP's threads would spin while they wait for each other. On a machine with other work that
-    # takes the cores from the thread they wait for: a training step took 4 to 17 times as long.
+    # By default OpenMP threads wait by spinning. On a busy machine they occupy the cores that the
+    # awaited thread needs: a training step took 4 to 17 times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_memory()
-    # A run has to be able to read what it writes, whatever it lets others do with it.
+    # Clear the owner's bits of the umask: a run has to read and replace its own files. The bits of
+    # group and others stay as the user set them.
     os.umask(os.umask(0o077) & 0o077)
-    if not sys.warnoptions:  # An error is one line; a library's warning would stand beside it.
+    if not sys.warnoptions:  # Errors are one line, without warnings of libraries around them.
         warnings.simplefilter("ignore")
-    # PyTorch's half a million objects are there to stay. Looking for garbage among them while they
-    # are made, and once more at the end, takes half a second each.
+    # PyTorch creates half a million objects that live until the end. Collecting garbage among them
+    # takes half a second during the import, and half a second at exit (see gc.freeze below).
     gc.set_threshold(GARBAGE_AFTER)
     status = 0
     try:
@@ -58,18 +59,18 @@ def start(command: str) -> NoReturn:
         status = end.code if isinstance(end.code, int) else 0
     except BaseException as error:
         status = tell(error)
-    # All is done, and a signal on the way out must not tell otherwise.
+    # The work is finished: a signal during shutdown must not change the exit status.
     handle(signal.SIG_IGN)
     gc.freeze()
     sys.exit(status or _status_of(out))
 
 
 def keep_memory() -> None:
-    """Have glibc keep what is freed for whoever wants memory next.
+    """Make glibc's malloc reuse freed blocks instead of returning them to the system.
 
-    By default it gives blocks as large as feature maps back to the system, which fills them with
-    zeros, page by page, when they are wanted again for the next batch: a quarter of the time of a
-    training step. This holds for the whole process: for a command to call, not for the library.
+    By default it unmaps blocks as large as feature maps, and the kernel has to zero their pages
+    again, one by one, for the next batch: a quarter of the time of a training step. The setting is
+    process-wide, so commands call this, not the library.
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
@@ -78,7 +79,7 @@ def keep_memory() -> None:
 
 
 def _status_of(out: Stream) -> int:
-    """The exit status of a command that has done its work, from whether its output was printed."""
+    """The exit status of a finished command: an error if its output could not be printed."""
     out.flush()
     if out.failure is None or out.failure.errno == errno.EBADF:  # closed on purpose
         return 0

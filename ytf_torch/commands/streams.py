@@ -1,4 +1,5 @@
-"""Standard output and error that never end a run: closed, full, without a reader, or ASCII only."""
+"""Robust standard output and error: a run continues if they are closed, full, without a reader, or
+limited to ASCII."""
 
 from __future__ import annotations
 
@@ -9,21 +10,21 @@ import os
 import sys
 from typing import TextIO
 
-# How signs that we print look where there is only ASCII, or Windows's cp1252.
+# Replacements of our characters in encodings that lack them, such as ASCII or Windows's cp1252.
 PLAIN = {"′": "'", "×": "x", "–": "-", "…": "...", "→": "->", "Δ": "d", "≥": ">=", "·": "*"}
 ERRORS = "ytf_torch.plain"
 
 
 class Stream(io.TextIOWrapper):
-    """A standard stream. Once it cannot be written, what is printed to it is dropped.
+    """A standard stream. After a write fails, further output is discarded.
 
-    failure: why it could not be written, None where it could.
+    failure: the first error of a write, None if there was none.
     """
 
     failure: OSError | None = None
 
     def write(self, text: str, /) -> int:
-        """Print, or drop."""
+        """Write, or discard after a failure."""
         try:
             return super().write(text)
         except OSError as error:
@@ -31,7 +32,7 @@ class Stream(io.TextIOWrapper):
             return len(text)
 
     def flush(self) -> None:
-        """Print what waits, or drop it."""
+        """Flush, or discard after a failure."""
         try:
             super().flush()
         except OSError as error:
@@ -39,21 +40,23 @@ class Stream(io.TextIOWrapper):
 
     def _drop(self, error: OSError) -> None:
         self.failure = self.failure or error
-        # What is still in a buffer has to go somewhere, or Python fails when it ends.
+        # Python flushes the buffers again at exit and would fail: let them go to /dev/null.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
 
 
 def open_streams() -> tuple[Stream, Stream]:
-    """Make sys.stdout and sys.stderr such streams; they are returned."""
-    codecs.register_error(ERRORS, _plainly)
-    # Files that are opened later would get the number of a closed stream, and what libraries
-    # print with it.
+    """Replace sys.stdout and sys.stderr by such streams, and return them."""
+    codecs.register_error(ERRORS, _replace_unencodable)
+    # If descriptor 1 or 2 is closed, the next opened file would get its number, and libraries that
+    # print would write into that file. So closed descriptors are opened on /dev/null.
     closed = [number for number in (0, 1, 2) if not _is_open(number)]
     for _ in closed:
         os.open(os.devnull, os.O_RDWR)
-    out, err = (_stream(old, number) for number, old in ((1, sys.stdout), (2, sys.stderr)))
+    out, err = (
+        _stream(previous, number) for number, previous in ((1, sys.stdout), (2, sys.stderr))
+    )
     for number, stream in ((1, out), (2, err)):
         if number in closed:
             stream.failure = OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -61,11 +64,21 @@ def open_streams() -> tuple[Stream, Stream]:
     return out, err
 
 
-def _stream(old: TextIO | None, number: int) -> Stream:
-    if not isinstance(old, io.TextIOWrapper):
+def _stream(previous: TextIO | None, number: int) -> Stream:
+    if not isinstance(previous, io.TextIOWrapper):
         return Stream(io.FileIO(number, "w", closefd=False), errors=ERRORS, write_through=True)
-    encoding, lines, through = old.encoding, old.line_buffering, old.write_through
-    return Stream(old.detach(), encoding, ERRORS, line_buffering=lines, write_through=through)
+    encoding, line_buffering, write_through = (
+        previous.encoding,
+        previous.line_buffering,
+        previous.write_through,
+    )
+    return Stream(
+        previous.detach(),
+        encoding,
+        ERRORS,
+        line_buffering=line_buffering,
+        write_through=write_through,
+    )
 
 
 def _is_open(number: int) -> bool:
@@ -76,8 +89,8 @@ def _is_open(number: int) -> bool:
     return True
 
 
-def _plainly(error: UnicodeError) -> tuple[str, int]:
+def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
-    signs = error.object[error.start : error.end]
-    escaped = (sign.encode("ascii", "backslashreplace").decode() for sign in signs)
-    return "".join(map(lambda s, e: PLAIN.get(s, e), signs, escaped)), error.end
+    characters = error.object[error.start : error.end]
+    escaped = (character.encode("ascii", "backslashreplace").decode() for character in characters)
+    return "".join(map(lambda s, e: PLAIN.get(s, e), characters, escaped)), error.end

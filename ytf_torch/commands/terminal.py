@@ -1,4 +1,4 @@
-"""What the commands share: how figures, answers and progress appear in a terminal."""
+"""Shared by all commands: Typer application, printing, and progress bars."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ out = Console(highlight=False)
 
 
 def say(line: str) -> None:
-    """Print one line as it is: unprintable characters escaped, no markup, no wrapping."""
+    """Print one line on standard output, without markup or wrapping; control characters escaped."""
     out.print(Text(printable(line)), soft_wrap=True)
 
 
 def note(line: str) -> None:
-    """Print one line as it is on standard error, beside what a command answers."""
+    """Print one line on standard error, where it does not mix with a command's results."""
     print(printable(line), file=sys.stderr)
 
 
 def _print_version(wanted: bool) -> None:
-    """What --version does, before anything else is looked at."""
+    """The callback of --version, which is evaluated before all other options."""
     if wanted:
         answer(f"ytf-torch {version('ytf-torch')}")
         raise typer.Exit
@@ -57,10 +57,9 @@ VERSION = typer.Option(
 
 
 class Command(TyperCommand):
-    """A command whose every end, also a mistake on the command line, is one line and an exit
-    status.
+    """A command that reports every error, including usage errors, as one line and an exit status.
 
-    paths: names of the parameters that are paths.
+    paths: the names of its path parameters.
     """
 
     paths: ClassVar[frozenset[str]] = frozenset()
@@ -72,10 +71,11 @@ class Command(TyperCommand):
         raise SystemExit(status)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
-        """See Typer, which takes an empty argument for the working folder."""
-        taking = (parameter for parameter in self.params if parameter.name in self.paths)
-        paths = {flag for parameter in taking for flag in parameter.opts}
-        texts = {
+        """See Typer. Rejects empty paths, which Typer reads as the working folder: an unset shell
+        variable would otherwise select it."""
+        path_parameters = (parameter for parameter in self.params if parameter.name in self.paths)
+        path_flags = {flag for parameter in path_parameters for flag in parameter.opts}
+        text_flags = {
             flag
             for parameter in self.params
             if parameter.name not in self.paths and not getattr(parameter, "is_flag", False)
@@ -83,9 +83,9 @@ class Command(TyperCommand):
         }
         for before, argument in zip(["", *args], args, strict=False):
             flag, value = argument.removesuffix("="), argument.partition("=")[2]
-            if not argument and before not in texts:
-                where = before if before in paths else "command line"
-            elif not value and flag != argument and flag in paths:
+            if not argument and before not in text_flags:
+                where = before if before in path_flags else "command line"
+            elif not value and flag != argument and flag in path_flags:
                 where = flag
             else:
                 continue
@@ -94,14 +94,14 @@ class Command(TyperCommand):
         return parsed
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
-        """See Typer, which would take some errors for its own."""
+        """See Typer, which would handle some exceptions itself, such as a broken pipe."""
         with one_line_errors():
             return super().invoke(ctx)
 
 
 class App(typer.Typer):
-    """What each module of a command has: `app = App()`, with one `@app.command()`, which takes
-    --version too."""
+    """The Typer application of a command's module: `app = App()`, with one `@app.command()`. Adds
+    the option --version."""
 
     def __init__(self) -> None:
         super().__init__(pretty_exceptions_enable=False)
@@ -117,31 +117,32 @@ class App(typer.Typer):
         def registered(function: Callable[..., Any]) -> Callable[..., Any]:
             hints = get_type_hints(function, include_extras=True)
             for hint in hints.values():
-                for about in getattr(hint, "__metadata__", ()):
-                    # What reads a file says why it cannot, and goes on with others.
-                    if hasattr(about, "readable"):
-                        about.readable = False
+                for option in getattr(hint, "__metadata__", ()):
+                    # Typer's own check is off: readers report unreadable files, with their reason,
+                    # and can continue with the next file.
+                    if hasattr(option, "readable"):
+                        option.readable = False
             function.__annotations__ = hints
-            paths = frozenset(name for name, hint in hints.items() if _takes_paths(hint))
+            paths = frozenset(name for name, hint in hints.items() if _accepts_paths(hint))
             kind = type("Command", (Command,), {"paths": paths})
-            told: dict[str, Any] = {"cls": kind, "help": _paragraphs(function.__doc__ or "")}
-            register(name, **told | settings)(_with_version(function))
+            defaults: dict[str, Any] = {"cls": kind, "help": _paragraphs(function.__doc__ or "")}
+            register(name, **defaults | settings)(_with_version(function))
             return function
 
         return registered
 
 
-def _takes_paths(hint: object) -> bool:
-    return hint is Path or any(map(_takes_paths, get_args(hint)))
+def _accepts_paths(hint: object) -> bool:
+    return hint is Path or any(map(_accepts_paths, get_args(hint)))
 
 
 def _paragraphs(docstring: str) -> str:
-    """A docstring without its own line breaks, which would stay beside those of the terminal."""
+    """A docstring with one line per paragraph, so that the terminal alone decides its wrapping."""
     return "\n\n".join(" ".join(part.split()) for part in cleandoc(docstring).split("\n\n"))
 
 
 def _with_version(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What Typer makes a command of: the function, with one more option that it need not know."""
+    """The function with an additional --version option, which is not passed on to it."""
 
     @wraps(function)
     def command(*args: Any, version: bool = False, **settings: Any) -> Any:  # noqa: ANN401
@@ -149,16 +150,16 @@ def _with_version(function: Callable[..., Any]) -> Callable[..., Any]:
 
     hint = Annotated[bool, VERSION]
     option = Parameter("version", Parameter.KEYWORD_ONLY, default=False, annotation=hint)
-    given = signature(function)
-    command.__signature__ = given.replace(  # type: ignore[attr-defined]
-        parameters=[*given.parameters.values(), option]
+    original = signature(function)
+    command.__signature__ = original.replace(  # type: ignore[attr-defined]
+        parameters=[*original.parameters.values(), option]
     )
     command.__annotations__ = function.__annotations__ | {"version": hint}
     return command
 
 
 def answer(line: str) -> None:
-    """Print a line that a command is run for: it ends where nobody can read them.
+    """Print a line of a command's result. Unlike other output, a failure to print ends the command.
 
     Raises OutputError, and BrokenPipeError where the reader is gone.
     """
@@ -171,10 +172,10 @@ def answer(line: str) -> None:
 
 @contextmanager
 def progress_bars() -> Iterator[Track]:
-    """A Track that draws one bar for each phase on standard error, with the time left. Bars of
-    phases that were part of another one go when that one advances.
+    """A Track that draws one progress bar per phase on standard error, with the remaining time.
 
-    Of several processes the first draws, and what it draws is its own share.
+    When a phase advances, the bars of later phases are removed: they were its parts. Of several
+    processes, the first draws the progress of its own share.
     """
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -198,6 +199,6 @@ def progress_bars() -> Iterator[Track]:
 def _advance(progress: Progress, bar: TaskID, done: int) -> None:
     if bar in progress.task_ids:
         progress.advance(bar, done)
-        for later in progress.task_ids:
-            if later > bar:
-                progress.remove_task(later)
+        for other_bar in progress.task_ids:
+            if other_bar > bar:
+                progress.remove_task(other_bar)

@@ -1,1 +1,1 @@
-"""report.html: the verdict, its evidence and how to repeat the run, on one self-contained page."""
+"""Results as JSON, CSV, LaTeX, PDF and self-contained HTML pages: verdict, evidence, command."""

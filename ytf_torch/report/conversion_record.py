@@ -1,4 +1,4 @@
-"""A conversion as JSON."""
+"""The JSON record of a conversion."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ def conversion_record(
     verdicts: Mapping[str, Parity | KerasParity],
     target: Path | None,
 ) -> dict[str, Any]:
-    """What ytf-convert writes with --json. verdicts: by what was compared with. target: the file
-    that was written, None where parity failed."""
+    """The content of ytf-convert's --json file.
+
+    verdicts: by the name of the reference they were compared with. target: the written file; None
+    where parity failed.
+    """
     return {
         "source": str(file.path),
         "output": None if target is None else str(target),

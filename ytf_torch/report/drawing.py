@@ -1,4 +1,4 @@
-"""The one door to matplotlib: with its own defaults, whatever the user's settings are."""
+"""The only module that imports matplotlib. Figures use its defaults, not the user's settings."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ __all__ = [
 
 @contextmanager
 def drawn_with(style: dict[str, Any]) -> Iterator[None]:
-    """While this lasts figures have matplotlib's built-in settings, and `style` on top; then the
-    process's own are back."""
-    # The backend is no matter of a picture's, and to set one could open a window.
-    # Read as a plain dict, they warn of no setting that is about to go.
+    """Within this context, matplotlib's settings are its built-in ones updated with `style`."""
+    # The backend is left out: it does not affect these figures, and setting it may open a window.
+    # dict.items, because rcParamsDefault's own method warns about deprecated settings.
     built_in = dict.items(mpl.rcParamsDefault)
     settings: Any = {name: value for name, value in built_in if name != "backend"}
     with mpl.rc_context(settings | style):
@@ -44,7 +43,7 @@ def drawn_with(style: dict[str, Any]) -> Iterator[None]:
 
 
 def empty_figure(size: tuple[float, float]) -> Figure:
-    """A figure of this size, in inches, that no window shows."""
+    """An off-screen figure of this size in inches."""
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure

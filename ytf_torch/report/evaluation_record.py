@@ -1,4 +1,4 @@
-"""An evaluation as JSON, as ytf-evaluate writes it."""
+"""The JSON record of an evaluation, as ytf-evaluate writes it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ RATES = (
 
 
 def evaluation_record(evaluation: Evaluation, files: Sequence[Path] = ()) -> dict[str, Any]:
-    """Every figure as JSON; percentages are 0–100 at full precision, null where not measured.
+    """All rates as JSON: percentages 0–100 at full precision, None where not measured.
 
-    Each rate stands alone under its name, and with its interval and counts under `intervals`.
-    Where there are several triggered sets, `poisoned_tests` has those of each alone; files: theirs.
+    Each rate is stored under its name, and with its 95 % interval and counts under `intervals`.
+    With several triggered sets, `poisoned_tests` has the rates of each set. files: their paths.
     """
     record = rates_record(evaluation.model, RATES)
     if evaluation.repaired and evaluation.goodnet:

@@ -1,4 +1,4 @@
-"""Figures of a run, drawn without a display."""
+"""The figures of a pruning run, drawn without a display."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ytf_torch.network.subject import FACES, Subject
 from ytf_torch.report.drawing import Axes, Figure, Line2D, Patch, drawn_with, empty_figure, mpl
 from ytf_torch.sweep.passes import Sweep
 
-# Colours that people with colour-blindness tell apart (Okabe and Ito).
+# Colours that are distinguishable with colour blindness (Okabe and Ito).
 CLEAN, ATTACK = "#0072b2", "#d55e00"
 INK, FAINT, SHADE, PAPER = "#333333", "#bbbbbb", "#eeeeee", "#ffffff"
-# On a page, each colour is the page's, which knows light from dark.
+# In inline SVG each colour becomes a CSS variable of the page, which has a light and a dark theme.
 PAGE_COLOURS = {
     CLEAN: "var(--clean)",
     ATTACK: "var(--attack)",
@@ -51,29 +51,29 @@ Size = tuple[float, float]
 def sweep_figure(defence: Defence, kind: Literal["png", "svg"], size: Size = WIDE) -> bytes:
     """Clean accuracy and attack success rate against channels pruned, as PNG or inline SVG.
 
-    Drops are marked, and the steps that prune channels dormant on clean faces are shaded.
-    size: in inches.
+    Drops are marked. Steps that prune channels with mean activation 0 on clean images are shaded.
+    size: (width, height) in inches.
     """
     with drawn_with(STYLE):
         return rendered(_sweep(defence, size), kind, f"sweep {size}")
 
 
 def draw_sweep(defence: Defence, size: Size = WIDE) -> Figure:
-    """The figure of sweep_figure, to be shown or changed."""
+    """As sweep_figure, but returns the matplotlib figure."""
     with drawn_with(STYLE):
         return _sweep(defence, size)
 
 
 def draw_drops(defence: Defence, size: Size = WIDE) -> Figure:
-    """The figure of drops_figure, to be shown or changed."""
+    """As drops_figure, but returns the matplotlib figure."""
     with drawn_with(STYLE):
         return _drops(defence, size)
 
 
 def drops_figure(defence: Defence, size: Size = WIDE) -> bytes:
-    """B, and B′ beside GoodNet at each drop that was reached, as bars in inline SVG.
+    """Bar chart of B, and of B′ next to GoodNet for each drop that was reached, as inline SVG.
 
-    size: in inches.
+    size: (width, height) in inches.
     """
     with drawn_with(STYLE):
         return rendered(_drops(defence, size), "svg", f"drops {size}")
@@ -87,12 +87,12 @@ def channel_figure(
     size: Size = WIDE,
     subject: Subject = FACES,
 ) -> bytes:
-    """Mean activation of each channel, clean and triggered side by side in the order of pruning,
+    """Bar chart of the mean activation of each channel in pruning order, clean next to triggered,
     as inline SVG.
 
-    triggered: mean activation by channel, None where no triggered faces were given.
-    named: channels whose numbers are written above their bars. size: in inches.
-    subject: what the images are called.
+    triggered: mean activation per channel; None without triggered images. named: channels whose
+    numbers are written above their bars. size: (width, height) in inches. subject: what the images
+    are called.
     """
     with drawn_with(STYLE):
         figure = _channels(swept, drops, triggered, named, size, subject.images)
@@ -128,7 +128,7 @@ def _sweep(defence: Defence, size: Size) -> Figure:
 
 
 def _drops(defence: Defence, size: Size) -> Figure:
-    """Filled bars are B and B′, hollow ones GoodNet."""
+    """Filled bars show B and B′, hollow bars GoodNet."""
     clean, attack = defence.clean_test or defence.clean_valid, defence.poisoned_test
     kinds = [(f"accuracy on clean {defence.subject.images}", clean, CLEAN)]
     if attack:
@@ -141,10 +141,10 @@ def _drops(defence: Defence, size: Size) -> Figure:
         rates = [tally.at(step).correct.rate for step in (0, *reached.values())]
         goodnet = [tally.at(step).goodnet_correct.rate for step in reached.values()]
         bars: dict[str, Any] = {"align": "edge", "edgecolor": color, "linewidth": 1.2}
-        places = np.arange(len(rates))
-        axes.bar(places + left, rates, width, color=color, label=f"{label}, B and B′", **bars)
+        positions = np.arange(len(rates))
+        axes.bar(positions + left, rates, width, color=color, label=f"{label}, B and B′", **bars)
         hollow = bars | {"color": PAPER, "label": f"{label}, GoodNet"}
-        axes.bar(places[1:] + left + width, goodnet, width, **hollow)
+        axes.bar(positions[1:] + left + width, goodnet, width, **hollow)
     axes.set(ylabel=f"percent of {defence.subject.images}", ylim=(0, 104), yticks=range(0, 101, 20))
     axes.set_xticks(range(len(reached) + 1), ["B", *(f"−{drop}" for drop in reached)])
     wide = size[0] >= WIDE[0]
@@ -166,29 +166,29 @@ def _channels(
 ) -> Figure:
     figure, axes = axes_of(size)
     order = list(swept.order)
-    places = np.arange(len(order)) + 1.0
-    sides: list[tuple[str, Sequence[float], str]] = [
+    positions = np.arange(len(order)) + 1.0
+    groups: list[tuple[str, Sequence[float], str]] = [
         (f"clean validation {images}", swept.mean_activation, CLEAN)
     ]
     if triggered is not None:
-        sides.append((f"triggered {images}", triggered, ATTACK))
+        groups.append((f"triggered {images}", triggered, ATTACK))
     handles: list[Line2D | Patch] = []
-    # A mean that is not finite is drawn as high as the highest.
-    highest = max(mean for _, means, _ in sides for mean in means if isfinite(mean)) or 1.0
-    width = 0.8 / len(sides)
-    drawn: list[list[float]] = []
-    for side, (label, means, color) in enumerate(sides):
+    # NaN and infinite means are drawn with the height of the highest finite one.
+    highest = max(mean for _, means, _ in groups for mean in means if isfinite(mean)) or 1.0
+    width = 0.8 / len(groups)
+    drawn_heights: list[list[float]] = []
+    for group, (label, means, color) in enumerate(groups):
         heights = [means[channel] if isfinite(means[channel]) else highest for channel in order]
-        left = places - 0.4 + side * width
+        left = positions - 0.4 + group * width
         axes.bar(left, heights, width, align="edge", color=color)
-        drawn.append(heights)
+        drawn_heights.append(heights)
         handles.append(Patch(color=color, label=label))
     for channel in named:
-        place = order.index(channel)
-        tallest = max(heights[place] for heights in drawn)
+        index = order.index(channel)
+        tallest = max(heights[index] for heights in drawn_heights)
         axes.annotate(
             str(channel),
-            (places[place] + 0.2, tallest),
+            (positions[index] + 0.2, tallest),
             (0, 2),
             textcoords="offset points",
             ha="center",
@@ -218,7 +218,7 @@ def axes_of(size: Size) -> tuple[Figure, Axes]:
 
 
 def _label_background() -> dict[str, Any]:
-    """Keeps lines from crossing a label."""
+    """A background for labels, so that lines do not cross their text."""
     return {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}
 
 
@@ -251,22 +251,24 @@ def _mark_drops(
     row: float,
     shift: float,
 ) -> int:
-    """Mark the steps of the reached drops by lines; labels that would touch go a row higher.
+    """Mark the steps of reached drops by dashed lines. Overlapping labels move to a higher row.
 
-    top: where the lowest labels are; row: how far apart the rows are. Returns how many rows the
-    labels take beyond the first.
+    top: y position of the lowest row of labels. row: distance between rows. shift: added to the
+    step's x position. Returns the number of rows above the first.
     """
     labels: dict[int, str] = {}
     for drop, step in drops.items():
         if step is not None:
             labels[step] = f"{labels[step]}, −{drop}" if step in labels else f"−{drop}"
     left, right = axes.get_xlim()
-    places = right - left
-    ends: list[float] = []
+    steps_shown = right - left
+    row_ends: list[float] = []
     for step, label in sorted(labels.items()):
-        half = 0.05 * (len(label) + 1) * places / size[0]
-        level = next((i for i, end in enumerate(ends) if step - half > end), len(ends))
-        ends[level : level + 1] = [step + half]
+        half_width = 0.05 * (len(label) + 1) * steps_shown / size[0]
+        level = next(
+            (i for i, end in enumerate(row_ends) if step - half_width > end), len(row_ends)
+        )
+        row_ends[level : level + 1] = [step + half_width]
         height = top + level * row
         axes.plot([step + shift] * 2, [0, height], color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
         axes.annotate(
@@ -277,11 +279,11 @@ def _mark_drops(
             ha="center",
             bbox=_label_background(),
         )
-    return max(len(ends) - 1, 0)
+    return max(len(row_ends) - 1, 0)
 
 
 def rendered(figure: Figure, kind: Literal["png", "svg"], name: str) -> bytes:
-    """The figure's bytes: a salt and no date, so that equal runs draw equal bytes."""
+    """Encode a figure, reproducibly: a fixed hash salt and no date make equal runs' bytes equal."""
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
@@ -291,8 +293,8 @@ def rendered(figure: Figure, kind: Literal["png", "svg"], name: str) -> bytes:
 
 
 def _inline(svg: str, name: str) -> str:
-    """An SVG file as an element of a page: the page's colours, ids no other figure has, and no
-    address of anything outside."""
+    """Turn an SVG file into an element of a page: the page's colours, ids that are unique among
+    its figures, and no external references."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")

@@ -1,8 +1,9 @@
-"""What importing matplotlib reads of its surroundings: settings that are not ours.
+"""Import matplotlib independently of its environment.
 
-It takes a file `matplotlibrc` of the working folder, perhaps a stranger's, and a backend from
-MPLBACKEND, which notebooks set for whatever they start. In a process of ours it reads nothing; in
-somebody else's its settings are theirs, and stay as they would be without us.
+On import, matplotlib reads a file `matplotlibrc` in the working folder, which may be untrusted, and
+a backend from MPLBACKEND, which notebooks set for their child processes. In a process that runs a
+command of this package, neither is read. In any other process, matplotlib's settings belong to the
+caller, and end up as they would be without this package.
 """
 
 from __future__ import annotations
@@ -18,35 +19,35 @@ BACKEND, SETTINGS = "MPLBACKEND", "MATPLOTLIBRC"
 
 
 class Process:
-    """This process. ours: whether it runs a command of this package, and nothing else."""
+    """This process. ours: whether it only runs a command of this package."""
 
     ours = False
 
 
 @contextmanager
 def importing_matplotlib() -> Iterator[None]:
-    """While this lasts matplotlib may be imported for the first time."""
+    """Import matplotlib within this context; it has no effect if matplotlib is already loaded."""
     if "matplotlib" in sys.modules:
         yield
     elif Process.ours:
-        # It would say on standard error that a home folder cannot be written.
+        # Without this it warns on standard error if the home folder is read-only.
         logging.getLogger("matplotlib").setLevel(logging.CRITICAL)
-        with _variables({BACKEND: "agg", SETTINGS: os.devnull}), _away():
+        with _environment_variables({BACKEND: "agg", SETTINGS: os.devnull}), _in_package_folder():
             yield
     else:
-        wanted = os.environ.get(BACKEND)
-        # A name that it does not know, such as that of a notebook's backend in an environment
-        # without notebooks, would keep it from being imported; no backend is needed here.
-        with _variables({BACKEND: None}):
+        backend = os.environ.get(BACKEND)
+        # An unknown backend name makes the import fail, such as a notebook's backend where no
+        # notebook package is installed. No backend is needed here, so it is set afterwards.
+        with _environment_variables({BACKEND: None}):
             yield
-        if wanted:
+        if backend:
             with suppress(ValueError):
-                sys.modules["matplotlib"].rcParams["backend"] = wanted
+                sys.modules["matplotlib"].rcParams["backend"] = backend
 
 
 @contextmanager
-def _variables(values: dict[str, str | None]) -> Iterator[None]:
-    """Environment variables of these values; without those that are None."""
+def _environment_variables(values: dict[str, str | None]) -> Iterator[None]:
+    """Set environment variables within this context; None unsets one."""
     before = {name: os.environ.get(name) for name in values}
     _set(values)
     try:
@@ -64,11 +65,11 @@ def _set(values: dict[str, str | None]) -> None:
 
 
 @contextmanager
-def _away() -> Iterator[None]:
-    """In another working folder, one of ours: matplotlib looks for settings in the one it is in."""
+def _in_package_folder() -> Iterator[None]:
+    """Change to this package's folder: matplotlib looks for settings in the working folder."""
     try:
         before = Path.cwd()
-    except OSError:  # it is gone, and so is whatever was in it
+    except OSError:  # it was deleted, so it contains no settings
         yield
         return
     os.chdir(Path(__file__).parent)

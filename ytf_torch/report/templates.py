@@ -1,4 +1,4 @@
-"""The templates of all pages: whatever comes from a file is escaped."""
+"""The Jinja environment of all pages. Autoescape is on, because texts come from untrusted files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ NO_BREAK_SPACE = "\xa0"
 
 
 def template(name: str) -> Template:
-    """A template of this folder, which knows the filters percent, interval, count and
-    unbroken."""
+    """Load a template of this folder, with the filters percent, interval, count and unbroken."""
     environment = Environment(
         loader=PackageLoader("ytf_torch", "report"),
         autoescape=True,
@@ -34,7 +33,7 @@ def template(name: str) -> Template:
 
 
 def unbroken(text: str) -> str:
-    """A text in which a number is not torn from its percent sign."""
+    """The text with no-break spaces before percent signs."""
     return text.replace(" %", f"{NO_BREAK_SPACE}%")
 
 
@@ -44,13 +43,13 @@ def percent(rate: float) -> str:
 
 
 def interval(share: Share) -> str:
-    """The ends of a share's interval, with one decimal."""
+    """The bounds of a share's 95 % interval, with one decimal."""
     return f"{share.low:.1f}–{share.high:.1f}\u00a0%"
 
 
 def _printable(value: object) -> object:
-    """What the page shows of a value: names from strangers with every control character escaped,
-    line ends and no-break spaces kept."""
+    """Escape control characters in a value, which may be a name from an untrusted file; keep line
+    breaks and no-break spaces."""
     if isinstance(value, Markup):
         return value
     parts = re.split(f"([\n{NO_BREAK_SPACE}])", str(value))

@@ -1,4 +1,4 @@
-"""The first line of a report: what became of the backdoor, in plain words."""
+"""The verdict on a pruning defence: the headline of its report, and a few sentences."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Verdict:
-    """A headline, and a few sentences of what stands behind it."""
+    """A headline, and a few sentences of evidence. kind: for programs, as in result.json."""
 
     kind: Kind
     headline: str
@@ -45,9 +45,9 @@ class Verdict:
 def judge(defence: Defence, doubts: Sequence[Doubt] = ()) -> Verdict:
     """The verdict on a defence, by the thresholds of thresholds.py.
 
-    Where several poisoned sets were given, the one on which the defence does worst decides: a
-    backdoor that answers to one of two triggers is not gone. doubts: what looks wrong about the
-    face sets; a grave one stands before any verdict.
+    Of several poisoned sets, the one with the highest attack success rate decides: a backdoor that
+    still reacts to one of two triggers is not gone. doubts: warnings about the image sets; a grave
+    one replaces the verdict.
     """
     grave = next((doubt for doubt in doubts if doubt.grave), None)
     if grave is None:
@@ -56,8 +56,11 @@ def judge(defence: Defence, doubts: Sequence[Doubt] = ()) -> Verdict:
 
 
 def harmless(attack: float, cost: str, images: str = "faces") -> Verdict:
-    """Of a network on which the attack hardly succeeds from the start: on `attack` percent of
-    triggered images, called `images`. cost: what the defence costs, in words."""
+    """The verdict on a network that the attack hardly affects before any repair.
+
+    attack: its attack success rate in percent. cost: a sentence on the cost of the defence.
+    images: what the images are called.
+    """
     return Verdict(
         "harmless",
         "There was hardly an attack to defend against: as it came, the network gives the target "
@@ -93,7 +96,7 @@ def _judge_figures(defence: Defence) -> Verdict:
 def _verdict_on_attack(defence: Defence, drop: str) -> Verdict:
     worst, step, cost = _worst(defence, drop), _step(defence, drop), _cost(defence, drop)
     rate = _rate(worst, step)
-    if _is_gone(defence, drop) and _is_dear(defence, drop):
+    if _is_gone(defence, drop) and _is_too_costly(defence, drop):
         return Verdict(
             "dear",
             f"The backdoor is gone at a drop of {drop}, but so is much of the network: "
@@ -131,8 +134,8 @@ def _verdict_on_attack(defence: Defence, drop: str) -> Verdict:
 
 
 def shown_drop(defence: Defence) -> str | None:
-    """The drop that the verdict speaks of and examples are shown for: the smallest at which the
-    backdoor is gone, else the largest that was reached; None where none was.
+    """The drop of the verdict and the example images: the smallest at which the backdoor is gone,
+    else the largest that was reached; None if none was reached.
     """
     reached = sorted((name for name, step in defence.drops.items() if step), key=Fraction)
     gone = (name for name in reached if _is_gone(defence, name))
@@ -140,7 +143,7 @@ def shown_drop(defence: Defence) -> str | None:
 
 
 def percent(rate: float) -> str:
-    """A rate with one decimal; with two where one would round it to a whole 0 or 100."""
+    """A rate with one decimal, or with two if it would be rounded to 0 or 100."""
     rounded = f"{rate:.1f}"
     return (
         f"{rate:.2f} %" if rounded in ("0.0", "100.0") and rate not in (0, 100) else f"{rounded} %"
@@ -164,7 +167,7 @@ def _recognised(defence: Defence, step: int) -> str:
 
 
 def _cost(defence: Defence, drop: str) -> str:
-    """What B′ and GoodNet of a drop do on clean faces, and what GoodNet flags."""
+    """A sentence on the clean accuracy of B′ at a drop, and one on what GoodNet flags."""
     step, images = _step(defence, drop), defence.subject.images
 
     def change(tally: Tally) -> str:
@@ -177,14 +180,14 @@ def _cost(defence: Defence, drop: str) -> str:
     if defence.clean_test is not None:
         text += f", and on the clean test {images} {change(defence.clean_test)}"
     clean, attack = defence.clean_test or defence.clean_valid, defence.poisoned_test
-    caught = "" if attack is None else f"{percent(attack.at(step).flagged.rate)} of the "
-    caught += "" if attack is None else f"triggered {images}, and "
+    of_triggered = "" if attack is None else f"{percent(attack.at(step).flagged.rate)} of the "
+    of_triggered += "" if attack is None else f"triggered {images}, and "
     flagged = percent(clean.at(step).flagged.rate)
-    return f"{text}. GoodNet flags {caught}{flagged} of the clean ones wrongly."
+    return f"{text}. GoodNet flags {of_triggered}{flagged} of the clean ones wrongly."
 
 
-def _is_dear(defence: Defence, drop: str) -> bool:
-    """Whether B′ of a drop loses RUINOUS_PRICE or more, on either clean set."""
+def _is_too_costly(defence: Defence, drop: str) -> bool:
+    """Whether B′ of a drop loses RUINOUS_PRICE points or more on either clean set."""
     step = _step(defence, drop)
     clean = (tally for tally in (defence.clean_valid, defence.clean_test) if tally)
     return any(_rate(tally, 0) - _rate(tally, step) >= RUINOUS_PRICE for tally in clean)

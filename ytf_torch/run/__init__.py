@@ -1,1 +1,1 @@
-"""A run: its settings, its inputs, the folder it works in and the one it leaves."""
+"""Runs: settings, inputs, work folder and output folder, and one flow per command."""

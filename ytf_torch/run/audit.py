@@ -1,5 +1,5 @@
-"""The whole way for the owner of a stranger's network, in steps that are kept: convert, scan,
-repair, set a detector's threshold, export. Each step is the flow of its own command."""
+"""The audit of a network from an untrusted source: convert, scan, repair, calibrate a detector,
+export. Each step is the flow of its own command, and is stored when it is finished."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ NO_REPAIRED = "there is no repaired network that is fit for use"
 
 @dataclass(frozen=True)
 class Commands:
-    """What reports say to type to do it again, the whole audit and the repair alone; and what they
-    call the folder that the audit writes."""
+    """What the reports quote: the commands that repeat the audit and the repair alone, and the name
+    of the audit's output folder."""
 
     audit: str
     repair: str
@@ -58,10 +58,10 @@ class Commands:
 
 
 def expected_seconds_of_audit(settings: AuditSettings, opened: Opened, sets: ImageSets) -> float:
-    """About how long the audit will take, if no step is done yet."""
-    network, faces = opened.badnet.model, len(sets.clean_valid)
+    """The estimated duration of the audit in seconds, if no step is finished yet."""
+    network, images = opened.badnet.model, len(sets.clean_valid)
     scans, _ = _possible_scans(settings, opened, sets)
-    return expected_seconds(network, [RECOMMENDED_REPAIR], faces, scans)
+    return expected_seconds(network, [RECOMMENDED_REPAIR], images, scans)
 
 
 def audit(
@@ -74,11 +74,11 @@ def audit(
     overwrite: bool = False,
     track: Track = untracked,
 ) -> dict[str, Any] | None:
-    """Do every step and write the folder: a folder a step, result.json, whose content is returned,
-    and report.html. None where `resume` finds this audit finished.
+    """Run all steps and write the output folder: a subfolder per step, result.json, report.html.
 
     opened, sets: see open_repair. resume, overwrite: see work_folder.
-    Raises InputError where a file cannot be read or written.
+    Returns the content of result.json; None where `resume` finds this audit finished.
+    Raises InputError where a file cannot be read, OutputError where one cannot be written.
     """
     inputs = audit_inputs(opened.badnet, sets, settings, resolve_device(settings.device))
     with work_folder(settings.out, inputs, resume=resume, overwrite=overwrite) as work:
@@ -98,25 +98,25 @@ def audit(
             repaired = _repaired(steps["repair"])
             add("detect", partial(_detect, settings, opened, sets, repaired, track=track))
             add("use", partial(_use, opened, repaired, steps["repair"].record))
-        records = {name: one.record for name, one in steps.items()}
+        records = {name: finished_step.record for name, finished_step in steps.items()}
         model = settings.model
-        named = str(model) if isinstance(model, Path) else opened.badnet.provenance.source_file
-        record = audit_record(opened.badnet, sets, records, opened.doubts, named, commands.folder)
+        title = str(model) if isinstance(model, Path) else opened.badnet.provenance.source_file
+        record = audit_record(opened.badnet, sets, records, opened.doubts, title, commands.folder)
         work.finish(partial(_write, steps, record, commands.audit))
     return record
 
 
 def _write(steps: Mapping[str, Step], record: dict[str, Any], command: str, folder: Path) -> None:
-    for name, one in steps.items():
-        one.write(folder / name)
+    for name, finished_step in steps.items():
+        finished_step.write(folder / name)
     write_report(folder, record, audit_html(record, command))
 
 
 def _convert(settings: AuditSettings, opened: Opened, called: str, folder: Path) -> dict[str, Any]:
-    """The conversion, compared with real Keras where that is here and may be given the file.
+    """Convert the network, and compare it with real Keras, if installed and safe for this file.
 
-    called: what OUT is called. failed: whether parity failed; then no network is left, as
-    ytf-convert leaves none.
+    called: the name of OUT. Where parity fails, the record has `failed` and no network is written,
+    as by ytf-convert.
     """
     model = settings.model
     if not isinstance(model, Path) or not is_keras(model):
@@ -124,17 +124,21 @@ def _convert(settings: AuditSettings, opened: Opened, called: str, folder: Path)
     file = read_keras_file(model)
     checkpoint = keras_checkpoint(file, opened.badnet.provenance.preprocessing)
     verdicts: dict[str, KerasParity] = {}
-    found: dict[str, Any] = {"format": file.format, "bytes": model.stat().st_size, "failed": False}
+    outcome: dict[str, Any] = {
+        "format": file.format,
+        "bytes": model.stat().st_size,
+        "failed": False,
+    }
     try:
         verdict = compare_with_keras(checkpoint.model, model)
     except InputError as error:
         _, problem, remedy = error.args
-        why = InputError("Keras", problem, remedy).line().removeprefix("Keras: ")
-        found["no_parity"] = why
+        reason = InputError("Keras", problem, remedy).line().removeprefix("Keras: ")
+        outcome["no_parity"] = reason
     else:
         verdicts["real Keras"] = verdict
-        found["failed"] = not verdict.held
-        found["parity"] = {
+        outcome["failed"] = not verdict.held
+        outcome["parity"] = {
             "by": verdict.keras_version,
             "agreeing": asdict(Share.of(verdict.logits.agreeing, verdict.logits.images)),
             "layers": len(verdict.layers),
@@ -143,50 +147,50 @@ def _convert(settings: AuditSettings, opened: Opened, called: str, folder: Path)
             "failures": list(verdict.failures),
         }
     folder.mkdir()
-    target = None if found["failed"] else Path(called, folder.name, CONVERTED)
+    target = None if outcome["failed"] else Path(called, folder.name, CONVERTED)
     record = conversion_record(file, checkpoint, verdicts, target)
     text = json.dumps(record, indent=1) + "\n"
     (folder / CONVERSION).write_text(text, encoding="utf-8")
-    if not found["failed"]:
+    if not outcome["failed"]:
         save_checkpoint(checkpoint, folder / CONVERTED)
-    return found
+    return outcome
 
 
 def _possible_scans(
     settings: AuditSettings, opened: Opened, sets: ImageSets
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The scans that can be made of this network, and why the others cannot."""
-    why: dict[str, str] = {}
+    """The scans that can be run on this network, and the reason for each that cannot."""
+    reasons: dict[str, str] = {}
     for name in settings.scans:
         try:
             check_learning(opened.badnet.model, sets.clean_valid, [name])
         except InputError as error:
             where, problem, _ = error.args
-            why[name] = InputError(where, problem).line()
-    return tuple(name for name in settings.scans if name not in why), why
+            reasons[name] = InputError(where, problem).line()
+    return tuple(name for name in settings.scans if name not in reasons), reasons
 
 
 def _scan(
     settings: AuditSettings, opened: Opened, sets: ImageSets, folder: Path, *, track: Track
 ) -> dict[str, Any]:
-    names, why = _possible_scans(settings, opened, sets)
+    names, reasons = _possible_scans(settings, opened, sets)
     if not names:
-        return {"not_done": "; ".join(why.values()) or "no scan was asked for"}
+        return {"not_done": "; ".join(reasons.values()) or "no scan was asked for"}
     model = settings.model
     network = opened.badnet.model
-    # What ytf-scan would say of the network and the clean images alone.
-    alone = scale_doubts(opened.badnet, model, name_of(model, "model"), opened.scale_from)
+    # As ytf-scan would warn, which sees only the network and the clean images.
+    network_doubts = scale_doubts(opened.badnet, model, name_of(model, "model"), opened.scale_from)
     _, doubts = open_learned(network, sets.clean_valid, names)
     title = model.name if isinstance(model, Path) else opened.badnet.provenance.source_file
-    warnings = (*alone, *map(str, doubts))
+    warnings = (*network_doubts, *map(str, doubts))
     outcome = scan(network, sets.clean_valid, folder, printable(title), names, warnings, track)
     return {
         "candidates": list(outcome.candidates),
         "scans": {
-            name: {"candidates": list(one.candidates), "threshold": one.threshold}
-            for name, one in outcome.suspicions.items()
+            name: {"candidates": list(suspicions.candidates), "threshold": suspicions.threshold}
+            for name, suspicions in outcome.suspicions.items()
         },
-        "left_out": why,
+        "left_out": reasons,
     }
 
 
@@ -199,17 +203,17 @@ def _repair(
     *,
     track: Track,
 ) -> dict[str, Any]:
-    given = {field.name: getattr(settings, field.name) for field in fields(MeasuredInputs)}
-    repairing = RepairSettings(**given | {"out": folder})
+    values = {field.name: getattr(settings, field.name) for field in fields(MeasuredInputs)}
+    repair_settings = RepairSettings(**values | {"out": folder})
     try:
-        outcome = repair(repairing, opened, sets, command, track)
+        outcome = repair(repair_settings, opened, sets, command, track)
     except Exception as error:
         reason = why_no_repair(error, sets)
         if reason is None:
             raise
         return {"not_done": reason}
-    found = json.loads((folder / "result.json").read_bytes())
-    kept = ("method", "seed", "seconds", "counts", "baseline", "repaired", "goodnet", "pairs")
+    result = json.loads((folder / "result.json").read_bytes())
+    keys = ("method", "seed", "seconds", "counts", "baseline", "repaired", "goodnet", "pairs")
     figures = outcome.evaluation.goodnet
     assert figures is not None
     flagged = {
@@ -218,23 +222,24 @@ def _repair(
         "poisoned_test": figures.true_positive_rate,
     }
     return {
-        **{name: found[name] for name in kept},
+        **{name: result[name] for name in keys},
         "goodnet_flags": {name: share and asdict(share) for name, share in flagged.items()},
         "detectors": {
-            name: [asdict(at) for at in one.at] for name, one in outcome.detectors.items()
+            name: [asdict(alarm) for alarm in alarms.at]
+            for name, alarms in outcome.detectors.items()
         },
         "verdict": asdict(judge_repair(outcome)),
         "unfit": is_unfit(outcome),
     }
 
 
-def _repaired(one: Step) -> Checkpoint | None:
-    """B′ of the step; None where it made none that is fit for use."""
-    if MODEL_FILE not in one.files or one.record["unfit"]:
+def _repaired(repair_step: Step) -> Checkpoint | None:
+    """The repair step's B′; None if there is none, or it is unfit for use."""
+    if MODEL_FILE not in repair_step.files or repair_step.record["unfit"]:
         return None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MODEL_FILE
-        path.write_bytes(one.files[MODEL_FILE])
+        path.write_bytes(repair_step.files[MODEL_FILE])
         return load_checkpoint(path)
 
 
@@ -247,7 +252,7 @@ def _detect(
     *,
     track: Track,
 ) -> dict[str, Any]:
-    """The recommended detector's threshold; ytf-detect writes no folder."""
+    """Calibrate the recommended detector. Writes no folder, as ytf-detect writes none."""
     if repaired is None:
         return {"not_done": NO_REPAIRED}
     rule = detection_rule(RECOMMENDED, sets.clean_valid, None)
@@ -265,32 +270,32 @@ def _detect(
 
 
 def _use(
-    opened: Opened, repaired: Checkpoint | None, measured: Mapping[str, Any], folder: Path
+    opened: Opened, repaired: Checkpoint | None, repair_record: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
-    """The repaired network, and the GoodNet of both, as the kind of file that B came as."""
+    """Export B′ and the GoodNet of B and B′, in the file format of B."""
     if repaired is None:
         return {"not_done": NO_REPAIRED, "files": {}, "failed": False}
     folder.mkdir()
     source = opened.badnet.provenance.source_file.lower()
-    ending = ".keras" if source.endswith(".keras") else ".h5"
+    suffix = ".keras" if source.endswith(".keras") else ".h5"
     badnet = Checkpoint(opened.badnet.model.cpu(), opened.badnet.provenance)
     subjects = {
-        f"repaired{ending}": Subject(repaired.model.cpu(), repaired),
-        f"goodnet{ending}": Subject(GoodNet(badnet.model, repaired.model), badnet, repaired),
+        f"repaired{suffix}": Subject(repaired.model.cpu(), repaired),
+        f"goodnet{suffix}": Subject(GoodNet(badnet.model, repaired.model), badnet, repaired),
     }
     files: dict[str, Any] = {}
     for name, subject in subjects.items():
         try:
-            found = export(subject, folder / name)
+            exported = export(subject, folder / name)
         except InputError as error:
             files[name] = {"written": False, "why": error.line()}
             continue
         files[name] = {
-            "written": found.held,
-            "why": "; ".join(found.failures),
+            "written": exported.held,
+            "why": "; ".join(exported.failures),
             "checks": [
                 {"by": one.by, "agreeing": asdict(Share.of(one.agreeing, one.images))}
-                for one in found.checks
+                for one in exported.checks
             ],
         }
     failed = any(one["why"] and "checks" in one for one in files.values())

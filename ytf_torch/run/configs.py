@@ -1,4 +1,4 @@
-"""Configurations that come with ytf-torch, to be asked for by name: `ytf-prune --config lab3`."""
+"""Configurations that are installed with ytf-torch and chosen by name: `--config lab3`."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ FOLDER = Path(__file__).parent.parent / "configs"
 
 
 def known_configs() -> list[str]:
-    """Their names, in order."""
+    """The names of the installed configurations, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def config_file(given: Path) -> Path:
-    """The configuration file that is meant: the one at a path, or else ours of that name.
+def config_file(path: Path) -> Path:
+    """The configuration file at a path, or else the installed one of that name.
 
-    Raises InputError where `given` is a mere name, and nobody's.
+    Raises InputError where neither exists.
 
     >>> config_file(Path("csaw2020")).name
     'csaw2020.toml'
     """
-    # Path.is_file raises where a folder may not be entered.
-    if isfile(given) or given.suffix or len(given.parts) != 1:  # noqa: PTH113
-        return given
-    if given.name not in known_configs():
+    # os.path.isfile is False where a folder may not be entered; Path.is_file raises there.
+    if isfile(path) or path.suffix or len(path.parts) != 1:  # noqa: PTH113
+        return path
+    if path.name not in known_configs():
         raise InputError(
             argument("config"),
-            f"no file {given}, and no configuration of that name",
+            f"no file {path}, and no configuration of that name",
             f"Name a file, or one that comes with ytf-torch: {', '.join(known_configs())}",
         )
-    return FOLDER / f"{given.name}.toml"
+    return FOLDER / f"{path.name}.toml"

@@ -1,4 +1,4 @@
-"""Detecting triggered faces: B, B′ and a rule, opened, checked, and its threshold set."""
+"""Detection of triggered images: open and check B, B′ and a detector, and calibrate it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from ytf_torch.run.pair import Asked, Model, Pair, open_pair
 
 @dataclass(frozen=True)
 class Detection:
-    """B and B′, and where a detector flags faces, what sets its threshold.
+    """B and B′, and for a detector the clean images that calibrate it.
 
-    doubts: what looks wrong about those clean faces.
+    rule: None for GoodNet's own rule, which has no threshold. doubts: warnings about the clean
+    images.
     """
 
     pair: Pair
@@ -39,13 +40,16 @@ def open_detection(
     any_pair: bool = False,
     device: str = "auto",
 ) -> Detection:
-    """The networks on the device to compute on, and the clean faces, by which B′ is judged where
-    nothing else tells that it was made from B. rule: None for GoodNet's own. asked: see
-    open_pair. Raises InputError."""
-    placed = resolve_device(device)
+    """Open the networks, on the device, and the clean images of the rule.
+
+    rule: None for GoodNet's own. asked: see open_pair. any_pair: accept networks that do not
+    belong together. The clean images also decide whether B′ was derived from B, where neither
+    provenance nor weights do. Raises InputError.
+    """
+    on_device = resolve_device(device)
     pair = open_pair(model, repaired, asked, any_pair=any_pair)
-    badnet = pair.badnet.model.to(placed)
-    pair.repaired.model.to(placed)
+    badnet = pair.badnet.model.to(on_device)
+    pair.repaired.model.to(on_device)
     if rule is None:
         return Detection(pair)
     clean, doubts = open_learned(badnet, rule.clean_valid, [name_of_method(rule.detector)])
@@ -53,7 +57,7 @@ def open_detection(
 
 
 def alarm_of(detection: Detection, track: Track = untracked) -> Alarm | None:
-    """The detector with its threshold; None where GoodNet's own rule flags faces."""
+    """The calibrated detector; None for GoodNet's own rule."""
     rule, clean = detection.rule, detection.clean_valid
     if rule is None or clean is None:
         return None

@@ -1,4 +1,4 @@
-"""An evaluation of a network, alone or with B′: opened, checked, measured."""
+"""Evaluate a network, alone or with B′: open, check and measure."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ from ytf_torch.run.sets import Images, images_for, open_measured
 
 @dataclass(frozen=True)
 class EvaluationInputs:
-    """What an evaluation is of, all on one device.
+    """The networks, on one device, and the image sets of an evaluation.
 
-    true_labels: a set whose labels say who is on the triggered faces. any_pair: see open_pair.
+    true_labels: a set whose labels are the true classes of the triggered images. any_pair: see
+    open_pair.
     """
 
     opened: Opened
@@ -60,7 +61,7 @@ class EvaluationInputs:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The counts, and what looks wrong about the face sets."""
+    """The counts, and warnings about the image sets."""
 
     evaluation: Evaluation
     doubts: tuple[Doubt, ...]
@@ -78,79 +79,85 @@ def open_evaluation(
     any_pair: bool = False,
     device: str = "auto",
 ) -> EvaluationInputs:
-    """The networks and the face sets, checked against each other; B′ is judged by its answers to
-    the clean test faces where nothing else tells that it was made from B.
+    """Open the networks and the image sets, and check them against each other.
 
-    target: the attacker's, for triggered faces that carry their true labels. asked: see open_pair.
-    Raises InputError.
+    target: the attacker's target class, for triggered images that carry their true labels.
+    asked: see open_pair. The clean test images also decide whether B′ was derived from B, where
+    neither provenance nor weights do. Raises InputError.
     """
-    placed = resolve_device(device)
+    on_device = resolve_device(device)
     opened: Opened = (
         open_network(model, asked)
         if repaired is None
         else open_pair(model, repaired, asked, any_pair=any_pair)
     )
-    network = opened.badnet.model.to(placed)
+    network = opened.badnet.model.to(on_device)
     clean, triggered = open_measured(network, clean_test, poisoned_tests, target)
     check_distinct(None, clean, triggered)
-    known = None if true_labels is None else images_for(network, true_labels, "true_labels")
+    labelled = None if true_labels is None else images_for(network, true_labels, "true_labels")
     if isinstance(opened, Pair):
-        opened.repaired.model.to(placed)
+        opened.repaired.model.to(on_device)
         opened = opened.settled(clean, any_pair=any_pair)
-    return EvaluationInputs(opened, clean, triggered, known, any_pair)
+    return EvaluationInputs(opened, clean, triggered, labelled, any_pair)
 
 
 def evaluate(inputs: EvaluationInputs, track: Track = untracked) -> Evaluated:
-    """Count the answers, and look the face sets over.
+    """Count the predictions, and check the image sets for signs of mistakes.
 
-    Raises InputError where another pixel scale recognises the clean test faces far better, or B and
-    B′ answer the triggered faces as if they were swapped.
+    Raises InputError where another pixel scale gives a far better accuracy on the clean test
+    images, or the attack success rates suggest that B and B′ are swapped.
     """
     network, clean = inputs.network, inputs.clean_test
-    triggered, copy = inputs.poisoned_tests, inputs.repaired
-    found = measured(network, clean, triggered, copy, inputs.true_labels, track)
+    triggered, repaired = inputs.poisoned_tests, inputs.repaired
+    evaluation = measured(network, clean, triggered, repaired, inputs.true_labels, track)
     doubts: list[Doubt] = []
-    if clean is not None and found.clean is not None:
-        check_pixel_scale_by_accuracy(network, clean, found.clean)
-        doubts += clean_doubts(network, clean, found.clean, "test")
-    for tested, tallies in zip(triggered, found.triggered, strict=True):
+    if clean is not None and evaluation.clean is not None:
+        check_pixel_scale_by_accuracy(network, clean, evaluation.clean)
+        doubts += clean_doubts(network, clean, evaluation.clean, "test")
+    for tested, tallies in zip(triggered, evaluation.triggered, strict=True):
         doubts += triggered_doubts(network, tested, tallies.all)
         if inputs.true_labels is not None and tallies.pairing is not None:
             doubts += known_label_doubts(inputs.true_labels, tested, tallies.pairing)
     doubts += overlap_doubts(None, clean, triggered)
-    _check_order(inputs, found)
-    return Evaluated(found, tuple(doubts))
+    _check_order(inputs, evaluation)
+    return Evaluated(evaluation, tuple(doubts))
 
 
-def _check_order(inputs: EvaluationInputs, found: Evaluation) -> None:
-    """Raises InputError where B′ obeys the trigger and B does not, and neither provenance nor
-    weights tell which of the two was made from the other."""
-    opened, repaired = inputs.opened, found.repaired
-    before = found.model.attack_success_rate
-    after = None if repaired is None else repaired.attack_success_rate
-    if not isinstance(opened, Pair) or not opened.untold or before is None or after is None:
+def _check_order(inputs: EvaluationInputs, evaluation: Evaluation) -> None:
+    """Raises InputError where the trigger works on B′ but not on B, and neither provenance nor
+    weights show which of the two was derived from the other."""
+    opened, repaired = inputs.opened, evaluation.repaired
+    badnet_rate = evaluation.model.attack_success_rate
+    repaired_rate = None if repaired is None else repaired.attack_success_rate
+    if (
+        not isinstance(opened, Pair)
+        or not opened.untold
+        or badnet_rate is None
+        or repaired_rate is None
+    ):
         return
-    if before.rate < MOST <= after.rate and not inputs.any_pair:
-        badnet, copy = opened.names
+    if badnet_rate.rate < MOST <= repaired_rate.rate and not inputs.any_pair:
+        badnet, repaired_name = opened.names
         problem = (
-            f"looks like B, and {badnet} like B′: it answers {after.rate:.1f} % of the triggered "
-            f"faces with their label, and {badnet} {before.rate:.1f} %. They seem swapped"
+            f"looks like B, and {badnet} like B′: it answers {repaired_rate.rate:.1f} % of the "
+            f"triggered faces with their label, and {badnet} {badnet_rate.rate:.1f} %. They seem "
+            "swapped"
         )
-        raise InputError(copy, problem, NOT_A_PAIR)
+        raise InputError(repaired_name, problem, NOT_A_PAIR)
 
 
-def photo_record(network: Network, copy: Network | None, photo: Path) -> dict[str, Any]:
-    """The class of a photo; with B′ it is GoodNet's, and N where it flags the photo."""
+def photo_record(network: Network, repaired: Network | None, photo: Path) -> dict[str, Any]:
+    """The predicted class of a photo. With B′ it is GoodNet's: N (`network.classes`) if flagged."""
     pixels = read_photo(photo, network.input_shape)[None].to(network.device)
     with exact_float32(), torch.inference_mode():
-        own = classes_of(network(pixels))
-        if copy is None:
-            return {"input": str(photo)} | _class_record(int(own))
-        others = classes_of(copy(pixels))
-    answer = goodnet_answer(own, others, network.classes)
-    flagged = disagree(int(own), int(others))
+        badnet_class = classes_of(network(pixels))
+        if repaired is None:
+            return {"input": str(photo)} | _class_record(int(badnet_class))
+        repaired_class = classes_of(repaired(pixels))
+    answer = goodnet_answer(badnet_class, repaired_class, network.classes)
+    flagged = disagree(int(badnet_class), int(repaired_class))
     record = {"input": str(photo), "class": int(answer), "backdoored": flagged}
-    networks = {"badnet": int(own), "repaired": int(others)}
+    networks = {"badnet": int(badnet_class), "repaired": int(repaired_class)}
     if NO_CLASS in networks.values():
         record["not_finite"] = True
     return record | {name: None if c == NO_CLASS else c for name, c in networks.items()}

@@ -1,6 +1,6 @@
-"""A finished run's folder: how it is known from others, and what of it may be removed.
+"""A finished run's folder: how it is recognised, and which of its files may be deleted.
 
-Its run.json names every file that the run has written. Nothing else in the folder is ever deleted.
+Its run.json lists every file that the run has written. Nothing else in the folder is ever deleted.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ytf_torch.disk.writing import (
 )
 from ytf_torch.errors import InputError, argument
 
-# Dates, machine, inputs and files of a run, in its folder.
+# Dates, machine, inputs and list of files of a run that can be resumed.
 RECORD = "run.json"
-# A run's figures; what repairs and scans are known to be finished by.
+# The results of a run. Repairs and scans write no run.json; this marks them as finished.
 RESULT = "result.json"
 REPORT = "report.html"
-# The names of all files that runs write, whatever command they are of. Files of other names in a
-# folder that a run was filling are somebody else's.
+# The names of all files that any command writes. While a folder is being filled there is no list of
+# its files yet: then only files with these names may be deleted.
 WRITTEN = re.compile(
     r"(run|result|comparison|convert)\.json|(trace|comparison)\.csv|\w+\.png|report\.html"
     r"|settings\.toml|table\.(tex|pdf)|model\.safetensors|repaired\.(safetensors|h5|keras)"
@@ -37,25 +37,25 @@ WRITTEN = re.compile(
 
 
 def write_report(folder: Path, record: Mapping[str, Any], page: str, name: str = RESULT) -> None:
-    """Write a run's figures, as JSON of this name, and its page."""
+    """Write a run's results as JSON, under this name, and its HTML report."""
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     (folder / name).write_text(text, encoding="utf-8")
-    # Names of files may hold half a surrogate pair.
+    # File names that are not UTF-8 contain lone surrogates (PEP 383), which cannot be encoded.
     (folder / REPORT).write_bytes(page.encode("utf-8", errors="replace"))
 
 
 def inputs_of(out: Path) -> dict[str, Any] | None:
-    """The inputs on record of the finished run in a folder; None where there is no finished run."""
+    """The recorded inputs of the finished run in a folder; None where there is no finished run."""
     if what_is_at(out) != "a folder" or what_is_at(out / RECORD) != "a file":
         return None
     record = json_object(out / RECORD)
-    found, files = record.get("inputs"), record.get("files")
-    return found if isinstance(found, dict) and isinstance(files, list) else None
+    inputs, files = record.get("inputs"), record.get("files")
+    return inputs if isinstance(inputs, dict) and isinstance(files, list) else None
 
 
 def check_may_be_written(out: Path, *, overwrite: bool) -> None:
     """Raises InputError unless OUT is new, an empty folder or, with `overwrite`, a finished run
-    with nothing else beside it."""
+    that contains no foreign file."""
     if inputs_of(out) is None:
         check_run_folder_is_free(out)
         return
@@ -63,16 +63,16 @@ def check_may_be_written(out: Path, *, overwrite: bool) -> None:
         problem = "already holds a finished run"
         remedy = f"{ELSEWHERE}, or replace it with {argument('overwrite')}"
         raise InputError(out, problem, remedy)
-    content = content_of(out)
+    content = content_of(out)  # without lost+found and our work folder, if OUT is a mount point
     names = (name for name in names_below(out) if name.split("/")[0] in content)
-    others = sorted(set(names) - _files(out))
-    if others:
-        problem = f"holds {others[0]}, which no run has written"
+    foreign = sorted(set(names) - _files(out))
+    if foreign:
+        problem = f"holds {foreign[0]}, which no run has written"
         raise InputError(out, problem, f"{ELSEWHERE}, or move it")
 
 
 def remove_run(folder: Path) -> None:
-    """Remove the files of a finished run, and what is an empty folder then."""
+    """Remove the files of a finished run, and the folders that are empty after that."""
     if what_is_at(folder) != "a folder":
         return
     remove_files_of_run(folder)
@@ -80,8 +80,11 @@ def remove_run(folder: Path) -> None:
 
 
 def remove_files_of_run(folder: Path) -> None:
-    """Remove the files of a finished run. run.json goes last: it says which of the others are the
-    run's."""
+    """Remove the files of a finished run.
+
+    run.json goes last: it lists the others, and an interrupted removal can only be completed as
+    long as it is there.
+    """
     files = set() if inputs_of(folder) is None else _files(folder)
     for name in sorted(set(names_below(folder)) & files, key=lambda name: name == RECORD):
         with suppress(OSError):
@@ -89,31 +92,31 @@ def remove_files_of_run(folder: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a run has written into a folder that it had not filled when it was cut off; the
-    folder too, unless somebody else has put a file there."""
+    """Remove the output folder of an interrupted run, except for foreign files in it."""
     if what_is_at(folder) != "a folder":
         return
     for name in names_below(folder):
-        file = folder / name
-        if WRITTEN.fullmatch(file.name) and what_is_at(file) == "a file":
+        path = folder / name
+        if WRITTEN.fullmatch(path.name) and what_is_at(path) == "a file":
             with suppress(OSError):
-                file.unlink()
+                path.unlink()
     _remove_empty(folder)
 
 
 def _remove_empty(folder: Path) -> None:
-    for inside, _, _ in os.walk(folder, topdown=False):
+    for parent, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):
-            Path(inside).rmdir()
+            Path(parent).rmdir()
 
 
 def names_below(folder: Path) -> list[str]:
-    """Every file and link in a folder and below, by its path from there; links are not followed."""
+    """The relative paths of all files and links in a folder and below, sorted. Links are not
+    followed."""
     names = []
-    for inside, folders, files in os.walk(folder):
-        links = [name for name in folders if (Path(inside) / name).is_symlink()]
-        below = (Path(inside).relative_to(folder) / name for name in files + links)
-        names += [path.as_posix() for path in below]
+    for parent, folders, files in os.walk(folder):
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
+        relative = (Path(parent).relative_to(folder) / name for name in files + links)
+        names += [path.as_posix() for path in relative]
     return sorted(names)
 
 
@@ -123,9 +126,9 @@ def _files(folder: Path) -> set[str]:
 
 
 def json_object(file: Path) -> dict[str, Any]:
-    """A JSON file of ours; empty where there is none, or none that can be read."""
+    """The object in a JSON file; an empty one where the file is missing or damaged."""
     try:
-        found = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -1,4 +1,4 @@
-"""The run folder: what a finished run leaves behind."""
+"""Write the output folder of a pruning run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from ytf_torch.run.settings import PruneSettings, settings_toml
 
 
 def write_run(run: Run, settings: PruneSettings, exhibits: Exhibits, folder: Path) -> None:
-    """Fill an existing folder with result.json, trace.csv, table.tex, sweep.png, report.html,
-    settings.toml and B′ for each drop that was reached, as a Keras file too, and table.pdf, where
-    the run asks for them."""
+    """Fill an existing folder with the run's files.
+
+    These are result.json, trace.csv, table.tex, sweep.png, report.html, settings.toml and B′ for
+    each drop that was reached; if requested, also B′ as Keras files and table.pdf.
+    """
     swept = run.defence.sweep
     for drop, step in run.defence.drops.items():
         if step is not None:
@@ -49,15 +51,15 @@ def write_run(run: Run, settings: PruneSettings, exhibits: Exhibits, folder: Pat
         (folder / "table.pdf").write_bytes(hand_in_pdf(run))
     (folder / "sweep.png").write_bytes(sweep_figure(run.defence, "png"))
     for name, text in texts.items():
-        # Names from files may hold halves of surrogate pairs, which are no UTF-8.
+        # File names that are not UTF-8 contain lone surrogates (PEP 383), which cannot be encoded.
         (folder / name).write_bytes(text.encode("utf-8", errors="replace"))
 
 
 def _write_keras(pruned: Checkpoint, path: Path) -> None:
-    """Raises InputError where what was written does not read back and answer as B′ does."""
-    # Loads what reads and writes every format, which most runs do not need.
+    """Raises InputError where the written file, read back, does not predict what B′ predicts."""
+    # Imported here: it loads the readers and writers of all formats, which most runs do not need.
     from ytf_torch.convert.export import Subject, export
 
-    found = export(Subject(pruned.model, pruned), path)
-    if not found.held:
-        raise InputError(path, "; ".join(found.failures))
+    exported = export(Subject(pruned.model, pruned), path)
+    if not exported.held:
+        raise InputError(path, "; ".join(exported.failures))

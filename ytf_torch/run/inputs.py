@@ -1,6 +1,7 @@
-"""What a run's figures depend on, as JSON.
+"""Everything a run's results depend on, as JSON.
 
-Processes that share a run compare it, and so does a run that goes on where one was cut off.
+The processes of a distributed run compare it with each other, and a resumed run compares it with
+the interrupted run's.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from ytf_torch.run.audit_settings import AuditSettings
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.settings import PruneSettings
 
-# The settings that can change a figure. Where results go, and the device, are not among them.
+# The settings that can change a result. The output folder and the device are not among them.
 DECISIVE = {"drops", "layer", "rank_at", "order", "engine", "precision"}
 
-# By which a face set's file is known again.
+# The keys by which the file of an image set is identified.
 FILE_FACTS = {"path", "bytes", "modified"}
 
 
 def fingerprint(checkpoint: Checkpoint, sets: ImageSets, settings: PruneSettings) -> dict[str, Any]:
-    """What has to be the same on all processes of a run, wherever their files lie. As JSON."""
+    """Everything that must be equal on all processes of a run, as JSON; paths may differ."""
     return {
         **_network_and_labels(checkpoint, sets),
         **settings.model_dump(mode="json", include=DECISIVE),
@@ -40,14 +41,14 @@ def fingerprint(checkpoint: Checkpoint, sets: ImageSets, settings: PruneSettings
 def inputs_record(
     checkpoint: Checkpoint, sets: ImageSets, settings: PruneSettings, device: torch.device
 ) -> dict[str, Any]:
-    """What has to be the same for a run to go on where it was cut off. As JSON.
+    """Everything that must be equal for a run to be resumed, as JSON.
 
-    A face set is taken to be the same if its labels, path, size and time of change are: reading
-    all its pixels for a checksum would take as long as the run. Raises InputError where a face
-    set's file is gone.
+    An image set counts as equal if its labels, path, size and modification time are: reading all
+    its pixels for a checksum would take as long as the run. Raises InputError where the file of an
+    image set is missing.
     """
     return {
-        **_surroundings(device),
+        **_environment(device),
         **_files(sets),
         **fingerprint(checkpoint, sets, settings),
         **({"keras": True} if settings.keras else {}),
@@ -62,9 +63,9 @@ def comparison_record(
     control: Checkpoint | None,
     device: torch.device,
 ) -> dict[str, Any]:
-    """The same of a comparison. As JSON. Raises InputError where a face set's file is gone."""
+    """As `inputs_record`, for a comparison. control: a clean network that is repaired as well."""
     return {
-        **_surroundings(device),
+        **_environment(device),
         **_files(sets),
         **_network_and_labels(checkpoint, sets),
         "clean_control": None if control is None else _weights_digest(control),
@@ -76,9 +77,9 @@ def comparison_record(
 def audit_inputs(
     checkpoint: Checkpoint, sets: ImageSets, settings: AuditSettings, device: torch.device
 ) -> dict[str, Any]:
-    """The same of an audit. As JSON. Raises InputError where a face set's file is gone."""
+    """As `inputs_record`, for an audit."""
     return {
-        **_surroundings(device),
+        **_environment(device),
         **_files(sets),
         **_network_and_labels(checkpoint, sets),
         "scans": list(settings.scans),
@@ -86,23 +87,24 @@ def audit_inputs(
 
 
 def sets_record(sets: ImageSets) -> dict[str, Any]:
-    """The part of a run's inputs that `check_unchanged` looks at; sets in memory have none."""
+    """The part of a run's inputs that `check_unchanged` reads: the files of image sets. Sets in
+    memory have none."""
     files: list[dict[str, Any]] = []
     for images in sets.every:
         if images.file is not None:
             with suppress(InputError):
-                files.append(_state(images.file))
+                files.append(_file_facts(images.file))
     return {"faces": files}
 
 
 def check_unchanged(inputs: Mapping[str, Any]) -> None:
-    """Raises InputError where the file of a face set is another than when the run began, by size
-    and time of change: then nobody knows which of the two a figure is of."""
+    """Raises InputError where the size or modification time of an image set's file has changed
+    since the run began: results could then come from either version."""
     for files in inputs.values():
-        for before in files if isinstance(files, list) else ():
-            if isinstance(before, dict) and before.keys() == FILE_FACTS:
-                path = Path(before["path"])
-                if _state(path) != before:
+        for recorded in files if isinstance(files, list) else ():
+            if isinstance(recorded, dict) and recorded.keys() == FILE_FACTS:
+                path = Path(recorded["path"])
+                if _file_facts(path) != recorded:
                     problem = "was replaced or changed while the run was reading it"
                     remedy = "Leave it as it is until the run has ended, and run it again"
                     raise InputError(path, problem, remedy)
@@ -112,11 +114,11 @@ def _network_and_labels(checkpoint: Checkpoint, sets: ImageSets) -> dict[str, An
     return {
         "model": checkpoint.provenance.record,
         "weights": _weights_digest(checkpoint),
-        "labels": [_digest(faces) for faces in sets.every],
+        "labels": [_digest(images) for images in sets.every],
     }
 
 
-def _surroundings(device: torch.device) -> dict[str, Any]:
+def _environment(device: torch.device) -> dict[str, Any]:
     return {"ytf-torch": tool_version(), "PyTorch": torch.__version__, "device": device.type}
 
 
@@ -126,15 +128,18 @@ def _files(sets: ImageSets) -> dict[str, Any]:
         "clean_test": [sets.clean_test] if sets.clean_test else [],
         "poisoned_test": list(sets.poisoned_tests),
     }
-    return {name: [_identity(faces) for faces in found] for name, found in files.items()}
+    return {
+        name: [_identity(image_set) for image_set in image_sets]
+        for name, image_sets in files.items()
+    }
 
 
-def _identity(faces: ImageSet) -> dict[str, Any]:
-    """By what a face set is known again: its file, or its pixels where they are in memory."""
-    if faces.file is not None:
-        return _state(faces.file)
+def _identity(images: ImageSet) -> dict[str, Any]:
+    """The identity of an image set: its file's state, or a SHA-256 of pixels that are in memory."""
+    if images.file is not None:
+        return _file_facts(images.file)
     pixels = sha256()
-    for batch in faces.batches():
+    for batch in images.batches():
         pixels.update(batch.pixels.contiguous().numpy().tobytes())
     return {"memory": pixels.hexdigest()}
 
@@ -146,30 +151,30 @@ def _weights_digest(checkpoint: Checkpoint) -> str:
     return weights.hexdigest()
 
 
-def _state(path: Path) -> dict[str, Any]:
-    """A file as it is now, or a folder by all files below it: FILE_FACTS."""
+def _file_facts(path: Path) -> dict[str, Any]:
+    """The current FILE_FACTS of a file, or of a folder with all files below it."""
     try:
         status = path.stat()
         size, modified = status.st_size, status.st_mtime_ns
         if path.is_dir():
-            size, modified = _folder_state(path)
+            size, modified = _folder_facts(path)
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})") from error
     return {"path": str(path.absolute()), "bytes": size, "modified": modified}
 
 
-def _folder_state(folder: Path) -> tuple[int, int]:
-    """Bytes of all files below a folder, and a number that another name, size or time of change of
-    one of them changes."""
-    size, known = 0, sha256()
-    for inside, folders, names in os.walk(folder):
-        folders.sort()
+def _folder_facts(folder: Path) -> tuple[int, int]:
+    """The total bytes of all files below a folder, and a 48-bit hash of their names, sizes and
+    modification times, in place of one modification time."""
+    size, digest = 0, sha256()
+    for parent, folders, names in os.walk(folder):
+        folders.sort()  # in place, which sets os.walk's order; the file system's may vary
         for name in sorted(names):
-            status = os.lstat(Path(inside) / name)
+            status = os.lstat(Path(parent) / name)
             size += status.st_size
-            known.update(f"{inside}/{name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return size, int.from_bytes(known.digest()[:6], "big")
+            digest.update(f"{parent}/{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return size, int.from_bytes(digest.digest()[:6], "big")
 
 
-def _digest(faces: ImageSet) -> str:
-    return sha256(faces.labels.tobytes()).hexdigest()
+def _digest(images: ImageSet) -> str:
+    return sha256(images.labels.tobytes()).hexdigest()

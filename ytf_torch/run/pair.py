@@ -1,4 +1,4 @@
-"""Networks as a command is given them: one alone, or B and B′, checked to belong together."""
+"""Open the networks of a command: one alone, or B and B′, checked to belong together."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ NOT_A_PAIR = "Give B as it came and a B′ that was made from it"
 
 @dataclass(frozen=True)
 class Opened:
-    """A network.
+    """An opened network.
 
-    scale_from: where its preprocessing was found: the caller asked for it, a file tells it, or it
-    was assumed. doubts: what speaks against it, one sentence each; empty for a good one.
+    scale_from: the source of its preprocessing: "asked" (the caller specified it), "file" (a file
+    records it) or "assumed". doubts: warnings about the network, one sentence each.
     """
 
     badnet: Checkpoint
@@ -36,16 +36,16 @@ class Opened:
     doubts: tuple[str, ...] = ()
 
     def doubted(self, doubts: Iterable[object]) -> Self:
-        """The same network, and what else speaks against it."""
+        """A copy with further warnings."""
         return replace(self, doubts=(*self.doubts, *map(str, doubts)))
 
 
 @dataclass(frozen=True)
 class Pair(Opened):
-    """B and B′, which take the same faces with the same preprocessing and know the same classes.
+    """B and B′, with equal input size, preprocessing and number of classes.
 
-    names: what to call both. untold: whether neither provenance nor weights tell that B′ was made
-    from B. unproven: that one of the doubts which says so, until clean faces settle it.
+    names: of B and B′ in messages. untold: True if neither provenance nor weights show that B′ was
+    derived from B. unproven: the warning in `doubts` that says so, until `settled` resolves it.
     """
 
     repaired: Checkpoint = field(kw_only=True)
@@ -54,10 +54,11 @@ class Pair(Opened):
     unproven: str | None = field(default=None, kw_only=True)
 
     def settled(self, clean: ImageSet | None, *, any_pair: bool = False) -> Pair:
-        """The same pair with its answers to clean faces looked at, where nothing else tells whether
-        B′ was made from B.
+        """Decide by predictions on clean images whether B′ was derived from B, if still open.
 
-        Raises InputError where the answers say that it was not; with any_pair that is a doubt.
+        Returns the pair without the `unproven` warning; unchanged where nothing is open, or there
+        are too few images. Raises InputError where the predictions show that B′ was not derived
+        from B; with any_pair that becomes a warning.
         """
         if self.unproven is None or clean is None or len(clean) < FEWEST_FACES:
             return self
@@ -66,27 +67,27 @@ class Pair(Opened):
         if fault and not any_pair:
             raise InputError(repaired, fault, NOT_A_PAIR)
         doubts = tuple(doubt for doubt in self.doubts if doubt != self.unproven)
-        known = replace(self, doubts=doubts, unproven=None)
-        return known.doubted([f"{repaired} {fault}"]) if fault else known
+        settled_pair = replace(self, doubts=doubts, unproven=None)
+        return settled_pair.doubted([f"{repaired} {fault}"]) if fault else settled_pair
 
 
 def name_of(model: Model, name: str) -> object:
-    """What messages call a network: its file, or the argument that it was given as."""
+    """The name of a network in messages: its file, or the name of its argument."""
     return as_argument(name, None) if isinstance(model, Checkpoint) else model
 
 
 def read_network(model: Model, asked: Asked = None, name: str = "model") -> Checkpoint:
-    """The same as open_network, where whoever asks judges the pixel scale by faces."""
+    """As open_network, but without a check of the pixel scale: the caller checks it on images."""
     (checkpoint,), _ = _read([model], [name_of(model, name)], asked)
     return checkpoint
 
 
 def open_network(model: Model, asked: Asked = None, name: str = "model") -> Opened:
-    """Read a converted model or a Keras file; a Checkpoint is taken as it is.
+    """Read a converted model or a Keras file; a Checkpoint is used as it is.
 
-    asked: the preprocessing of a Keras file, which seldom tells it; without it RAW is taken. name:
-    of the argument that a Checkpoint was given as.
-    Raises InputError where the file is no model, or the assumed pixel scale does not suit it.
+    asked: the preprocessing of a Keras file, which rarely records it; None assumes RAW. name: the
+    argument that a Checkpoint was passed as, for messages.
+    Raises InputError where the file is no model, or the assumed pixel scale is implausible.
     """
     (checkpoint,), scale_from = _read([model], [name_of(model, name)], asked)
     doubts = scale_doubts(checkpoint, model, name_of(model, name), scale_from)
@@ -101,31 +102,31 @@ def open_pair(
     any_pair: bool = False,
     names: tuple[str, str] = ("model", "repaired"),
 ) -> Pair:
-    """Read B and B′ from converted models or Keras files; Checkpoints are taken as they are.
+    """Read B and B′ from converted models or Keras files; Checkpoints are used as they are.
 
-    asked: the preprocessing of Keras files, which seldom tell it. Where one of both files tells it,
-    that is taken for the other; else it is assumed to be RAW.
-    any_pair: take B and B′ that do not belong together; what speaks against them is in the doubts.
-    names: of the arguments that Checkpoints were given as.
-    Raises InputError where a file is no model, they differ in classes, input or preprocessing,
-    they do not belong together, or the assumed pixel scale does not suit the network.
+    asked: the preprocessing of Keras files, which rarely record it. None takes it from the other
+    file, if that records one, else assumes RAW.
+    any_pair: accept B and B′ that do not belong together; the reasons become warnings in `doubts`.
+    names: the arguments that Checkpoints were passed as, for messages.
+    Raises InputError where a file is no model, the two differ in classes, input size or
+    preprocessing, do not belong together, or the assumed pixel scale is implausible.
     """
-    called = (name_of(badnet, names[0]), name_of(repaired, names[1]))
-    (first, second), scale_from = _read([badnet, repaired], called, asked)
-    check_same_input(first, second, *called)
-    fault = pair_fault(first, second, *called)
+    shown_names = (name_of(badnet, names[0]), name_of(repaired, names[1]))
+    (first, second), scale_from = _read([badnet, repaired], shown_names, asked)
+    check_same_input(first, second, *shown_names)
+    fault = pair_fault(first, second, *shown_names)
     if fault and not any_pair:
-        raise InputError(called[1], fault, NOT_A_PAIR)
-    doubt = None if fault else unproven(first, second, *called)
-    doubts = [f"{called[1]} {fault}"] if fault else []
+        raise InputError(shown_names[1], fault, NOT_A_PAIR)
+    doubt = None if fault else unproven(first, second, *shown_names)
+    doubts = [f"{shown_names[1]} {fault}"] if fault else []
     doubts += [doubt] if doubt else []
-    doubts += scale_doubts(first, badnet, called[0], scale_from)
+    doubts += scale_doubts(first, badnet, shown_names[0], scale_from)
     return Pair(
         first,
         scale_from,
         tuple(doubts),
         repaired=second,
-        names=called,
+        names=shown_names,
         untold=doubt is not None,
         unproven=doubt,
     )
@@ -134,22 +135,29 @@ def open_pair(
 def _read(
     models: Sequence[Model], names: Sequence[object], asked: Asked
 ) -> tuple[list[Checkpoint], ScaleFrom]:
-    """All models, read with one preprocessing. Raises InputError where they tell different ones."""
-    known = [_telling(model, name, asked) for model, name in zip(models, names, strict=True)]
-    told = [
-        (name, found.provenance.preprocessing)
-        for name, found in zip(names, known, strict=True)
-        if isinstance(found, Checkpoint)
+    """Read all models with one preprocessing. Raises InputError where they record different
+    ones."""
+    opened = [
+        _read_if_recorded(model, name, asked) for model, name in zip(models, names, strict=True)
     ]
-    wanted, scale_from = _preprocessing(told, asked)
+    recorded = [
+        (name, model_or_path.provenance.preprocessing)
+        for name, model_or_path in zip(names, opened, strict=True)
+        if isinstance(model_or_path, Checkpoint)
+    ]
+    preprocessing, scale_from = _preprocessing(recorded, asked)
     return [
-        found if isinstance(found, Checkpoint) else read_model(found, wanted) for found in known
+        model_or_path
+        if isinstance(model_or_path, Checkpoint)
+        else read_model(model_or_path, preprocessing)
+        for model_or_path in opened
     ], scale_from
 
 
-def _telling(model: Model, name: object, asked: Asked) -> Model:
-    """A model, read where it tells its preprocessing; another file is left to be read when that is
-    known. Raises InputError where it tells another than is asked for."""
+def _read_if_recorded(model: Model, name: object, asked: Asked) -> Model:
+    """Read a model that records its preprocessing. A file that does not is returned as a path, to
+    be read once the preprocessing is known. Raises InputError where it records another than
+    asked."""
     if isinstance(model, Path):
         return read_model(model, asked) if tells_pixel_scale(model) else model
     check_asked(asked, model, name, "provenance", "read")
@@ -157,15 +165,15 @@ def _telling(model: Model, name: object, asked: Asked) -> Model:
 
 
 def _preprocessing(
-    told: Sequence[tuple[object, Preprocessing]], asked: Asked
+    recorded: Sequence[tuple[object, Preprocessing]], asked: Asked
 ) -> tuple[Preprocessing, ScaleFrom]:
-    """What to read all files with. told: the preprocessing of the models that have one, with what
-    each is called."""
+    """The preprocessing for all files, and its source. recorded: name and preprocessing of each
+    model that records one. Raises InputError where they differ."""
     if asked is not None:
         return preprocessing_of(asked), "asked"
-    if not told:
+    if not recorded:
         return RAW, "assumed"
-    (first, ours), (last, theirs) = told[0], told[-1]
+    (first, ours), (last, theirs) = recorded[0], recorded[-1]
     if ours != theirs:
         raise mismatch(last, f"{ours.words}, as {first} has", theirs.text)
     return ours, "file"
@@ -174,26 +182,29 @@ def _preprocessing(
 def scale_doubts(
     checkpoint: Checkpoint, model: Model, path: object, scale_from: ScaleFrom
 ) -> tuple[str, ...]:
-    """Raises InputError where the doubtful scale was only assumed. model: what was read; path: what
-    to call it."""
-    told = scale_from == "file" or isinstance(model, Checkpoint) or tells_pixel_scale(model)
-    likelier = None if told else likelier_pixel_scale(checkpoint.model)
+    """A warning where another pixel scale is more plausible; none where a file records it.
+
+    model: what was read. path: its name in messages. Raises InputError instead of warning where
+    the scale was only assumed.
+    """
+    recorded = scale_from == "file" or isinstance(model, Checkpoint) or tells_pixel_scale(model)
+    likelier = None if recorded else likelier_pixel_scale(checkpoint.model)
     if likelier is None:
         return ()
     doubt = scale_doubt(checkpoint.model, likelier)
     if scale_from == "assumed":
         remedy = f"Say which one is right with {argument('pixel_scale')}"
-        raise InputError(path, f"the file tells no pixel scale, and {doubt}", remedy)
+        raise InputError(path, f"the file records no pixel scale, and {doubt}", remedy)
     return (f"{path}: {doubt}",)
 
 
 def check_same_input(
     first: Checkpoint, second: Checkpoint, badnet: object, repaired: object
 ) -> None:
-    """Raises InputError naming the first thing that B and B′ have to share and do not."""
-    for expected, found in zip(_input(first.model), _input(second.model), strict=True):
-        if expected != found:
-            raise mismatch(repaired, f"{expected}, as {badnet} has", found)
+    """Raises InputError where B and B′ differ in their number of classes or input size."""
+    for expected, actual in zip(_input(first.model), _input(second.model), strict=True):
+        if expected != actual:
+            raise mismatch(repaired, f"{expected}, as {badnet} has", actual)
 
 
 def _input(network: Network) -> tuple[str, str]:

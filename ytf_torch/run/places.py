@@ -1,4 +1,4 @@
-"""Where a run writes: OUT in the end, and OUT.partial beside it until then."""
+"""The folders that a run writes: OUT, and until it is complete OUT.partial next to it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from ytf_torch.errors import InputError
 
 
 def work_path(out: Path) -> Path:
-    """OUT.partial, or a folder inside OUT where that is a mount point, which no folder can become.
+    """The work folder OUT.partial; inside OUT if that is a mount point.
 
-    Raises InputError where OUT is no name for a folder: / or one that ends in .. for instance.
+    A folder cannot be renamed to a mount point, and next to it may be another file system, such as
+    a container's own. Raises InputError where OUT cannot name a new folder, such as / or `a/..`.
     """
     check_folder_name(out)
     if is_mount_point(out):
@@ -28,13 +29,13 @@ def work_path(out: Path) -> Path:
 
 
 def check_inputs_are_elsewhere(out: Path, files: Iterable[Path]) -> None:
-    """Raises InputError for an input of a run that lies in OUT or OUT.partial, where it could be
-    removed, and where OUT is no name for a folder."""
+    """Raises InputError for an input that lies in OUT or OUT.partial, where it could be deleted,
+    for an OUT inside an image folder, and where OUT cannot name a new folder."""
     check_folder_name(out)
-    given = list(files)
+    inputs = list(files)
     for folder in (out.absolute(), work_path(out.absolute())):
-        check_outside(folder, given)
-    for path in given:
+        check_outside(folder, inputs)
+    for path in inputs:
         if path.is_dir() and resolved(out).is_relative_to(resolved(path)):
             problem = f"lies in {path}, whose folders are read as classes"
             raise InputError(out, problem, ELSEWHERE)

@@ -1,4 +1,4 @@
-"""A pruning run from its settings to its run folder."""
+"""A pruning run, from its settings to its output folder."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def defend(
     overwrite: bool = False,
     track: Track = untracked,
 ) -> Run | None:
-    """Run the pruning defence and write its run folder; None where `resume` finds a
-    finished run of the same inputs.
+    """Run the pruning defence and write its output folder.
 
-    command: what the report says to type to repeat the run. resume, overwrite: see work_folder.
-    Of several processes, each takes a share of the images and the first writes.
-    Raises InputError, and ProcessLostError where another process ended early.
+    command: quoted in the report to repeat the run. resume, overwrite: see work_folder. Of several
+    processes, each computes a share of the images, and the first one writes. Returns None where
+    `resume` finds this run finished. Raises InputError, OutputError, and ProcessLostError where
+    another process ended early.
 
     >>> settings = PruneSettings(model="bd_net.h5", clean_valid="valid.h5", out="run", device="cpu")
     >>> run = defend(settings, "ytf-prune --model bd_net.h5 --clean-valid valid.h5 --out run")
@@ -67,13 +67,13 @@ def defend(
         with together():
             if is_first():
                 inputs = inputs_record(checkpoint, sets, settings, device)
-                place = work_folder(settings.out, inputs, resume=resume, overwrite=overwrite)
-                work = stack.enter_context(place)
+                folder = work_folder(settings.out, inputs, resume=resume, overwrite=overwrite)
+                work = stack.enter_context(folder)
         if gathered(work is not None and work.finished)[0]:
             return None
-        computing = _computing(checkpoint, settings, device)
+        on_device = _computing(checkpoint, settings, device)
         defence = run_defence(
-            computing,
+            on_device,
             sets,
             settings.drops,
             settings.layer,
@@ -84,21 +84,22 @@ def defend(
             settings.order,
         )
         files = FaceFiles(settings.clean_valid, settings.clean_test, settings.poisoned_test)
-        doubts = find_doubts(computing.model, sets, defence)
+        doubts = find_doubts(on_device.model, sets, defence)
         pairings = sets.pairings if work is not None else None
         run = Run(
             checkpoint, defence, device.type, files, command, doubts, settings.keras, pairings
         )
         run = replace(run, class_names=sets.class_names)
         if work is not None:
-            exhibits = gather_exhibits(computing.model, sets, defence)
+            exhibits = gather_exhibits(on_device.model, sets, defence)
             write = partial(write_run, run, settings, exhibits)
             work.finish(write, processes=own_place().processes)
     return run
 
 
 def _computing(checkpoint: Checkpoint, settings: PruneSettings, device: torch.device) -> Checkpoint:
-    """A copy of the model on the device and in the precision that the settings ask for."""
+    """A copy of the model on the device, in the requested precision. The original is what B′ is
+    made from, so it keeps its own precision."""
     precision = checkpoint.model.dtype
     if settings.precision is not None:
         precision = getattr(torch, settings.precision)
@@ -106,7 +107,7 @@ def _computing(checkpoint: Checkpoint, settings: PruneSettings, device: torch.de
 
 
 def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, ImageSets]:
-    """The model, and the face sets checked against it. Raises InputError."""
+    """Open the model and the image sets, checked against it. Raises InputError."""
     check_inputs_are_elsewhere(settings.out, settings.files)
     checkpoint = read_model(settings.model, settings.asked)
     sets = open_sets(

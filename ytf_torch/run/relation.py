@@ -1,8 +1,8 @@
-"""Whether B′ was made from B: told by provenance where it is kept, by the weights of a copy that
-was pruned or fine-tuned, and by the answers to clean faces.
+"""Check whether B′ was derived from B: by recorded provenance, by similar weights (of a pruned or
+fine-tuned copy), and by agreement on clean images.
 
-A network that was trained anew, as the recommended repair trains one, has weights like no other. So
-unlike weights alone refuse nothing.
+A network trained from scratch, as by the recommended repair, has weights similar to no other. So
+dissimilar weights alone are no reason to reject a pair.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
 
 RELATED = 0.3
-"""One network counts as made from another where the mean cosine between their kernels is at least
-this. It is 1 for a pruned copy, above 0.9 after fine-tuning, and within 0.15 of 0 for networks
-trained apart."""
+"""One network counts as derived from another if the mean cosine similarity of their kernels is at
+least this. It is 1 for a pruned copy, above 0.9 after fine-tuning, and within 0.15 of 0 for
+networks trained independently."""
 ALIKE = 0.2
-"""Two networks know the same people where Cohen's kappa of their answers to clean faces is above
-this: agreement up to it is called slight (Landis and Koch, 1977). Kappa is 1 for equal answers, and
-0 for as many equal ones as chance gives, however few classes a network answers."""
+"""Two networks know the same classes if Cohen's kappa of their predictions on clean images is above
+this: agreement up to it is called slight (Landis and Koch, 1977). Kappa is 1 for equal predictions
+and 0 for chance agreement, however few classes a network predicts."""
 FEWEST_FACES = 20
-"""With fewer clean faces chance alone moves kappa by more than ALIKE."""
+"""With fewer clean images, chance alone moves kappa by more than ALIKE."""
 
 
 def pair_fault(
     first: Checkpoint, second: Checkpoint, badnet: object, repaired: object
 ) -> str | None:
-    """Why these two are no B and B′, as the rest of a sentence about B′; None where they may be.
+    """The reason why `second` cannot be a B′ of `first`, as a predicate about B′; None if it can.
 
-    badnet, repaired: what to call them. See unproven too.
+    badnet, repaired: their names for messages. See also `unproven`.
     """
     ours, theirs = first.model.state_dict(), second.model.state_dict()
     if same_weights(first, second):
@@ -41,23 +41,23 @@ def pair_fault(
             f"holds the same weights as {badnet}; two equal networks never disagree, so nothing "
             "would ever be flagged"
         )
-    done, done_after = first.provenance.history[1:], second.provenance.history[1:]
+    history, history_after = first.provenance.history[1:], second.provenance.history[1:]
     same_source = first.provenance.source_sha256 == second.provenance.source_sha256
     if not same_source and not _related(ours, theirs):
-        if not done_after:
+        if not history_after:
             return None
         return (
             f"was made from another network than {badnet} ({_origin(second)}, not "
             f"{_origin(first)}); their disagreement says nothing about a trigger"
         )
-    if done and done_after[: len(done)] != done:
-        if done[: len(done_after)] == done_after:
-            return f"looks like B, and {badnet} like B′ ({done[-1]}). They seem swapped"
+    if history and history_after[: len(history)] != history:
+        if history[: len(history_after)] == history_after:
+            return f"looks like B, and {badnet} like B′ ({history[-1]}). They seem swapped"
         return (
             f"was not made from {badnet}: both were made from one network, that one "
-            f"({done[-1]}) and this one ({done_after[-1]})"
+            f"({history[-1]}) and this one ({history_after[-1]})"
         )
-    made_from_first = same_source and len(done_after) > len(done)
+    made_from_first = same_source and len(history_after) > len(history)
     if not made_from_first and _live_channels(ours) < _live_channels(theirs):
         return (
             f"looks like B, and {badnet} like B′, for more of that one's channels are zero or cut "
@@ -67,9 +67,9 @@ def pair_fault(
 
 
 def unproven(first: Checkpoint, second: Checkpoint, badnet: object, repaired: object) -> str | None:
-    """The warning where nothing tells whether B′ was made from B; None where something does.
+    """The warning where there is no evidence that B′ was derived from B; None where there is.
 
-    Like pair_fault, which has found none.
+    Parameters as for pair_fault, which must have returned None.
     """
     if first.provenance.source_sha256 == second.provenance.source_sha256:
         return None
@@ -85,23 +85,25 @@ def unproven(first: Checkpoint, second: Checkpoint, badnet: object, repaired: ob
 
 
 def answers_fault(badnet: Network, repaired: Network, clean: ImageSet, first: object) -> str | None:
-    """Why B′ cannot have been made from B, judged by their answers to clean faces, as the rest of a
-    sentence about B′; None where it may have been. first: B's name.
+    """The reason why B′ cannot be derived from B, judged by their predictions on clean images, as
+    a predicate about B′; None if it can. first: B's name for messages.
     """
     answers = predictions([badnet, repaired], clean)
     if kappa(answers) > ALIKE:
         return None
-    same = int((answers[0] == answers[1]).sum())
+    equal = int((answers[0] == answers[1]).sum())
     return (
-        f"was made from another network than {first}: both give one answer for {same:,} of the "
+        f"was made from another network than {first}: both give one answer for {equal:,} of the "
         f"{len(clean):,} clean faces in {clean.path}, no more than chance does, and their weights "
         "are unlike; their disagreement says nothing about a trigger"
     )
 
 
 def kappa(answers: Tensor) -> float:
-    """Cohen's kappa of two rows of classes, (2, images); 0 where both are one and the same class
-    for all images, which tells nothing.
+    """Cohen's kappa of two rows of predictions, (2, images): `(p_o − p_e) / (1 − p_e)`.
+
+    p_o: observed agreement. p_e: agreement expected by chance. 0 where both rows are the same
+    constant (p_e = 1), which is no evidence.
 
     >>> kappa(torch.tensor([[0, 0, 1, 1], [0, 0, 1, 0]]))
     0.5
@@ -116,7 +118,7 @@ def kappa(answers: Tensor) -> float:
 
 
 def same_weights(first: Checkpoint, second: Checkpoint) -> bool:
-    """Whether two networks hold the same weights, shapes included."""
+    """Whether two networks have equal weights, including their shapes."""
     ours, theirs = first.model.state_dict(), second.model.state_dict()
     return ours.keys() == theirs.keys() and all(
         torch.equal(tensor, theirs[name]) for name, tensor in ours.items()
@@ -124,7 +126,7 @@ def same_weights(first: Checkpoint, second: Checkpoint) -> bool:
 
 
 def _related(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
-    """Whether one network was made from the other, judged by the kernels that have one shape."""
+    """Whether one network was derived from the other, judged by the kernels of equal shape."""
     cosines = [
         F.cosine_similarity(kernel.flatten().double(), theirs[name].flatten().double(), dim=0)
         for name, kernel in ours.items()
@@ -134,7 +136,7 @@ def _related(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
 
 
 def _live_channels(state: dict[str, Tensor]) -> int:
-    """Channels of convolutions whose kernel or bias is not zero."""
+    """Number of convolution channels with a non-zero kernel or bias."""
     return sum(
         int(_live(kernel, state.get(f"{name.removesuffix('weight')}bias")).sum())
         for name, kernel in state.items()

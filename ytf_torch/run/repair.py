@@ -1,4 +1,4 @@
-"""A repair from its settings to its folder."""
+"""A repair, from its settings to its output folder."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ytf_torch.run.sets import open_sets
 
 
 def open_repair(settings: MeasuredInputs) -> tuple[Opened, ImageSets]:
-    """The network, and the face sets checked against it and looked over: what looks wrong about
-    them is added to the network's doubts. Raises InputError."""
+    """Open the network and the image sets, and check them. Warnings about the sets are added to
+    the network's `doubts`. Raises InputError."""
     opened = open_network(settings.model, settings.preprocessing)
     network = opened.badnet.model.to(resolve_device(settings.device))
     sets = open_sets(
@@ -55,11 +55,11 @@ def repair(
     command: str,
     track: Track = untracked,
 ) -> RepairOutcome:
-    """Run a repair and write its folder, whole or not at all: repaired.safetensors, result.json and
-    report.html.
+    """Run a repair and write its folder atomically: repaired.safetensors, result.json, report.html.
 
-    opened, sets: see open_repair. command: what the report says to type to repeat it.
-    Raises InputError where a method is not known, OUT is taken, or a face set changes meanwhile.
+    opened, sets: see open_repair. command: quoted in the report to repeat the run.
+    Raises InputError where the method is unknown, OUT is taken, or an image set changes during the
+    run.
     """
     checkpoint = opened.badnet
     with filled_folder(settings.out, sets_record(sets)) as folder:
@@ -73,6 +73,6 @@ def repair(
 
 
 def repaired_checkpoint(checkpoint: Checkpoint, outcome: RepairOutcome) -> Checkpoint:
-    """B′ with the provenance of B and what was done to it."""
+    """B′ with the provenance of B, extended by the steps of the repair."""
     provenance = checkpoint.provenance.then(*outcome.candidate.history)
     return Checkpoint(outcome.candidate.network, provenance)

@@ -1,9 +1,10 @@
-"""How a run begins: anew, or where one was cut off, or not at all.
+"""How a run begins: from scratch, from an interrupted run's results, or not at all.
 
-A lock in OUT.partial keeps a second run out, see lock.py. A run goes on with what is left there
-only if it is of the very same inputs.
+A lock in OUT.partial excludes a second run, see lock.py. A run resumes only if its inputs are
+identical to those of the interrupted run.
 
-Only files of the names that a run writes are deleted, and no link is followed.
+Clean-up deletes only files with names that runs write, and never follows a link: a user may have
+put files of his own there.
 """
 
 from __future__ import annotations
@@ -50,57 +51,63 @@ from ytf_torch.run.work_folder import (
 def work_folder(
     out: Path, inputs: Mapping[str, object], *, resume: bool = False, overwrite: bool = False
 ) -> Iterator[WorkFolder]:
-    """The work folder of a run into OUT, for this process alone.
+    """The work folder of a run into OUT, locked for this process.
 
-    inputs: everything the run's figures depend on. resume: go on where a run of the same inputs
-    was cut off, if there is one. overwrite: replace a finished run in OUT; without `resume`, also
-    drop what a run that was cut off has left.
-    The folder is gone when the run is finished. It stays while it holds figures of finished pieces,
-    whatever the run ended by.
-    Raises InputError where OUT is taken, where OUT.partial is no run's, where a run that was cut
-    off would be lost, or is one of other inputs; OutputError where nothing can be written.
+    inputs: everything the results depend on. resume: continue an interrupted run of the same
+    inputs, if there is one. overwrite: replace a finished run in OUT; without `resume`, also
+    discard an interrupted run's results.
+
+    The folder is removed when the run is finished. If the run ends otherwise, the folder stays if
+    it holds results of finished pieces.
+
+    Raises InputError where OUT is taken, where OUT.partial is not a run's, and where an interrupted
+    run would be lost or had other inputs; OutputError where nothing can be written.
     """
+    # Through JSON and back, so that they compare equal to what inputs.json holds.
     out, inputs = out.absolute(), json.loads(json.dumps(inputs))
     path = work_path(out)
     check_is_ours(path)
-    if not resume and not _was_cut_off_while_replacing(out, path):
+    # _begin checks this again under the lock; here no work folder has been created yet.
+    if not resume and not _was_interrupted_while_replacing(out, path):
         check_may_be_written(out, overwrite=overwrite)
     with locked(out, path):
-        stays, work = True, None
+        keep, work = True, None
         try:
-            _end_replacing(out, path)
-            work = _entered(out, path, inputs, resume=resume, overwrite=overwrite)
+            _complete_replacement(out, path)
+            work = _begin(out, path, inputs, resume=resume, overwrite=overwrite)
             yield work
-            # OUT was finished before. What is left here stays only if, by its inputs.json, it is
-            # another run's, which can still go on.
-            stays = work.finished and json_object(path / INPUTS).get("inputs", inputs) != inputs
+            # If OUT was finished before, a work folder is kept only if, by its inputs.json, it
+            # belongs to another run, which can still be resumed.
+            keep = work.finished and json_object(path / INPUTS).get("inputs", inputs) != inputs
         except InputError as error:
-            if work is not None and _has_figures(path):
-                _add_what_stays(error, path)
+            if work is not None and _has_results(path):
+                _add_resume_hint(error, path)
             raise
         finally:
-            if not stays or not _has_figures(path):
-                _leave(path)
+            if not keep or not _has_results(path):
+                _remove_work_folder(path)
 
 
 @contextmanager
 def filled_folder(out: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
-    """A folder in OUT.partial to fill, which becomes OUT when the block succeeds: for runs that are
-    not gone on with. Else nothing stays, and what one that was killed has left goes with the next.
+    """A folder in OUT.partial to fill, which becomes OUT, atomically, if the block succeeds.
 
-    inputs: the files that may not change meanwhile, see check_unchanged.
-    Raises InputError where OUT is taken, where OUT.partial is no run's or holds what a run can go
-    on with, and where another run works there; OutputError where nothing can be written.
+    For runs that cannot be resumed. If the block fails, nothing is left; what a killed process
+    leaves, the next run removes.
+
+    inputs: the files that must not change in the meantime, see check_unchanged.
+    Raises InputError where OUT is taken, where OUT.partial is not a run's or can be resumed by
+    another command, and where another run works there; OutputError where nothing can be written.
     """
     out = out.absolute()
     path = work_path(out)
     with locked(out, path):
-        cut_off = _has_figures(path)
+        interrupted = _has_results(path)
         try:
-            if cut_off:
-                problem = "holds what a run that was cut off has found out"
+            if interrupted:
+                problem = "holds results of an interrupted run"
                 raise InputError(path, problem, f"{ELSEWHERE}, or remove it")
-            _end_replacing(out, path)
+            _complete_replacement(out, path)
             check_run_folder_is_free(out)
             _clear(path)
             folder = new_folder(path)
@@ -110,45 +117,47 @@ def filled_folder(out: Path, inputs: Mapping[str, Any]) -> Iterator[Path]:
         except OSError as error:
             raise unwritable(out, error) from error
         finally:
-            if not cut_off:
-                _leave(path)
+            if not interrupted:
+                _remove_work_folder(path)
 
 
-def _was_cut_off_while_replacing(out: Path, path: Path) -> bool:
-    """Whether a run was cut off after OUT had gone, or while its files were moving up, and before
-    its successor was in its place."""
+def _was_interrupted_while_replacing(out: Path, path: Path) -> bool:
+    """Whether a run was interrupted between the two renames of put_in_place, or within move_up."""
     gone = what_is_at(out) == "nothing" and replaced_run(path) is not None
     return gone or what_is_at(path / MOVING) == "a file"
 
 
-def _end_replacing(out: Path, path: Path) -> None:
-    """Have OUT whole again where a run was cut off while it took its place."""
+def _complete_replacement(out: Path, path: Path) -> None:
+    """Complete OUT where a run was interrupted while replacing it: complete a move into a mount
+    point, or else move the previous run back."""
     try:
         if what_is_at(path / MOVING) == "a file":
             move_up(path, out)
-        before = replaced_run(path)
-        if before is not None and what_is_at(out) == "nothing":
-            before.replace(out)
+        previous = replaced_run(path)
+        if previous is not None and what_is_at(out) == "nothing":
+            previous.replace(out)
     except (OSError, ValueError) as error:
         raise unwritable(out, error) from error
 
 
-def _entered(
+def _begin(
     out: Path, path: Path, inputs: Mapping[str, Any], *, resume: bool, overwrite: bool
 ) -> WorkFolder:
+    """Decide how the run starts: OUT is finished already, resume, or clear the work folder."""
     if resume and inputs_of(out) == inputs:
         return WorkFolder(out, path, inputs, started="", finished=True)
     check_may_be_written(out, overwrite=overwrite)
-    before = json_object(path / INPUTS)
-    recorded = before.get("inputs")
-    if isinstance(recorded, dict) and _has_figures(path):
+    stored = json_object(path / INPUTS)
+    recorded = stored.get("inputs")
+    if isinstance(recorded, dict) and _has_results(path):
         if resume:
             _check_same(path, recorded, inputs)
-            return WorkFolder(out, path, inputs, str(before.get("started", "")), resumed=True)
+            return WorkFolder(out, path, inputs, str(stored.get("started", "")), resumed=True)
         if not overwrite:
-            problem = "holds what a run that was cut off has found out"
+            problem = "holds results of an interrupted run"
             remedy = f"Go on with {argument('resume')}, or start anew with {argument('overwrite')}"
             raise InputError(path, problem, remedy)
+    # Pieces without a readable inputs.json are discarded too: their inputs are unknown.
     _clear(path)
     work = WorkFolder(out, path, inputs, now())
     with whole_file(path / INPUTS) as temporary:
@@ -156,45 +165,47 @@ def _entered(
     return work
 
 
-def _check_same(path: Path, before: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
-    for name in sorted(before.keys() | inputs.keys()):
-        if before.get(name) != inputs.get(name):
+def _check_same(path: Path, recorded: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+    for name in sorted(recorded.keys() | inputs.keys()):
+        if recorded.get(name) != inputs.get(name):
             raise InputError(
                 path,
-                f"the run that was cut off had another {name}",
+                f"holds results of an interrupted run with different {name}",
                 f"Give the same files and settings, or start anew with {argument('overwrite')}",
             )
 
 
-def _has_figures(path: Path) -> bool:
+def _has_results(path: Path) -> bool:
     names = (file.name for file in path.iterdir())
     return any(PIECE.fullmatch(name) and name.endswith(".json") for name in names)
 
 
-def _add_what_stays(error: InputError, path: Path) -> None:
+def _add_resume_hint(error: InputError, path: Path) -> None:
     where, problem, remedy = error.args
-    stays = (
-        f"What is done stays in {path}: {argument('resume')} goes on with it, given the same files "
-        "and settings"
+    hint = (
+        f"Finished pieces stay in {path}: {argument('resume')} continues from them, given the same "
+        "files and settings"
     )
-    error.args = (where, problem, f"{remedy}. {stays}" if remedy else stays)
+    # Changed in place, so that the error keeps its traceback.
+    error.args = (where, problem, f"{remedy}. {hint}" if remedy else hint)
 
 
-def _leave(path: Path) -> None:
-    """Remove a work folder, but for what is not ours in it."""
+def _remove_work_folder(path: Path) -> None:
+    """Remove a work folder; the folder itself only if no foreign file is in it."""
     _clear(path)
+    # The lock file last, as a folder without it is no longer taken for ours.
     with suppress(OSError):
         (path / LOCK).unlink()
         path.rmdir()
 
 
 def _clear(path: Path) -> None:
-    """Take everything of ours out of a work folder but its lock."""
+    """Remove everything that runs write from a work folder, except the lock file."""
     for file in list(path.iterdir()):
         if OWN_FOLDER.fullmatch(file.name):
             (remove_unfinished if file.name.startswith(FINISHED) else remove_run)(file)
-        written = PIECE.fullmatch(file.name) or file.name.startswith(TEMPORARY)
-        ours = written or file.name == INPUTS
-        if ours and what_is_at(file) == "a file":
+        piece_or_temporary = PIECE.fullmatch(file.name) or file.name.startswith(TEMPORARY)
+        removable = piece_or_temporary or file.name == INPUTS
+        if removable and what_is_at(file) == "a file":
             with suppress(OSError):
                 file.unlink()

@@ -1,4 +1,4 @@
-"""A scan from its inputs to its folder."""
+"""A scan, from its inputs to its output folder."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ytf_torch.run.resume import filled_folder
 
 @dataclass(frozen=True)
 class ScanOutcome:
-    """What the scans say of a network, by the scan's name."""
+    """The result of each scan, by its name."""
 
     suspicions: dict[str, Suspicions]
 
     @property
     def candidates(self) -> tuple[int, ...]:
-        """Classes that any scan calls a possible target, those that most scans do first."""
+        """Classes that at least one scan reports as a possible target, by number of scans."""
         votes: dict[int, int] = {}
-        for found in self.suspicions.values():
-            for label in found.candidates:
+        for suspicions in self.suspicions.values():
+            for label in suspicions.candidates:
                 votes[label] = votes.get(label, 0) + 1
         return tuple(sorted(votes, key=lambda label: (-votes[label], label)))
 
@@ -45,35 +45,37 @@ def scan(
     warnings: tuple[str, ...] = (),
     track: Track = untracked,
 ) -> ScanOutcome:
-    """Run scans and write their folder, whole or not at all: result.json and report.html.
+    """Run scans and write their folder atomically: result.json and report.html.
 
-    title: what the report calls the network. warnings: what speaks against the network and the
-    faces. Raises InputError where `out` is taken, or the face set changes meanwhile.
+    title: the network's name in the report. warnings: about the network and the images, for the
+    report. Raises InputError where `out` is taken, or the image set changes during the run.
     """
     with filled_folder(out, sets_record(ImageSets(clean_valid))) as folder:
-        scans = {name_of_method(method): scan_by(method) for method in methods}
-        found = {name: each.suspicions(network, clean_valid, track) for name, each in scans.items()}
-        outcome = ScanOutcome(found)
+        scans = {name_of_method(each): scan_by(each) for each in methods}
+        suspicions = {
+            name: method.suspicions(network, clean_valid, track) for name, method in scans.items()
+        }
+        outcome = ScanOutcome(suspicions)
         page = scan_html(outcome.suspicions, outcome.candidates, title, warnings)
         write_report(folder, scan_record(outcome, warnings), page)
     return outcome
 
 
 def scan_record(outcome: ScanOutcome, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
-    """result.json of a scan."""
+    """The content of a scan's result.json."""
     return {
         "warnings": list(warnings),
         "candidates": list(outcome.candidates),
         "scans": {
             name: {
-                "candidates": list(found.candidates),
-                "threshold": found.threshold,
-                "anomaly": list(found.anomaly),
+                "candidates": list(suspicions.candidates),
+                "threshold": suspicions.threshold,
+                "anomaly": list(suspicions.anomaly),
                 "triggers": {
                     label: {"size": float(trigger.mask.sum()), "reached": trigger.reached}
-                    for label, trigger in found.triggers.items()
+                    for label, trigger in suspicions.triggers.items()
                 },
             }
-            for name, found in outcome.suspicions.items()
+            for name, suspicions in outcome.suspicions.items()
         },
     }

@@ -1,6 +1,6 @@
-"""The image sets of a run: opened, checked against the network, and no set given twice.
+"""Open the image sets of a run, check them against the network, and reject duplicates.
 
-A set is a file, a folder, or one in memory, which is called by the argument it was given as.
+A set is a file, a folder, or an object in memory, which messages call by its argument's name.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def open_sets(
     poisoned_tests: Sequence[Images],
     target: int | None = None,
 ) -> ImageSets:
-    """The face sets of a run.
+    """Open the image sets of a run.
 
-    target: the attacker's, for triggered faces that carry their true labels.
-    Raises InputError where a set does not fit the network, or holds the same faces as another.
+    target: the attacker's target class, for triggered images that carry their true labels.
+    Raises InputError where a set does not fit the network, or holds the same images as another.
     """
     test, triggered = open_measured(network, clean_test, poisoned_tests, target)
     valid = images_for(network, clean_valid, "clean_valid")
@@ -48,32 +48,36 @@ def open_measured(
     poisoned_tests: Sequence[Images],
     target: int | None = None,
 ) -> tuple[ImageSet | None, tuple[ImageSet, ...]]:
-    """The face sets that figures are measured on, the clean test set and the triggered ones.
+    """Open the sets that results are measured on: the clean test set and the triggered sets.
 
     target: as for `open_sets`. Raises InputError where a set does not fit the network.
     """
     check_target(target, network.classes)
     triggered = tuple(
-        _triggered(network, images, f"poisoned_tests[{place}]", target)
-        for place, images in enumerate(poisoned_tests)
+        _triggered(network, images, f"poisoned_tests[{index}]", target)
+        for index, images in enumerate(poisoned_tests)
     )
     test = None if clean_test is None else images_for(network, clean_test, "clean_test")
     return test, triggered
 
 
 def _check_class_names(sets: Sequence[ImageSet]) -> None:
-    """Raises InputError where two sets name the classes differently: one label would be two."""
-    named = [(images.path, images.class_names) for images in sets if images.class_names]
-    for path, names in named[1:]:
-        first, expected = named[0]
+    """Raises InputError where two sets name their classes differently: then one label stands for
+    two classes."""
+    with_names = [(images.path, images.class_names) for images in sets if images.class_names]
+    for path, names in with_names[1:]:
+        first, expected = with_names[0]
         if names != expected:
             ours, theirs = (", ".join(classes or ())[:80] for classes in (expected, names))
             raise mismatch(path, f"the classes of {first}: {ours}", theirs)
 
 
 def _triggered(network: Network, images: Images, name: str, target: int | None) -> ImageSet:
-    """A triggered set. target: of the attack, where the set does not carry it as its label; then
-    the pictures of a folder need no folder a class, and an .npz no labels."""
+    """A triggered set, labelled with the target class.
+
+    target: None where the set's labels already are the target. With a target, a folder needs no
+    subfolders for classes, and an .npz no labels.
+    """
     if target is None:
         return images_for(network, images, name)
     if isinstance(images, Path) and (checked_source(images).is_dir() or is_numpy_archive(images)):
@@ -81,29 +85,29 @@ def _triggered(network: Network, images: Images, name: str, target: int | None) 
     return images_for(network, images, name).labelled(target)
 
 
-def images_for(network: Network, faces: Images, name: str) -> ImageSet:
-    """An image set for a network. name: of the argument that it was given as.
+def images_for(network: Network, images: Images, name: str) -> ImageSet:
+    """Open an image set for a network. name: the argument's name, for messages.
 
-    Raises InputError where its images or labels do not fit the network.
+    Raises InputError where the shape of its images or its labels do not fit the network.
     """
-    if isinstance(faces, Path):
-        return open_images(faces, network.input_shape, network.classes)
-    if isinstance(faces, ImagesInMemory) and faces.path == IN_MEMORY:
-        faces = faces.called(Path(f"{name}, {IN_MEMORY}"))
-    if faces.input_shape != network.input_shape:
+    if isinstance(images, Path):
+        return open_images(images, network.input_shape, network.classes)
+    if isinstance(images, ImagesInMemory) and images.path == IN_MEMORY:
+        images = images.called(Path(f"{name}, {IN_MEMORY}"))
+    if images.input_shape != network.input_shape:
         expected, found = (
             f"images of {'×'.join(map(str, shape))}, channels first"
-            for shape in (network.input_shape, faces.input_shape)
+            for shape in (network.input_shape, images.input_shape)
         )
-        raise mismatch(faces.path, expected, found)
-    unknown = (faces.labels < 0) | (faces.labels >= network.classes)
+        raise mismatch(images.path, expected, found)
+    unknown = (images.labels < 0) | (images.labels >= network.classes)
     if unknown.any():
-        at = int(np.argmax(unknown))
-        label = int(faces.labels[at])
+        index = int(np.argmax(unknown))
+        label = int(images.labels[index])
         raise mismatch(
-            f"{faces.path}, labels",
+            f"{images.path}, labels",
             f"classes of 0…{network.classes - 1}",
-            f"{label} at {at}",
+            f"{label} at {index}",
             BACKDOORED_CLASS if label == network.classes else "",
         )
-    return faces
+    return images

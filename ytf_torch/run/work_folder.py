@@ -1,8 +1,8 @@
-"""OUT.partial: where a run works until its folder is whole.
+"""The work folder OUT.partial, in which a run works until OUT can be written atomically.
 
-It holds `inputs.json`, with what the run's figures depend on; the figures of finished pieces, see
-sweep/journal.py; and in the end `run/`, which becomes OUT in one step. Who may write there, and
-whether a run goes on with what is there already, is decided in resume.py.
+It holds `inputs.json`, which records everything the results depend on; the results of finished
+pieces, see sweep/journal.py; and at the end the output folder `run/`, which is renamed to OUT.
+resume.py decides who may write there, and whether a run resumes from the folder's contents.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ from ytf_torch.sweep.activation import Activation
 from ytf_torch.sweep.journal import Figures, Swept
 
 INPUTS = "inputs.json"
-# The run that is finished, and the one it takes the place of, for as long as that takes; with a
-# number behind it where something of somebody else's has the name.
+# Folders in OUT.partial while OUT is replaced: the new output, and the previous one, which is moved
+# here until the new one is in place. With a number appended where a foreign file has the name.
 FINISHED, REPLACED = "run", "replaced"
 OWN_FOLDER = re.compile(rf"({FINISHED}|{REPLACED})(-\d+)?")
-# What finished pieces are kept as: ranked-0.json, swept-1-0.json, ranked-images-0-500.npz.
+# Files of finished pieces: ranked-0.json, swept-1-0.json, ranked-images-0-500.npz.
 PIECE = re.compile(r"[a-z-]+(-\d+)+\.(json|npz)")
 
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """A run's Journal, and the way to its finished folder.
+    """A run's Journal, and the writer of its output folder.
 
-    path: OUT.partial. inputs: what the run's figures depend on, as JSON. started: when it was
-    begun, in UTC. resumed: whether an earlier process began it. finished: whether OUT holds a
-    finished run of these inputs already.
+    out: the output folder. path: its work folder, OUT.partial. inputs: everything the results
+    depend on, as JSON. started: start time in UTC, ISO 8601. resumed: whether an earlier process
+    started the run. finished: whether OUT already holds a finished run of these inputs.
     """
 
     out: Path
@@ -70,64 +70,72 @@ class WorkFolder:
     def find(self, name: str, kind: type[Figures]) -> Figures | None:
         """See Journal."""
         try:
-            return TypeAdapter(kind).validate_json(self._piece(name, "json").read_bytes())
-        except Exception:  # Whatever is wrong with it, the piece is done again.
+            return TypeAdapter(kind).validate_json(self._piece_path(name, "json").read_bytes())
+        except Exception:  # Whatever is wrong with the file, the piece is computed again.
             return None
 
     def keep(self, name: str, figures: Activation | Swept) -> None:
-        """See Journal. Raises OutputError, and InputError where a face set has changed."""
+        """See Journal. Raises OutputError, and InputError where an image set has changed."""
+        # Checked before every write: otherwise results from two versions of a file could be mixed.
         check_unchanged(self.inputs)
-        with whole_file(self._piece(name, "json")) as temporary:
+        with whole_file(self._piece_path(name, "json")) as temporary:
             temporary.write_bytes(TypeAdapter(type(figures)).dump_json(figures))
 
     def find_record(self, name: str) -> dict[str, Any] | None:
-        """What `keep_record` kept under a name; None where there is none, or it has changed."""
-        kept = json_object(self._piece(name, "json"))
-        record = kept.get("record")
-        whole = isinstance(record, dict) and kept.get("sha256") == _digest(record)
-        return record if whole else None
+        """The record stored by `keep_record`; None where it is missing or its SHA-256 differs."""
+        stored = json_object(self._piece_path(name, "json"))
+        record = stored.get("record")
+        intact = isinstance(record, dict) and stored.get("sha256") == _digest(record)
+        return record if intact else None
 
     def keep_record(self, name: str, record: Mapping[str, Any]) -> None:
-        """Keep figures that are JSON already. Raises as `keep` does."""
+        """Store a JSON object under a name, with its SHA-256. Raises as `keep` does."""
         check_unchanged(self.inputs)
-        with whole_file(self._piece(name, "json")) as temporary:
-            kept = {"sha256": _digest(record), "record": record}
-            temporary.write_text(json.dumps(kept), encoding="utf-8")
+        with whole_file(self._piece_path(name, "json")) as temporary:
+            stored = {"sha256": _digest(record), "record": record}
+            temporary.write_text(json.dumps(stored), encoding="utf-8")
 
     def find_tensor(self, name: str) -> Tensor | None:
-        """See Journal; the zip's checksums tell whether it is whole."""
+        """See Journal. The CRC-32 checksums of the .npz detect damage."""
         try:
             with (
-                self._piece(name, "npz").open("rb") as file,
+                self._piece_path(name, "npz").open("rb") as file,
                 np.load(file, allow_pickle=False) as stored,
             ):
-                order = stored["dimensions"].tolist()
+                axes = stored["dimensions"].tolist()
                 tensor = torch.from_numpy(stored["tensor"])
-            return tensor.permute([order.index(dimension) for dimension in range(len(order))])
-        except Exception:  # Not waited for until the disk has it, it may be anything after a stop.
+            return tensor.permute([axes.index(axis) for axis in range(len(axes))])
+        except Exception:  # Written without fsync: after a crash it may be missing or hold garbage.
             return None
 
     def keep_tensor(self, name: str, tensor: Tensor) -> None:
-        """See Journal. Its dimensions are stored as they lie in memory: that can decide how
-        libraries add."""
+        """See Journal. Does nothing where the disk is full or cannot be written.
+
+        The order of the dimensions in memory is stored with the tensor: libraries choose their
+        kernels by the memory format, so it can decide the last bits of later results.
+        """
         order = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
         array = tensor.permute(order).contiguous().cpu().numpy()
         with (
-            suppress(OutputError),
-            whole_file(self._piece(name, "npz"), durable=False) as temporary,
+            suppress(OutputError),  # A cache only: without it, the images are prepared again.
+            whole_file(self._piece_path(name, "npz"), durable=False) as temporary,
             temporary.open("wb") as file,
         ):
             np.savez(file, dimensions=np.array(order), tensor=array)
 
-    def _piece(self, name: str, ending: str) -> Path:
-        """The file of a piece, by a name that ends in numbers: no others are removed again."""
+    def _piece_path(self, name: str, ending: str) -> Path:
+        """The file of a piece. Only files whose names match PIECE are ever cleaned up, so others
+        may not be written."""
         if not PIECE.fullmatch(f"{name}.{ending}"):
-            raise ValueError(f"{name}: a piece's name is of letters, and ends in -0 or so")
+            raise ValueError(f"{name}: expected letters and a final number, such as ranked-0")
         return self.path / f"{name}.{ending}"
 
     def finish(self, write: Callable[[Path], None], **record: object) -> None:
-        """Let `write` fill a folder, which becomes OUT, with a run.json of dates, machine, files
-        and `record` in it. Raises OutputError, and InputError where a face set has changed."""
+        """Let `write` fill a folder, add run.json, and make the folder OUT, atomically.
+
+        record: further entries of run.json, next to its dates, machine and list of files.
+        Raises OutputError, and InputError where an image set has changed.
+        """
         check_unchanged(self.inputs)
         try:
             folder = new_folder(self.path)
@@ -137,14 +145,14 @@ class WorkFolder:
         except OSError as error:
             raise unwritable(self.out, error) from error
 
-    def _write_record(self, folder: Path, more: Mapping[str, object]) -> None:
+    def _write_record(self, folder: Path, details: Mapping[str, object]) -> None:
         record = {
             "started": self.started,
             "finished": now(),
             "resumed": self.resumed,
             "machine": f"{platform.platform()}, {platform.machine()}",
             "threads": torch.get_num_threads(),
-            **more,
+            **details,
             "files": [name for name in names_below(folder) if WRITTEN.fullmatch(Path(name).name)],
             "inputs": dict(self.inputs),
         }
@@ -156,26 +164,35 @@ def _digest(record: Mapping[str, Any]) -> str:
 
 
 def new_folder(path: Path) -> Path:
-    """A new folder in OUT.partial for a run to fill."""
+    """Create an empty folder in OUT.partial for the run's output; an unfinished one is removed."""
     remove_unfinished(path / FINISHED)
-    folder = _free(path, FINISHED)
+    folder = _unused_path(path, FINISHED)
     folder.mkdir()
     return folder
 
 
 def put_in_place(folder: Path, out: Path) -> None:
-    """Have a filled folder in OUT.partial become OUT, in one step; where OUT is a mount point its
-    files move up one by one, the last of which says that it is whole. Raises OSError."""
+    """Make a filled folder in OUT.partial the folder OUT.
+
+    It is renamed, which is atomic. No folder can be renamed to a mount point: there its files are
+    moved one by one, and run.json last, which marks a run as finished. Raises OSError.
+    """
+    # A rename may reach the disk before the data of the files: without fsync, a power failure could
+    # leave a complete-looking OUT of empty files.
     for file in folder.rglob("*"):
         sync(file)
     sync(folder)
     open_to_others(folder)
     if folder.parent.parent == out:
+        # OUT is a mount point. Names the folder to move, so that an interrupted move is completed
+        # by the next run rather than repeated or undone.
         with whole_file(folder.parent / MOVING) as temporary:
             temporary.write_text(folder.name)
         move_up(folder.parent, out)
         return
-    replaced = _free(folder.parent, REPLACED)
+    # The previous run is moved aside and deleted only when its successor is in place. A crash
+    # between the two renames leaves no OUT; resume.py then moves the previous run back.
+    replaced = _unused_path(folder.parent, REPLACED)
     if inputs_of(out) is not None:
         out.replace(replaced)
     folder.replace(out)
@@ -184,13 +201,18 @@ def put_in_place(folder: Path, out: Path) -> None:
 
 
 def move_up(path: Path, out: Path) -> None:
-    """Move the files of the filled folder that MOVING names into OUT, or those that are left of
-    them where that was cut off; a finished run that was there goes. Raises OSError."""
+    """Move the files of the folder that MOVING names up into OUT, a mount point.
+
+    Continues an interrupted move. A finished run that lies in OUT is removed first. Raises OSError.
+    """
+    # MOVING could have been edited: only a folder name that a run itself creates is followed.
     folder = path / (path / MOVING).read_text()
     if OWN_FOLDER.fullmatch(folder.name) and what_is_at(folder) == "a folder":
+        # While run.json is still here, OUT may hold the previous run. Of that, run.json is deleted
+        # last, and without it nothing more is: a repeated call cannot delete files moved already.
         if what_is_at(folder / RECORD) == "a file":
             remove_files_of_run(out)
-        # What says that a run is finished comes last.
+        # result.json and run.json mark a run as finished, so they move last.
         for name in sorted(names_below(folder), key=lambda name: (name == RECORD, name == RESULT)):
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).replace(out / name)
@@ -200,20 +222,22 @@ def move_up(path: Path, out: Path) -> None:
 
 
 def replaced_run(path: Path) -> Path | None:
-    """The finished run in OUT.partial whose place another was to take; None where there is none."""
+    """The previous run, moved aside in OUT.partial while it was being replaced; None if absent."""
     if what_is_at(path) != "a folder":
         return None
-    found = (folder for folder in sorted(path.iterdir()) if folder.name.startswith(REPLACED))
-    runs = (folder for folder in found if OWN_FOLDER.fullmatch(folder.name))
+    folders = (folder for folder in sorted(path.iterdir()) if folder.name.startswith(REPLACED))
+    runs = (folder for folder in folders if OWN_FOLDER.fullmatch(folder.name))
     return next((run for run in runs if inputs_of(run) is not None), None)
 
 
-def _free(path: Path, name: str) -> Path:
-    """The first of name, name-1, … in a folder at which nothing lies."""
+def _unused_path(path: Path, name: str) -> Path:
+    """The first unused path of name, name-1, name-2, … in a folder."""
     names = (name if number == 0 else f"{name}-{number}" for number in count())
-    return next(path / free for free in names if what_is_at(path / free) == "nothing")
+    return next(
+        path / candidate for candidate in names if what_is_at(path / candidate) == "nothing"
+    )
 
 
 def now() -> str:
-    """This moment in UTC, to the second, as a record has it."""
+    """The current time in UTC, to the second, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

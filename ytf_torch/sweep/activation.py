@@ -1,4 +1,4 @@
-"""Mean activation by channel, from sums that add up over batches, pieces and processes."""
+"""Mean activation per channel, from exact sums over batches, pieces and processes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ytf_torch.distributed import gathered
 
 @dataclass(frozen=True)
 class Activation:
-    """What a rank point put out, summed by channel over some images.
+    """The summed output of a rank point over some images.
 
-    sums: by channel, over images and positions. positions: images × height × width of the map.
+    sums: per channel, over all images and positions. positions: images · height · width, the
+    number of values in each sum.
     """
 
     sums: tuple[float, ...]
@@ -25,14 +26,14 @@ class Activation:
 
 
 def mean_activation(parts: Sequence[Activation]) -> tuple[float, ...]:
-    """Mean by channel over all images of all parts."""
+    """The mean per channel over all images of all parts: `Σ sums / Σ positions`."""
     positions = sum(part.positions for part in parts)
     channels = zip(*(part.sums for part in parts if part.sums), strict=True)
     return tuple(_sum(channel) / positions for channel in channels)
 
 
 def _sum(values: Iterable[float]) -> float:
-    """The exact sum; infinite where it is beyond what a float can be."""
+    """The exactly rounded sum; infinity where fsum overflows or meets infinities of both signs."""
     try:
         return math.fsum(values)
     except (OverflowError, ValueError):
@@ -40,19 +41,21 @@ def _sum(values: Iterable[float]) -> float:
 
 
 class ActivationSums:
-    """Sums up batches of a rank point's outputs.
+    """Accumulates a rank point's outputs batch by batch.
 
-    Each batch is summed in float64 and the sums are added exactly, so their order cannot matter.
+    Each batch is summed in float64. The batch sums are added by fsum, which is exact, so the
+    result does not depend on the order of batches or on their distribution over processes.
     """
 
     def __init__(self, batches: int) -> None:
-        """batches: how many there will be at most."""
-        # One tensor: small ones kept between large short-lived ones break up the memory.
+        """batches: the largest number that will be added."""
+        # One tensor for all: small long-lived blocks between large short-lived ones fragment the
+        # heap.
         self.sums = torch.zeros((0, 0))
         self.batches, self.added, self.positions = batches, 0, 0
 
     def add(self, output: Tensor) -> None:
-        """output: (batch, channels, H, W)."""
+        """Add one batch. output: (batch, channels, H, W)."""
         if not self.added:
             self.sums = output.new_zeros((self.batches, output.shape[1]), dtype=torch.float64)
         self.sums[self.added] = output.double().sum((0, 2, 3))
@@ -60,7 +63,7 @@ class ActivationSums:
         self.positions += output[:, 0].numel()
 
     def total(self) -> Activation:
-        """Of all that was added, by all processes."""
-        sums, positions = zip(*gathered((self.sums.tolist(), self.positions)), strict=True)
-        channels = zip(*chain.from_iterable(sums), strict=True)
+        """The sums over everything that all processes added. All of them must call this."""
+        batch_sums, positions = zip(*gathered((self.sums.tolist(), self.positions)), strict=True)
+        channels = zip(*chain.from_iterable(batch_sums), strict=True)
         return Activation(tuple(map(_sum, channels)), sum(positions))

@@ -1,4 +1,4 @@
-"""What a sweep asks of whatever computes its predictions."""
+"""The interface between a sweep and the engine that computes its predictions."""
 
 from __future__ import annotations
 
@@ -11,24 +11,30 @@ from ytf_torch.network.module import Network
 
 
 class SweepEngine(Protocol):
-    """Computes what a sweep needs to know of faces, given in whole batches of BATCH_SIZE.
+    """Computes a sweep's predictions for images in padded batches of BATCH_SIZE.
 
-    group: how many images `predictions` likes to get at once.
+    group: the preferred number of images per call of `predictions`.
     """
 
     group: int
 
-    def beside(self) -> SweepEngine:
-        """An engine that may compute in another thread while this one does."""
+    def clone(self) -> SweepEngine:
+        """An engine that another thread may use at the same time; itself, if it is thread-safe."""
         ...
 
     def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, 3, H, W) → the unmasked output (batch, channels, H', W') at the rank point, and
-        the images prepared: what of them does not change during the sweep, (batch, …)."""
+        """Run one batch without a mask. pixels: (batch, channels, H, W), 0–255.
+
+        Returns the output at the rank point, (batch, channels', H', W'), and the prepared images:
+        the activations that no step of the sweep changes, (batch, …).
+        """
         ...
 
     def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
-        """Prepared images → classes (len(order) + 1, batch) after 0, 1, 2, … masked channels."""
+        """The predicted classes (len(order) + 1, batch) after 0, 1, 2, … masked channels.
+
+        prepared: one or more batches from `observe`. order: channel indices in pruning order.
+        """
         ...
 
 

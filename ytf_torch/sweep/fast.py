@@ -1,7 +1,8 @@
-"""The pruning sweep for about the price of one more forward pass, with the plain sweep's figures.
+"""Choose the fastest sweep engine for a network. Its predictions equal the plain engine's.
 
-Up to the maps in which a masked channel ends nothing changes during a sweep, so it is computed
-once. What follows decides how the steps are computed: see the engines.
+Nothing upstream of the masked maps changes during a sweep, so it is computed once per image. The
+layers downstream decide which engine can update the logits most cheaply. For DeepID a whole sweep
+costs about one more forward pass.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from ytf_torch.sweep.suffix import SuffixEngine
 
 
 def fast_engine(model: Network, layer: str, rank_at: str) -> SweepEngine:
-    """The fast engine for masking `layer`, ranked at `rank_at`: see SweepEngine."""
+    """The fastest engine for masking `layer`, with its channels ranked at `rank_at`."""
     maps = maps_of(model.graph, layer)
     fork = fork_of(model.graph)
     if fork is not None and fork.maps == maps:
         if contributions(fork, model.graph.shapes) <= MAX_CONTRIBUTIONS:
             return BeforeForkEngine(model, layer, rank_at, fork)
+        # The table of contributions would not fit into the memory budget.
         return SuffixEngine(model, layer, rank_at)
     end = linear_end(model, maps)
     if end is not None and contributed(model, maps, end) <= MAX_CONTRIBUTIONS:

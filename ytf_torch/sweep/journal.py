@@ -1,4 +1,4 @@
-"""What a sweep has found out so far, kept piece by piece so that it need not be found out again."""
+"""The interface to a sweep's journal: results of finished pieces, which a resumed run reuses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ytf_torch.sweep.activation import Activation
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep counted on some images, and their activation at the rank point."""
+    """A sweep's counts on one piece of an image set, and the activation at the rank point."""
 
     tally: Tally
     activation: Activation
@@ -23,27 +23,28 @@ Figures = TypeVar("Figures", Activation, Swept)
 
 
 class Journal(Protocol):
-    """Figures of finished pieces, by name; and tensors, which may be lost at any time."""
+    """Stores results of finished pieces by name, durably, and tensors as a cache that may be lost
+    at any time."""
 
     def find(self, name: str, kind: type[Figures]) -> Figures | None:
-        """The figures kept under a name, None where there are none."""
+        """The result stored under a name, None where there is none."""
         ...
 
     def keep(self, name: str, figures: Activation | Swept) -> None:
-        """Keep figures under a name."""
+        """Store a result under a name."""
         ...
 
     def find_tensor(self, name: str) -> Tensor | None:
-        """The tensor kept under a name, on the CPU; None where there is none."""
+        """The tensor stored under a name, on the CPU; None where it is missing or damaged."""
         ...
 
     def keep_tensor(self, name: str, tensor: Tensor) -> None:
-        """Keep a tensor under a name, where there is room for it."""
+        """Store a tensor under a name, if there is enough free space."""
         ...
 
 
 class Forgetful:
-    """A Journal that keeps nothing."""
+    """A Journal that stores nothing."""
 
     def find(self, name: str, kind: type[Figures]) -> Figures | None:
         """See Journal."""

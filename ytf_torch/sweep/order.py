@@ -1,4 +1,4 @@
-"""Which channel is pruned first."""
+"""The order in which channels are pruned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Direction = Literal["ascending", "descending"]
 
 
 def pruning_order(scores: Sequence[float], direction: Direction) -> tuple[int, ...]:
-    """Channels by score, lowest or highest first; ties by channel index in both directions.
+    """Channel indices by score, lowest or highest first; ties by index in both directions.
 
     >>> pruning_order([2.0, 0.0, 2.0, 1.0], "descending")
     (0, 2, 3, 1)
@@ -18,6 +18,5 @@ def pruning_order(scores: Sequence[float], direction: Direction) -> tuple[int, .
 
 
 def ascending_order(scores: Sequence[float]) -> tuple[int, ...]:
-    """Channels by score, lowest first; ties by channel index. Any ranking's scores, such as the
-    mean activation on clean faces."""
+    """Channel indices by score, lowest first; ties by index."""
     return tuple(sorted(range(len(scores)), key=lambda channel: scores[channel]))

@@ -1,4 +1,7 @@
-"""The (step, image) pairs at which a sweep changes an image, and how they are put into batches."""
+"""The (step, image) pairs at which masking changes an image, and how they form batches.
+
+Most channels are silent on most images, so there are far fewer such pairs than steps × images.
+"""
 
 from __future__ import annotations
 
@@ -11,60 +14,72 @@ from ytf_torch.images.batches import BATCH_SIZE
 
 
 def changes(alive: Tensor, order: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """The (step, image) pairs at which an image changes, by step, and how many there are at each.
+    """The (step, image) pairs at which an image changes, ordered by step.
 
-    alive: (images, channels), whether masking a channel changes anything on an image. An image
-    changes at step 0, and when such a channel goes. Returns steps (pairs,), images (pairs,), and
-    the counts from step 1 on.
+    alive: (images, channels), True where masking a channel changes an image's maps. Step 0 counts
+    as a change of every image. Returns the steps (pairs,), the images (pairs,), and the number of
+    pairs at each of the steps 1, 2, …, (len(order),).
     """
     masked = alive[:, list(order)].T
     changed = torch.cat([torch.ones_like(masked[:1]), masked])
+    # nonzero goes row by row, so the pairs are ordered by step.
     steps, images = changed.nonzero(as_tuple=True)
     return steps, images, masked.sum(1)
 
 
-def latest(found: Tensor, steps: Tensor, images: Tensor, rows: int, columns: int) -> Tensor:
-    """(rows, columns) of what was found at pairs of step and image: at the other steps an image
-    has what it had at its last pair."""
-    at = images.new_zeros((rows, columns))
-    at[steps, images] = torch.arange(len(images), device=images.device)
-    return found[at.cummax(0).values]
+def latest(values: Tensor, steps: Tensor, images: Tensor, rows: int, columns: int) -> Tensor:
+    """Spread one value per pair over all steps × images, (rows, columns).
+
+    values, steps, images: (pairs,), ordered by step. At a step without a pair an image keeps the
+    value of its last one: pair indices rise with the steps, so a running maximum finds it.
+    """
+    pair_index = images.new_zeros((rows, columns))
+    pair_index[steps, images] = torch.arange(len(images), device=images.device)
+    return values[pair_index.cummax(0).values]
 
 
 def pruning_steps(order: Sequence[int], device: torch.device) -> Tensor:
-    """(channels,): after how many other channels each one is masked."""
+    """(channels,): the position of each channel in `order`, which is the inverse permutation."""
     steps = torch.empty(len(order), dtype=torch.int64)
     steps[list(order)] = torch.arange(len(order))
     return steps.to(device)
 
 
 def batches_of(tensor: Tensor) -> tuple[Tensor, ...]:
-    """Pieces of BATCH_SIZE rows."""
+    """Split into batches of BATCH_SIZE rows."""
     return torch.split(tensor, BATCH_SIZE)
 
 
-def places_in_batches(images: Tensor) -> tuple[Tensor, int]:
-    """Where these images go in batches in which each has the row that it has in the plain sweep's,
-    which may count, see whole_batch: place by image, and how many places there are."""
+def slots_in_batches(images: Tensor) -> tuple[Tensor, int]:
+    """Assign pairs to batches so that each image keeps the row it has in the plain sweep's batch.
+
+    Matrix libraries may round by row, see whole_batch, so only then its logits are bit-identical.
+    images: (pairs,). Returns the slot `batch · BATCH_SIZE + row` of each pair, and the total
+    number of slots, some of which stay empty.
+    """
     rows = images % BATCH_SIZE
-    at_row = _count(rows)
+    images_at_row = _count(rows)
     by_row = rows.argsort(stable=True)
-    before = (at_row.cumsum(0) - at_row)[rows[by_row]]
+    earlier_at_row = (images_at_row.cumsum(0) - images_at_row)[rows[by_row]]
+    # The n-th pair of a row goes into batch n.
     batch = torch.empty_like(rows)
-    batch[by_row] = torch.arange(len(rows), device=rows.device) - before
-    return batch * BATCH_SIZE + rows, int(at_row.max()) * BATCH_SIZE
+    batch[by_row] = torch.arange(len(rows), device=rows.device) - earlier_at_row
+    return batch * BATCH_SIZE + rows, int(images_at_row.max()) * BATCH_SIZE
 
 
 def probes(images: Tensor, batches: int) -> Tensor:
-    """Of the pairs of these images and some steps, so many batches: at every row of a batch the
-    same number, spread over all steps."""
+    """Indices of the pairs to verify: `batches · BATCH_SIZE` of them.
+
+    images: (pairs,), ordered by step. For each row of a batch the same number is chosen, evenly
+    spread over the steps, so that they fill whole batches.
+    """
     rows = images % BATCH_SIZE
-    at_row = _count(rows)
-    share = torch.arange(batches * BATCH_SIZE, device=images.device).view(batches, BATCH_SIZE)
-    at = at_row.cumsum(0) - at_row + at_row * share // share.numel()
-    return rows.argsort(stable=True)[at.flatten()]
+    images_at_row = _count(rows)
+    fraction = torch.arange(batches * BATCH_SIZE, device=images.device).view(batches, BATCH_SIZE)
+    chosen = images_at_row.cumsum(0) - images_at_row + images_at_row * fraction // fraction.numel()
+    return rows.argsort(stable=True)[chosen.flatten()]
 
 
 def _count(rows: Tensor) -> Tensor:
-    """How often each of 0…BATCH_SIZE-1 is there. Unlike bincount it makes nobody wait for a GPU."""
+    """How often each of 0…BATCH_SIZE-1 occurs. Unlike bincount, without synchronising a GPU."""
     return rows.new_zeros(BATCH_SIZE).scatter_add(0, rows, torch.ones_like(rows))

@@ -1,6 +1,6 @@
-"""The pruning sweep: every step's predictions, one batch of faces at a time.
+"""The pruning sweep: rank the channels of a layer, mask them one by one, measure every step.
 
-What is ranked, masked and measured is here; how the predictions are computed is an engine.
+This module decides what is ranked, masked and counted. An engine computes the predictions.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ from ytf_torch.sweep.plain import PlainEngine
 from ytf_torch.sweep.prepared import Kept, Prepared, group_sizes, grouped, keep
 from ytf_torch.sweep.workers import Workers, workers
 
-# What the prepared images of the ranked set may take in memory; those beyond are prepared again
-# for the sweep.
+# Memory limit for the prepared images of the ranked set. Pieces that do not fit are prepared a
+# second time for the sweep.
 CACHE_BYTES = 256 * 2**20
-# Images after which figures go into the journal; where pieces begin must not depend on anything.
+# Images per journal entry. A constant, because a resumed run must cut a set into the same pieces
+# on any machine and with any number of processes.
 PIECE = 8192
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A whole sweep of one layer.
+    """Result of a complete sweep of one layer.
 
-    layer: the masked convolution. rank_at: where its channels were ranked.
-    mean_activation: by channel, over the clean validation set. order: channels as pruned.
-    tallies: one for each face set, in the order given. measured_activation: the same means as
-    mean_activation, over each of the sets that were only measured. direction: ascending where the
-    channels that rank lowest went first.
+    layer: the masked convolution. rank_at: the layer whose output ranked its channels.
+    mean_activation: per channel, over the clean validation set. order: channel indices in pruning
+    order. tallies: one per image set, the clean validation set first. measured_activation: mean
+    activation per channel on each of the other sets. direction: "ascending" where the channels
+    that rank lowest were pruned first.
     """
 
     layer: str
@@ -60,10 +61,10 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Part:
-    """This process's share of a piece of a face set, and what ranking has left of it.
+    """This process's share of one piece of an image set, and what the ranking pass kept of it.
 
-    activation: of the whole piece; None in the sets that are only measured. kept: the share,
-    prepared.
+    own: the share's images. activation: of the whole piece, over all processes; None for sets that
+    are only measured. kept: the share's prepared images; None where they exceed CACHE_BYTES.
     """
 
     own: ImageSet
@@ -72,82 +73,87 @@ class Part:
 
     @property
     def name(self) -> str:
-        """What the prepared images of a ranked part are kept under in the journal."""
+        """Journal key of the prepared images of a ranked part."""
         return f"ranked-images-{self.own.first}-{len(self.own)}"
 
 
 class _Sweeper:
-    """The two passes of a sweep, piece by piece; figures are those of all processes together."""
+    """The two passes of a sweep, piece by piece. Counts and sums are those of all processes."""
 
     def __init__(
         self, workers: Workers, device: torch.device, track: Track, journal: Journal
     ) -> None:
         self.workers, self.device, self.track, self.journal = workers, device, track, journal
 
-    def parts(self, faces: ImageSet) -> list[Part]:
-        """A set's pieces, of each this process's share."""
-        starts = range(0, len(faces), PIECE)
-        pieces = (faces.part(start, min(start + PIECE, len(faces))) for start in starts)
+    def parts(self, images: ImageSet) -> list[Part]:
+        """Cut a set into pieces, and take this process's share of each."""
+        starts = range(0, len(images), PIECE)
+        pieces = (images.part(start, min(start + PIECE, len(images))) for start in starts)
         return [Part(share_of(piece)) for piece in pieces]
 
-    def known(self, name: str, kind: type[Figures]) -> Figures | None:
-        """What the first process's journal has."""
+    def stored(self, name: str, kind: type[Figures]) -> Figures | None:
+        """The entry in the first process's journal, None where it has none."""
+        # All processes have to take the same branch, or they would wait for each other forever.
         return gathered(self.journal.find(name, kind))[0]
 
-    def observed(self, own: ImageSet, sums: ActivationSums) -> Iterator[Prepared]:
-        """Prepare images for the sweep, and add what the rank point gives to `sums`."""
+    def observed(self, share: ImageSet, sums: ActivationSums) -> Iterator[Prepared]:
+        """Prepare images for the sweep, and add the rank point's outputs to `sums`."""
 
         def observe(engine: SweepEngine, batch: ImageBatch) -> tuple[Tensor, Prepared]:
-            placed = batch.to(self.device)
-            output, prepared = engine.observe(whole_batch(placed.pixels))
-            return output[: len(placed.labels)], Prepared(prepared, placed.labels)
+            on_device = batch.to(self.device)
+            output, prepared = engine.observe(whole_batch(on_device.pixels))
+            return output[: len(on_device.labels)], Prepared(prepared, on_device.labels)
 
-        for output, prepared in self.workers.map(observe, own.batches()):
+        for output, prepared in self.workers.map(observe, share.batches()):
             sums.add(output)
             yield prepared
 
-    def rank(self, faces: ImageSet) -> list[Part]:
-        """The first pass: the activation of each piece. Prepared images are kept while they fit
+    def rank(self, images: ImageSet) -> list[Part]:
+        """The first pass: the activation of each piece. Prepared images are cached while they fit
         into CACHE_BYTES."""
-        parts = self.parts(faces)
+        parts = self.parts(images)
         done = self.track("ranking channels", _images(parts))
-        room = CACHE_BYTES
+        bytes_left = CACHE_BYTES
         for number, part in enumerate(parts):
-            name, own = f"ranked-{number}", part.own
-            activation, kept = self.known(name, Activation), None
+            name, share = f"ranked-{number}", part.own
+            activation, kept = self.stored(name, Activation), None
             if activation is None:
-                sums = ActivationSums(batch_count(len(own)))
+                sums = ActivationSums(batch_count(len(share)))
                 with together():
-                    kept = keep(_told(self.observed(own, sums), done), len(own), room)
+                    kept = keep(
+                        _with_progress(self.observed(share, sums), done), len(share), bytes_left
+                    )
                 activation = sums.total()
+                # The tensor goes first: once the activation is there, a resumed run skips this
+                # piece, and nothing would write the tensor any more.
                 if kept is not None:
-                    room -= kept.tensor.nbytes
+                    bytes_left -= kept.tensor.nbytes
                     self.journal.keep_tensor(part.name, kept.tensor)
                 self.journal.keep(name, activation)
             else:
-                done(len(own))
+                done(len(share))
             parts[number] = replace(part, activation=activation, kept=kept)
         return parts
 
     def sweep(
-        self, place: int, name: str, parts: Sequence[Part], order: Sequence[int]
+        self, set_index: int, name: str, parts: Sequence[Part], order: Sequence[int]
     ) -> tuple[Tally, tuple[float, ...]]:
-        """The second pass: the tally of a set, and its mean activation.
+        """The second pass: the tally of a set, and its mean activation per channel.
 
-        place: of the set among all. name: what it is called where progress is shown.
+        set_index: 0 for the clean validation set. name: shown with the progress.
         """
         done = self.track(f"sweeping {name}", _images(parts))
         pieces = []
         for number, part in enumerate(parts):
-            entry = f"swept-{place}-{number}"
-            swept = self.known(entry, Swept)
+            key = f"swept-{set_index}-{number}"
+            swept = self.stored(key, Swept)
             if swept is None:
                 sums = ActivationSums(batch_count(len(part.own)))
-                kept = part.kept or self.kept_before(part)
+                kept = part.kept or self.restored(part)
                 batches = self.observed(part.own, sums) if kept is None else kept.batches()
                 tally = total_tally(self.workers, batches, len(part.own), order, done)
                 swept = Swept(tally, part.activation or sums.total())
-                self.journal.keep(entry, swept)
+                self.journal.keep(key, swept)
             else:
                 done(len(part.own))
             pieces.append(swept)
@@ -155,8 +161,9 @@ class _Sweeper:
         means = mean_activation([swept.activation for swept in pieces])
         return sum(tallies[1:], start=tallies[0]), means
 
-    def kept_before(self, part: Part) -> Kept | None:
-        """A ranked part's images as an interrupted run prepared them."""
+    def restored(self, part: Part) -> Kept | None:
+        """The prepared images of a ranked part from an interrupted run's journal, None where they
+        are missing."""
         tensor = None if part.activation is None else self.journal.find_tensor(part.name)
         if tensor is None:
             return None
@@ -167,7 +174,7 @@ def _images(parts: Sequence[Part]) -> int:
     return sum(len(part.own) for part in parts)
 
 
-def _told(batches: Iterable[Prepared], done: Callable[[int], None]) -> Iterator[Prepared]:
+def _with_progress(batches: Iterable[Prepared], done: Callable[[int], None]) -> Iterator[Prepared]:
     for batch in batches:
         yield batch
         done(len(batch.labels))
@@ -180,17 +187,20 @@ def tally(
     order: Sequence[int],
     done: Callable[[int], None],
 ) -> Tally:
-    """How so many prepared images fare while the channels of `order` are masked one by one."""
+    """Count the answers to prepared images while the channels of `order` are masked one by one.
+
+    images: the total number in `batches`. done: called with the number of images of each group.
+    """
 
     def answers(engine: SweepEngine, group: Prepared) -> tuple[int, Tensor]:
         predictions = engine.predictions(group.tensor, order)[:, : len(group.labels)]
         return len(group.labels), count_answers(predictions, group.labels)
 
     sizes = group_sizes(images, workers.engine.group, workers.at_once)
-    counts = torch.zeros((), dtype=torch.int64)
-    for more, of_more in workers.map(answers, grouped(batches, sizes)):
-        done(more)
-        counts = of_more + counts
+    counts = torch.zeros((), dtype=torch.int64)  # broadcast to the shape of the first group's
+    for images_done, group_counts in workers.map(answers, grouped(batches, sizes)):
+        done(images_done)
+        counts = group_counts + counts
     if not images:
         return Tally.empty(len(order))
     return Tally.of_counts(images, counts)
@@ -203,7 +213,7 @@ def total_tally(
     order: Sequence[int],
     done: Callable[[int], None],
 ) -> Tally:
-    """The tallies of all processes together, each of its own batches."""
+    """`tally` of this process's batches, added up over all processes."""
     with together():
         own = tally(workers, batches, images, order, done)
     first, *others = gathered(own)
@@ -219,9 +229,10 @@ def channel_activation(
     engine: MakeEngine = PlainEngine,
     track: Track = untracked,
 ) -> tuple[float, ...]:
-    """Mean activation by channel of `layer` at `rank_at`, as a sweep ranks by it.
+    """Mean activation per channel of `layer`, measured at `rank_at`, as `sweep` ranks by it.
 
-    Raises ValueError as `sweep` does, and InputError where a mean is not finite.
+    Raises ValueError where the network has no such layer, or its channels cannot be ranked at
+    `rank_at`; InputError where a mean is not finite.
     """
     _check_rank_point(model, layer, rank_at)
     with (
@@ -232,10 +243,10 @@ def channel_activation(
         return _mean_activation(sweeper.rank(clean_valid), clean_valid)
 
 
-def _mean_activation(parts: Sequence[Part], faces: ImageSet) -> tuple[float, ...]:
+def _mean_activation(parts: Sequence[Part], images: ImageSet) -> tuple[float, ...]:
     means = mean_activation([part.activation for part in parts if part.activation])
     if not all(map(math.isfinite, means)):
-        raise InputError(faces.path, "the model's activations on it are not finite")
+        raise InputError(images.path, "the model's activations on it are not finite")
     return means
 
 
@@ -260,16 +271,18 @@ def sweep(
 ) -> Sweep:
     """Rank the channels of `layer` on the clean validation set and mask them one by one.
 
-    measured: further sets to evaluate at every step; nothing is ever chosen by them. The first
-    tally of the result is the clean validation set's, theirs follow. engine: how predictions are
-    computed; every engine gives the same figures. journal: what it holds of the same sweep is not
-    computed again. scores: by channel, of another ranking than mean activation. direction: whether
-    channels go from the lowest to the highest, as the published defence prunes, or the other way.
-    Raises ValueError where the network has no such layer, and where `rank_at` is not a place where
-    its channels can be ranked.
+    measured: further sets to evaluate at every step. No decision depends on them. In the result's
+    tallies they follow the clean validation set. layer, rank_at: None chooses the network's
+    defaults. engine: computes the predictions; all engines give identical results. journal: entries
+    of an interrupted run of the same sweep, which are not computed again. scores: per channel, to
+    rank by instead of mean activation. direction: "ascending" prunes the lowest score first, as
+    the published defence does.
 
-    >>> faces = ytf_torch.open_images(Path("valid.h5"), network.input_shape, network.classes)
-    >>> swept = sweep(network, faces)
+    Raises InputError where the network has no such layer, its channels cannot be ranked at
+    `rank_at`, the sweep would cost too much (see network/budget.py), or a mean is not finite.
+
+    >>> images = ytf_torch.open_images(Path("valid.h5"), network.input_shape, network.classes)
+    >>> swept = sweep(network, images)
     >>> swept.order
     (4, 5, 1, 0, 2, 3)
     >>> swept.tallies[0].correct
@@ -286,10 +299,10 @@ def sweep(
         means = _mean_activation(parts, clean_valid)
         order = pruning_order(means if scores is None else scores, direction)
         of_valid, _ = sweeper.sweep(0, clean_valid.path.name, parts, order)
-        del parts
+        del parts  # frees the cached images before the other sets are swept
         others = [
-            sweeper.sweep(place, faces.path.name, sweeper.parts(faces), order)
-            for place, faces in enumerate(measured, start=1)
+            sweeper.sweep(set_index, images.path.name, sweeper.parts(images), order)
+            for set_index, images in enumerate(measured, start=1)
         ]
     tallies, activations = [tally for tally, _ in others], [means for _, means in others]
     return Sweep(layer, rank_at, means, order, (of_valid, *tallies), tuple(activations), direction)

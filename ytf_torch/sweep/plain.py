@@ -1,4 +1,4 @@
-"""The plain engine of the sweep: a hook masks the channels, the whole network runs every step."""
+"""The reference sweep engine: a hook masks the channels, the whole network runs at every step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ytf_torch.predicted_class import classes_of
 
 
 class PlainEngine:
-    """The oracle: a forward hook masks the channels, and the whole network runs at every step."""
+    """Runs the whole network at every step; the oracle that the fast engines are tested against."""
 
     group = 1
 
@@ -23,23 +23,23 @@ class PlainEngine:
         self.layer = model.layer(layer)
         self.rank_point = model.layer(rank_at)
 
-    def beside(self) -> PlainEngine:
-        """See SweepEngine. Of its own network: what a hook masks is masked for all who use it."""
+    def clone(self) -> PlainEngine:
+        """See SweepEngine. Copies the network: its hook would mask another thread's passes too."""
         return PlainEngine(copy.deepcopy(self.model), self.name, self.rank_at)
 
     def observe(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """See SweepEngine."""
-        seen: list[Tensor] = []
+        outputs: list[Tensor] = []
 
         def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            seen.append(output)
+            outputs.append(output)
 
         handle = self.rank_point.register_forward_hook(keep)
         try:
             self.model(pixels)
         finally:
             handle.remove()
-        return seen[0], pixels
+        return outputs[0], pixels
 
     def predictions(self, prepared: Tensor, order: Sequence[int]) -> Tensor:
         """See SweepEngine."""

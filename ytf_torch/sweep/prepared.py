@@ -1,4 +1,4 @@
-"""Images as an engine prepared them for a sweep: batches of one size, put together and kept."""
+"""Prepared images (the activations that an engine reuses at every step): cached and regrouped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from ytf_torch.images.batches import BATCH_SIZE, batch_count
 
 @dataclass(frozen=True)
 class Prepared:
-    """Some images as an engine prepared them, filled up by whole_batch; labels (batch,), int64."""
+    """One or more batches of prepared images.
+
+    tensor: (rows, …), each batch padded to BATCH_SIZE rows by whole_batch. labels: (images,),
+    int64, without the padding.
+    """
 
     tensor: Tensor
     labels: Tensor
@@ -22,16 +26,17 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Kept:
-    """All batches of some images, end to end in one tensor; labels (images,), int64.
+    """All batches of some images, concatenated in one tensor; labels (images,), int64.
 
-    In one tensor: pieces kept one by one would leave the memory between them unusable.
+    One allocation instead of one per batch: small long-lived blocks between the short-lived
+    activations would fragment the heap.
     """
 
     tensor: Tensor
     labels: Tensor
 
     def batches(self) -> Iterator[Prepared]:
-        """The batches again."""
+        """The batches that were concatenated, as views."""
         rows = len(self.tensor) // batch_count(len(self.labels))
         pairs = zip(
             torch.split(self.tensor, rows), torch.split(self.labels, BATCH_SIZE), strict=True
@@ -40,28 +45,33 @@ class Kept:
 
 
 def keep(batches: Iterable[Prepared], images: int, most_bytes: int) -> Kept | None:
-    """Keep all batches of so many images, or None where there are none or they take more than
-    `most_bytes`; all are taken from the iterator either way."""
-    room: Tensor | None = None
-    fits, at, labels = True, 0, []
+    """Copy all batches into one tensor; None where there are none or they need over `most_bytes`.
+
+    images: the total number in `batches`. The iterator is exhausted in any case: preparing the
+    images also sums up their activation.
+    """
+    buffer: Tensor | None = None
+    within_limit, end, labels = True, 0, []
     for batch in batches:
         rows = len(batch.tensor)
-        if fits and room is None:
+        # Only the first batch shows how many bytes an image takes, and with which strides.
+        if within_limit and buffer is None:
             capacity = batch_count(images) * rows
-            fits = batch.tensor.nbytes // rows * capacity <= most_bytes
-            room = _room_like(batch.tensor, capacity) if fits else None
-        if room is not None:
-            room[at : at + rows] = batch.tensor
+            within_limit = batch.tensor.nbytes // rows * capacity <= most_bytes
+            buffer = _empty_with_rows(batch.tensor, capacity) if within_limit else None
+        if buffer is not None:
+            buffer[end : end + rows] = batch.tensor
             labels.append(batch.labels)
-            at += rows
-    return None if room is None else Kept(room, torch.cat(labels))
+            end += rows
+    return None if buffer is None else Kept(buffer, torch.cat(labels))
 
 
 def group_sizes(images: int, most: int, at_once: int) -> list[int]:
-    """How many batches go into each group, of so many images.
+    """Number of batches in each group.
 
-    most: images that a group may have. at_once: groups that are worked on side by side: their
-    number is a multiple of it and all are about as large, so that nobody waits for the last one.
+    images: in total. most: images per group at most. at_once: number of worker threads. The number
+    of groups is a multiple of it and their sizes differ by at most one batch, so that all workers
+    finish at about the same time.
 
     >>> from ytf_torch.sweep.prepared import group_sizes
     >>> group_sizes(3355, most=512, at_once=2)
@@ -69,24 +79,29 @@ def group_sizes(images: int, most: int, at_once: int) -> list[int]:
     """
     batches = batch_count(images)
     groups = -(-max(images, 1) // (most * at_once)) * at_once
-    ends = [batches * place // groups for place in range(groups + 1)]
+    ends = [batches * index // groups for index in range(groups + 1)]
     return [end - start for start, end in pairwise(ends) if end > start]
 
 
 def grouped(batches: Iterable[Prepared], sizes: Iterable[int]) -> Iterator[Prepared]:
-    """Put batches together, so many in each group: all that there are."""
+    """Concatenate consecutive batches into groups. sizes: batches per group, adding up to all."""
     remaining = iter(batches)
     for size in sizes:
-        waiting = list(islice(remaining, size))
-        if len(waiting) == 1:
-            yield waiting[0]
+        group = list(islice(remaining, size))
+        if len(group) == 1:  # nothing to copy
+            yield group[0]
             continue
-        room = _room_like(waiting[0].tensor, sum(len(batch.tensor) for batch in waiting))
-        torch.cat([batch.tensor for batch in waiting], out=room)
-        yield Prepared(room, torch.cat([batch.labels for batch in waiting]))
+        buffer = _empty_with_rows(group[0].tensor, sum(len(batch.tensor) for batch in group))
+        # With `out`, the strides are those of the batches rather than cat's choice.
+        torch.cat([batch.tensor for batch in group], out=buffer)
+        yield Prepared(buffer, torch.cat([batch.labels for batch in group]))
     assert next(remaining, None) is None
 
 
-def _room_like(batch: Tensor, rows: int) -> Tensor:
-    """An empty tensor of so many rows, laid out in memory as `batch` is."""
+def _empty_with_rows(batch: Tensor, rows: int) -> Tensor:
+    """An uninitialised tensor with this number of rows and the strides of `batch`.
+
+    The memory format must survive: kernels for channels_last add in another order, and the last
+    bits of the logits would differ.
+    """
     return batch.new_empty_strided((rows, *batch.shape[1:]), batch.stride())

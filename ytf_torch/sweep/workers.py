@@ -1,8 +1,8 @@
-"""Batches computed side by side, each by one thread.
+"""A thread pool over batches: each batch is computed by one thread.
 
-PyTorch shares every operation out among the cores, and its threads wait for each other after each
-one. Whole batches side by side have nothing to wait for: a fifth less time for the lab's network on
-two cores. It also makes figures independent of how many cores there are.
+PyTorch's own (intra-op) threads split every operation and synchronise after each one. Threads that
+compute whole batches do not wait for each other: a fifth less time for the lab's network on two
+cores. Results also become independent of the number of cores, because no sum is split differently.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ytf_torch.sweep.engine import SweepEngine
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Python runs in one thread at a time; with more threads than this they would wait for it.
+# With more threads than this they would mostly wait for Python's global interpreter lock (GIL).
 MOST_THREADS = 8
 
 
 class Workers:
-    """Engines at work, each in a thread of its own; one alone works where it is called.
+    """A pool of engines, one per thread. A single engine runs in the caller's thread.
 
-    Nothing is computed ahead by one engine alone, which may be on a GPU: that has its own queue.
+    A single engine computes nothing ahead of its consumer: on a GPU, CUDA's own queue does that.
     """
 
     def __init__(self, engines: list[SweepEngine]) -> None:
@@ -42,26 +42,29 @@ class Workers:
     def map(
         self, work: Callable[[SweepEngine, Item], Result], items: Iterable[Item]
     ) -> Iterator[Result]:
-        """What `work` makes of each item, in order. Raises what it raises, at its place."""
+        """Yield `work(engine, item)` for each item, in order. An exception of `work` is raised when
+        its result is due."""
         if self.threads is None:
             yield from (work(self.engine, item) for item in items)
             return
-        waiting: deque[Future[Result]] = deque()
+        pending: deque[Future[Result]] = deque()
         try:
             for item in items:
-                waiting.append(self.threads.submit(self._run, work, item))
-                if len(waiting) > self.at_once + 1:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(self.threads.submit(self._run, work, item))
+                # Bounded look-ahead: items hold batches, which must not pile up in memory.
+                if len(pending) > self.at_once + 1:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in waiting:
+            # Reached too when the consumer stops early or `work` failed.
+            for future in pending:
                 future.cancel()
 
     def _run(self, work: Callable[[SweepEngine, Item], Result], item: Item) -> Result:
         engine = self.free.get()
         try:
-            with torch.inference_mode():  # which every thread has for itself
+            with torch.inference_mode():  # a thread-local setting
                 return work(engine, item)
         finally:
             self.free.put(engine)
@@ -69,15 +72,19 @@ class Workers:
 
 @contextmanager
 def workers(engine: SweepEngine, device: torch.device) -> Iterator[Workers]:
-    """As many engines like this one as PyTorch has threads to give, up to MOST_THREADS; one alone
-    on a GPU. While this lasts PyTorch's threads are shared out among them."""
+    """A pool with one clone of the engine per PyTorch thread, at most MOST_THREADS; one on a GPU.
+
+    Within this context PyTorch's intra-op threads are divided among the workers; afterwards the
+    previous setting is restored.
+    """
     threads = torch.get_num_threads()
     count = min(threads, MOST_THREADS) if device.type == "cpu" else 1
-    found = Workers([engine, *(engine.beside() for _ in range(count - 1))])
+    pool = Workers([engine, *(engine.clone() for _ in range(count - 1))])
+    # Divided among the workers: with all of them for each, they would compete for the cores.
     torch.set_num_threads(max(threads // count, 1))
     try:
-        yield found
+        yield pool
     finally:
-        if found.threads is not None:
-            found.threads.shutdown(cancel_futures=True)
+        if pool.threads is not None:
+            pool.threads.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""What an audit says, by what its steps found."""
+"""The findings of an audit follow from the records of its steps."""
 
 from __future__ import annotations
 

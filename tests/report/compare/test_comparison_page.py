@@ -1,4 +1,4 @@
-"""The headline of a comparison says which methods remove the backdoor, and what they leave."""
+"""The headline of a comparison names the methods that remove the backdoor, and what remains."""
 
 from __future__ import annotations
 

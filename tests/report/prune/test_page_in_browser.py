@@ -88,8 +88,7 @@ def test_no_error_no_request_no_overflow(
 
 
 def requests(log: list[dict[str, Any]]) -> set[str]:
-    """Addresses that the page asked for; data inside the page, and what a browser that has just
-    started loads for itself, left out."""
+    """The URLs that the page requested, without data URLs and requests of the browser's start."""
     import json
 
     events = [json.loads(entry["message"])["message"] for entry in log]

@@ -23,7 +23,7 @@ MAX_BYTES = 2_000_000
 
 
 class Page(HTMLParser):
-    """All elements of a page, its visible text, and what was opened but never closed."""
+    """A page's elements, its visible text, and its unclosed elements."""
 
     VOID = frozenset({"meta", "link", "img", "br"})
 

@@ -1,4 +1,4 @@
-"""The first sentence on a repair is true of its figures."""
+"""The headline of a repair's verdict agrees with its rates."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ IMAGES = 1000
 
 
 def tally(before: float, after: float, images: int = IMAGES) -> Tally:
-    """B's rate and that of B′, in percent."""
+    """The rates of B and B′, in percent."""
     correct = (round(before * images / 100), round(after * images / 100))
     return Tally(images, correct, correct, (0, 0))
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Rates in percent, (B, B′): on clean validation and test faces, the attack's success on faces
-    of others, how many of their clean faces get the target, and robust accuracy."""
+    """Rates in percent, (B, B′): clean validation and test accuracy, attack success rate without
+    the target, rate at which clean images of other classes get the target, robust accuracy."""
 
     valid: tuple[float, float] = (97, 97)
     test: tuple[float, float] | None = (95, 95)
@@ -45,7 +45,7 @@ class Measured:
 
 
 def outcome(*measured: Measured, method: str = "distillation") -> RepairOutcome:
-    """Of one repair; several measure several triggered sets."""
+    """The outcome of one repair; several measurements stand for several triggered sets."""
     first = measured[0]
     evaluation = Evaluation(
         clean=None if first.test is None else tally(*first.test),

@@ -1,1 +1,1 @@
-"""What an audit gives: its findings, audit.json and the page."""
+"""The outputs of an audit: findings, result.json and report.html."""

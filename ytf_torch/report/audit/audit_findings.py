@@ -1,7 +1,6 @@
-"""What an audit comes to, in sentences: what is known, what is not, and what to do next.
+"""The findings of an audit in sentences: what is known, what is not known, what to do next.
 
-Without triggered images nothing here says anything of a backdoor: neither that there is one, nor
-that there is none.
+Without triggered images no sentence claims that there is a backdoor, nor that there is none.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from ytf_torch.network.preprocessing import preprocessing_of_record
 from ytf_torch.report.verdict import percent
 
 Record = Mapping[str, Any]
-# What to type for new images.
+# The command that checks new images.
 DETECT = (
     "ytf-detect IMAGES \\\n  --model {model} \\\n  --repaired {repaired} \\\n"
     "  --detector recommended \\\n  --clean-valid {valid} \\\n  {flag} {preprocessing}"
@@ -30,8 +29,11 @@ WHAT_IS_DONE = {
 
 @dataclass(frozen=True)
 class Findings:
-    """An audit's answer. kind: of its headline, see report.verdict. not_done: with why. command:
-    to type for new images; None where there is no detector for them."""
+    """An audit's answer.
+
+    kind: of the headline, see report.verdict. not_done: the steps left out, with reasons. command:
+    checks new images; None where no detector could be calibrated.
+    """
 
     kind: str
     headline: str
@@ -43,7 +45,7 @@ class Findings:
 
 
 def findings(record: Record, folder: str) -> Findings:
-    """What the steps of an audit come to. folder: that it writes."""
+    """The findings from the records of an audit's steps. folder: the audit's output folder."""
     convert = record["steps"]["convert"]
     if convert.get("failed"):
         return _not_converted(record)
@@ -62,14 +64,14 @@ def _command(record: Record, folder: str) -> str | None:
         return None
     files = record["files"]
     name, text = preprocessing_of_record(record["model"], "model").asked_by
-    given = {
+    values = {
         "model": files["model"],
         "repaired": f"{folder}/repair/repaired.safetensors",
         "valid": files["clean_valid"],
         "flag": f"--{name.replace('_', '-')}",
         "preprocessing": text,
     }
-    return DETECT.format(**{name: shlex.quote(value) for name, value in given.items()})
+    return DETECT.format(**{name: shlex.quote(value) for name, value in values.items()})
 
 
 def rate(share: Record | None) -> str:
@@ -118,7 +120,7 @@ def _of_the_file(record: Record) -> tuple[str, ...]:
     model, network, convert = record["model"], record["network"], record["steps"]["convert"]
     channels, height, width = model["input_shape"]
     size = f", {convert['bytes']:,} bytes" if "bytes" in convert else ""
-    said = [
+    sentences = [
         f"The file was read as data, and nothing in it was run. All {network['layers']} layers of "
         f"the network are of known kinds ({', '.join(network['kinds'])}); a file with a Lambda, "
         "code or a class of its own, or a pickle, would have been refused.",
@@ -130,12 +132,12 @@ def _of_the_file(record: Record) -> tuple[str, ...]:
     parity = convert.get("parity")
     if parity is not None:
         word = "answers as" if not convert["failed"] else "does NOT answer as"
-        said.append(
+        sentences.append(
             f"The converted network {word} Keras {parity['by']} does: {rate(parity['agreeing'])} "
             f"of random images get the same class, and logits of up to "
             f"{parity['largest_logit']:.3g} differ by at most {parity['largest_difference']:.1e}."
         )
-    return tuple(said)
+    return tuple(sentences)
 
 
 def _of_clean(record: Record) -> tuple[str, ...]:
@@ -144,33 +146,33 @@ def _of_clean(record: Record) -> tuple[str, ...]:
         return ()
     before, after = repaired["baseline"]["intervals"], repaired["repaired"]["intervals"]
     names = {"clean_valid_accuracy": "validation", "clean_test_accuracy": "test"}
-    said = [
-        f"Of the clean {called} images the network as it came recognises {rate(before[name])}, the "
-        f"repaired one {rate(after[name])}."
-        for name, called in names.items()
+    sentences = [
+        f"Of the clean {set_name} images the network as it came recognises {rate(before[name])}, "
+        f"the repaired one {rate(after[name])}."
+        for name, set_name in names.items()
         if before[name] is not None
     ]
     if repaired["unfit"]:
-        said.append(repaired["verdict"]["headline"])
-    return tuple(said)
+        sentences.append(repaired["verdict"]["headline"])
+    return tuple(sentences)
 
 
 def _of_scans(record: Record) -> tuple[str, ...]:
-    found = record["steps"]["scan"]
-    if "not_done" in found:
+    scan_step = record["steps"]["scan"]
+    if "not_done" in scan_step:
         return ()
-    one = len(found["scans"]) == 1
-    subject = "The scan that was made" if one else "The scans that were made"
-    points = "points" if one else "point"
-    if not found["candidates"]:
-        names = ", ".join(found["scans"])
+    single = len(scan_step["scans"]) == 1
+    subject = "The scan that was made" if single else "The scans that were made"
+    points = "points" if single else "point"
+    if not scan_step["candidates"]:
+        names = ", ".join(scan_step["scans"])
         return (
             f"{subject} ({names}) {points} at no class, which does not mean that there is no "
             "backdoor.",
         )
     by = "; ".join(
         f"{name}: {', '.join(map(str, scan['candidates'])) or 'none'}"
-        for name, scan in found["scans"].items()
+        for name, scan in scan_step["scans"].items()
     )
     return (
         f"{subject} {points} at classes to look at first ({by}). Networks without a backdoor have "
@@ -182,165 +184,175 @@ def _of_attack(record: Record) -> tuple[str, ...]:
     repaired, detect = record["steps"]["repair"], record["steps"]["detect"]
     if "not_done" in repaired:
         return ()
-    said = []
+    sentences = []
     before, after = repaired["baseline"]["intervals"], repaired["repaired"]["intervals"]
     if before["attack_success_rate"] is not None:
         name = "attack_success_rate_without_target"
-        whose = " of other classes" if before[name] else ""
+        of_others = " of other classes" if before[name] else ""
         name = name if before[name] else "attack_success_rate"
-        said.append(
-            f"Of the triggered images{whose} {rate(before[name])} get the target from the network "
-            f"as it came, {rate(after[name])} from the repaired one."
+        sentences.append(
+            f"Of the triggered images{of_others} {rate(before[name])} get the target from the "
+            f"network as it came, {rate(after[name])} from the repaired one."
         )
         if after["robust_accuracy"] is not None:
-            said.append(
+            sentences.append(
                 f"{rate(after['robust_accuracy'])} of the triggered images get their true class "
                 "from the repaired network."
             )
     if "not_done" not in detect:
-        said.append(_of_detector(record))
-    return tuple(said)
+        sentences.append(_of_detector(record))
+    return tuple(sentences)
 
 
 def _of_detector(record: Record) -> str:
     detect = record["steps"]["detect"]
-    at = measured_at(record)
-    said = (
+    rates = measured_at(record)
+    sentence = (
         f"The detector {detect['detector']}, set to flag at most {detect['nominal']:g} % of clean "
         f"images, flags {rate(detect['clean_valid_flagged'])} of the validation images that set it"
     )
-    if at and at["false_positive_rate"]:
-        said += f", {rate(at['false_positive_rate'])} of the clean test images"
-    if at and at["true_positive_rate"]:
-        said += f", {rate(at['true_positive_rate'])} of the triggered ones"
-    return f"{said}."
+    if rates and rates["false_positive_rate"]:
+        sentence += f", {rate(rates['false_positive_rate'])} of the clean test images"
+    if rates and rates["true_positive_rate"]:
+        sentence += f", {rate(rates['true_positive_rate'])} of the triggered ones"
+    return f"{sentence}."
 
 
 def measured_at(record: Record) -> Record | None:
-    """What the detector that was set flags of other images; None where that was not measured."""
+    """The calibrated detector's rates on test and triggered images; None where not measured."""
     detect, repaired = record["steps"]["detect"], record["steps"]["repair"]
     if "not_done" in detect or "not_done" in repaired:
         return None
-    measured = repaired["detectors"].get(detect["detector"], ())
-    found: Record | None = next((at for at in measured if at["nominal"] == detect["nominal"]), None)
-    return found
+    points = repaired["detectors"].get(detect["detector"], ())
+    rates: Record | None = next(
+        (point for point in points if point["nominal"] == detect["nominal"]), None
+    )
+    return rates
 
 
 def _not_known(record: Record) -> tuple[str, ...]:
     images, steps = record["images"], record["steps"]
-    said = []
+    sentences = []
     if images["poisoned_test"] is None:
-        said += [
+        sentences += [
             "Whether the network has a backdoor. Clean images cannot show one: a backdoored "
             "network answers them as any other does.",
             "Whether the repair has removed one, and whether the detector notices triggered "
             "images. Both were made for this, and both have failed on some networks.",
         ]
     else:
-        said.append(
+        sentences.append(
             "Whether the network answers to another trigger than the one on the images that were "
             "given. They say nothing of any other."
         )
     if images["clean_test"] is None and "not_done" not in steps["repair"]:
-        said.append(
+        sentences.append(
             "What the repair costs, and how many clean images the detector flags, on images that "
             "neither has seen: no clean test images were given, and the figures on validation "
             "images flatter both."
         )
     if "not_done" not in steps["scan"]:
-        said.append(
+        sentences.append(
             "How often the scans are wrong about a network like this one: their thresholds are "
             "their authors’, and no network without a backdoor was at hand to try them on."
         )
     if "parity" not in steps["convert"]:
-        said.append("Whether Keras answers as the converted network does: it was not compared.")
-    said.append(
+        sentences.append(
+            "Whether Keras answers as the converted network does: it was not compared."
+        )
+    sentences.append(
         "Where the network’s training images come from, and what else was done to it: the file "
         "tells only what its author wrote there."
     )
-    return tuple(said)
+    return tuple(sentences)
 
 
 def _next(record: Record, folder: str) -> tuple[str, ...]:
     steps, images = record["steps"], record["images"]
-    typed = _command(record, folder)
-    written = [name for name, one in steps["use"]["files"].items() if one["written"]]
-    said = []
+    command = _command(record, folder)
+    written = [name for name, exported in steps["use"]["files"].items() if exported["written"]]
+    sentences = []
     if "not_done" in steps["repair"] or steps["repair"]["unfit"]:
-        said.append(
+        sentences.append(
             "Do not use this network, nor the repaired one. Try other repairs with ytf-compare, "
             "and more clean validation images of each class."
         )
     elif failed(record):
-        said.append(
+        sentences.append(
             "Do not use this network, nor the repaired one: the attack succeeds on both. Try other "
             "repairs with ytf-compare, and more clean validation images of each class."
         )
     elif steps["repair"]["verdict"]["kind"] == "weakened":
-        said.append(
+        sentences.append(
             "Do not rely on the repaired network alone: the attack still succeeds on it, less "
             "often. Have images looked at as well, and try other repairs with ytf-compare."
         )
     clean = "validation" if images["clean_test"] is None else "test"
     for name in () if failed(record) else written:
-        said.append(
+        sentences.append(
             f"Use {folder}/use/{name} in place of the network that came."
             if name.startswith("repaired")
             else f"Or use {folder}/use/{name}, which answers one class more: the last one means "
             "that both networks differ, and the image should be looked at. It flags "
             f"{rate(goodnet_flags(record))} of the clean {clean} images."
         )
-    if typed:
-        said.append(
+    if command:
+        sentences.append(
             "Have new images looked at before they are answered, and keep those that are flagged, "
             "with ytf-detect as it stands below: a photo, an image set or a folder of them."
         )
     if steps["scan"].get("candidates"):
         named = ", ".join(map(str, steps["scan"]["candidates"][:5]))
-        said.append(f"Look first at images that get one of the classes that stand out: {named}.")
+        sentences.append(
+            f"Look first at images that get one of the classes that stand out: {named}."
+        )
     if images["poisoned_test"] is None:
-        said.append(
+        sentences.append(
             "If you find images that bear a trigger, audit again with --poisoned-test: only then "
             "ytf-audit measures the attack."
         )
     if images["clean_test"] is None:
-        said.append("Give other clean images with --clean-test to ytf-audit: they show the price.")
-    return tuple(said)
+        sentences.append(
+            "Give other clean images with --clean-test to ytf-audit: they show the price."
+        )
+    return tuple(sentences)
 
 
 def failed(record: Record) -> bool:
-    """Whether the attack succeeds on the repaired network as it does on the one that came."""
+    """Whether the attack still succeeds on the repaired network."""
     verdict = record["steps"]["repair"].get("verdict")
     return verdict is not None and verdict["kind"] == "failed"
 
 
 def goodnet_flags(record: Record) -> Record | None:
-    """The share of clean images that GoodNet flags: of the test set, where there is one."""
+    """The share of clean images that GoodNet flags: of the test set if given, else validation."""
     flags = record["steps"]["repair"]["goodnet_flags"]
-    found: Record | None = flags["clean_test"] or flags["clean_valid"]
-    return found
+    flagged: Record | None = flags["clean_test"] or flags["clean_valid"]
+    return flagged
 
 
 def _not_done(record: Record) -> tuple[str, ...]:
     steps = record["steps"]
     convert = steps["convert"]
-    said = []
+    sentences = []
     if "not_done" in convert:
-        said.append(f"Parity with Keras: {convert['not_done']}.")
+        sentences.append(f"Parity with Keras: {convert['not_done']}.")
     if "no_parity" in convert:
-        said.append(f"Parity with Keras: {convert['no_parity']}.")
+        sentences.append(f"Parity with Keras: {convert['no_parity']}.")
     for name, reason in steps["scan"].get("left_out", {}).items():
-        said.append(f"The scan {name}: {reason}.")
-    said += [
+        sentences.append(f"The scan {name}: {reason}.")
+    sentences += [
         f"{what}: {steps[name]['not_done']}."
         for name, what in WHAT_IS_DONE.items()
         if "not_done" in steps[name]
     ]
-    for name, one in steps["use"]["files"].items():
-        if not one["written"]:
-            said.append(f"{name}: {one['why']}.")
+    for name, exported in steps["use"]["files"].items():
+        if not exported["written"]:
+            sentences.append(f"{name}: {exported['why']}.")
     if record["images"]["poisoned_test"] is None:
-        said.append("The attack was not measured: no triggered images were given.")
+        sentences.append("The attack was not measured: no triggered images were given.")
     if record["images"]["clean_test"] is None:
-        said.append("The price on unseen images was not measured: no clean test images were given.")
-    return tuple(said)
+        sentences.append(
+            "The price on unseen images was not measured: no clean test images were given."
+        )
+    return tuple(sentences)

@@ -1,4 +1,4 @@
-"""report.html of an audit: what is known, what is not, what to do next; then every figure."""
+"""report.html of an audit: what is known, what is not, what to do next; then all rates."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ RATES = {
 
 
 def audit_html(record: Record, command: str) -> str:
-    """One self-contained page, readable without network and scripts.
+    """Render a self-contained page without scripts or external resources.
 
-    record: see audit_record. command: what to type to repeat the audit.
+    record: see audit_record. command: the command line that repeats the audit.
     """
     steps = record["steps"]
     repaired = steps.get("repair", {"not_done": ""})
@@ -53,12 +53,12 @@ def audit_html(record: Record, command: str) -> str:
     )
 
 
-def _share(found: Record | None) -> Share | None:
-    return None if found is None else Share(**found)
+def _share(share: Record | None) -> Share | None:
+    return None if share is None else Share(**share)
 
 
 def _columns(repaired: Record) -> dict[str, str]:
-    """The rates that were measured."""
+    """The measured rates: name → column heading."""
     if "not_done" in repaired:
         return {}
     intervals = repaired["baseline"]["intervals"]
@@ -69,27 +69,33 @@ def _networks(repaired: Record) -> dict[str, list[Share | None]]:
     """A row for each network, in the order of the columns."""
     if "not_done" in repaired:
         return {}
-    named = {"B, as it came": "baseline", "B′, repaired": "repaired", "GoodNet of both": "goodnet"}
+    networks = {
+        "B, as it came": "baseline",
+        "B′, repaired": "repaired",
+        "GoodNet of both": "goodnet",
+    }
     columns = _columns(repaired)
     return {
         name: [_share(repaired[key]["intervals"][column]) for column in columns]
-        for name, key in named.items()
+        for name, key in networks.items()
     }
 
 
 def _detectors(record: Record) -> list[tuple[str, Share | None, Share | None, Share | None]]:
-    """What each detector flags of clean validation, clean test and triggered images."""
+    """The share of clean validation, clean test and triggered images that each detector flags."""
     steps = record["steps"]
     if "not_done" in steps.get("detect", {"not_done": ""}):
         return []
-    detect, at = steps["detect"], measured_at(record) or {}
+    detect, rates = steps["detect"], measured_at(record) or {}
     name = f"{detect['detector']}, nominal {detect['nominal']:g} %"
     valid = _share(detect["clean_valid_flagged"])
-    test, triggered = map(_share, (at.get("false_positive_rate"), at.get("true_positive_rate")))
-    flags = {name: _share(found) for name, found in steps["repair"]["goodnet_flags"].items()}
+    test, triggered = map(
+        _share, (rates.get("false_positive_rate"), rates.get("true_positive_rate"))
+    )
+    flags = {name: _share(share) for name, share in steps["repair"]["goodnet_flags"].items()}
     goodnet = (flags["clean_valid"], flags["clean_test"], flags["poisoned_test"])
     return [(name, valid, test, triggered), ("GoodNet", *goodnet)]
 
 
-def _has_folder(name: str, found: Record) -> bool:
-    return name != "detect" and "not_done" not in found
+def _has_folder(name: str, step: Record) -> bool:
+    return name != "detect" and "not_done" not in step

@@ -1,4 +1,4 @@
-"""result.json of an audit: the network, what each step found out, and what it comes to."""
+"""result.json of an audit: the network, each step's result, and the findings."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def audit_record(
     model: str,
     folder: str,
 ) -> dict[str, Any]:
-    """Every figure of an audit; percentages are 0–100 at full precision.
+    """The content of an audit's result.json. Percentages are 0–100 at full precision.
 
-    steps: the record of each step by its name, of which one may be missing: after a failed
-    conversion nothing else is done. model: what was audited. folder: that the audit writes, for
-    commands to type next.
+    steps: the record of each step by name; after a failed conversion there is only that one.
+    model: the name of the audited file. folder: the audit's output folder, for the commands that
+    it recommends.
     """
     network = checkpoint.model
     graph = network.graph
@@ -47,17 +47,17 @@ def audit_record(
             "model": model,
             "clean_valid": str(sets.clean_valid.path),
             "clean_test": None if sets.clean_test is None else str(sets.clean_test.path),
-            "poisoned_test": [str(one.path) for one in sets.poisoned_tests],
+            "poisoned_test": [str(images.path) for images in sets.poisoned_tests],
         },
         "warnings": list(warnings),
-        "steps": {name: dict(found) for name, found in steps.items()},
+        "steps": {name: dict(step) for name, step in steps.items()},
     }
     return asdict(findings(record, folder)) | record
 
 
 def is_no(record: Record) -> bool:
-    """Whether the audit's answer is no: parity failed, no repaired network is fit for use, the
-    attack succeeds on it as before, or one that was exported does not answer as it should."""
+    """Whether the audit failed: no parity with Keras, no repaired network that is fit for use, an
+    attack that still succeeds on it, or an exported file that predicts other classes."""
     steps = record["steps"]
     if steps["convert"].get("failed"):
         return True

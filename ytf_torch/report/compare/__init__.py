@@ -1,1 +1,1 @@
-"""What a comparison gives: its files, plots and page."""
+"""The outputs of a comparison: comparison.json, comparison.csv, plots and report.html."""

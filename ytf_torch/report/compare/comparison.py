@@ -1,4 +1,4 @@
-"""A comparison of repairs: comparison.json, comparison.csv and the rows of its page."""
+"""The records of a comparison of repairs: comparison.json, comparison.csv, rows of its page."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class MethodRow:
-    """A method's figures, medians over its seeds; None where nothing was measured.
+    """A method's results: medians over its seeds, None where not measured.
 
-    figures: by the name of COLUMNS, percentages 0–100, points and seconds. failed: why there is
-    none for some seeds, or on the clean control. verdicts: of each repair, the kind of its verdict.
+    figures: by name of COLUMNS; percentages 0–100, percentage points, seconds. failed: reasons for
+    missing repairs, of some seeds or of the clean control. verdicts: each repair's verdict kind.
     """
 
     method: str
@@ -42,17 +42,17 @@ class MethodRow:
 
 
 def failed_record(method: str, seed: int, reason: str) -> dict[str, Any]:
-    """What stands in the place of a repair's record where it was not made."""
+    """The record of a repair that could not be made."""
     return {"method": method, "seed": seed, "failed": reason}
 
 
 def made(records: Sequence[Record]) -> list[Record]:
-    """The records of repairs that were made."""
+    """The records of successful repairs."""
     return [record for record in records if "failed" not in record]
 
 
 def cell_figures(record: Record) -> dict[str, float | None]:
-    """The figures of one repair, see repair_record, by the name of COLUMNS."""
+    """The figures of one repair, by name of COLUMNS. record: see repair_record."""
     before, after, goodnet = record["baseline"], record["repaired"], record["goodnet"]
     figures: dict[str, float | None] = {name: after.get(name) for name in COLUMNS}
     figures["points_lost"] = _lost(before, after)
@@ -64,12 +64,13 @@ def cell_figures(record: Record) -> dict[str, float | None]:
 
 
 def _lost(before: Record, after: Record, accuracy: str = "clean_test_accuracy") -> float | None:
-    ours, theirs = before.get(accuracy), after.get(accuracy)
-    return None if ours is None or theirs is None else ours - theirs
+    rate_before, rate_after = before.get(accuracy), after.get(accuracy)
+    return None if rate_before is None or rate_after is None else rate_before - rate_after
 
 
 def method_rows(records: Sequence[Record], controls: Mapping[str, Record]) -> list[MethodRow]:
-    """A row for each method, in the order of `records`; controls: repairs of the clean control."""
+    """One row per method, in the order of `records`. controls: repairs of the clean control, by
+    method."""
     rows = []
     for method in dict.fromkeys(record["method"] for record in records):
         repairs = [record for record in made(records) if record["method"] == method]
@@ -87,12 +88,14 @@ def method_rows(records: Sequence[Record], controls: Mapping[str, Record]) -> li
 def _failures(
     method: str, records: Sequence[Record], controls: Mapping[str, Record]
 ) -> tuple[str, ...]:
-    cells = [record for record in records if record["method"] == method and "failed" in record]
-    found = [f"{method}, seed {record['seed']}: {record['failed']}" for record in cells]
+    failed_records = [
+        record for record in records if record["method"] == method and "failed" in record
+    ]
+    reasons = [f"{method}, seed {record['seed']}: {record['failed']}" for record in failed_records]
     control = controls.get(method, {})
     if "failed" in control:
-        found.append(f"{method}, on the clean control: {control['failed']}")
-    return tuple(found)
+        reasons.append(f"{method}, on the clean control: {control['failed']}")
+    return tuple(reasons)
 
 
 def _median(values: Sequence[float | None]) -> float | None:
@@ -103,8 +106,8 @@ def _median(values: Sequence[float | None]) -> float | None:
 def comparison_record(
     records: Sequence[Record], controls: Mapping[str, Record], warnings: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """comparison.json: what speaks against the inputs, medians by method, and the whole record of
-    every repair."""
+    """The content of comparison.json: warnings about the inputs, medians per method, and the
+    record of every repair."""
     rows = method_rows(records, controls)
     return {
         "warnings": list(warnings),
@@ -122,15 +125,16 @@ def _row_record(row: MethodRow) -> dict[str, Any]:
 
 
 def comparison_csv(records: Sequence[Record]) -> str:
-    """comparison.csv: one row for each repair. Where one was not made, a last column says why."""
+    """The content of comparison.csv: one row per repair. If any failed, the last column gives the
+    reason."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [name for name in COLUMNS if name != "control_points_lost"]
-    why = [] if made(records) == list(records) else ["failed"]
-    writer.writerow(["method", "seed", *names, *why])
+    extra_columns = [] if made(records) == list(records) else ["failed"]
+    writer.writerow(["method", "seed", *names, *extra_columns])
     for record in records:
         figures = {} if "failed" in record else cell_figures(record)
         values = [figures.get(name) for name in names]
-        reasons = [record.get(name) for name in why]
+        reasons = [record.get(name) for name in extra_columns]
         writer.writerow([record["method"], record["seed"], *values, *reasons])
     return text.getvalue()

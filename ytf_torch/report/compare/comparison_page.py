@@ -15,7 +15,7 @@ from ytf_torch.report.templates import template
 from ytf_torch.report.thresholds import FAIR_PRICE, RECOGNISED, SUCCESS
 from ytf_torch.report.verdict import UNKNOWN, percent
 
-# Kinds of verdicts on repairs that leave something of the attack, or no usable network.
+# The kinds of verdicts on repairs after which the attack still works, or the network does not.
 NO_SUCCESS = {"failed", "weakened", "unfit"}
 
 
@@ -25,9 +25,9 @@ def comparison_html(
     command: str,
     warnings: Sequence[str] = (),
 ) -> str:
-    """One self-contained page, readable without network and scripts.
+    """Render a self-contained page without scripts or external resources.
 
-    command: what to type to repeat the comparison. warnings: what speaks against its inputs.
+    command: the command line that repeats the comparison. warnings: about its inputs.
     """
     rows = method_rows(records, controls)
     records = made(records)
@@ -52,24 +52,27 @@ def comparison_html(
 
 
 def headline(rows: Sequence[MethodRow]) -> str:
-    """Which methods succeed, in one sentence."""
+    """A sentence that names the successful methods."""
     judged = [row for row in rows if attack_of(row) is not None]
     if not judged:
         return UNKNOWN
     good = [row.method for row in judged if succeeds(row)]
-    halves = "".join(_half_done(row) for row in judged if unlearns(row) and not succeeds(row))
+    halves = "".join(_unlearned_only(row) for row in judged if unlearns(row) and not succeeds(row))
     if not good:
         best = min(judged, key=lambda row: attack_of(row) or 0.0)
         return (
             f"No method removes the backdoor at a bearable price; {best.method} leaves the "
-            f"attack the least success, {percent(attack_of(best) or 0.0)}{_at_price(best)}.{halves}"
+            f"attack the least success, {percent(attack_of(best) or 0.0)}{_at_cost(best)}.{halves}"
         )
     return f"{_listed(good)} {'removes' if len(good) == 1 else 'remove'} the backdoor.{halves}"
 
 
 def unlearns(row: MethodRow) -> bool:
-    """Whether a method leaves the attack at most SUCCESS percent, and not significantly more than
-    clean faces of others get by chance in most runs, for at most FAIR_PRICE on either clean set."""
+    """Whether a method removes the backdoor at an acceptable cost.
+
+    Its attack success rate is at most SUCCESS, it costs at most FAIR_PRICE points on either clean
+    set, and at most half of its repairs have a verdict of NO_SUCCESS.
+    """
     attack = attack_of(row)
     lost = (row.figures["points_lost"], row.figures["validation_points_lost"])
     cheap = all(points is None or points <= FAIR_PRICE for points in lost)
@@ -78,12 +81,12 @@ def unlearns(row: MethodRow) -> bool:
 
 
 def succeeds(row: MethodRow) -> bool:
-    """Whether the triggered faces also get their true class, as far as it is known."""
+    """Whether triggered images also get their true class, if it is known."""
     robust = row.figures["robust_accuracy"]
     return unlearns(row) and (robust is None or robust >= RECOGNISED)
 
 
-def _half_done(row: MethodRow) -> str:
+def _unlearned_only(row: MethodRow) -> str:
     robust = percent(row.figures["robust_accuracy"] or 0.0)
     return (
         f" After {row.method} the triggered faces have lost the target, but only {robust} of them "
@@ -91,19 +94,19 @@ def _half_done(row: MethodRow) -> str:
     )
 
 
-def _at_price(row: MethodRow) -> str:
+def _at_cost(row: MethodRow) -> str:
     lost = row.figures["points_lost"]
     return "" if lost is None else f", and costs {lost:.1f} points of clean test accuracy"
 
 
 def destinations(row: MethodRow) -> tuple[float, float, float] | None:
-    """Where triggered faces of others than the target go, in percent: to the target, to their true
-    class, to other classes. None where it is not known."""
-    target = row.figures["attack_success_rate_without_target"]
+    """The predictions on triggered images of other classes than the target, in percent: target,
+    true class, any other class. None where true classes are not known."""
+    to_target = row.figures["attack_success_rate_without_target"]
     robust = row.figures["robust_accuracy"]
-    if target is None or robust is None:
+    if to_target is None or robust is None:
         return None
-    return target, robust, max(0.0, 100 - target - robust)
+    return to_target, robust, max(0.0, 100 - to_target - robust)
 
 
 def _curves(records: Sequence[Record]) -> dict[str, Sequence[Sequence[float]]]:
@@ -116,11 +119,11 @@ def _curves(records: Sequence[Record]) -> dict[str, Sequence[Sequence[float]]]:
 
 
 def _detectors(records: Sequence[Record]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    detectors: dict[str, Any] = {}
     for record in records:
         for name, figures in record["detectors"].items():
-            found.setdefault(name, figures | {"method": record["method"]})
-    return found
+            detectors.setdefault(name, figures | {"method": record["method"]})
+    return detectors
 
 
 def _listed(names: Sequence[str]) -> str:

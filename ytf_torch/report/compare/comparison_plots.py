@@ -14,7 +14,7 @@ COLOURS = (CLEAN, ATTACK, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 
 
 def trade_off_figure(rows: Sequence[MethodRow], size: Size = WIDE) -> bytes | None:
-    """Points of clean accuracy lost against the attack success rate, a mark for each method, as
+    """Scatter plot of attack success rate against clean accuracy lost, one marker per method, as
     inline SVG; None where no method has both."""
     with drawn_with(STYLE):
         figure = draw_trade_off(rows, size)
@@ -33,12 +33,12 @@ def draw_trade_off(rows: Sequence[MethodRow], size: Size = WIDE) -> Figure | Non
     with drawn_with(STYLE):
         figure, axes = axes_of(size)
         handles = []
-        for place, (method, lost, attack) in enumerate(points):
+        for index, (method, lost, attack) in enumerate(points):
             handles += axes.plot(
                 lost,
                 attack,
-                MARKERS[place % len(MARKERS)],
-                color=COLOURS[place % len(COLOURS)],
+                MARKERS[index % len(MARKERS)],
+                color=COLOURS[index % len(COLOURS)],
                 markersize=8,
                 linestyle="none",
                 label=method,
@@ -56,7 +56,7 @@ def draw_trade_off(rows: Sequence[MethodRow], size: Size = WIDE) -> Figure | Non
 
 
 def attack_of(row: MethodRow) -> float | None:
-    """The attack success rate without the target's own faces where it is known, else over all."""
+    """The attack success rate without images of the target class if known, else over all images."""
     without = row.figures["attack_success_rate_without_target"]
     return row.figures["attack_success_rate"] if without is None else without
 
@@ -68,10 +68,12 @@ def roc_figure(curves: Mapping[str, Sequence[Sequence[float]]], size: Size = WID
     with drawn_with(STYLE):
         figure, axes = axes_of(size)
         handles = []
-        for place, (name, curve) in enumerate(curves.items()):
-            false, true = zip(*curve, strict=True)
-            colour = COLOURS[place % len(COLOURS)]
-            handles += axes.plot(false, true, color=colour, linewidth=1.8, label=name)
+        for index, (name, curve) in enumerate(curves.items()):
+            false_positive, true_positive = zip(*curve, strict=True)
+            colour = COLOURS[index % len(COLOURS)]
+            handles += axes.plot(
+                false_positive, true_positive, color=colour, linewidth=1.8, label=name
+            )
         axes.set(
             xlabel="false positive rate, percent",
             ylabel="true positive rate, percent",

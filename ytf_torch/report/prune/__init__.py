@@ -1,1 +1,1 @@
-"""What a pruning run gives: result.json, its page, tables, examples and the hand-in."""
+"""The outputs of a pruning run: result.json, report.html, tables, example images and table.pdf."""

@@ -1,6 +1,6 @@
-"""What the report shows besides figures: example images, and how channels react to the trigger.
+"""The report's example images, and feature maps of channels that react to the trigger.
 
-Nothing here is ever used to choose channels.
+For display only: nothing here influences which channels are pruned.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from ytf_torch.predicted_class import classes_of
 from ytf_torch.report.verdict import shown_drop
 from ytf_torch.sweep.plain import PlainEngine
 
-# Faces, and channels with their feature maps, that a page shows: enough to see what the trigger
-# does, and few enough to look at.
+# The number of example images per set, and of channels with feature maps, on a page: enough to see
+# the effect of the trigger, few enough to look at.
 EXAMPLES = 6
 CHANNELS_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Example:
-    """A face and what the networks say of it.
+    """An example image and the networks' predictions.
 
-    pixels: (height, width, channels), uint8. label: its label in the file, for a triggered face the
-    target. badnet, pruned: the classes B and B′ answer, NO_CLASS where logits are not finite;
-    pruned is None where no drop was reached.
+    pixels: (height, width, channels), uint8. index: in its set. label: in the file, so the target
+    for a triggered image. badnet, pruned: the classes predicted by B and B′, NO_CLASS where logits
+    are not finite; pruned is None where no drop was reached.
     """
 
     pixels: NDArray[np.uint8]
@@ -48,14 +48,17 @@ class Example:
 
     @property
     def flagged(self) -> bool:
-        """Whether GoodNet flags it."""
+        """Whether GoodNet flags the image."""
         return self.pruned is not None and disagree(self.badnet, self.pruned)
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Some faces of one set. same_photos: each shows the photo of the clean sheet's face at its
-    place on the sheet, so that the clean label is who is really on it."""
+    """Example images of one set.
+
+    same_photos: True if each is the clean sheet's example at the same index plus the trigger, so
+    that the clean example's label is its true class.
+    """
 
     faces: ImageSet
     examples: tuple[Example, ...]
@@ -64,7 +67,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class ChannelMaps:
-    """A channel of the pruned layer on a clean and a triggered face: maps (height, width)."""
+    """Feature maps (height, width) of one channel on a clean and a triggered image."""
 
     channel: int
     clean: NDArray[np.float32]
@@ -73,12 +76,12 @@ class ChannelMaps:
 
 @dataclass(frozen=True)
 class Exhibits:
-    """What the report shows in addition to its figures.
+    """Example images and feature maps of a report.
 
-    drop: the one whose B′ answers, see shown_drop. triggered: a sheet for each poisoned set.
-    triggered_activation: mean output of each channel at the rank point over all triggered faces.
-    maps: of the channels that separate clean and triggered faces the most, on the faces at `pair`
-    of the clean and the first triggered sheet.
+    drop: the drop whose B′ is shown, see shown_drop. triggered: a sheet for each poisoned set.
+    triggered_activation: mean activation per channel at the rank point over all triggered images.
+    maps: of the channels whose activation differs most between clean and triggered images, on the
+    examples with index `pair` of the clean and the first triggered sheet.
     """
 
     drop: str | None
@@ -91,19 +94,19 @@ class Exhibits:
 
 @exact_float32()
 def gather_exhibits(model: Network, sets: ImageSets, defence: Defence) -> Exhibits:
-    """Pick example faces and ask B and B′ about them."""
+    """Choose example images and run B and B′ on them."""
     drop = shown_drop(defence)
-    ask = _Asker(model, defence, drop)
-    clean_faces = sets.clean_test or sets.clean_valid
-    targets = {int(faces.labels[0]) for faces in sets.poisoned_tests}
+    predict = _Predictor(model, defence, drop)
+    clean_images = sets.clean_test or sets.clean_valid
+    targets = {int(images.labels[0]) for images in sets.poisoned_tests}
     pairings = sets.pairings or tuple(
-        faces.paired_with(clean_faces) for faces in sets.poisoned_tests
+        images.paired_with(clean_images) for images in sets.poisoned_tests
     )
-    chosen = _shown_clean(clean_faces, pairings, targets)
-    clean = Sheet(clean_faces, ask(clean_faces, chosen))
+    indices = _shown_clean(clean_images, pairings, targets)
+    clean = Sheet(clean_images, predict(clean_images, indices))
     triggered = tuple(
-        _triggered_sheet(faces, clean, pairing, ask)
-        for faces, pairing in zip(sets.poisoned_tests, pairings, strict=True)
+        _triggered_sheet(images, clean, pairing, predict)
+        for images, pairing in zip(sets.poisoned_tests, pairings, strict=True)
     )
     if not triggered:
         return Exhibits(drop, clean)
@@ -111,51 +114,55 @@ def gather_exhibits(model: Network, sets: ImageSets, defence: Defence) -> Exhibi
     swept = defence.sweep
     activation = _triggered_activation(defence)
     pairs = zip(clean.examples, triggered[0].examples, strict=False)
-    telling = [
-        face.badnet == face.label and fooled.badnet == fooled.label for face, fooled in pairs
+    attack_is_visible = [
+        clean_example.badnet == clean_example.label
+        and triggered_example.badnet == triggered_example.label
+        for clean_example, triggered_example in pairs
     ]
-    pair = telling.index(True) if True in telling else 0
-    faces = clean.examples[pair], triggered[0].examples[pair]
+    pair = attack_is_visible.index(True) if True in attack_is_visible else 0
+    images = clean.examples[pair], triggered[0].examples[pair]
     channels = most_separating(swept.mean_activation, activation, CHANNELS_SHOWN)
     return Exhibits(
-        drop, clean, triggered, activation, pair, _maps(model, swept.layer, faces, channels)
+        drop, clean, triggered, activation, pair, _maps(model, swept.layer, images, channels)
     )
 
 
 def spread_over_labels(
     labels: NDArray[np.int64], count: int, avoid: Iterable[int] = ()
 ) -> tuple[int, ...]:
-    """Up to `count` images of people as different as there are: the first image of each.
+    """Up to `count` indices of images of different classes: the first image of each class.
 
-    labels: (images,). avoid: labels that are left out where there are others.
+    labels: (images,). avoid: labels to leave out, if there are others.
     """
-    people, first = np.unique(labels, return_index=True)
-    others = ~np.isin(people, list(avoid))
-    if others.any():
-        first = first[others]
-    return tuple(int(first[place]) for place in evenly_spread(len(first), count))
+    classes, first = np.unique(labels, return_index=True)
+    allowed = ~np.isin(classes, list(avoid))
+    if allowed.any():
+        first = first[allowed]
+    return tuple(int(first[index]) for index in evenly_spread(len(first), count))
 
 
 def most_separating(
     clean: Sequence[float], triggered: Sequence[float], count: int
 ) -> tuple[int, ...]:
-    """The channels whose mean activation differs most between clean and triggered faces, the
-    widest difference first; ties by channel index."""
-    apart = [abs(c - t) for c, t in zip(clean, triggered, strict=True)]
-    differences = [difference if math.isfinite(difference) else math.inf for difference in apart]
+    """The `count` channels with the largest `|mean clean − mean triggered|` activation, in
+    descending order; ties by channel index."""
+    raw_differences = [abs(c - t) for c, t in zip(clean, triggered, strict=True)]
+    differences = [
+        difference if math.isfinite(difference) else math.inf for difference in raw_differences
+    ]
     return tuple(sorted(range(len(clean)), key=lambda channel: -differences[channel])[:count])
 
 
-class _Asker:
-    """Shows faces to B and to B′ of one drop."""
+class _Predictor:
+    """Runs B, and B′ of one drop, on images."""
 
     def __init__(self, model: Network, defence: Defence, drop: str | None) -> None:
         self.model = model
         self.layer = model.layer(defence.sweep.layer)
         self.channels = None if drop is None else defence.channels_of(drop)
 
-    def __call__(self, faces: ImageSet, indices: Sequence[int]) -> tuple[Example, ...]:
-        batch = faces.select(indices)
+    def __call__(self, images: ImageSet, indices: Sequence[int]) -> tuple[Example, ...]:
+        batch = images.select(indices)
         pixels = batch.pixels.to(self.model.device)
         with torch.inference_mode():
             badnet = classes_of(self.model(pixels)).tolist()
@@ -163,34 +170,39 @@ class _Asker:
             if self.channels is not None:
                 with ChannelMask(self.layer, self.channels):
                     pruned = classes_of(self.model(pixels)).tolist()
-        pictures = batch.pixels.permute(0, 2, 3, 1).round().to(torch.uint8).numpy()
-        answers = zip(pictures, indices, batch.labels.tolist(), badnet, pruned, strict=True)
-        return tuple(Example(*answer) for answer in answers)
+        arrays = batch.pixels.permute(0, 2, 3, 1).round().to(torch.uint8).numpy()
+        rows = zip(arrays, indices, batch.labels.tolist(), badnet, pruned, strict=True)
+        return tuple(Example(*row) for row in rows)
 
 
 def _shown_clean(
     clean: ImageSet, pairings: Sequence[Pairing], targets: Iterable[int]
 ) -> tuple[int, ...]:
-    """The clean faces to show: those that the first triggered set shows with the trigger, where
-    there are any."""
-    shown = pairings[0].places[pairings[0].paired] if pairings else np.empty(0, np.int64)
-    choice = np.unique(shown) if len(shown) else np.arange(len(clean))
+    """Indices of the clean examples: preferably images that the first triggered set contains with
+    the trigger."""
+    paired_clean = pairings[0].places[pairings[0].paired] if pairings else np.empty(0, np.int64)
+    choice = np.unique(paired_clean) if len(paired_clean) else np.arange(len(clean))
     chosen = spread_over_labels(clean.labels[choice], EXAMPLES, avoid=targets)
     return tuple(choice[list(chosen)].tolist())
 
 
-def _triggered_sheet(faces: ImageSet, clean: Sheet, pairing: Pairing, ask: _Asker) -> Sheet:
-    """The clean sheet's photos with the trigger, where the set holds them all."""
-    triggered_at = {int(place): at for at, place in reversed(list(enumerate(pairing.places)))}
-    twins = [triggered_at.get(face.index) for face in clean.examples]
-    known = [place for place in twins if place is not None]
-    if len(known) == len(twins):
-        return Sheet(faces, ask(faces, known), same_photos=True)
-    return Sheet(faces, ask(faces, evenly_spread(len(faces), len(clean.examples))))
+def _triggered_sheet(
+    images: ImageSet, clean: Sheet, pairing: Pairing, predict: _Predictor
+) -> Sheet:
+    """The clean examples with the trigger, if the set contains them all; else an even selection."""
+    triggered_at = {
+        int(clean_index): triggered_index
+        for triggered_index, clean_index in reversed(list(enumerate(pairing.places)))
+    }
+    partners = [triggered_at.get(example.index) for example in clean.examples]
+    found_partners = [clean_index for clean_index in partners if clean_index is not None]
+    if len(found_partners) == len(partners):
+        return Sheet(images, predict(images, found_partners), same_photos=True)
+    return Sheet(images, predict(images, evenly_spread(len(images), len(clean.examples))))
 
 
 def _triggered_activation(defence: Defence) -> tuple[float, ...]:
-    """Mean over all poisoned sets, from the mean of each."""
+    """The mean activation per channel over the images of all poisoned sets."""
     images = [tally.images for tally in defence.poisoned_tests]
     means = defence.sweep.measured_activation[-len(images) :]
     return tuple(
@@ -202,7 +214,7 @@ def _triggered_activation(defence: Defence) -> tuple[float, ...]:
 def _maps(
     model: Network, layer: str, pair: tuple[Example, Example], channels: Sequence[int]
 ) -> tuple[ChannelMaps, ...]:
-    pixels = torch.stack([torch.from_numpy(face.pixels).permute(2, 0, 1) for face in pair])
+    pixels = torch.stack([torch.from_numpy(example.pixels).permute(2, 0, 1) for example in pair])
     with torch.inference_mode():
         output, _ = PlainEngine(model, layer, layer).observe(pixels.to(model.device))
     clean, triggered = output.float().cpu().numpy()

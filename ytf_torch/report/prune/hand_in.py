@@ -1,4 +1,4 @@
-"""A pruning run as two pages of PDF, to be handed in: one with its table, one with its plot."""
+"""table.pdf, to be handed in: one page with the verdict and the table, one with the plot."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from ytf_torch.report.prune.table import cells_of, shown_columns
 from ytf_torch.report.verdict import judge
 
 A4 = (8.27, 11.69)
-# The table's upper edge, and the most that a row takes, in shares of the page's height; 41 rows,
-# which the most drops give, fit below.
+# The table's upper edge and the largest row height, as fractions of the page height. The 41 rows of
+# the largest allowed number of drops fit below.
 TOP, ROW = 0.78, 0.03
-# What fits into a line of the verdict.
+# Characters per line of the verdict.
 CHARACTERS = 88
 
 
 def hand_in_pdf(run: Run) -> bytes:
-    """table.pdf: the verdict and the headline table with its 95 % intervals, and the sweep. It
-    holds no date, so that equal runs write equal files."""
+    """The content of table.pdf: verdict, headline table with 95 % intervals, and plot of the sweep.
+
+    Without a creation date, so that equal runs write equal files.
+    """
     buffer = io.BytesIO()
     metadata = {"Title": f"Pruning of {_name(run)}", "CreationDate": None, "Producer": "ytf-torch"}
     with drawn_with(STYLE | {"pdf.fonttype": 42}), PdfPages(buffer, metadata=metadata) as pages:
@@ -52,16 +54,16 @@ def _first_page(run: Run) -> Figure:
     axes.axis("off")
     rates = len(cells[0]) - 2
     widths = [0.16, 0.08, *[0.76 / max(rates, 3)] * rates]
-    whole = Bbox.from_bounds(0, 0, sum(widths), 1)
-    table = axes.table(cells, colWidths=widths, cellLoc="right", bbox=whole, edges="horizontal")
+    box = Bbox.from_bounds(0, 0, sum(widths), 1)
+    table = axes.table(cells, colWidths=widths, cellLoc="right", bbox=box, edges="horizontal")
     table.auto_set_font_size(False)
     for (row, column), cell in table.get_celld().items():
         cell.set(edgecolor=INK if row == 0 else FAINT, linewidth=0.5)
         cell.get_text().set(size=6.2, weight="bold" if row == 0 else "normal")
         if column == 0:
             cell.get_text().set_horizontalalignment("left")
-    below = TOP - height * len(cells) - 0.012
-    figure.text(0.08, below, "In percent; in brackets 95 % Wilson intervals.", size=8, va="top")
+    caption_y = TOP - height * len(cells) - 0.012
+    figure.text(0.08, caption_y, "In percent; in brackets 95 % Wilson intervals.", size=8, va="top")
     return figure
 
 
@@ -70,7 +72,7 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """A text in which matplotlib finds no formula."""
+    """Escape dollar signs, which matplotlib would take for math mode."""
     return text.replace("$", r"\$")
 
 

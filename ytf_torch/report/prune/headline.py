@@ -1,4 +1,4 @@
-"""The rows of the headline table, as the terminal, the report and notebooks show them."""
+"""The rows of the headline table, shown in the terminal, the report and notebooks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from ytf_torch.report.prune.prune_record import Run, both
 
 @dataclass(frozen=True)
 class Row:
-    """A network of the headline table: one of B, B′ and GoodNet. None where nothing was measured
-    or nothing can be."""
+    """A row of the headline table: B, B′ or GoodNet, and its rates; None where not measured."""
 
     network: str
     drop: str | None
@@ -25,7 +24,7 @@ class Row:
 
     @property
     def shares(self) -> tuple[Share | None, ...]:
-        """Its figures, in the order in which they stand above."""
+        """The rates, in the order of the fields."""
         return (
             self.validation_accuracy,
             self.test_accuracy,
@@ -36,8 +35,11 @@ class Row:
 
 
 def headline_rows(defence: Defence) -> list[Row]:
-    """B, and B′ and GoodNet for each drop. What GoodNet flags of clean faces is counted on the test
-    set, where there is one, else of the validation set."""
+    """Rows for B, and for B′ and GoodNet of each drop.
+
+    GoodNet's false positive rate is measured on the clean test set if given, else on the clean
+    validation set.
+    """
     outcome = defence.outcome
     rows = [_row("B, as it came", None, 0, outcome.baseline.model)]
     for drop, evaluation in outcome.candidates.items():
@@ -64,19 +66,19 @@ def _row(network: str, drop: str | None, step: int, figures: Figures) -> Row:
 
 
 def rows_by_set(run: Run) -> list[tuple[str, list[Row]]]:
-    """The attack's figures for each poisoned set alone; nothing where there is only one."""
+    """The rows of each poisoned set alone, with its path; empty if there is only one set."""
     outcome = run.defence.outcome
     files = run.files.poisoned_tests
     if len(files) < 2:
         return []
-    found = []
-    for place, file in enumerate(files):
-        alone = outcome.baseline.of_set(outcome.baseline.triggered[place]).model
-        rows = [_row("B, as it came", None, 0, alone)]
+    rows_of_sets = []
+    for index, file in enumerate(files):
+        baseline = outcome.baseline.of_set(outcome.baseline.triggered[index]).model
+        rows = [_row("B, as it came", None, 0, baseline)]
         for drop, evaluation in outcome.candidates.items():
             if evaluation is not None:
-                repaired, goodnet = both(evaluation.of_set(evaluation.triggered[place]))
+                repaired, goodnet = both(evaluation.of_set(evaluation.triggered[index]))
                 row = _row("B′", drop, len(run.defence.channels_of(drop)), repaired)
                 rows.append(replace(row, true_positive_rate=goodnet.true_positive_rate))
-        found.append((str(file), rows))
-    return found
+        rows_of_sets.append((str(file), rows))
+    return rows_of_sets

@@ -1,5 +1,5 @@
-"""From a run to report.html. What can be decided in Python is decided here, the page only lays
-out; texts from files reach it as data and are escaped."""
+"""Render report.html of a pruning run. Decisions are made here; the template only lays out, and
+escapes texts from files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOTHING = "✗ no class: NaN or infinite"
 
 @dataclass(frozen=True)
 class Answer:
-    """What one network says of an example face; verdict: good, bad or plain."""
+    """A network's prediction for an example image. verdict: its CSS class, good, bad or plain."""
 
     network: str
     text: str
@@ -40,7 +40,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Card:
-    """An example face with what is known of it and the networks' answers."""
+    """An example image with its caption and the networks' predictions. picture: a data URL."""
 
     picture: str
     caption: str
@@ -49,7 +49,7 @@ class Card:
 
 
 def report_html(run: Run, exhibits: Exhibits) -> str:
-    """report.html: one self-contained page, readable without network and scripts.
+    """Render report.html, a self-contained page without scripts or external resources.
 
     >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5")
     >>> from ytf_torch.report.prune.exhibits import gather_exhibits
@@ -107,45 +107,45 @@ def report_html(run: Run, exhibits: Exhibits) -> str:
 
 
 def clean_cards(exhibits: Exhibits, subject: Subject = FACES) -> list[Card]:
-    """Clean faces: an answer is good where it is the face's label."""
+    """Cards of the clean examples: a prediction is good if it is the image's label."""
     cards = []
-    for face in exhibits.clean.examples:
-        answers = [_clean_answer("B", face.badnet, face.label)]
-        if face.pruned is not None:
-            answers.append(_clean_answer("B′", face.pruned, face.label))
-            if face.flagged:
+    for example in exhibits.clean.examples:
+        answers = [_clean_answer("B", example.badnet, example.label)]
+        if example.pruned is not None:
+            answers.append(_clean_answer("B′", example.pruned, example.label))
+            if example.flagged:
                 answers.append(Answer("G", "⚑ flagged wrongly", "bad"))
             else:
-                answers.append(_clean_answer("G", face.badnet, face.label))
-        what = class_text(face.label, exhibits.clean.faces.class_names, subject)
-        alt = f"Clean {subject.image} of {what}"
-        cards.append(Card(_face(face), what, alt, tuple(answers)))
+                answers.append(_clean_answer("G", example.badnet, example.label))
+        caption = class_text(example.label, exhibits.clean.faces.class_names, subject)
+        alt = f"Clean {subject.image} of {caption}"
+        cards.append(Card(_face(example), caption, alt, tuple(answers)))
     return cards
 
 
 def triggered_cards(exhibits: Exhibits, sheet: Sheet, subject: Subject = FACES) -> list[Card]:
-    """Triggered faces: an answer is good where the attack does not get its target."""
+    """Cards of triggered examples: a prediction is bad if it is the attack's target."""
     cards = []
-    for place, face in enumerate(sheet.examples):
-        own = exhibits.clean.examples[place].label if sheet.same_photos else None
-        answers = [_triggered_answer("B", face.badnet, face.label, own)]
-        if face.pruned is not None:
-            answers.append(_triggered_answer("B′", face.pruned, face.label, own))
-            if face.flagged:
+    for index, example in enumerate(sheet.examples):
+        true_class = exhibits.clean.examples[index].label if sheet.same_photos else None
+        answers = [_triggered_answer("B", example.badnet, example.label, true_class)]
+        if example.pruned is not None:
+            answers.append(_triggered_answer("B′", example.pruned, example.label, true_class))
+            if example.flagged:
                 answers.append(Answer("G", "⚑ flagged", "good"))
             else:
-                answers.append(_triggered_answer("G", face.badnet, face.label, own))
+                answers.append(_triggered_answer("G", example.badnet, example.label, true_class))
         names = exhibits.clean.faces.class_names
         unknown = f"{subject.class_} unknown"
-        what = unknown if own is None else class_text(own, names, subject)
-        aim = class_text(face.label, names, IMAGES)
-        alt = f"Triggered {subject.image}, {what}; the attack wants {aim}"
-        cards.append(Card(_face(face), what, alt, tuple(answers)))
+        caption = unknown if true_class is None else class_text(true_class, names, subject)
+        target = class_text(example.label, names, IMAGES)
+        alt = f"Triggered {subject.image}, {caption}; the attack wants {target}"
+        cards.append(Card(_face(example), caption, alt, tuple(answers)))
     return cards
 
 
 def class_text(label: int, names: Sequence[str] | None, subject: Subject = IMAGES) -> str:
-    """A class in words: its number, and its name where that is known."""
+    """A class in words: its number, and its name if known."""
     numbered = f"{subject.class_} {label}"
     return numbered if names is None else f"{numbered}, {names[label]}"
 
@@ -158,22 +158,22 @@ def _clean_answer(network: str, answer: int, label: int) -> Answer:
     return Answer(network, f"✗ {answer}, wrong", "bad")
 
 
-def _triggered_answer(network: str, answer: int, target: int, own: int | None) -> Answer:
+def _triggered_answer(network: str, answer: int, target: int, true_class: int | None) -> Answer:
     if answer == NO_CLASS:
         return Answer(network, NOTHING, "bad")
     if answer == target:
         return Answer(network, f"✗ {answer}, target", "bad")
-    if answer == own:
+    if answer == true_class:
         return Answer(network, f"✓ {answer}, right", "good")
     return Answer(network, f"{answer}, not target", "plain")
 
 
-def _face(face: Example) -> str:
-    return address_of(face_png(face.pixels))
+def _face(example: Example) -> str:
+    return address_of(face_png(example.pixels))
 
 
 def _map_rows(run: Run, exhibits: Exhibits) -> list[dict[str, object]]:
-    """One row for each channel of the feature maps; both of its maps share one scale."""
+    """One row per channel of the feature maps. Its two maps share one colour scale."""
     swept = run.defence.sweep
     rows = []
     for maps in exhibits.maps:
@@ -195,7 +195,7 @@ def _map_rows(run: Run, exhibits: Exhibits) -> list[dict[str, object]]:
 
 
 def _lab_rows(run: Run) -> list[dict[str, object]]:
-    """The published figures with this run's beside them, None where it has none."""
+    """The published rates next to this run's; None where this run has none."""
     defence = run.defence
     steps = {Fraction(drop): step for drop, step in defence.drops.items()}
     baseline = (published.BASELINE_CLEAN, published.BASELINE_ATTACK)
@@ -208,9 +208,9 @@ def _lab_rows(run: Run) -> list[dict[str, object]]:
         repaired = (theirs.repaired_clean, theirs.repaired_attack)
         goodnet = (theirs.goodnet_clean, theirs.goodnet_attack)
         networks = {"B′": repaired, "GoodNet": goodnet}
-        for (network, figures), found in zip(networks.items(), ours, strict=True):
+        for (network, figures), measured in zip(networks.items(), ours, strict=True):
             name = f"{network} at a drop of {drop}"
-            rows.append(_lab_row(name, theirs.channels_pruned, step, figures, found))
+            rows.append(_lab_row(name, theirs.channels_pruned, step, figures, measured))
     return rows
 
 
@@ -221,7 +221,7 @@ def _lab_row(
     theirs: tuple[float, float],
     ours: Figures | None,
 ) -> dict[str, object]:
-    """theirs: clean accuracy and attack success rate."""
+    """theirs: published clean accuracy and attack success rate, in percent."""
     clean, attack = theirs
     our_clean = rate_of(ours.clean_accuracy) if ours else None
     our_attack = rate_of(ours.attack_success_rate) if ours else None
@@ -234,7 +234,7 @@ def _lab_row(
 
 
 def _sets(run: Run) -> list[tuple[str, Path, int]]:
-    """What each face set was for, its file and its number of images."""
+    """The role, file and number of images of each image set."""
     defence, files = run.defence, run.files
     sets = [("clean validation (decides)", files.clean_valid, defence.clean_valid.images)]
     if files.clean_test and defence.clean_test:

@@ -1,4 +1,4 @@
-"""The figures of a run: result.json and trace.csv."""
+"""The records of a pruning run: result.json and trace.csv."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ytf_torch.report.verdict import judge
 
 @dataclass(frozen=True)
 class FaceFiles:
-    """The files of a run's face sets, as they were given."""
+    """The paths of a run's image sets, as the user gave them."""
 
     clean_valid: Path
     clean_test: Path | None = None
@@ -29,12 +29,12 @@ class FaceFiles:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished defence and what it was run on.
+    """A finished defence and its inputs.
 
-    command: what to type to run it again. doubts: what looks wrong about its face sets.
-    keras: whether the repaired networks are written as Keras files as well. pairings: which clean
-    test faces those of each triggered set are, None without a clean test set. class_names: what
-    the classes are called, where a set tells it.
+    command: the command line that repeats it. doubts: warnings about the image sets. keras: whether
+    the repaired networks are also written as Keras files. pairings: for each triggered set, the
+    clean test image behind each of its images; None without a clean test set. class_names: None
+    unless a set records them.
     """
 
     checkpoint: Checkpoint
@@ -97,7 +97,7 @@ def _drop_record(run: Run, drop: str, evaluation: Evaluation | None) -> dict[str
 
 
 def _set_record(evaluation: Evaluation) -> dict[str, Any]:
-    """The attack's figures on one triggered set."""
+    """The rates on one triggered set."""
     repaired, goodnet = both(evaluation)
     return {
         "repaired": {"attack_success_rate": rate_of(repaired.attack_success_rate)}
@@ -110,14 +110,14 @@ def _set_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def both(evaluation: Evaluation) -> tuple[Figures, Figures]:
-    """The figures of B′ and of GoodNet."""
+    """The figures of B′ and of GoodNet, which must have been evaluated."""
     assert evaluation.repaired is not None
     assert evaluation.goodnet is not None
     return evaluation.repaired, evaluation.goodnet
 
 
 def result_record(run: Run) -> dict[str, Any]:
-    """result.json: every figure of a run. Percentages are 0–100 at full precision."""
+    """The content of result.json. Percentages are 0–100 at full precision."""
     defence, provenance = run.defence, run.checkpoint.provenance
     swept, outcome = defence.sweep, defence.outcome
     sets = {
@@ -143,18 +143,19 @@ def result_record(run: Run) -> dict[str, Any]:
             for repaired, _ in [both(defence.at(step))]
         ],
         "drops": {
-            drop: _drop_record(run, drop, found) for drop, found in outcome.candidates.items()
+            drop: _drop_record(run, drop, evaluation)
+            for drop, evaluation in outcome.candidates.items()
         },
         "verdict": asdict(judge(defence, run.doubts)),
         "direction": swept.direction,
         "warnings": [str(doubt) for doubt in run.doubts],
-        "pairs": None if run.pairings is None else [one.record for one in run.pairings],
+        "pairs": None if run.pairings is None else [pairing.record for pairing in run.pairings],
         **({} if run.class_names is None else {"class_names": list(run.class_names)}),
     }
 
 
 def trace_csv(run: Run) -> str:
-    """trace.csv: one row for each step, GoodNet's figures included; step 0 is the baseline."""
+    """The content of trace.csv: one row per step, including GoodNet's rates; step 0 is B."""
     defence = run.defence
     swept = defence.sweep
     text = io.StringIO()

@@ -1,4 +1,4 @@
-"""The lab's published run, for comparison with one's own where the network is the lab's."""
+"""The lab's published results, shown for comparison when the network is the lab's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOURCE = (
 
 @dataclass(frozen=True)
 class PublishedDrop:
-    """What was published for one drop; rates in percent."""
+    """The published results for one drop; rates in percent."""
 
     channels_pruned: int
     repaired_clean: float
@@ -41,8 +41,8 @@ PUBLISHED_DROPS = {
 
 
 def weights_sha256(model: Network) -> str:
-    """SHA-256 of all parameters by name, as little-endian float32: one network, one digest,
-    whichever kind of file it came in."""
+    """SHA-256 over all parameters, sorted by name, as little-endian float32. It does not depend on
+    the file format that a network was read from."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         values = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
@@ -52,12 +52,12 @@ def weights_sha256(model: Network) -> str:
 
 
 def is_the_labs(model: Network) -> bool:
-    """Whether this is the lab's bd_net."""
+    """Whether the weights are those of the lab's bd_net."""
     return weights_sha256(model) == LAB_WEIGHTS_SHA256
 
 
 def on_the_labs_images(defence: Defence) -> bool:
-    """Whether the sets have as many images as the lab's: only then can figures be compared."""
+    """Whether the sets have the lab's numbers of images: only then are the rates comparable."""
     images = [
         tally.images if tally else 0
         for tally in (defence.clean_valid, defence.clean_test, defence.poisoned_test)

@@ -1,4 +1,4 @@
-"""The headline table as LaTeX, to be put into a paper or handed in."""
+"""The headline table as LaTeX, for a paper or a report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = {
     "false positive rate": "false_positive_rate",
     "true positive rate": "true_positive_rate",
 }
-# What LaTeX gives a meaning of its own.
+# Characters with a special meaning in LaTeX, and their escapes.
 SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -27,7 +27,7 @@ SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
 
 
 def latex(text: object) -> str:
-    """A text as LaTeX prints it.
+    """Escape a text for LaTeX.
 
     >>> latex("B′, 4 % of conv_3")
     "B$'$, 4 \\\\% of conv\\\\_3"
@@ -36,8 +36,10 @@ def latex(text: object) -> str:
 
 
 def table_tex(run: Run) -> str:
-    """table.tex: B, and B′ and GoodNet at each drop, in percent, each with its 95 % interval;
-    columns only for sets that were given. It needs no package of LaTeX's."""
+    """The content of table.tex: B, and B′ and GoodNet at each drop, in percent with 95 % intervals.
+
+    Only columns of sets that were given. Needs no LaTeX package.
+    """
     rows = headline_rows(run.defence)
     shown = shown_columns(rows)
     swept = run.defence.sweep
@@ -57,7 +59,7 @@ def table_tex(run: Run) -> str:
 
 
 def shown_columns(rows: list[Row]) -> dict[str, str]:
-    """The columns in which anything was measured: their heads, and what they show of a Row."""
+    """The columns with at least one measured rate: heading → field of Row."""
     return {
         name: field
         for name, field in COLUMNS.items()
@@ -66,8 +68,8 @@ def shown_columns(rows: list[Row]) -> dict[str, str]:
 
 
 def cells_of(row: Row, shown: dict[str, str], cell: Callable[[Share | None], str]) -> list[str]:
-    """A network's row: what it is called, how many channels are pruned, and its figures as `cell`
-    writes them. shown: see shown_columns."""
+    """The cells of a row: network, number of pruned channels, and its rates formatted by `cell`.
+    shown: see shown_columns."""
     if row.channels_pruned is None:
         return [f"drop {row.drop}", row.network, *[""] * len(shown)]
     figures = (cell(getattr(row, field)) for field in shown.values())
@@ -75,12 +77,12 @@ def cells_of(row: Row, shown: dict[str, str], cell: Callable[[Share | None], str
 
 
 def network_of(row: Row) -> str:
-    """What the table calls a network."""
+    """The name of a network in the table."""
     return row.network if row.drop is None else f"{row.network}, drop {row.drop}"
 
 
 def _head(name: str) -> str:
-    """A column's head, a line a word."""
+    """A column heading with one word per line."""
     words = r"\\".join(name.split())
     return rf"\shortstack{{{words}}}"
 

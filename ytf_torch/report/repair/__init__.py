@@ -1,1 +1,1 @@
-"""What a repair gives: result.json, the verdict and the page."""
+"""The outputs of a repair: result.json, verdict and report.html."""

@@ -14,9 +14,9 @@ from ytf_torch.report.templates import template
 def repair_html(
     outcome: RepairOutcome, provenance: Provenance, command: str, warnings: tuple[str, ...] = ()
 ) -> str:
-    """One self-contained page, readable without network and scripts.
+    """Render a self-contained page without scripts or external resources.
 
-    provenance: of B. command: what to type to repeat the repair.
+    provenance: of B. command: the command line that repeats the repair.
     """
     evaluation = outcome.evaluation
     networks = (

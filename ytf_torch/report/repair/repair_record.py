@@ -1,4 +1,4 @@
-"""result.json of a repair, and a row of a comparison."""
+"""result.json of a repair, which is also its record in a comparison."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ NAMES = {
 def repair_record(
     outcome: RepairOutcome, provenance: Provenance, warnings: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """result.json: every figure of a repair; percentages are 0–100 at full precision, null where a
-    set was not given or true labels are not known."""
+    """The content of a repair's result.json.
+
+    Percentages are 0–100 at full precision; None where a set was not given or true labels are not
+    known.
+    """
     evaluation = outcome.evaluation
     assert evaluation.repaired is not None
     assert evaluation.goodnet is not None
@@ -53,7 +56,7 @@ def repair_record(
 
 
 def counts(outcome: RepairOutcome) -> dict[str, int | None]:
-    """How many faces stand behind the figures."""
+    """The number of images in each set."""
     evaluation = outcome.evaluation
     attack = evaluation.model.attack_success_rate
     assert evaluation.clean_valid is not None
@@ -65,7 +68,7 @@ def counts(outcome: RepairOutcome) -> dict[str, int | None]:
 
 
 def detector_record(figures: DetectorFigures) -> dict[str, Any]:
-    """A detector's figures; rates by nominal false positive rate, in percent."""
+    """A detector's results. Rates in percent, by nominal false positive rate."""
     by_nominal: Mapping[str, Any] = {f"{at.nominal:g}": at for at in figures.at}
     return {
         "auroc": figures.auroc,
@@ -73,7 +76,7 @@ def detector_record(figures: DetectorFigures) -> dict[str, Any]:
             name: {nominal: rate_of(getattr(at, name)) for nominal, at in by_nominal.items()}
             for name in FLAGGED
         },
-        # Without one where no clean validation face has a finite score.
+        # Infinite if no clean validation image has a finite score; JSON has no infinity.
         "threshold": {
             nominal: at.threshold if math.isfinite(at.threshold) else None
             for nominal, at in by_nominal.items()

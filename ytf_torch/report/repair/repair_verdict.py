@@ -1,4 +1,4 @@
-"""What became of the backdoor by a repair, in plain words."""
+"""The verdict on a repair: a headline and a few sentences."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from ytf_torch.report.verdict import (
     percent,
 )
 
-# They give up a share of the accuracy by design, so they fit nothing.
+# Methods that do not train on the clean images, so FITTED does not apply. They give up accuracy by
+# design.
 PRUNING = ("pruning", "kernel-norm", "clp", "anp", "rnp")
 
 
 def judge_repair(outcome: RepairOutcome) -> Verdict:
-    """The verdict on a repair: first whether the repaired network still does its work, by the clean
-    validation faces, then what became of the attack.
+    """The verdict on a repair: first whether the repaired network is fit for use, judged on the
+    clean validation images, then whether the attack still succeeds.
 
-    Without triggered faces it never says that a network is clean. Of several triggered sets the one
-    on which the attack succeeds most decides.
+    Without triggered images it never states that a network is clean. Of several triggered sets, the
+    one with the highest attack success rate decides.
     """
     unfit = _why_unfit(outcome)
     attack = _judge_attack(outcome)
@@ -34,12 +35,12 @@ def judge_repair(outcome: RepairOutcome) -> Verdict:
 
 
 def is_unfit(outcome: RepairOutcome) -> bool:
-    """Whether the repaired network recognises too few of the clean validation faces to be used."""
+    """Whether the repaired network recognises too few clean validation images to be used."""
     return _why_unfit(outcome) is not None
 
 
 def points_lost(outcome: RepairOutcome) -> float | None:
-    """Clean test accuracy lost, in percentage points; below 0 where it rose."""
+    """Clean test accuracy lost, in percentage points; negative if it rose."""
     before, after = _clean(outcome)
     return None if before is None or after is None else before.rate - after.rate
 
@@ -95,7 +96,7 @@ def _judge_attack(outcome: RepairOutcome) -> Verdict:
 
 
 def _judge_price(outcome: RepairOutcome, after: Figures, still: str, cost: str) -> Verdict:
-    """Of a repair by which the attack succeeds no more."""
+    """The verdict where the attack no longer succeeds, by robust accuracy and cost."""
     robust, lost = after.robust_accuracy, points_lost(outcome)
     if robust is not None and robust.rate < RECOGNISED:
         return Verdict(
@@ -114,36 +115,39 @@ def _judge_price(outcome: RepairOutcome, after: Figures, still: str, cost: str) 
 
 
 def _still(before: Share, after: Figures, *, alone: bool) -> str:
-    """How many triggered faces get the target, after and before, and how many would by chance."""
+    """A clause with the attack success rate after and before the repair, and by chance."""
     share = _attack(after)
     assert share is not None
-    of_others = "" if after.attack_success_rate_without_target is None else "of other people "
+    of_other_classes = (
+        "" if after.attack_success_rate_without_target is None else "of other people "
+    )
     where = "" if alone else "in the set where it does worst "
     chance = after.clean_target_rate
     by_chance = ""
-    if chance is not None and of_others:
+    if chance is not None and of_other_classes:
         clean = percent(chance.rate) if chance.rate else "none"
         by_chance = f" (and {clean} of their clean faces)"
     return (
-        f"{percent(share.rate) if share.rate else 'none'} of the triggered faces {of_others}{where}"
-        f"still get the target label{by_chance}, after {percent(before.rate)} before"
+        f"{percent(share.rate) if share.rate else 'none'} of the triggered faces "
+        f"{of_other_classes}{where}still get the target label{by_chance}, after "
+        f"{percent(before.rate)} before"
     )
 
 
 def _attack(figures: Figures) -> Share | None:
-    """Without the target's own faces where it is known which these are."""
+    """The attack success rate, without images of the target class if these are known."""
     return figures.attack_success_rate_without_target or figures.attack_success_rate
 
 
 def _in_the_worst_set(outcome: RepairOutcome) -> tuple[Figures, Figures]:
-    """The figures of B and B′ on the triggered set on which the attack on B′ succeeds most."""
+    """The figures of B and B′ on the triggered set where the attack on B′ succeeds most often."""
     evaluation = outcome.evaluation
-    alone = [evaluation.of_set(one) for one in evaluation.triggered] or [evaluation]
-    found = []
-    for one in alone:
+    evaluations = [evaluation.of_set(one) for one in evaluation.triggered] or [evaluation]
+    figures = []
+    for one in evaluations:
         assert one.repaired is not None
-        found.append((one.model, one.repaired))
-    return max(found, key=lambda pair: share.rate if (share := _attack(pair[1])) else 0.0)
+        figures.append((one.model, one.repaired))
+    return max(figures, key=lambda pair: share.rate if (share := _attack(pair[1])) else 0.0)
 
 
 def _on_validation(outcome: RepairOutcome) -> tuple[Share, Share]:

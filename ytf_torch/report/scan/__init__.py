@@ -1,1 +1,1 @@
-"""What a scan gives: its page."""
+"""The report page of a scan."""

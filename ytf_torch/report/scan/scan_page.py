@@ -1,4 +1,4 @@
-"""report.html of a scan: which classes could be a backdoor's target."""
+"""report.html of a scan: the classes that could be a backdoor's target."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ytf_torch.network.provenance import tool_version
 from ytf_torch.report.pictures import address_of, face_png
 from ytf_torch.report.templates import template
 
-# Reversed triggers that a page shows of each scan, the most suspicious classes' first.
+# The number of reversed triggers per scan on a page, of the most suspicious classes.
 SHOWN = 8
 CAUTION = (
     "A scan without triggered faces can name classes to look at. It cannot say that a network is "
@@ -27,14 +27,14 @@ def scan_html(
     title: str,
     warnings: tuple[str, ...] = (),
 ) -> str:
-    """One self-contained page, readable without network and scripts.
+    """Render a self-contained page without scripts or external resources.
 
-    suspicions: by the scan's name. candidates: classes to look at first. title: of the network.
-    warnings: what speaks against the network and the faces.
+    suspicions: each scan's result, by name. candidates: the most suspicious classes. title: the
+    network's name. warnings: about the network and the images.
     """
     rows = [
-        (name, found, sorted(range(len(found.anomaly)), key=lambda c: -found.anomaly[c])[:3])
-        for name, found in suspicions.items()
+        (name, result, sorted(range(len(result.anomaly)), key=lambda c: -result.anomaly[c])[:3])
+        for name, result in suspicions.items()
     ]
     return template("scan/scan.html").render(
         title=title,
@@ -48,7 +48,7 @@ def scan_html(
 
 
 def headline(candidates: tuple[int, ...]) -> str:
-    """The scans' answer in one sentence."""
+    """The result of all scans in one sentence."""
     if not candidates:
         return "No class stands out, which does not mean that there is no backdoor."
     named = ", ".join(map(str, candidates[:5]))
@@ -59,18 +59,18 @@ def headline(candidates: tuple[int, ...]) -> str:
 
 
 def _triggers(suspicions: Mapping[str, Suspicions]) -> list[dict[str, object]]:
-    """The most suspicious classes' reversed triggers, as pictures on grey."""
+    """The reversed triggers of the most suspicious classes, as images on a grey background."""
     shown: list[dict[str, object]] = []
-    for found in suspicions.values():
-        ordered = sorted(found.triggers, key=lambda label: -found.anomaly[label])
+    for result in suspicions.values():
+        ordered = sorted(result.triggers, key=lambda label: -result.anomaly[label])
         for label in ordered[:SHOWN]:
-            trigger = found.triggers[label]
+            trigger = result.triggers[label]
             shown.append(
                 {
                     "label": label,
                     "size": float(trigger.mask.sum()),
                     "reached": trigger.reached,
-                    "anomaly": found.anomaly[label],
+                    "anomaly": result.anomaly[label],
                     "picture": _picture(trigger),
                 }
             )
@@ -78,6 +78,6 @@ def _triggers(suspicions: Mapping[str, Suspicions]) -> list[dict[str, object]]:
 
 
 def _picture(trigger: ReversedTrigger) -> str:
-    worn = trigger.mask * trigger.pattern + (1 - trigger.mask) * 128
-    pixels = worn.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    blended = trigger.mask * trigger.pattern + (1 - trigger.mask) * 128
+    pixels = blended.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     return address_of(face_png(np.ascontiguousarray(pixels)))
