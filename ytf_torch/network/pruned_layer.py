@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 from ytf_torch.errors import InputError, argument, mismatch
-from ytf_torch.network.graph import Graph
+
+if TYPE_CHECKING:  # which loads PyTorch, and settings that import this are checked before that
+    from ytf_torch.network.graph import Graph
 
 
 def channel_path(graph: Graph, convolution: str) -> tuple[str, ...]:
