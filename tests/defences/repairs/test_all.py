@@ -12,11 +12,19 @@ from tests.made.badnet import MadeBadNet
 from tests.made.preprocessed import PREPROCESSINGS, reading_as
 from ytf_torch.defences.base import Repair
 from ytf_torch.defences.repairs import distillation
-from ytf_torch.defences.repairs.distillation import Distillation, move_weights
+from ytf_torch.defences.repairs.distillation import (
+    TUNED_COVERED,
+    Distillation,
+    move_weights,
+    what_all_say,
+)
 from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
 from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
+from ytf_torch.defences.training import Augment, TrainingFaces, augmentation_for, seeded
+from ytf_torch.defences.variations import covered
 from ytf_torch.images.image_set import ImageSet
+from ytf_torch.network.module import Network
 from ytf_torch.progress import untracked
 
 REPAIRS: dict[str, Repair] = {
@@ -151,8 +159,10 @@ def test_weights_half_way_are_the_mean(badnet: MadeBadNet) -> None:
 @pytest.mark.parametrize(
     ("repair", "expected"),
     [
-        (  # Too few pictures for five classes: all cycles there may be.
-            Distillation(rounds=1, lesson=20, passes=1, fine_tuning=FineTuning(epochs=1)),
+        (  # At this rate nothing is learned: all cycles there may be.
+            Distillation(
+                rounds=1, lesson=20, passes=1, learning_rate=1.0, fine_tuning=FineTuning(epochs=1)
+            ),
             [
                 "fine-tuning a second teacher",
                 "distilling",
@@ -194,6 +204,49 @@ def test_a_teacher_that_forgets_augmented_faces_is_made_anew_at_half_the_rate(
     repair = Distillation(rounds=1, lesson=20, passes=1, fine_tuning=FineTuning(epochs=1))
     next(iter(repair.candidates(badnet.network, clean_valid, track)))
     assert phases[:3] == ["fine-tuning a second teacher", "fine-tuning a gentler one", "distilling"]
+
+
+class RecordedTuning(FineTuning):
+    """Keeps what it was told to show, and trains on nothing."""
+
+    shown: Augment
+
+    def tuned(
+        self,
+        network: Network,
+        faces: TrainingFaces,
+        augment: Augment,
+        recognised: int,
+        generator: torch.Generator,
+        done: Callable[[int], None],
+    ) -> Network:
+        self.shown = augment
+        return network
+
+
+@pytest.mark.parametrize(("lesson", "many"), [(20, True), (2500, False)])
+def test_the_second_teacher_of_many_classes_sees_covered_faces_too(
+    lesson: int, *, many: bool, badnet: MadeBadNet, clean_valid: ImageSet
+) -> None:
+    """Five classes are many for lessons of 20 pictures."""
+    tuning = RecordedTuning(epochs=1)
+    repair = Distillation(rounds=1, lesson=lesson, passes=4, batch=500, fine_tuning=tuning)
+    (candidate,) = repair.candidates(badnet.network, clean_valid, untracked)
+    faces = TrainingFaces.of(clean_valid, badnet.network.device)
+    generator = seeded(0)
+    expected = augmentation_for(badnet.network, faces)(faces.pixels.float(), generator)
+    if many:
+        expected = covered(expected, generator, TUNED_COVERED)
+    assert torch.equal(tuning.shown(faces.pixels.float(), seeded(0)), expected)
+    assert ("half of them covered" in candidate.history[0]) == many
+
+
+def test_what_only_one_teacher_knows_is_not_taught() -> None:
+    """The first answers class 2, which the second does not know; both know class 0."""
+    one, other = torch.tensor([[3.0, -9.0, 6.0]]), torch.tensor([[6.0, -3.0, -3.0]])
+    said = what_all_say([lambda pixels: one, lambda pixels: other])(torch.zeros(1))
+    assert torch.equal(said, torch.tensor([[6.0, -6.0, 0.0]]))  # 3, −9, −3, less their mean
+    assert said.argmax() == 0
 
 
 def test_a_network_in_double_precision_stays_one(badnet: MadeBadNet, clean_valid: ImageSet) -> None:

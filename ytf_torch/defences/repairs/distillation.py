@@ -40,6 +40,9 @@ KEPT = 0.5
 # A second teacher that recognises fewer of the varied faces teaches no good. Of 196 classes one had
 # 89 %, and 96.9 % of the clean test faces; the gentler one 96 % and 99.3 %.
 VARIED_KNOWN = 0.95
+# Of many classes: of the faces that the second teacher is fine-tuned on, those that are covered.
+# A sinusoid of 196 people: its ASR goes from 47 % without to 11 % with them.
+TUNED_COVERED = 0.5
 # A student that recognises a smaller share of what B does of the validation faces is under-trained.
 FITTED = 0.98
 MOST_CYCLES = 3
@@ -73,8 +76,10 @@ class Distillation:
 
     Where the pictures are too few to learn so many classes from nothing, the student starts half
     way between fresh weights and those of the fine-tuned copy: the backdoor is broken there, and
-    features come back soon. A student that does not fit the validation faces yet is trained on, up
-    to MOST_CYCLES times in all.
+    features come back soon. So that it is broken more, the copy is then fine-tuned on covered faces
+    too, and of each class the student is told the smaller of the two teachers' logits: what only
+    one of them knows does not count. A student that does not fit the validation faces yet is
+    trained on, up to MOST_CYCLES times in all.
 
     passes: how often each face of a lesson is looked at, covered anew each time. covered_shares:
     of the faces, those that are covered once, and those that are covered once more.
@@ -119,6 +124,8 @@ class Distillation:
         tuned, step = self._second_teacher(network, faces, augment, recognised, generator, track)
         with torch.no_grad():
             teachers = [in_common_units(teacher, faces) for teacher in (network, tuned)]
+        if not fresh:
+            teachers = [what_all_say(teachers)]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             student = network.fresh()
@@ -157,12 +164,14 @@ class Distillation:
         generator: Generator,
         track: Track,
     ) -> tuple[Network, str]:
-        """A fine-tuned copy, and how it was made. Of many classes a gentler one, where the first
-        does not recognise the faces once they are varied."""
-        tuning = self.fine_tuning
-        done = track("fine-tuning a second teacher", tuning.epochs * len(faces))
-        tuned = tuning.tuned(network, faces, augment, recognised, generator, done)
+        """A fine-tuned copy, and how it was made. Of many classes one that has seen covered faces,
+        and a gentler one, where the first does not recognise the faces once they are varied."""
+        tuning, shown, how = self.fine_tuning, augment, ""
         many = not self.starts_fresh(len(faces), network.classes)
+        if many:
+            shown, how = also_covered(augment, TUNED_COVERED), ", half of them covered"
+        done = track("fine-tuning a second teacher", tuning.epochs * len(faces))
+        tuned = tuning.tuned(network, faces, shown, recognised, generator, done)
         if many and known(tuned, varied_once(faces, augment, self.seed)) < VARIED_KNOWN * len(
             faces
         ):
@@ -172,8 +181,8 @@ class Distillation:
                 batch=tuning.batch,
             )
             done = track("fine-tuning a gentler one", tuning.epochs * len(faces))
-            tuned = tuning.tuned(network, faces, augment, recognised, generator, done)
-        return tuned, tuning.step(len(faces))
+            tuned = tuning.tuned(network, faces, shown, recognised, generator, done)
+        return tuned, f"{tuning.step(len(faces))}{how}"
 
     def rounds_for(self, faces: int) -> int:
         """How many lessons: `rounds`, or more where there are so many faces that each would be in
@@ -265,6 +274,17 @@ def move_weights(student: Network, other: Network, share: float) -> None:
 def centred(logits: Tensor) -> Tensor:
     """Logits (batch, classes) with a mean of 0; the same probabilities."""
     return logits - logits.mean(1, keepdim=True)
+
+
+def also_covered(augment: Augment, share: float) -> Augment:
+    """The augmentation, and then a share of the faces covered."""
+    return lambda pixels, generator: covered(augment(pixels, generator), generator, share)
+
+
+def what_all_say(teachers: Sequence[Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
+    """Of each class the smallest of the teachers' centred logits, centred: a class that only some
+    of them answer is answered by none."""
+    return lambda pixels: centred(torch.stack([teacher(pixels) for teacher in teachers]).amin(0))
 
 
 def varied_once(faces: TrainingFaces, augment: Augment, seed: int) -> TrainingFaces:
