@@ -177,7 +177,7 @@ NO_ONNX = ("it cannot be written as ONNX", "Give a name that ends in .pt2, or ex
         (lambda b, v, out: ytf_torch.defend(b, v), NO_CHANNELS),
         (lambda b, v, out: ytf_torch.repair(b, v, method="pruning"), NO_CHANNELS),
         (lambda b, v, out: ytf_torch.audit(b, v), ("it cannot be audited", "Call ytf_torch.scan")),
-        (lambda b, v, out: ytf_torch.compact(b.model), ("it cannot be built anew", "Copy the")),
+        (lambda b, v, out: ytf_torch.compact(b.model), ("it cannot be rebuilt", "Copy the")),
         (exported(".h5"), NO_FILE),
         (exported(".keras"), NO_FILE),
         (exported(".weights.h5"), NO_FILE),
