@@ -1,4 +1,4 @@
-"""A PyTorch module of the user's own through the flows of Python."""
+"""A user-defined PyTorch module in all Python functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ Sets = tuple[ytf_torch.ImagesInMemory, ytf_torch.ImagesInMemory, ytf_torch.Image
 
 @pytest.fixture(scope="module")
 def sets() -> Sets:
-    """Clean validation and test images that the module recognises, and some with a white bar."""
+    """Clean validation and test images that the module classifies correctly, and triggered ones
+    with a white bar."""
     known = known_images(small_resnet(), 64)
     pixels = known.pixels[32:].clone()
     pixels[:, :, :4] = 255
