@@ -127,14 +127,16 @@ def _removable(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tens
     return dead if _can_be_taken_out(network, layer.name, ~dead) else torch.zeros_like(dead)
 
 
-def _can_be_taken_out(network: Network, convolution: str, own: Tensor) -> bool:
-    """Whether all later layers still work if only the channels `own` of a convolution are kept."""
+def _can_be_taken_out(network: Network, convolution: str, remaining: Tensor) -> bool:
+    """Whether all later layers still work if only these channels of a convolution are kept."""
     path = channel_path(network.graph, convolution)
     kept: dict[str, Tensor] = {}
     try:
         for layer in network.graph.layers:
             inputs = [kept[source] for source in layer.inputs]
-            kept[layer.name] = own if layer.name == convolution else _kept(network, layer, inputs)
+            kept[layer.name] = (
+                remaining if layer.name == convolution else _kept(network, layer, inputs)
+            )
             # Within the path the removed channels may be nonzero; _removable has checked its end.
             if layer.name not in path:
                 _check_still_zero(network, layer.name, kept[layer.name])

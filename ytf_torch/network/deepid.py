@@ -147,20 +147,20 @@ def as_deepid(graph: Graph) -> Graph:
     layers; else the graph itself. Layer order and names of layers without weights may differ."""
     try:
         sizes = DeepIDSizes.of_shapes(graph.parameter_shapes, graph.input_shape[1:], "")
-        known = deepid_graph(sizes)
+        canonical = deepid_graph(sizes)
     except InputError:
         return graph
-    alike = _alike(graph, graph.output, known, known.output)
-    return known if alike and len(graph.layers) == len(known.layers) else graph
+    alike = _alike(graph, graph.output, canonical, canonical.output)
+    return canonical if alike and len(graph.layers) == len(canonical.layers) else graph
 
 
-def _alike(graph: Graph, name: str, known: Graph, wanted: str) -> bool:
+def _alike(graph: Graph, name: str, other_graph: Graph, other_name: str) -> bool:
     """Whether the subgraphs that compute two layers are equal, up to the order of a sum's inputs
     and the names of layers without weights."""
-    layer, other = graph[name], known[wanted]
-    named = not known.weights(wanted) or name == wanted
+    layer, other = graph[name], other_graph[other_name]
+    named = not other_graph.weights(other_name) or name == other_name
     if layer.kind != other.kind or not named or len(layer.inputs) != len(other.inputs):
         return False
     inputs = layer.inputs if len(layer.inputs) == 1 else tuple(sorted(layer.inputs))
     pairs = zip(inputs, other.inputs, strict=True)
-    return all(_alike(graph, source, known, known_source) for source, known_source in pairs)
+    return all(_alike(graph, source, other_graph, other_source) for source, other_source in pairs)

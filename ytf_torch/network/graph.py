@@ -280,11 +280,11 @@ def graph_from_json(record: object, where: object) -> Graph:
         if not (isinstance(name, str) and isinstance(class_name, str) and isinstance(config, dict)):
             raise mismatch(where, "a layer's name, class_name and config", str(entry)[:80])
         if not isinstance(inputs, list) or any(source not in shapes for source in inputs):
-            raise mismatch(f"{where}, {name}", "inputs that stand before it", str(inputs)[:80])
+            raise mismatch(f"{where}, {name}", "inputs listed before it", str(inputs)[:80])
         if name in shapes or bool(inputs) == (not layers):
             raise InputError(f"{where}, {name}", "a layer that is named twice, or a second input")
-        read = [shapes[source] for source in inputs]
-        kind = read_layer(class_name, config, f"{where}, {name}", *read)
-        shapes[name] = kind.output_shape(*read)
+        input_shapes = [shapes[source] for source in inputs]
+        kind = read_layer(class_name, config, f"{where}, {name}", *input_shapes)
+        shapes[name] = kind.output_shape(*input_shapes)
         layers.append(Layer(name, kind, tuple(inputs)))
     return checked_graph(layers, where)

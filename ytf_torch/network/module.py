@@ -250,10 +250,10 @@ class Network(nn.Module):
             source = pooled.get(layer.name)
             computed = [layer] if source is None else [source, layer]
             done = []
-            for read in (name for one in computed for name in dict.fromkeys(one.inputs)):
-                unread[read] -= 1
-                if not unread[read] and read not in layers:
-                    done.append(read)
+            for name in (name for part in computed for name in dict.fromkeys(part.inputs)):
+                unread[name] -= 1
+                if not unread[name] and name not in layers:
+                    done.append(name)
             steps.append(_Step(layer, source, tuple(done)))
         return tuple(steps)
 
@@ -263,10 +263,10 @@ class Network(nn.Module):
         if not layer.kind.largest:
             return None
         source = self.graph[layer.inputs[0]]
-        alone = self.graph.readers(source.name) == (layer.name,) and source.kind.activation.rising
-        fitting = len(source.inputs) == 1
-        fitting = fitting and isinstance(self.layer(source.name), EndsInActivation)
-        return source if alone and fitting else None
+        movable = self.graph.readers(source.name) == (layer.name,) and source.kind.activation.rising
+        splittable = len(source.inputs) == 1
+        splittable = splittable and isinstance(self.layer(source.name), EndsInActivation)
+        return source if movable and splittable else None
 
     def computed_kind(self, name: str) -> Kind:
         """The kind as it is executed: the last layer without its activation, so it returns
@@ -313,8 +313,8 @@ class Network(nn.Module):
         # as fast as `to(memory_format=…)`.
         if not self.pixel_preprocessing.only_scales:
             channels = [channel.to(self.dtype) for channel in pixels.unbind(1)]
-            read = self.pixel_preprocessing.of_channels(channels)
-            return torch.stack(read, dim=-1).permute(0, 3, 1, 2)
+            preprocessed = self.pixel_preprocessing.of_channels(channels)
+            return torch.stack(preprocessed, dim=-1).permute(0, 3, 1, 2)
         scaled = torch.stack(pixels.unbind(1), dim=-1).to(self.dtype).permute(0, 3, 1, 2)
         return scaled if self.pixel_scale == 1 else scaled / (1 / self.pixel_scale)
 
@@ -376,8 +376,10 @@ class EndsInActivation(Protocol):
 def can_be_named(layer: str) -> bool:
     """Whether a layer name can be a submodule name: PyTorch allows no dot and no empty name, and
     the name must not shadow an attribute of Network."""
-    hidden = ("graph", "training", "_steps", "_preprocessing", "_unscaled_preprocessing")
-    return bool(layer) and "." not in layer and layer not in hidden and not hasattr(Network, layer)
+    reserved = ("graph", "training", "_steps", "_preprocessing", "_unscaled_preprocessing")
+    return (
+        bool(layer) and "." not in layer and layer not in reserved and not hasattr(Network, layer)
+    )
 
 
 def _is_watched(layer: nn.Module) -> bool:

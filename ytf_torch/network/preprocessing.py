@@ -275,13 +275,15 @@ def preprocessing_of_record(record: Mapping[str, Any], where: object) -> Preproc
 
 
 def _of_settings(settings: object, where: str) -> Preprocessing:
-    known = [field.name for field in fields(Preprocessing)]
+    field_names = [field.name for field in fields(Preprocessing)]
     if not isinstance(settings, Mapping) or not settings:
         raise mismatch(where, f"{', '.join(KERAS_MODES)} or {FORM}", settings or "nothing")
     for name in settings:
-        if name not in known:
-            raise mismatch(where, f"of {', '.join(known)}", repr(name)[:80])
-    numbers = {name: _numbers(settings[name], where) for name in known[:2] if name in settings}
+        if name not in field_names:
+            raise mismatch(where, f"of {', '.join(field_names)}", repr(name)[:80])
+    numbers = {
+        name: _numbers(settings[name], where) for name in field_names[:2] if name in settings
+    }
     order = settings.get("channel_order", "rgb")
     try:
         return Preprocessing(**numbers, channel_order=order)

@@ -33,8 +33,8 @@ def rank_points(graph: Graph, convolution: str) -> tuple[str, ...]:
     Raises ValueError where the layer has no channels that can be masked.
     """
     if convolution not in graph.convolutions:
-        known = ", ".join(graph.convolutions)
-        raise ValueError(f"expected a convolution ({known}), found {convolution}")
+        names = ", ".join(graph.convolutions)
+        raise ValueError(f"expected a convolution ({names}), found {convolution}")
     path = channel_path(graph, convolution)
     # Whatever changes the height or width on this path is counted as pooling.
     sizes = {name: graph.shapes[name][1:] for name in path}

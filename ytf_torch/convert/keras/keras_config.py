@@ -173,10 +173,10 @@ def _other_policy(place: str, policy: str) -> InputError:
     """The error for an unsupported dtype policy, with a remedy that was tried with Keras 3.15 and
     tf_keras 2.21."""
     if any(word in policy.lower() for word in ("quant", "int8", "int4", "float8", "gptq", "awq")):
-        found = f"{policy}: its weights are quantised, and Keras computes and answers otherwise"
+        found = f"{policy}: its weights are quantised, and Keras computes differently"
         remedy = QUANTISED
     else:
-        found = f"{policy}, in which Keras computes and answers otherwise"
+        found = f"{policy}, in which Keras computes differently"
         remedy = (
             "Build the network again under the policy float32, load_weights this file into it, "
             "and save that"
@@ -375,11 +375,11 @@ def _check_calls(nodes: object, place: str, class_name: str) -> None:
     format of calls, which Keras 2 does not read; there it is accepted.
     """
     for node in nodes if isinstance(nodes, list) else ():
-        by_keras_3 = isinstance(node, dict)
+        by_keras_3 = isinstance(node, dict)  # Keras 2 writes lists
         references = node if isinstance(node, list) else ()
         calls = [
             node.get("kwargs") if by_keras_3 else None,
-            *(part for one in references if isinstance(one, list) for part in one[3:]),
+            *(part for item in references if isinstance(item, list) for part in item[3:]),
         ]
         written = by_keras_3 and class_name.startswith(AUGMENTATION)
         for settings in calls:

@@ -125,11 +125,11 @@ def read_keras_file(
         raise wrong_kind(path, KERAS_FILE, remedy)
     with open_hdf5(path) as root:
         listed = layers_of(root)
-        own = text_attribute(root, "model_config")
-        if own is not None and architecture is not None:
+        config = text_attribute(root, "model_config")
+        if config is not None and architecture is not None:
             raise own_architecture(path)
-        if own is not None or architecture is not None:
-            file = _with_network(path, root, listed, own, architecture, goodnet=goodnet)
+        if config is not None or architecture is not None:
+            file = _with_network(path, root, listed, config, architecture, goodnet=goodnet)
         else:
             file = _weights_alone(path, root, listed)
         origin = origin_of(text_attribute(root, ORIGIN))
@@ -172,7 +172,7 @@ def _with_network(
     path: Path,
     root: Group,
     listed: tuple[Group, list[str]] | None,
-    own: str | None,
+    config: str | None,
     architecture: Architecture | None,
     *,
     goodnet: bool,
@@ -181,7 +181,7 @@ def _with_network(
     group = root if listed is None else listed[0]
     version = _version(root, group)
     place = f"{path}@model_config"
-    model = None if own is None else read_config(own, place)
+    model = None if config is None else read_config(config, place)
     if architecture is not None:
         place, model = architecture.place, architecture.model
         version = architecture.keras_version or version

@@ -76,9 +76,9 @@ def goodnet_reads_back(stored: KerasFile, badnet: Network, repaired: Network) ->
     """Whether a file of write_keras_goodnet contains all arrays of B, B′ and the rule bit for
     bit."""
     _, arrays = goodnet_model(badnet, repaired)
-    found = stored.weights
-    return found.keys() == arrays.keys() and all(
-        _bits(found[layer]) == _bits(weights) for layer, weights in arrays.items()
+    stored_arrays = stored.weights
+    return stored_arrays.keys() == arrays.keys() and all(
+        _bits(stored_arrays[layer]) == _bits(weights) for layer, weights in arrays.items()
     )
 
 
@@ -94,7 +94,8 @@ def goodnet_model(badnet: Network, repaired: Network) -> tuple[Config, Arrays]:
     dtype = str(badnet.dtype).removeprefix("torch.")
     entry = badnet.graph.input
     layers = _network_layers(badnet, "", entry)
-    layers += [one for one in _network_layers(repaired, REPAIRED, entry) if one["name"] != entry]
+    repaired_layers = _network_layers(repaired, REPAIRED, entry)
+    layers += [layer for layer in repaired_layers if layer["name"] != entry]
     arrays: dict[str, Any] = dict(keras_arrays(badnet))
     arrays |= {REPAIRED + name: weights for name, weights in keras_arrays(repaired).items()}
     taken = {layer["name"] for layer in layers}
@@ -149,11 +150,11 @@ class _Rule:
             self.answer(REPAIRED, self.logits(REPAIRED, REPAIRED + repaired)),
         ]
         # relu(a − b) and relu(b − a), clipped to 1: their sum is 1 where integers a and b differ.
-        apart = [
+        differences = [
             self.add("ReLU", name, [self.add("Subtract", f"{name}_by", pair)], **RELU_1)
             for name, pair in {"above": answers, "under": answers[::-1]}.items()
         ]
-        flagged = self.add("Add", "flagged", apart)
+        flagged = self.add("Add", "flagged", differences)
         agree = self.dense("agree", flagged, np.array([[-1]]), np.array([1]))
         people = [self.add("Softmax", "softmax", [logits], axis=-1), agree]
         self.taken.remove(GOODNET)

@@ -255,8 +255,8 @@ def _check_layers(
     """Raises InputError where the layers with weights in a file are not those of the network, or
     are in another order.
 
-    Layers whose names all differ from the file's are accepted if the configuration is from another
-    file and their number fits: only positions count there, as in Keras.
+    With a configuration from another file, other layer names are accepted if the number of layers
+    fits: only positions count there, as in Keras.
     """
     names = [stored_layer.name for stored_layer in stored]
     if not own_config and set(names) != set(expected):

@@ -96,35 +96,35 @@ def _graph_and_names(
             names[name] = inputs[0]
             continue
         where = f"{place}, {name}"
-        read = [shapes[source] for source in inputs]
+        input_shapes = [shapes[source] for source in inputs]
         if layer.class_name == "InputLayer" and inputs:
-            _check_inner_input(layer, read[0], where)
+            _check_inner_input(layer, input_shapes[0], where)
             names[name] = inputs[0]
             continue
         if not inputs and (layers or layer.class_name != "InputLayer"):
             raise InputError(where, "a second input; networks with one are read")
-        kind = read_layer(layer.class_name, _config(layer, keras_version), where, *read)
+        kind = read_layer(layer.class_name, _config(layer, keras_version), where, *input_shapes)
         if kind.is_identity:
             names[name] = inputs[0]
             continue
         names[name] = own_names[name] = unique = free_name(name, shapes)
         layers.append(Layer(unique, kind, inputs))
-        shapes[unique] = kind.output_shape(*read)
+        shapes[unique] = kind.output_shape(*input_shapes)
     return as_deepid(checked_graph(layers, place)), own_names
 
 
-def _check_inner_input(layer: KerasLayer, found: Shape, where: str) -> None:
+def _check_inner_input(layer: KerasLayer, shape: Shape, where: str) -> None:
     """Raises InputError where a nested model is built for another input shape than it reads."""
     stated = layer.config.get("batch_input_shape") or layer.config.get("batch_shape")
     if stated is None:
         return
-    read = keras_shape(found)
-    sides = stated[1:] if isinstance(stated, list) else []
-    fits = len(sides) == len(read) and all(
-        side in (None, own) for side, own in zip(sides, read, strict=True)
+    actual = keras_shape(shape)
+    sizes = stated[1:] if isinstance(stated, list) else []
+    fits = len(sizes) == len(actual) and all(
+        size in (None, actual_size) for size, actual_size in zip(sizes, actual, strict=True)
     )
     if not fits:
-        raise mismatch(where, f"an input of {read}, which is what it reads", str(sides)[:80])
+        raise mismatch(where, f"an input of {actual}, which is what it reads", str(sizes)[:80])
 
 
 def _from_input_to_output(
@@ -136,10 +136,10 @@ def _from_input_to_output(
     in_progress: set[str] = set()
     waiting = [(output, False)]
     while waiting:
-        name, read = waiting.pop()
+        name, finished = waiting.pop()
         if name not in by_name:
             raise InputError(place, f"a layer {name!r} is used but not there")
-        if read:
+        if finished:
             in_progress.discard(name)
             order[name] = None
         elif name not in order:

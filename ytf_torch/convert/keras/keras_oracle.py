@@ -283,8 +283,8 @@ def _check_stock(file: KerasFile) -> None:
     if any(layer.in_pruning_wrapper for layer in file.network.flat.layers):
         raise InputError(place, "real Keras does not load a PruneLowMagnitude wrapper", STRIP)
     for module, class_name in sorted(file.objects, key=str):
-        known = class_name in STOCK_LAYERS | STOCK_OBJECTS
-        if not (known and _is_keras_module(module)):
+        stock = class_name in STOCK_LAYERS | STOCK_OBJECTS
+        if not (stock and _is_keras_module(module)):
             found = class_name if module is None else f"{class_name} of {module}"
             raise InputError(place, f"real Keras is not given a configuration that has {found}")
 

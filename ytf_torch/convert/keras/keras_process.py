@@ -183,17 +183,17 @@ def _outputs(
         tensors[f"{HOLDER}{holder}"] = _read_by(model, holder)
     outputs = _predicted(keras.Model(model.inputs, tensors), batches) if tensors else {}
     for holder, inner_paths in inner.items():
-        read = outputs.pop(f"{HOLDER}{holder}")
+        inputs = outputs.pop(f"{HOLDER}{holder}")
         ends = np.cumsum([len(batch) for batch in batches])[:-1]
-        outputs |= _outputs(keras, model.get_layer(holder), np.split(read, ends), inner_paths)
+        outputs |= _outputs(keras, model.get_layer(holder), np.split(inputs, ends), inner_paths)
     return outputs
 
 
 def _read_by(model: Any, holder: str) -> Any:  # noqa: ANN401
     """The input tensor of a nested model in the outer graph; its `input` is that of its own
     graph."""
-    read = model.get_layer(holder)._inbound_nodes[-1].input_tensors
-    return read[0] if isinstance(read, list | tuple) else read
+    tensors = model.get_layer(holder)._inbound_nodes[-1].input_tensors
+    return tensors[0] if isinstance(tensors, list | tuple) else tensors
 
 
 def _predicted(model: Any, batches: Sequence[NDArray[Any]]) -> Any:  # noqa: ANN401

@@ -78,12 +78,13 @@ def find_store(group: Group) -> Group | None:
     Raises InputError for weights of the model itself, which functional models do not have, and for
     two such groups: Keras would look for each layer in both of them.
     """
-    stores = [found for name in STORES if (found := find_group(group, name)) is not None]
+    stores = [store for name in STORES if (store := find_group(group, name)) is not None]
     if len(stores) > 1:
         raise mismatch(group, f"one of the groups {' and '.join(STORES)}", "both")
-    own = find_group(group, VARIABLES)
-    if stores and own is not None and member_names(own):
-        raise mismatch(own, "no weights of the model itself", ", ".join(member_names(own))[:80])
+    variables = find_group(group, VARIABLES)
+    if stores and variables is not None and member_names(variables):
+        found = ", ".join(member_names(variables))[:80]
+        raise mismatch(variables, "no weights of the model itself", found)
     return stores[0] if stores else None
 
 

@@ -32,20 +32,20 @@ def flattened(model: KerasModel, place: str) -> KerasModel:
 class _Flattening:
     """The layers of a model and its nested models.
 
-    known: path (names of the containing models, outermost first, and the layer's name) → layer.
+    by_path: path (names of the containing models, outermost first, and the layer's name) → layer.
     names: path → name in the flattened model.
     """
 
     def __init__(self, place: str) -> None:
         self.place = place
-        self.known: dict[tuple[str, ...], KerasLayer] = {}
+        self.by_path: dict[tuple[str, ...], KerasLayer] = {}
         self.names: dict[tuple[str, ...], str] = {}
 
     def add(self, model: KerasModel, holders: tuple[str, ...]) -> None:
         """Add all layers of a model. holders: path of the model itself."""
         for layer in model.layers:
             path = (*holders, layer.name)
-            self.known[path] = layer
+            self.by_path[path] = layer
             if layer.inner is not None:
                 self._check_one_input_and_output(layer, path)
                 self.add(layer.inner, path)
@@ -61,7 +61,7 @@ class _Flattening:
 
     def layers(self) -> tuple[KerasLayer, ...]:
         """The layers that are not models themselves, under unique names."""
-        plain = [path for path, layer in self.known.items() if layer.inner is None]
+        plain = [path for path, layer in self.by_path.items() if layer.inner is None]
         counts = Counter(path[-1] for path in plain if not self._is_inner_input(path))
         taken: set[str] = set()
         for path in plain:
@@ -74,12 +74,12 @@ class _Flattening:
         return tuple(self._layer(path) for path in plain)
 
     def _is_inner_input(self, path: tuple[str, ...]) -> bool:
-        return len(path) > 1 and self.known[path].class_name == "InputLayer"
+        return len(path) > 1 and self.by_path[path].class_name == "InputLayer"
 
     def _layer(self, path: tuple[str, ...]) -> KerasLayer:
-        layer, holders = self.known[path], path[:-1]
+        layer, holders = self.by_path[path], path[:-1]
         if self._is_inner_input(path):
-            inbound = self.named(holders[:-1], self.known[holders].inbound)
+            inbound = self.named(holders[:-1], self.by_path[holders].inbound)
         else:
             inbound = self.named(holders, layer.inbound)
         return replace(layer, name=self.names[path], inbound=inbound, path=path)
@@ -90,7 +90,7 @@ class _Flattening:
         return tuple(self._source((*holders, name)) for name in layers)
 
     def _source(self, path: tuple[str, ...]) -> str:
-        layer = self.known.get(path)
+        layer = self.by_path.get(path)
         if layer is not None and layer.inner is not None:
             return self._source((*path, *layer.inner.outputs))
         return self.names.get(path, path[-1])
