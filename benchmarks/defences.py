@@ -1,10 +1,10 @@
-"""Attacks × seeds × methods: what each repair is worth on each BadNet, failures included.
+"""Measure repairs on BadNets: attacks × seeds × methods, failures included.
 
-`python -m benchmarks.defences SCRATCH` trains the BadNets it lacks, runs the repairs it lacks, and
-writes all figures to benchmarks/DEFENCES.md and DEFENCES.json. Everything is kept in SCRATCH, so
-that it goes on where it was stopped: a study for each BadNet, a JSON file for each repair of it,
-made anew where the code of the defences has changed. The table holds whatever was measured there
-with this code, by earlier runs too.
+`python -m benchmarks.defences SCRATCH` trains missing BadNets, runs missing repairs, and writes all
+figures to benchmarks/DEFENCES.md and DEFENCES.json. It can be interrupted and resumed, because
+everything is kept in SCRATCH: a study per BadNet and a JSON file per repair. Repairs are measured
+again if the code of the defences has changed. The table contains everything that was measured with
+the current code, including by earlier runs.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ app = typer.Typer(pretty_exceptions_enable=False)
 
 @dataclass(frozen=True)
 class Study:
-    """A BadNet and its face sets, laid out as `ytf-demo` does. attack, seed: how it was made."""
+    """A BadNet and its image sets, in the folder layout of `ytf-demo`.
+
+    attack, seed: with which it was trained; seed is None for a folder given by the user.
+    """
 
     attack: str
     seed: int | None
@@ -94,7 +97,7 @@ def benchmark(
     ] = None,
     results: Annotated[Path, typer.Option(help="Where DEFENCES.md and .json go.")] = HERE,
 ) -> None:
-    """Measure repairs on BadNets of many kinds; every figure is of test sets."""
+    """Measure repairs on BadNets of many kinds; all figures are from test sets."""
     cells = scratch / "cells" / code_digest()
     cells.mkdir(parents=True, exist_ok=True)
     attacked = attacks.split(",") if attacks else []
@@ -108,7 +111,7 @@ def benchmark(
 def studies(
     scratch: Path, attacks: Sequence[str], seeds: int, others: Iterable[Path]
 ) -> Iterator[Study]:
-    """Those given, then those that are made here, as they are needed."""
+    """The given studies, then those of attacks × seeds, trained on demand."""
     for folder in others:
         yield Study(folder.name, None, folder)
     source = best_source()
@@ -124,7 +127,8 @@ def studies(
 
 
 def measure(study: Study, method: str, seed: int, cells: Path) -> None:
-    """Write the figures of one repair of one BadNet to a file, but where they are there already."""
+    """Measure one repair of one BadNet and write the figures to a file, unless it exists
+    already."""
     path = cells / f"{study.folder.name}-{method}-{seed}.json"
     if path.is_file():
         return
@@ -140,19 +144,19 @@ def measure(study: Study, method: str, seed: int, cells: Path) -> None:
 
 
 def code_digest() -> str:
-    """Changes with the code of the defences."""
+    """A hash of the source code of the defences: cached figures are valid for one digest only."""
     code = sorted(Path(ytf_torch.defences.__path__[0]).rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest()[:12]
 
 
 def known(cells: Path) -> list[dict[str, Any]]:
-    """Every record that was measured, the recommended repair first."""
+    """All measured records, ordered by method, the recommended repair first."""
     texts = (path.read_text(encoding="utf-8") for path in sorted(cells.glob("*.json")))
     return sorted(map(json.loads, texts), key=lambda record: REPAIRS.index(record["method"]))
 
 
 def write(records: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """The table, and beside it every record."""
+    """Write the table as Markdown and all records as JSON."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for record in records:
         groups.setdefault((record["badnet"], record["method"]), []).append(record)
@@ -162,7 +166,7 @@ def write(records: Sequence[Mapping[str, Any]], folder: Path) -> None:
 
 
 def row(records: Sequence[Mapping[str, Any]]) -> str:
-    """One line of the table, of runs that differ in the repair's seed alone."""
+    """One row of the table, from runs that differ only in the repair's seed."""
     first = records[0]
     clean, star = "clean_test_accuracy", "attack_success_rate_without_target"
     measured = (record["detectors"] for record in records)

@@ -1,5 +1,5 @@
-"""How often an exported file answers another class than the network it was made from: every
-network, format and face at hand. Prints a table; exit status 1 where anything disagrees.
+"""Count predictions on which an exported file and its network differ, for all available networks,
+formats and images. Prints a table; exits with status 1 where any prediction differs.
 
     YTF_SHARED=../shared python -m benchmarks.exports
 """
@@ -29,7 +29,7 @@ from ytf_torch.defences.repairs.pruning import pruned_checkpoint
 from ytf_torch.images.opening import open_unlabelled
 from ytf_torch.network.module import Network
 
-# Which networks were trained on pixels divided by 255; no Keras file tells it.
+# Networks trained on pixel values divided by 255. Keras files do not record it.
 SCALES = {"sunglasses_bd_weights.h5": 1 / 255}
 AT_ONCE = 256
 Batches = list[NDArray[np.floating[Any]]]
@@ -38,7 +38,8 @@ Run = Callable[[Path, Subject, Batches], Iterator[Answers]]
 
 
 def images_for(network: Network, files: list[Path]) -> Batches:
-    """All faces that are as large as the network reads them, pixel values 0–255."""
+    """All images, resized to the network's input, in batches (batch, channels, height, width) of
+    pixel values 0–255."""
     return [
         batch.pixels.float().numpy()
         for path in files
@@ -47,7 +48,7 @@ def images_for(network: Network, files: list[Path]) -> Batches:
 
 
 def answers_of_file(path: Path, subject: Subject, batches: Batches) -> Iterator[Answers]:
-    """Who ran the file, and the class of every face; Keras has its turn in answers_of_keras."""
+    """The runner's name and the predicted class of every image, without Keras."""
     if path.suffix in (".onnx", ".pt2"):
         by, outputs = (run_onnx if path.suffix == ".onnx" else run_pt2)(path, batches)
         yield by, outputs.argmax(1)
@@ -61,21 +62,21 @@ def answers_of_file(path: Path, subject: Subject, batches: Batches) -> Iterator[
 
 
 def answers_of_keras(path: Path, subject: Subject, batches: Batches) -> Iterator[Answers]:
-    """The same of every Keras that is installed, where the file is one of its own."""
+    """The same by every installed Keras library, for Keras files."""
     if path.name.endswith(KERAS):
         for keras in run_keras(path, subject.network, batches):
             yield keras.by, keras.outputs.argmax(1)
 
 
 def answers_of(module: torch.nn.Module, batches: Batches) -> NDArray[np.int64]:
-    """The class that a module gives each face."""
+    """The predicted class of every image, (images,)."""
     with torch.inference_mode():
         return torch.cat([module(torch.from_numpy(batch)).argmax(1) for batch in batches]).numpy()
 
 
 def subjects(path: Path) -> Iterator[tuple[Subject, tuple[str, ...]]]:
-    """A network alone, and the GoodNet of it and a copy without every third channel of conv_3,
-    each with the endings that can hold it."""
+    """A network, and its GoodNet with a copy in which every third channel of conv_3 is pruned; each
+    with the extensions of the formats that can store it."""
     checkpoint = read_model(path, SCALES.get(path.name, 1.0))
     network = checkpoint.model
     yield Subject(network, checkpoint), ENDINGS
@@ -85,7 +86,7 @@ def subjects(path: Path) -> Iterator[tuple[Subject, tuple[str, ...]]]:
 
 
 def rows(path: Path, faces: list[Path], run: Run) -> Iterator[tuple[str, str, str, int, int]]:
-    """Network, format, who ran it, faces, and how many of them got another class."""
+    """Table rows: network, format, runner, images, and number of differing predictions."""
     for subject, endings in subjects(path):
         batches = images_for(subject.network, faces)
         expected = answers_of(subject.module, batches)

@@ -1,4 +1,4 @@
-"""One forward pass over a face set in memory: what a defence's price is quoted in."""
+"""One forward pass over an image set in memory: the unit of a defence's cost."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ytf_torch.images.arrays import ImagesInMemory
 
 
 def forward_pass(model: nn.Module, faces: ImagesInMemory, size: int) -> None:
-    """What a plain evaluation costs at best: channels_last, in batches of `size`."""
+    """The fastest plain evaluation: channels_last memory, in batches of `size`."""
     device = next(model.parameters()).device
     with torch.inference_mode():
         answers = [model(batch.to(device).pixels).argmax(1) for batch in faces.batches(size)]
-        torch.cat(answers).tolist()  # a GPU is waited for, once
+        torch.cat(answers).tolist()  # synchronises with a GPU, only once

@@ -1,7 +1,8 @@
-"""The lab's notebook in real Keras: load the three sets whole, then one evaluation of each a step.
+"""The lab's notebook in real Keras: load three sets into memory, then evaluate all of them per
+step.
 
-A process of its own that waits for orders, so that its steps can be timed between those of the
-others: `KerasLab` starts it and asks. Needs tf_keras.
+Runs in a subprocess that executes steps on request, so that its steps can be interleaved with those
+of other contestants; `KerasLab` controls it. Needs tf_keras.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ class Step:
 
 
 class KerasLab:
-    """The notebook, running in another process.
+    """The notebook, running in a subprocess.
 
-    load_seconds: importing Keras, loading the sets and the model. unavailable: why it cannot run,
-    or None.
+    load_seconds: time to import Keras and load the sets and the model. unavailable: why it cannot
+    run, or None.
     """
 
     def __init__(self, keras_model: Path, sizes: DeepIDSizes, sets: tuple[Path, ...]) -> None:
@@ -59,12 +60,12 @@ class KerasLab:
         self.load_seconds = time.perf_counter() - start
 
     def step(self) -> Step:
-        """Mask one channel more and evaluate the three sets."""
+        """Mask one more channel and evaluate the three sets."""
         self._order("step")
         return Step(**self._answer())
 
     def finish(self) -> int:
-        """End it; returns its peak memory in bytes."""
+        """Stop the process. Returns its peak memory in bytes."""
         self._order("finish")
         peak: int = self._answer()["peak_bytes"]
         self.process.wait()
@@ -83,7 +84,7 @@ class KerasLab:
 
 
 def deepid(keras: Any, sizes: dict[str, Any]) -> Any:  # noqa: ANN401
-    """DeepID as the lab's architecture file builds it."""
+    """DeepID, built as in the lab's architecture file."""
     layers = keras.layers
     below = entry = keras.Input((*sizes["input_size"], 3), name="input")
 
@@ -123,7 +124,7 @@ def main(keras_model: str, sizes: str, *paths: str) -> None:
         data, label = sets[name]
         return np.mean(np.argmax(model.predict(data, verbose=0), axis=1) == label) * 100
 
-    model.predict(sets["valid"][0][:64], verbose=0)  # so that no step pays for building the graph
+    model.predict(sets["valid"][0][:64], verbose=0)  # builds the graph before the first timed step
     print(json.dumps({"version": keras.__version__}), flush=True)
     layer = model.get_layer("conv_3")
     for channel, line in enumerate(sys.stdin):

@@ -1,4 +1,4 @@
-"""Face sets of the lab's size and layout, and a network of the lab's size."""
+"""Image sets of the lab's size and file layout, and a network of the lab's size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ WRONG_EVERY = 9
 
 @dataclass(frozen=True)
 class LabFiles:
-    """keras_model: an .h5 that Keras and ytf-prune read. source: what faces and weights are."""
+    """Paths of a network and image sets.
+
+    keras_model: an .h5 for Keras and ytf-prune. source: description of weights and images.
+    """
 
     keras_model: Path
     clean_valid: Path
@@ -38,7 +41,7 @@ class LabFiles:
 
 
 def shared_folder() -> Path | None:
-    """Where the real weights and faces are, if they are here."""
+    """The folder of real weights and images; None if it is not available."""
     folder = Path(os.environ.get("YTF_SHARED", Path(__file__).parent.parent.parent / "shared"))
     return folder if (folder / "zoo").is_dir() else None
 
@@ -61,10 +64,10 @@ def random_model(channels: int = LAB_CHANNELS, classes: int = LAB_CLASSES) -> Ne
 
 
 def make_lab_files(folder: Path, share: float = 1.0) -> LabFiles:
-    """Write everything to `folder`, `share` of the lab's images; about 2.3 GB at full size.
+    """Write all files to `folder`. share: fraction of the lab's images; all of them take 2.3 GB.
 
-    Labels are the network's own answers, every ninth of them wrong, so that accuracies fall
-    while channels go.
+    Labels are the network's own predictions, every ninth of them changed, so that accuracy falls as
+    channels are pruned.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shared = shared_folder()
@@ -87,14 +90,14 @@ def make_lab_files(folder: Path, share: float = 1.0) -> LabFiles:
 
 
 def in_memory(path: Path, model: Network) -> ImagesInMemory:
-    """A face set, read whole."""
+    """An image set, read into memory."""
     faces = open_images(path, model.input_shape, model.classes)
     pixels = torch.cat([batch.pixels for batch in faces.batches()])
     return ImagesInMemory(faces.path, faces.input_shape, faces.labels, pixels=pixels)
 
 
 def repeated(faces: ImagesInMemory, times: int) -> ImagesInMemory:
-    """The same faces several times over, as uint8, to have more of them."""
+    """The same images repeated several times, as uint8."""
     pixels = faces.pixels.to(torch.uint8).repeat(times, 1, 1, 1)
     return replace(faces, labels=np.tile(faces.labels, times), pixels=pixels)
 
@@ -126,16 +129,16 @@ def _photos(path: Path, model: Network) -> NDArray[np.float32]:
 
 
 def varied(photos: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Photos (images, 3, H, W), each shifted, lit and noised at random."""
-    light = rng.uniform(0.7, 1.3, (len(photos), 1, 1, 1))
-    lit = photos * light + rng.normal(0, 4, photos.shape)
+    """Photos (images, 3, H, W) with random shifts, brightness and noise."""
+    brightness = rng.uniform(0.7, 1.3, (len(photos), 1, 1, 1))
+    noisy = photos * brightness + rng.normal(0, 4, photos.shape)
     shifts = rng.integers(-3, 4, (len(photos), 2))
-    moved = [np.roll(photo, shift, (1, 2)) for photo, shift in zip(lit, shifts, strict=True)]
-    return np.stack(moved).clip(0, 255).round().astype(np.uint8)
+    shifted = [np.roll(photo, shift, (1, 2)) for photo, shift in zip(noisy, shifts, strict=True)]
+    return np.stack(shifted).clip(0, 255).round().astype(np.uint8)
 
 
 def drawn(shape: tuple[int, int, int], images: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Coloured blocks under noise, (images, *shape)."""
+    """Random coloured blocks with noise, (images, *shape)."""
     _, height, width = shape
     blocks = rng.integers(0, 256, (images, 3, -(-height // 8), -(-width // 8)))
     large = blocks.repeat(8, 2).repeat(8, 3)[:, :, :height, :width]

@@ -1,9 +1,9 @@
-"""What a sweep of any network costs: `python -m benchmarks.networks MODEL.safetensors …`.
+"""Cost of a sweep of any network: `python -m benchmarks.networks MODEL.safetensors …`.
 
-For each model, converted by ytf-convert, a convolution early, in the middle and late, and the
-layer that is pruned by default. One sweep ranks the channels and masks them one by one on the same
-images; its time is told in units of a plain pass of these images through the whole network. The
-plain engine would take two passes more than it has channels. Prints a Markdown table.
+For each converted model, sweeps an early, a middle and a late convolution, and the layer that is
+pruned by default. One sweep ranks the channels and masks them one by one on the same images. Its
+time is given in units of a plain pass of these images through the whole network; the plain engine
+would need channels + 2 passes. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def networks(
 
 
 def measured_layers(network: Network) -> tuple[str, ...]:
-    """A convolution early, in the middle and late, and the default, in order."""
+    """An early, a middle and a late convolution, and the default layer, in order."""
     layers = network.graph.convolutions
     own = [name for name in layers if not network.graph[name].kind.channelwise] or layers
     chosen = {own[0], own[len(own) // 2], own[-1], default_layer(network.graph)}
@@ -58,7 +58,7 @@ def measured_layers(network: Network) -> tuple[str, ...]:
 
 
 def coarse_images(network: Network, images: int, path: Path) -> ImageSet:
-    """Images of coarse random colours, on which as many channels fire as on natural ones."""
+    """Images of coarse random colours, which activate as many channels as natural images do."""
     channels, height, width = network.input_shape
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (images, channels, 6, 6)).astype(np.uint8)
@@ -70,8 +70,8 @@ def coarse_images(network: Network, images: int, path: Path) -> ImageSet:
 
 
 def row(name: str, network: Network, layer: str, faces: ImageSet, rounds: int) -> str:
-    """A line of the table. The pass runs in the sweep's batches, each shared out among all cores,
-    while the sweep has a batch on each core."""
+    """A row of the table. The plain pass uses the sweep's batch size and parallelises each batch
+    over all cores; the sweep processes one batch per core."""
 
     @exact_float32()
     def one_pass() -> None:

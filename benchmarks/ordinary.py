@@ -1,9 +1,9 @@
-"""The same network as most people would write it in PyTorch, run in a process of its own as they
-would run it: what its passes cost is the price in which a defence is quoted.
+"""The lab's network in ordinary PyTorch code, run in a new process: its passes are the unit in
+which the cost of a defence is given.
 
-`python -m benchmarks.ordinary KERAS_MODEL DEVICE FACES…` prints seconds. In a process that did
-other things before, a pass may take half as long: its memory has been fetched from the system
-already. `ytf-prune`, whose price is quoted, begins in a new process too.
+`python -m benchmarks.ordinary KERAS_MODEL DEVICE FACES…` prints seconds. In a process that has
+computed before, a pass may take half the time, because its memory has already been allocated by the
+system. `ytf-prune`, to which it is compared, starts in a new process too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BATCH = 64
 
 
 class OrdinaryNetwork(nn.Module):
-    """DeepID from nn.Conv2d and nn.MaxPool2d, channels_last, with another one's weights."""
+    """DeepID of nn.Conv2d and nn.MaxPool2d, channels_last, with the weights of `network`."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class OrdinaryNetwork(nn.Module):
 
 
 def ordinary_passes(keras_model: Path, sets: Sequence[Path], device: torch.device) -> float:
-    """Seconds of a pass over each set, from memory: loading network and faces does not count."""
+    """Total seconds of one pass over each set from memory, without loading network and images."""
     arguments = map(str, (keras_model, device.type, *sets))
     command = [sys.executable, "-m", "benchmarks.ordinary", *arguments]
     return float(subprocess.check_output(command, cwd=Path(__file__).parent.parent, text=True))

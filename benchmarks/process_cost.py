@@ -1,4 +1,4 @@
-"""Wall time and peak memory of a command and all that it starts:
+"""Wall time and peak memory of a command and its child processes:
 `python -m benchmarks.process_cost COMMAND…`.
 """
 
@@ -14,15 +14,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# Seconds. Looking takes some milliseconds of the process's own time.
+# Sampling interval in seconds. Sampling costs the measured process some milliseconds.
 LOOK_EVERY = 0.2
 
 
 @dataclass(frozen=True)
 class ProcessCost:
-    """seconds: wall time from start to exit. processor_seconds: of all its processes.
-    peak_bytes: largest memory of all of them together, what they share counted once; 0 where the
-    system does not tell it, as only Linux does."""
+    """Cost of a command.
+
+    seconds: wall time from start to exit. processor_seconds: CPU time of all its processes.
+    peak_bytes: peak of their total memory, shared pages counted once; 0 on systems other than
+    Linux.
+    """
 
     seconds: float
     processor_seconds: float
@@ -30,7 +33,7 @@ class ProcessCost:
 
 
 def process_cost(command: Sequence[str]) -> ProcessCost:
-    """Run a command to its end; what it prints is dropped. Raises RuntimeError if it fails."""
+    """Run a command and discard its output. Raises RuntimeError if it fails."""
     measured = subprocess.run(
         [sys.executable, "-m", "benchmarks.process_cost", *command],
         cwd=Path(__file__).parent.parent,
@@ -44,18 +47,19 @@ def process_cost(command: Sequence[str]) -> ProcessCost:
 
 
 def watched(process: subprocess.Popen[bytes], each_time: Callable[[], None]) -> ProcessCost:
-    """What a process costs that has just been started. each_time: called many times a second.
+    """Cost of a process that has just been started. each_time: called about a hundred times a
+    second.
 
-    Raises RuntimeError where it ends with anything but status 0 or SIGKILL.
+    Raises RuntimeError where it ends with a status other than 0 or SIGKILL.
     """
-    start = looked = time.perf_counter()
+    start = sampled = time.perf_counter()
     peak = 0
     while True:
         ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         if ended:
             break
-        if time.perf_counter() > looked + LOOK_EVERY:
-            looked, peak = time.perf_counter(), max(peak, memory_of(process.pid))
+        if time.perf_counter() > sampled + LOOK_EVERY:
+            sampled, peak = time.perf_counter(), max(peak, memory_of(process.pid))
         each_time()
         time.sleep(0.01)
     if status not in (0, signal.SIGKILL):
@@ -65,7 +69,10 @@ def watched(process: subprocess.Popen[bytes], each_time: Callable[[], None]) -> 
 
 
 def memory_of(pid: int) -> int:
-    """Bytes of a process and all that it started, as Linux tells; 0 elsewhere."""
+    """Memory in bytes of a process and its child processes, from Linux's /proc; 0 elsewhere.
+
+    Counts Pss, in which each shared page is divided among the processes that share it.
+    """
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         tasks = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/children")]

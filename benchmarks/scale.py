@@ -1,9 +1,9 @@
-"""How a run grows with its faces: `python -m benchmarks.scale SCRATCH --faces 1000000`.
+"""Cost of a run by number of images: `python -m benchmarks.scale SCRATCH --faces 1000000`.
 
-A face set of a quarter of the faces, and one of all of them, which is also killed at 60 % and gone
-on with, and shared by two processes. Memory has to stay flat, processor time to grow as the faces
-do, and all runs of the larger set to leave the same figures. A million faces take 7.8 GB in
-SCRATCH.
+Runs a set of a quarter of the images and one of all of them; the latter is also killed at 60 % and
+resumed, and distributed over two processes. Memory must stay constant, processor time must grow
+linearly, and all runs of the larger set must write the same figures. A million images take 7.8 GB
+in SCRATCH.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def scale(
     scratch: Annotated[Path, typer.Argument(help="Folder for face sets; kept.")],
     faces: Annotated[int, typer.Option(min=5 * PIECE, help="Faces of the larger set.")] = 65_536,
 ) -> None:
-    """Measure memory and time of a small and a large run, and go on with one that was killed."""
+    """Measure memory and time of a small and a large run, and of one that is killed and resumed."""
     files = make_lab_files(scratch)
     valid = repeated_set(files.clean_test, scratch / f"valid{VALID}.h5", VALID)
     few, many = (
@@ -57,12 +57,12 @@ def scale(
 
 
 def sets_and_out(test: Path, out: Path) -> list[str]:
-    """The flags that differ from run to run."""
+    """The flags that differ between runs."""
     return ["--clean-test", str(test), "--out", str(out)]
 
 
 def repeated_set(source: Path, path: Path, faces: int) -> Path:
-    """A face set of uint8 that repeats another one's faces; kept if it is there."""
+    """Write a uint8 image set that repeats the images of another one, unless it exists already."""
     if path.exists():
         return path
     with h5py.File(source) as old, h5py.File(path, "w") as new:
@@ -77,7 +77,7 @@ def repeated_set(source: Path, path: Path, faces: int) -> Path:
 
 
 def run(flags: list[str], kill_when: Path | None = None, processes: int = 1) -> ProcessCost:
-    """Run ytf-prune, and watch it; kill it as soon as a file is there."""
+    """Run ytf-prune and measure its cost. kill_when: kill it as soon as this file exists."""
     launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     shared = launcher if processes > 1 else []
     command = [sys.executable, *shared, "-m", "ytf_torch.commands.prune", *flags]
@@ -91,7 +91,7 @@ def run(flags: list[str], kill_when: Path | None = None, processes: int = 1) -> 
 
 
 def say(name: str, faces: int, found: ProcessCost) -> None:
-    """Print a line of figures."""
+    """Print the figures of one run."""
     print(
         f"{name:<13} {faces:>10,} faces {found.processor_seconds:8.1f} s of processor time "
         f"{found.peak_bytes / 2**20:6.0f} MiB",

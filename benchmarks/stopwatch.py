@@ -1,4 +1,4 @@
-"""Times of things that take turns, so that a noisy machine disturbs all of them alike."""
+"""Interleaved timings, so that noise of the machine affects all contestants alike."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Times:
 
     @property
     def median(self) -> float:
-        """Middle of the rounds."""
+        """Median over the rounds."""
         return statistics.median(self.seconds)
 
     def times(self, factor: float) -> Times:
-        """So many times longer in every round."""
+        """All times multiplied by a factor."""
         return Times(tuple(factor * seconds for seconds in self.seconds))
 
     def ratio_to(self, other: Times) -> float:
-        """How many times longer than `other`, median of the rounds' own ratios."""
+        """Time relative to `other`: the median over the rounds of the ratio within a round."""
         pairs = zip(self.seconds, other.seconds, strict=True)
         return statistics.median(mine / others for mine, others in pairs)
 
@@ -34,7 +34,8 @@ Contestant = Callable[[], float]
 
 
 def seconds_of(work: Callable[[], object], factor: float = 1.0) -> Contestant:
-    """Wall time of `work`, times `factor` where it does only a part of the whole."""
+    """A contestant that returns the wall time of `work` times `factor`, to extrapolate from a part
+    of the work."""
 
     def timed() -> float:
         start = time.perf_counter()
@@ -45,13 +46,13 @@ def seconds_of(work: Callable[[], object], factor: float = 1.0) -> Contestant:
 
 
 def warm_up(contestants: Mapping[str, Contestant]) -> None:
-    """Run every contestant once, uncounted."""
+    """Run every contestant once without recording its time."""
     for contestant in contestants.values():
         contestant()
 
 
 def take_turns(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, Times]:
-    """All contestants one after the other, in every round."""
+    """Run all contestants one after the other, in every round. Returns their times by name."""
     found: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, contestant in contestants.items():
@@ -61,7 +62,7 @@ def take_turns(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, 
 
 @dataclass
 class PhaseTimes:
-    """A Track that keeps how long each phase took, in seconds."""
+    """A progress callback that records the seconds of each phase."""
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 

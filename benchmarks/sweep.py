@@ -1,4 +1,4 @@
-"""The pruning sweep beside what it is measured against, and what `ytf-prune` costs as a whole.
+"""Benchmark of the pruning sweep against alternatives, and of `ytf-prune` as a whole.
 
 `python -m benchmarks.sweep SCRATCH` writes files of the lab's size to SCRATCH (2.3 GB) and its
 results to benchmarks/RESULTS.md and RESULTS.json.
@@ -70,19 +70,19 @@ app = typer.Typer(pretty_exceptions_enable=False)
 
 @dataclass
 class Results:
-    """What was measured: tables for the reader, numbers for programs."""
+    """The results: `text` are lines of Markdown, `numbers` is for programs."""
 
     text: list[str] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
 
     def say(self, *lines: str) -> None:
-        """Print and keep some lines."""
+        """Print lines and add them to `text`."""
         for line in lines:
             print(line, flush=True)
             self.text.append(line)
 
     def table(self, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A Markdown table whose columns are aligned for a terminal as well."""
+        """Add a Markdown table whose columns are also aligned in a terminal."""
         cells = [list(header), *map(list, rows)]
         widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
 
@@ -129,7 +129,7 @@ def benchmark(
         typer.Option("--check", help="Only print the ratios that are to hold; write nothing."),
     ] = False,
 ) -> None:
-    """Measure the sweep side by side with the lab's Keras loop, plain passes and onnxruntime."""
+    """Compare the sweep with the lab's Keras loop, plain forward passes and onnxruntime."""
     found = Results()
     limit_threads(threads or os.cpu_count() or 1)
     rounds = 1 if quick else rounds
@@ -158,14 +158,14 @@ def benchmark(
 
 
 def limit_threads(threads: int) -> None:
-    """So many for PyTorch here, and for everything that is started from here."""
+    """Limit the threads of PyTorch in this process and of all libraries in child processes."""
     torch.set_num_threads(threads)
     for library in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[library] = str(threads)
 
 
 def describe(found: Results, files: LabFiles, rounds: int, *, quick: bool) -> None:
-    """Say on what machine, with what, this was measured."""
+    """Record the machine, library versions and files of the measurement."""
     machine = {
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -189,7 +189,7 @@ def describe(found: Results, files: LabFiles, rounds: int, *, quick: bool) -> No
 
 
 def processor() -> str:
-    """Its name, where the system tells."""
+    """The name of the processor, "unknown" if not available."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
@@ -198,7 +198,7 @@ def processor() -> str:
 
 
 def installed(package: str) -> str:
-    """Version of a package, or that it is not there."""
+    """The version of a package, or "not installed"."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -206,8 +206,8 @@ def installed(package: str) -> str:
 
 
 def onnx_pass(model: Network, faces: ImagesInMemory) -> Callable[[], None]:
-    """The same by onnxruntime, from the file that ytf-export writes. Raises ImportError or
-    InputError where it or onnx is not installed."""
+    """A forward pass by onnxruntime, with the file that ytf-export writes. Raises ImportError or
+    InputError where onnxruntime or onnx is not installed."""
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -227,7 +227,7 @@ def onnx_pass(model: Network, faces: ImagesInMemory) -> Callable[[], None]:
 def one_set(
     found: Results, model: Network, faces: ImagesInMemory, keras: KerasLab, rounds: int
 ) -> None:
-    """The sweep of one set, all from memory, beside everything it is compared with."""
+    """Compare the sweep of one set from memory with all alternatives."""
     some = faces.part(0, min(PLAIN_IMAGES, len(faces)))
     channels = model.convolution("conv_3").out_channels
     phases: list[dict[str, float]] = []
@@ -305,7 +305,7 @@ def _phase_table(found: Results, title: str, phases: list[dict[str, float]]) -> 
 
 
 def growth(found: Results, model: Network, faces: ImagesInMemory, rounds: int) -> None:
-    """How the fast sweep grows with images, channels and classes."""
+    """Scaling of the fast sweep with images, channels and classes."""
     many = repeated(faces, 4)
     few = faces.part(0, max(len(faces) // 4, 1))
 
@@ -343,7 +343,7 @@ def growth(found: Results, model: Network, faces: ImagesInMemory, rounds: int) -
 
 
 def whole_process(found: Results, files: LabFiles, keras: KerasLab, rounds: int) -> None:
-    """ytf-prune from start to exit on the three files, beside the lab's notebook."""
+    """Compare ytf-prune on three files, from start to exit, with the lab's notebook."""
     peaks, phases, steps = [], [], []
 
     def prune() -> float:
@@ -399,7 +399,7 @@ def whole_process(found: Results, files: LabFiles, keras: KerasLab, rounds: int)
 
 @dataclass(frozen=True)
 class Target:
-    """At most so many times what `base` takes is what `measured` may take."""
+    """A performance target: `time(measured) ≤ most · time(base)`."""
 
     measured: str
     base: str
@@ -417,7 +417,7 @@ TARGETS = (
 
 
 def check_ratios(found: Results, files: LabFiles, model: Network, rounds: int) -> None:
-    """Print what the defence costs in forward passes, beside what it is to cost at most."""
+    """Print the cost of the defence in forward passes, with the targets."""
     faces = in_memory(files.clean_valid, model)
     layout = model.input_shape, model.classes
     images = sum(len(open_images(path, *layout)) for path in _set_paths(files))
@@ -463,7 +463,7 @@ def _set_paths(files: LabFiles) -> tuple[Path, Path, Path]:
 
 
 def prune_command(files: LabFiles, out: Path) -> list[str]:
-    """What a user types."""
+    """The command line of ytf-prune, as a user would enter it."""
     flags = {
         "--model": files.keras_model,
         "--clean-valid": files.clean_valid,
@@ -477,7 +477,7 @@ def prune_command(files: LabFiles, out: Path) -> list[str]:
 
 
 def phases_of_prune(files: LabFiles) -> dict[str, float]:
-    """Seconds of each phase of ytf-prune, run in this process."""
+    """Phase of ytf-prune → seconds, run in this process."""
     watch = PhaseTimes()
     start = time.perf_counter()
 

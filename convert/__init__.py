@@ -1,7 +1,7 @@
-"""The door to `ytf_torch.convert` for those who work in a clone: `from convert import …`.
+"""Alias of `ytf_torch.convert` in a clone of the repository: `from convert import …`.
 
-An installation has no package of this name: a file convert.py in somebody's working folder would
-take its place, or it that file's.
+Not part of the installed package, where this name could collide with a file convert.py in the
+user's working folder.
 """
 
 from ytf_torch.convert import read_keras_model

@@ -1,4 +1,4 @@
-"""Every call takes datasets and loaders of PyTorch where it takes a file, with the same result."""
+"""Every function accepts PyTorch datasets and loaders in place of files, with the same result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Given = Mapping[str, Any]
 
 
 def dataset(images: ImageSet) -> TensorDataset:
-    """As a dataset of images that ToTensor made."""
+    """A dataset of images as ToTensor returns them."""
     batch = images.select(range(len(images)))
     return TensorDataset(batch.pixels.float() / 255, batch.labels)
 

@@ -1,4 +1,4 @@
-"""In Python as on the command line: one flow, one result."""
+"""Python functions give the same results as the commands."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SETS = {"--clean-valid": "valid.h5", "--clean-test": "test.h5", "--poisoned-test
 
 @pytest.fixture
 def faces(tmp_path: Path, checkpoint: Checkpoint) -> Path:
-    """A folder of face sets."""
+    """A folder of image sets."""
     small_sets(tmp_path / "faces", checkpoint)
     return tmp_path / "faces"
 
 
 @pytest.fixture
 def given(faces: Path) -> tuple[Path, Path, Path]:
-    """The clean validation and test set and the triggered one, as Python takes them."""
+    """The clean validation, clean test and triggered set, as arguments of the functions."""
     return faces / "valid.h5", faces / "test.h5", faces / "bd_test0.h5"
 
 
@@ -52,7 +52,7 @@ def flags(faces: Path, *named: str) -> list[object]:
 
 
 def figures(folder: Path, name: str) -> Any:
-    """What a run wrote, without how long it took."""
+    """The files of a run, without durations."""
 
     def timeless(value: Any) -> Any:
         if isinstance(value, dict):
@@ -197,7 +197,7 @@ def test_frames(keras_file: Path, given: tuple[Path, Path, Path]) -> None:
         (lambda b, v: PYTHON.compare(b, v, seeds=0), "`seeds`: expected a number of 1…"),
         (lambda b, v: PYTHON.compare(b, v, clean_control=b), "so it is no control"),
         (lambda b, v: PYTHON.scan(b, v, methods="magic"), "`methods`: expected all, or some"),
-        (lambda b, v: PYTHON.scan(b, 3), "`clean_valid`: expected a path or a face set"),
+        (lambda b, v: PYTHON.scan(b, 3), "`clean_valid`: expected a path or an image set"),
         (lambda b, v: PYTHON.detect(b, b, v), "the same weights"),
         (lambda b, v: PYTHON.detect(b, "none.h5", v), "none.h5: no such file"),
     ],

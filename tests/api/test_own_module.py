@@ -1,4 +1,4 @@
-"""A PyTorch module of the user's own through the flows of Python."""
+"""A user-defined PyTorch module in all Python functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ Sets = tuple[ytf_torch.ImagesInMemory, ytf_torch.ImagesInMemory, ytf_torch.Image
 
 @pytest.fixture(scope="module")
 def sets() -> Sets:
-    """Clean validation and test images that the module recognises, and some with a white bar."""
+    """Clean validation and test images that the module classifies correctly, and triggered ones
+    with a white bar."""
     known = known_images(small_resnet(), 64)
     pixels = known.pixels[32:].clone()
     pixels[:, :, :4] = 255
@@ -177,7 +178,7 @@ NO_ONNX = ("it cannot be written as ONNX", "Give a name that ends in .pt2, or ex
         (lambda b, v, out: ytf_torch.defend(b, v), NO_CHANNELS),
         (lambda b, v, out: ytf_torch.repair(b, v, method="pruning"), NO_CHANNELS),
         (lambda b, v, out: ytf_torch.audit(b, v), ("it cannot be audited", "Call ytf_torch.scan")),
-        (lambda b, v, out: ytf_torch.compact(b.model), ("it cannot be built anew", "Copy the")),
+        (lambda b, v, out: ytf_torch.compact(b.model), ("it cannot be rebuilt", "Copy the")),
         (exported(".h5"), NO_FILE),
         (exported(".keras"), NO_FILE),
         (exported(".weights.h5"), NO_FILE),

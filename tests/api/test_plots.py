@@ -1,4 +1,4 @@
-"""Results draw what their frames hold."""
+"""Plots of results show the values of their data frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def given(tmp_path: Path, checkpoint: Checkpoint) -> tuple[Path, Path, Path]:
 
 
 def bars(figure: Figure) -> dict[str, list[float]]:
-    """The heights of the bars of each network, by its name."""
+    """Network → heights of its bars."""
     found = {}
     for container in figure.axes[0].containers:
         if isinstance(container, BarContainer):
@@ -34,14 +34,14 @@ def bars(figure: Figure) -> dict[str, list[float]]:
 
 
 def intervals(figure: Figure) -> list[tuple[float, float]]:
-    """Where the lines of all intervals end."""
+    """The end points of all interval lines."""
     lines = [line for part in figure.axes[0].collections for line in part.get_paths()]
     ends = [np.asarray(line.vertices)[:, 1] for line in lines]
     return [(float(low), float(high)) for low, high in ends]
 
 
 def rates(figures: ytf_torch.Figures | None) -> list[float]:
-    """In the order of a table's columns."""
+    """The rates in the order of the table's columns."""
     assert figures is not None
     shares = [
         figures.clean_valid_accuracy,
@@ -110,7 +110,7 @@ def test_a_comparison_draws_a_mark_for_each_method(
 
 
 def audit_of(found: ytf_torch.RepairResult) -> ytf_torch.AuditResult:
-    """An audit whose repair was this one."""
+    """An audit that contains this repair."""
     record: dict[str, Any] = json.loads(found.files["result.json"])
     goodnet = found.evaluation.goodnet
     assert goodnet is not None

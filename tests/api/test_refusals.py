@@ -1,4 +1,4 @@
-"""Python refuses what the commands refuse, and names the argument."""
+"""The functions refuse what the commands refuse, naming the argument."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FLOATS = PIXELS.astype(np.float32)
 
 
 def with_value(value: float) -> np.ndarray:
-    """Good faces but for one value of the fourth."""
+    """Valid images, except for one value of the fourth."""
     pixels = FLOATS.copy()
     pixels[3, 0, 5, 5] = value
     return pixels
@@ -110,7 +110,7 @@ def test_labels_may_have_any_shape_of_one_each(shape: tuple[int, ...]) -> None:
 
 @pytest.fixture
 def files(tmp_path: Path, keras_file: Path, checkpoint: Checkpoint) -> dict[str, Path]:
-    """B, B′, another network, and face sets."""
+    """B, B′, another network, and image sets."""
     small_sets(tmp_path / "faces", checkpoint)
     pruned = ytf_torch.pruned_checkpoint(checkpoint, "conv_3", "pool_3", [0, 2])
     ytf_torch.export(pruned, tmp_path / "pruned.h5")
@@ -210,10 +210,10 @@ def test_a_target_is_the_label_of_all_triggered_faces(
         ({"drops": []}, "`drops`: expected percentage points"),
         ({"drops": None}, "`drops`: expected percentage points"),
         ({"pixel_scale": "255"}, "pixel scale: expected"),
-        ({"clean_test": 5}, "`clean_test`: expected a path or a face set, found a int"),
+        ({"clean_test": 5}, "`clean_test`: expected a path or an image set, found a int"),
         ({"clean_test": PIXELS}, r"`clean_test`: .*images_of\(pixels, labels\)"),
-        ({"poisoned_tests": {}}, "`poisoned_tests`: expected a path, a face set or a list"),
-        ({"poisoned_tests": [3]}, "`poisoned_tests`: expected a path or a face set, found a int"),
+        ({"poisoned_tests": {}}, "`poisoned_tests`: expected a path, an image set or a list"),
+        ({"poisoned_tests": [3]}, "`poisoned_tests`: expected a path or an image set, found a int"),
     ],
 )
 def test_arguments_of_defend_that_cannot_be_used(

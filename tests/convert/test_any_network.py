@@ -1,4 +1,4 @@
-"""Any plain Keras classifier: read, proven and written back. The files of 62 repositories."""
+"""Any plain Keras classifier is read, verified and written back. Files of 62 repositories."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CLASSES = {"963n_keras_model.h5": 2, "lyxxn0414_resnet_v1.h5": 10, "aryad27_cnnc
 
 
 def pictures(shape: tuple[int, int, int]) -> np.ndarray:
-    """Half of random pixels, half of large blocks of colour under noise, as photos are."""
+    """Half random pixels, half large blocks of colour with noise, which resemble photos."""
     rng = np.random.default_rng(3)
     channels, height, width = shape
     noise = rng.integers(0, 256, (16, *shape))
@@ -128,7 +128,7 @@ LAYERS = {
 
 
 def told(name: str, folder: Path) -> Path:
-    """What model.to_json() gives; of the second network under other names than the file has."""
+    """The text of model.to_json(); for the second network with other layer names than the file."""
     shape, *parts = LAYERS[name]
     layers = json.loads(json.dumps([layer for part in parts for layer in part]))
     layers[0]["config"]["batch_input_shape"] = [None, *shape]
@@ -175,7 +175,7 @@ def test_real_keras_loads_weights_alone_into_the_same_architecture(
 def test_both_keras_answer_alike_from_what_is_written(
     shared: Path, tmp_path: Path, name: str, ending: str
 ) -> None:
-    """MobileNetV2 in models within models, one unit with a sigmoid, separable convolutions."""
+    """MobileNetV2 in nested models, one unit with a sigmoid, separable convolutions."""
     checkpoint = read_keras_model(shared / "nets" / name, SCALE)
     subject = Subject(checkpoint.model, checkpoint)
     found = export(subject, tmp_path / f"net{ending}", against_keras=True)

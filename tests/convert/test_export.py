@@ -64,7 +64,7 @@ def test_what_is_read_back_is_the_network_bit_for_bit(
 def test_where_a_check_fails_what_was_there_stays(
     tmp_path: Path, checkpoint: Checkpoint, ending: str
 ) -> None:
-    """The file holds a pruned network, which is not what was to be exported."""
+    """The file contains a pruned network instead of the exported one."""
     if ending == ".onnx":
         pytest.importorskip("onnx")
     other = pruned_checkpoint(checkpoint, "conv_3", "pool_3", [0, 1, 2])
@@ -96,7 +96,7 @@ def test_goodnet_in_keras_is_read_back_and_run(
 def test_a_goodnet_in_keras_that_answers_otherwise_is_not_left_there(
     tmp_path: Path, checkpoint: Checkpoint, ending: str
 ) -> None:
-    """The file holds another B′ than the GoodNet that was to be exported."""
+    """The file contains another B′ than the exported GoodNet."""
     repaired = pruned_checkpoint(checkpoint, "conv_3", "pool_3", [0, 1, 2])
     flagging_nothing = GoodNet(checkpoint.model, checkpoint.model)
     subject = Subject(flagging_nothing, checkpoint, repaired)

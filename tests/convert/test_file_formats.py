@@ -1,5 +1,5 @@
-"""Every row of the table in docs/file-formats.md, tried: what it says is read is read, what it says
-is written is written, and what it says is refused is refused."""
+"""Every row of the table in docs/file-formats.md is verified: formats are read, written or refused
+as it states."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ KERAS = GOLDEN / "keras"
 
 
 def table() -> dict[str, tuple[str, str]]:
-    """First cell of each row → what is said of reading and of writing."""
+    """First cell of each row → the cells on reading and writing."""
     text = (ROOT / "docs" / "file-formats.md").read_text(encoding="utf-8")
     rows = text.split("| file | read | written |\n|---|---|---|\n")[1].split("\n\n")[0]
     cells = ([cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines())

@@ -30,7 +30,7 @@ ZOO = {
 
 
 def golden(name: str, sizes: DeepIDSizes, pixel_scale: float) -> Reference:
-    """Logits that real Keras gave for seeded weights and images; see tests/golden/make.py."""
+    """Logits of real Keras for seeded weights and images; see tests/golden/make.py."""
     logits = np.load(GOLDEN / f"{name}.npz")["logits"]
     return Reference(random_images(sizes, len(logits)), logits, pixel_scale)
 

@@ -1,4 +1,4 @@
-"""Every kind of file that is written here carries a network's preprocessing."""
+"""Every file format that this package writes records the network's preprocessing."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ def test_another_one_is_refused_naming_both(
 def test_b_and_its_copy_read_alike(
     tmp_path: Path, checkpoint: Checkpoint, keras_file: Path
 ) -> None:
-    """A Keras file that tells nothing is read as the other one; one that tells another is not."""
+    """A Keras file without a record gets the preprocessing of the pair; another record is
+    refused."""
     written = checkpoint_of(checkpoint, KERAS_MODES["caffe"])
     path = tmp_path / "net.h5"
     assert export(Subject(written.model, written), path).held
@@ -117,7 +118,7 @@ def test_b_and_its_copy_read_alike(
 
 
 def test_older_versions_refuse_it(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    """They read the attribute as a pixel scale, and take a file without one to be Keras's own."""
+    """They parse the attribute as a pixel scale, and take a file without one for one of Keras."""
     path = tmp_path / "net.h5"
     write_keras_h5(path, checkpoint_of(checkpoint, KERAS_MODES["caffe"]).model)
     with h5py.File(path) as file:

@@ -61,7 +61,7 @@ def test_a_file_that_tells_none_takes_that_of_the_other(tmp_path: Path, keras_fi
 
 
 def with_text(path: Path, text: str) -> None:
-    """Change what a file records."""
+    """Change the pixel scale that a file records."""
     if path.suffix == ".h5":
         with h5py.File(path, "r+") as file:
             file.attrs["pixel_scale"] = text

@@ -149,8 +149,8 @@ def broken(checkpoint: Checkpoint, how: str) -> Checkpoint:
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("overflow", "its logits are NaN or infinite on every picture"),
-        ("zero", "it answers every picture alike"),
+        ("overflow", "its logits are NaN or infinite on every image"),
+        ("zero", "it answers every image alike"),
     ],
 )
 @pytest.mark.parametrize("command", ["prune", "repair", "scan", "compare"])

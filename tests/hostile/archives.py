@@ -335,14 +335,18 @@ ATTACKS.add(
     "filters|expected",
 )
 ATTACKS.add(
-    "a third weight", weights(lambda f: vars_of(f).__setitem__("2", 1.0)), r"left over conv_3 \(2\)"
+    "a third weight",
+    weights(lambda f: vars_of(f).__setitem__("2", 1.0)),
+    r"unexpected conv_3 \(2\)",
 )
 ATTACKS.add("no bias", weights(lambda f: vars_of(f).__delitem__("1")), r"missing conv_3 \(bias\)")
 ATTACKS.add(
     "a layer too few", weights(lambda f: f["layers"].__delitem__("conv2d_3")), "4 conv2d, as in"
 )
 ATTACKS.add(
-    "an ordinal left out", weights(lambda f: f["layers"].move("conv2d_1", "conv2d_7")), "left out"
+    "an ordinal left out",
+    weights(lambda f: f["layers"].move("conv2d_1", "conv2d_7")),
+    "without gaps",
 )
 ATTACKS.add(
     "weights that tell another name",

@@ -1,4 +1,4 @@
-"""What a network's sizes may ask for: what people train passes, the rest is refused unread."""
+"""Limits on network size: networks that people train pass, larger ones are refused unread."""
 
 from __future__ import annotations
 
@@ -85,18 +85,18 @@ def test_the_published_network_passes_easily() -> None:
     [
         (
             DeepIDSizes((400, 400), (5, 1, 1, 1), ((100, 100), *ONES[1:]), 1, 2),
-            "at most 448 MB of memory for 32 faces, found one of 696,056",
+            "at most 448 MB of memory for 32 images, found one of 696,056",
         ),
         (
             DeepIDSizes((400, 400), (3, 3, 40, 150), ONES, 1, 2),
-            "at most 1,000 million multiply-adds for a face in a sweep",
+            "at most 1,000 million multiply-adds per image in a sweep",
         ),
         (DeepIDSizes((8, 8), (1, 1, 1, 1), ONES, 5_000_000, 2), "448 MB.*found one of 5,600"),
         (DeepIDSizes((8, 8), (1, 1, 1, 1), ONES, 1, 15_000_000), "100,000 classes, found 15,000"),
         (DeepIDSizes((8, 8), (1, 1, 5000, 1), ONES, 1, 2), "conv_3: .*2,048 channels, found 5,000"),
         (
             DeepIDSizes((64, 64), (16, 1000, 1, 1), ((1, 1), (9, 9), (1, 1), (1, 1)), 1, 2),
-            "500 million multiply-adds for a face, found one of 746",
+            "500 million multiply-adds per image, found one of 746",
         ),
     ],
 )
@@ -109,7 +109,7 @@ def test_a_sweep_that_takes_too_long_is_refused_by_the_layer_that_is_swept() -> 
     kernels = ((1, 1), (1, 1), (3, 3), (1, 1))
     graph = deepid_graph(DeepIDSizes((16, 16), (1, 1000, 500, 1), kernels, 1, 2))
     check_swept("net.h5", graph, "conv_3")
-    with pytest.raises(InputError, match="12,000 million multiply-adds for a face in a sweep"):
+    with pytest.raises(InputError, match="12,000 million multiply-adds per image in a sweep"):
         check_swept("net.h5", graph, "conv_2")
 
 

@@ -129,7 +129,7 @@ def test_the_longest_name_that_a_mask_can_have_reads_back(
 
 @pytest.fixture
 def saved(tmp_path: Path, checkpoint: Checkpoint) -> tuple[Path, dict, dict]:
-    """A file, and the tensors and metadata it holds."""
+    """A file, and the tensors and metadata in it."""
     path = tmp_path / "net.safetensors"
     save_checkpoint(checkpoint, path)
     state = checkpoint.model.state_dict()

@@ -1,4 +1,4 @@
-"""Masks baked into networks of any graph, and the networks without the masked channels."""
+"""Baking masks into networks of any graph, and removing the masked channels."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_precision_is_that_of_the_weights() -> None:
 
 
 def test_a_network_is_built_without_loading_symbolic_mathematics() -> None:
-    """PyTorch loads sympy for some operations on networks without memory: half a second."""
+    """PyTorch imports sympy for some operations on meta tensors, which costs half a second."""
     code = (
         "import sys, torch\n"
         "from tests.made.keras_files import SMALL\n"

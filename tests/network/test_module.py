@@ -29,13 +29,13 @@ def test_a_convolution_that_is_only_pooled_gives_the_same_bits(
         assert together.min() == 0 < together.max()
 
 
-@pytest.mark.parametrize("flat", [False, True], ids=["noise", "flat pictures"])
+@pytest.mark.parametrize("flat", [False, True], ids=["noise", "flat images"])
 @pytest.mark.parametrize("activation", ["relu", "elu", "relu6"])
 @pytest.mark.parametrize("pool", ["MaxPooling2D", "GlobalMaxPooling2D"])
 def test_a_convolution_that_is_only_pooled_learns_from_the_same_gradients(
     pool: str, activation: str, flat: bool
 ) -> None:
-    """Flat pictures have many largest values in every window, of which one is chosen."""
+    """In flat images all values of a pooling window tie for the maximum; one is chosen."""
     graph = graph_of(
         (11, 9, 3),
         [
@@ -53,7 +53,7 @@ def test_a_convolution_that_is_only_pooled_learns_from_the_same_gradients(
     def gradients(*, separately: bool) -> list[Tensor]:
         inputs = pixels.clone().requires_grad_()
         layers = [network.layer(name) for name in ("maps", "pool")]
-        # A hook sees what stands behind the activation, so there the two are computed one by one.
+        # A hook must see the activated output, so with hooks the two are computed one by one.
         hooks = [layer.register_forward_hook(lambda *_: None) for layer in layers if separately]
         logits = network(inputs)
         for hook in hooks:

@@ -39,8 +39,8 @@ def test_a_divisor_is_no_factor(text: str, divisor: str) -> None:
 
 
 def trained_for(scale: float, weights_seed: int = 0, last: float = 1) -> Network:
-    """Stands for a trained network: what reaches its last layer is as large as in those that take
-    this scale. last: what its last layer is multiplied by."""
+    """A stand-in for a trained network: the input of its last layer is as large as in networks
+    trained with this scale. last: factor on the last layer."""
     torch.manual_seed(weights_seed)
     network = deepid(LAB, scale).fresh().eval()
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""What networks read of pixel values."""
+"""Preprocessing of pixel values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PIXEL = (10.0, 128.0, 255.0)
 
 
 def read_of(preprocessing: Preprocessing, pixel: tuple[float, ...] = PIXEL) -> list[float]:
-    """What a network reads of one pixel, red, green and blue."""
+    """The preprocessed values of one RGB pixel."""
     network = deepid(SMALL).double()
     network.pixel_preprocessing = preprocessing
     picture = torch.tensor(pixel).view(1, 3, 1, 1).expand(1, *network.input_shape)

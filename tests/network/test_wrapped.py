@@ -1,4 +1,4 @@
-"""A module of the user's own is a network that answers as it does, and is left as it is."""
+"""A user-defined module as a network: same logits, and the module itself is not changed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_it_answers_pixel_values_as_the_module_answers_what_totensor_makes_of_th
     with torch.inference_mode():
         expected = module.eval()(pixels.float().div(255))
         assert network(pixels).equal(expected)
-        # As augmented faces lie in memory.
+        # The memory format of augmented faces.
         assert network(pixels.contiguous(memory_format=torch.channels_last)).equal(expected)
     assert (network.classes, network.input_shape) == (CLASSES, SHAPE)
     assert not network.training
@@ -58,7 +58,7 @@ def test_the_module_that_was_given_is_left_as_it_is(module: SmallResNet) -> None
     assert module.training
     assert not module.fc.weight.requires_grad
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
-    # A classifier of whose layers most were frozen is trained as a whole all the same.
+    # Frozen layers are trained too: the copy is trained as a whole.
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
@@ -93,7 +93,7 @@ def test_a_fresh_one_is_of_the_same_class_and_knows_nothing(network: WrappedModu
 
 
 class WithToken(nn.Module):
-    """It owns a parameter, as transformers do."""
+    """It has a parameter of its own, as transformers do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ def test_weights_are_saved_under_the_names_of_the_module_and_no_pickle_is(
 
 
 class SharedWeights(nn.Module):
-    """Two layers that are one: safetensors takes no tensors that share memory."""
+    """Tied layers: safetensors refuses tensors that share memory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ def test_what_has_to_know_its_layers_says_so(tmp_path: Path, module: SmallResNet
 
 
 class Answering(nn.Module):
-    """The small ResNet with something behind it."""
+    """The small ResNet with another module after it."""
 
     def __init__(self, end: nn.Module) -> None:
         super().__init__()
@@ -178,7 +178,7 @@ class AsTuple(nn.Module):
 
 
 class AlwaysDropping(nn.Module):
-    """A usual mistake: F.dropout without `training=self.training`."""
+    """A common mistake: F.dropout without `training=self.training`."""
 
     def forward(self, logits: Tensor) -> Tensor:
         return F.dropout(logits, 0.5)
@@ -196,12 +196,12 @@ class Overflowing(nn.Module):
         (nn.LogSoftmax(1), "expected logits, from before the softmax, found log-probabilities"),
         (AsTuple(), r"expected logits \(images, classes\) of 4 images, found a tuple"),
         (nn.Unflatten(1, (2, 2)), r"expected logits \(images, classes\) .* found \(4, 2, 2\)"),
-        (AlwaysDropping(), "answers an image otherwise beside other images, or the next time"),
+        (AlwaysDropping(), "its logits for an image depend on the other images in the batch"),
         (
             nn.BatchNorm1d(CLASSES, track_running_stats=False),
-            "answers an image otherwise beside other images, or the next time",
+            "its logits for an image depend on the other images in the batch",
         ),
-        (Overflowing(), "its logits are NaN or infinite on every picture"),
+        (Overflowing(), "its logits are NaN or infinite on every image"),
         (nn.Linear(9, 2), r"cannot be run on images of 3×16×12 \(RuntimeError: .*`input_shape`"),
     ],
 )

@@ -45,7 +45,7 @@ def test_the_published_networks_and_their_validation_faces_may_be_learned_from(m
 def test_a_network_whose_gradients_take_too_much_is_refused() -> None:
     with pytest.raises(InputError) as error:
         check_learning(network(LARGE), faces(LARGE, 10), ["mm-bd"])
-    assert "the network, for mm-bd: expected a network that takes at most 550 MB" in str(
+    assert "the network, for mm-bd: expected a network that needs at most 550 MB" in str(
         error.value
     )
 

@@ -1,4 +1,4 @@
-"""Everything that `import ytf_torch` offers, by name."""
+"""The public names of `ytf_torch`."""
 
 from ytf_torch.api.audit import AuditResult, audit
 from ytf_torch.api.comparison import Comparison, compare
@@ -30,7 +30,7 @@ from ytf_torch.network.module import Network
 from ytf_torch.network.preprocessing import Preprocessing
 from ytf_torch.network.provenance import Provenance
 
-# What these were called when all images were faces; older notebooks use these names.
+# Aliases for older notebooks, from when all images were faces.
 FaceSet = ImageSet
 FaceSets = ImageSets
 FacesInMemory = ImagesInMemory

@@ -1,4 +1,4 @@
-"""The whole way for an owner from Python: the flow of ytf-audit."""
+"""`ytf_torch.audit`: the steps of ytf-audit from Python."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ FROM_PYTHON = Commands(COMMAND, COMMAND, "FOLDER")
 
 @dataclass(frozen=True, repr=False)
 class AuditResult(Shown):
-    """An audit: what is known of a network, what is not, and what to do next.
+    """The result of an audit: what is known about a network, what is not, and what to do next.
 
-    record: result.json, every figure. Without triggered images nothing is said of a backdoor.
+    record: the content of result.json, with every figure. files: path in the report folder →
+    content. Without triggered images an audit makes no statement about a backdoor.
 
     >>> ytf_torch.audit("bd_net.safetensors", "valid.h5", scans="last-layer")
     known      The file was read as data, and nothing in it was run...
@@ -55,22 +56,22 @@ class AuditResult(Shown):
 
     @property
     def known(self) -> tuple[str, ...]:
-        """What is known, a sentence each, every figure with its 95 % interval."""
+        """What is known, one sentence each, every figure with its 95 % confidence interval."""
         return tuple(self.record["known"])
 
     @property
     def not_known(self) -> tuple[str, ...]:
-        """What the images and the file cannot tell."""
+        """What cannot be decided from the images and the file, one sentence each."""
         return tuple(self.record["not_known"])
 
     @property
     def next(self) -> tuple[str, ...]:
-        """What to do next."""
+        """Recommended next steps, one sentence each."""
         return tuple(self.record["next"])
 
     @property
     def not_done(self) -> tuple[str, ...]:
-        """Which steps were not done, and why."""
+        """Skipped steps and the reasons, one sentence each."""
         return tuple(self.record["not_done"])
 
     @property
@@ -80,25 +81,26 @@ class AuditResult(Shown):
 
     @property
     def good(self) -> bool:
-        """Whether parity held where it was looked at, and a repaired network is fit for use."""
+        """Whether a repaired network is fit for use, and parity with Keras held where it was
+        checked."""
         return not is_no(self.record)
 
     def write_report(self, folder: str | Path) -> Path:
-        """Write the folder that ytf-audit writes, with a folder for each step; its report's path.
+        """Write the folder of ytf-audit, with a subfolder for each step. Returns the report's path.
 
-        Raises InputError where the folder is there already, or cannot be written.
+        Raises InputError where the folder exists already or cannot be written.
         """
         return write_folder(self.files, folder)
 
     def to_frame(self) -> Any:  # noqa: ANN401
-        """The figures of B, B′ and GoodNet as a pandas DataFrame; empty where none was repaired.
+        """The figures of B, B′ and GoodNet as a pandas DataFrame; empty without a repaired network.
 
         Raises ImportError where pandas is not installed.
         """
         return figures_frame(self._networks)
 
     def plot(self) -> Figure:
-        """The same with their intervals, a matplotlib figure.
+        """The figures of B, B′ and GoodNet with confidence intervals, as a matplotlib figure.
 
         Raises InputError where no network was repaired, see `not_done`.
         """
@@ -120,7 +122,7 @@ class AuditResult(Shown):
         return [*(f"Warning: {warning}" for warning in self.record["warnings"]), self.verdict]
 
     def _repr_html_(self) -> str:
-        return html_table([("", ""), *self._cells], self._below)  # without heads
+        return html_table([("", ""), *self._cells], self._below)  # without column headings
 
 
 def audit(
@@ -136,15 +138,15 @@ def audit(
     device: str = "auto",
     track: Track = untracked,
 ) -> AuditResult:
-    """Convert, scan and repair a stranger's network, set a detector's threshold, and export what to
-    use from now on.
+    """Audit an untrusted network: convert, scan and repair it, calibrate a detector, and export the
+    result.
 
-    scans: "all", or names that ytf-scan knows. The others are as for `defend`. It takes minutes,
-    and nothing is kept where it is stopped: ytf-audit goes on with --resume.
-    Raises InputError where a file, an array or an argument cannot be used, as ytf-audit does.
+    scans: "all", or names of scans of ytf-scan. For the other arguments see `defend`. An audit
+    takes minutes and cannot be resumed if it is interrupted; for that use `ytf-audit --resume`.
+    Raises InputError where a file, an array or an argument is invalid, as ytf-audit does.
 
-    >>> found = ytf_torch.audit("bd_net.safetensors", "valid.h5", scans=["last-layer"])
-    >>> found.write_report("audited").name
+    >>> result = ytf_torch.audit("bd_net.safetensors", "valid.h5", scans=["last-layer"])
+    >>> result.write_report("audited").name
     'report.html'
     """
     with temporary_run() as folder:

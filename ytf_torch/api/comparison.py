@@ -1,4 +1,4 @@
-"""Many repairs of one network from Python: the flow of ytf-compare."""
+"""`ytf_torch.compare`: the steps of ytf-compare from Python."""
 
 from __future__ import annotations
 
@@ -47,9 +47,10 @@ COLUMNS = ("method", "points lost", *RATES.values(), "seconds")
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Shown):
-    """Repairs compared: medians over seeds by method, and the record of each repair.
+    """A comparison of repairs: medians over seeds for each method, and a record of each repair.
 
-    record: what comparison.json holds. warnings: what speaks against the network and the face sets.
+    record: the content of comparison.json. warnings: about the network and the image sets. files:
+    path in the report folder → content.
 
     >>> ytf_torch.compare("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5", methods="pruning")
     method   points lost  ASR      ASR without target  robust accuracy  seconds
@@ -63,7 +64,7 @@ class Comparison(Shown):
 
     @property
     def rows(self) -> list[MethodRow]:
-        """A row for each method."""
+        """One row per method."""
         return method_rows(self.record["repairs"], self.record["clean_control"])
 
     @property
@@ -72,15 +73,15 @@ class Comparison(Shown):
         return headline(self.rows)
 
     def write_report(self, folder: str | Path) -> Path:
-        """Write the folder that ytf-compare writes: comparison.csv, comparison.json and
-        report.html, whose path it gives.
+        """Write the folder of ytf-compare: comparison.csv, comparison.json and report.html. Returns
+        the path of report.html.
 
-        Raises InputError where the folder is there already, or cannot be written.
+        Raises InputError where the folder exists already or cannot be written.
         """
         return write_folder(self.files, folder)
 
     def to_frame(self) -> Any:  # noqa: ANN401
-        """A row for each repair as a pandas DataFrame, as comparison.csv has it.
+        """One row per repair as a pandas DataFrame, with the columns of comparison.csv.
 
         Raises ImportError where pandas is not installed.
         """
@@ -89,9 +90,11 @@ class Comparison(Shown):
         return pandas.read_csv(io.BytesIO(self.files["comparison.csv"]))
 
     def plot(self) -> Figure:
-        """What each method costs against what it leaves of the attack, a matplotlib figure.
+        """Lost accuracy against remaining attack success rate of each method, as a matplotlib
+        figure.
 
-        Raises InputError without clean test and triggered images, which measure both.
+        Raises InputError without clean test images and triggered images, on which they are
+        measured.
         """
         figure = draw_trade_off(self.rows)
         if figure is None:
@@ -130,16 +133,16 @@ def compare(
     device: str = "auto",
     track: Track = untracked,
 ) -> Comparison:
-    """Compare repairs of a backdoored network: what each costs, and what it leaves of the attack.
+    """Compare repairs of a backdoored network: lost accuracy and remaining attack success rate.
 
-    methods: "all", names that ytf-repair knows, or repairs and rankings of your own. seeds: how
-    often each is run. clean_control: a network without a backdoor. The others are as
-    for `defend`. A minute or more for each method and seed, and nothing is kept where it is
-    stopped: ytf-compare goes on with --resume.
-    Raises InputError where a file, an array or an argument cannot be used, as ytf-compare does.
+    methods: "all", names of methods of ytf-repair, or your own repairs and rankings. seeds: number
+    of runs per method. clean_control: a network without a backdoor, repaired for comparison. For
+    the other arguments see `defend`. Each run takes a minute or more. An interrupted comparison
+    cannot be resumed; for that use `ytf-compare --resume`.
+    Raises InputError where a file, an array or an argument is invalid, as ytf-compare does.
 
-    >>> found = ytf_torch.compare("bd_net.h5", "valid.h5", methods=["pruning", "clp"])
-    >>> [row.method for row in found.rows], found.write_report("compared").name
+    >>> result = ytf_torch.compare("bd_net.h5", "valid.h5", methods=["pruning", "clp"])
+    >>> [row.method for row in result.rows], result.write_report("compared").name
     (['pruning', 'clp'], 'report.html')
     """
     chosen = methods_given(methods, "methods", "repair")
@@ -163,7 +166,7 @@ def compare(
         if control is not None:
             opened = opened.doubted(control.doubts)
         command = "run from Python, by ytf_torch.compare"
-        beside = None if control is None else control.badnet
-        run_compare(settings, opened, sets, beside, command, track=track)
+        clean_network = None if control is None else control.badnet
+        run_compare(settings, opened, sets, clean_network, command, track=track)
         files = files_of(folder)
     return Comparison(json.loads(files["comparison.json"]), opened.doubts, files)

@@ -1,4 +1,4 @@
-"""The pruning defence from Python: files or arrays in; figures, networks, plots, a report out."""
+"""`ytf_torch.defend`: the pruning defence of ytf-prune from Python."""
 
 from __future__ import annotations
 
@@ -53,9 +53,10 @@ COLUMNS = ("network", "pruned", "validation accuracy", "test accuracy", "ASR", "
 
 @dataclass(frozen=True)
 class Repaired:
-    """B′ of one drop, with GoodNet beside it; rates in percent, None where nothing was measured.
+    """B′ at one accuracy drop, and its GoodNet. Rates are in percent, None where not measured.
 
-    drop: points of clean validation accuracy that were given up. channels: those pruned, in order.
+    drop: accepted loss of clean validation accuracy, in percentage points. channels: the pruned
+    channels, in order. badnet, checkpoint: B and B′.
 
     >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5", drops=[40])
     >>> defence.drop(40)
@@ -72,43 +73,43 @@ class Repaired:
 
     @property
     def network(self) -> Network:
-        """B′ itself: pixel values 0–255, (batch, 3, height, width) → logits."""
+        """B′: pixel values 0–255, (batch, channels, height, width) → logits (batch, classes)."""
         return self.checkpoint.model
 
     @property
     def goodnet(self) -> GoodNet:
-        """G: B's class where both agree, class N where they differ."""
+        """GoodNet: the class of B where B and B′ agree, class N where they differ."""
         return GoodNet(self.badnet.model, self.network)
 
     @property
     def figures(self) -> Figures:
-        """B′'s figures with their intervals."""
+        """Figures of B′ with confidence intervals."""
         assert self.evaluation.repaired is not None
         return self.evaluation.repaired
 
     @property
     def goodnet_figures(self) -> Figures:
-        """GoodNet's figures with their intervals."""
+        """Figures of GoodNet with confidence intervals."""
         assert self.evaluation.goodnet is not None
         return self.evaluation.goodnet
 
     @property
     def clean_valid_accuracy(self) -> float | None:
-        """Share of clean validation faces that get their label."""
+        """Percentage of clean validation images that B′ assigns their label."""
         return rate_of(self.figures.clean_valid_accuracy)
 
     @property
     def clean_test_accuracy(self) -> float | None:
-        """Share of clean test faces that get their label."""
+        """Percentage of clean test images that B′ assigns their label."""
         return rate_of(self.figures.clean_accuracy)
 
     @property
     def attack_success_rate(self) -> float | None:
-        """Share of triggered faces that get the attacker's target."""
+        """Percentage of triggered images that B′ assigns the attacker's target class."""
         return rate_of(self.figures.attack_success_rate)
 
     def save(self, path: str | Path) -> None:
-        """Write B′ as a safetensors file; ytf_torch.export writes other formats."""
+        """Write B′ as a safetensors file; for other formats see ytf_torch.export."""
         save_checkpoint(self.checkpoint, Path(path))
 
     def __repr__(self) -> str:
@@ -117,13 +118,15 @@ class Repaired:
             "test accuracy": self.clean_test_accuracy,
             "ASR": self.attack_success_rate,
         }
-        told = ", ".join(f"{name} {rate:.2f} %" for name, rate in parts.items() if rate is not None)
-        return f"B′ at a drop of {self.drop}: {len(self.channels)} channels pruned, {told}"
+        rates = ", ".join(
+            f"{name} {rate:.2f} %" for name, rate in parts.items() if rate is not None
+        )
+        return f"B′ at a drop of {self.drop}: {len(self.channels)} channels pruned, {rates}"
 
 
 @dataclass(frozen=True, repr=False)
 class PruningDefence(Shown):
-    """A finished pruning defence; what it looks like in a notebook is its headline table.
+    """The result of a pruning defence; displayed as its main table.
 
     >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5", drops=[40])
     >>> defence
@@ -140,28 +143,29 @@ class PruningDefence(Shown):
 
     @property
     def outcome(self) -> Defence:
-        """The counts of every step, from which all figures come."""
+        """The counts of every pruning step, from which all figures are computed."""
         return self.run.defence
 
     @property
     def verdict(self) -> str:
-        """What became of the backdoor, in a sentence or two."""
-        found = judge(self.outcome, self.run.doubts)
-        return f"{found.headline} {found.detail}"
+        """The effect on the backdoor, in one or two sentences."""
+        verdict = judge(self.outcome, self.run.doubts)
+        return f"{verdict.headline} {verdict.detail}"
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What looks wrong about the face sets."""
+        """Suspected problems of the image sets, one sentence each."""
         return tuple(map(str, self.run.doubts))
 
     def drop(self, points: float | str) -> Repaired:
-        """B′ at the first step that costs so many points of clean validation accuracy.
+        """B′ at the first pruning step that costs this many percentage points of clean validation
+        accuracy.
 
-        Raises ValueError where that drop was not asked for, or no step reaches it.
+        Raises ValueError where the drop was not requested, or no step reaches it.
         """
         defence = self.outcome
-        known = {Fraction(name): name for name in defence.drops}
-        name = known.get(Fraction(str(points)))
+        names = {Fraction(name): name for name in defence.drops}
+        name = names.get(Fraction(str(points)))
         if name is None:
             raise ValueError(
                 f"expected one of the drops {', '.join(defence.drops)}, found {points}"
@@ -172,11 +176,11 @@ class PruningDefence(Shown):
         assert evaluation is not None
         swept, channels = defence.sweep, defence.channels_of(name)
         badnet = self.run.checkpoint
-        made = pruned_checkpoint(badnet, swept.layer, swept.rank_at, channels)
-        return Repaired(name, channels, evaluation, badnet, made)
+        repaired = pruned_checkpoint(badnet, swept.layer, swept.rank_at, channels)
+        return Repaired(name, channels, evaluation, badnet, repaired)
 
     def to_frame(self) -> Any:  # noqa: ANN401
-        """Every step as a pandas DataFrame, indexed by the number of pruned channels.
+        """All pruning steps as a pandas DataFrame, indexed by the number of pruned channels.
 
         Raises ImportError where pandas is not installed.
         """
@@ -185,21 +189,23 @@ class PruningDefence(Shown):
         return pandas.read_csv(io.StringIO(trace_csv(self.run)), index_col="pruned")
 
     def steps(self) -> list[dict[str, str]]:
-        """Every step as trace.csv has it, without pandas."""
+        """All pruning steps as dictionaries, column of trace.csv → text."""
         return list(csv.DictReader(io.StringIO(trace_csv(self.run))))
 
     def plot(self) -> Figure:
-        """Clean accuracy and attack success rate against channels pruned, a matplotlib figure."""
+        """Clean accuracy and attack success rate against pruned channels, as a matplotlib
+        figure."""
         return draw_sweep(self.outcome)
 
     def plot_drops(self) -> Figure:
-        """B′ beside GoodNet at each drop, a matplotlib figure."""
+        """B′ and GoodNet at each drop, as a matplotlib figure."""
         return draw_drops(self.outcome)
 
     def write_report(self, folder: str | Path) -> Path:
-        """Write a run folder as ytf-prune does, with report.html and every B′; its report's path.
+        """Write a run folder as ytf-prune does, with report.html and every B′. Returns the path of
+        report.html.
 
-        Raises InputError where the folder is there already, or cannot be written.
+        Raises InputError where the folder exists already or cannot be written.
         """
         exhibits = gather_exhibits(self.run.checkpoint.model, self.sets, self.outcome)
         with whole_folder(Path(folder)) as temporary:
@@ -232,56 +238,59 @@ def defend(
 ) -> PruningDefence:
     """Prune a backdoored network, and measure B′ and GoodNet at each drop.
 
-    model: a file of ytf-convert, a Keras file, or a Checkpoint. clean_valid: the only faces that
-    decide anything. clean_test, poisoned_tests: faces to measure on; triggered ones are labelled
-    with the target, or it is given as `target` where they carry their true labels. Faces are
-    lab-format files, or arrays by images_of. drops: points of clean validation accuracy to give up.
-    pixel_scale, preprocessing: of a Keras file, see `read_model`.
-    Raises InputError where a file, an array or an argument cannot be used, as ytf-prune does.
+    model: a file of ytf-convert, a Keras file, or a Checkpoint. clean_valid: the images on which
+    all choices are made. clean_test, poisoned_tests: images for measurement only. Triggered images
+    are labelled with the attacker's target; if they have their true labels, give `target`. Image
+    sets are files in the lab's format, or arrays by images_of. drops: accepted losses of clean
+    validation accuracy, in percentage points. layer: the layer to prune, by default
+    the last suitable convolution. order: whether the least or the most active channels are pruned
+    first. pixel_scale, preprocessing: of a Keras file, see `read_model`. device: "auto", "cpu" or
+    "cuda". track: shows progress.
+    Raises InputError where a file, an array or an argument is invalid, as ytf-prune does.
 
     >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", "test.h5", "bd_test.h5", drops=[2, 4])
     >>> defence.drop(4).clean_test_accuracy
     58.333333333333336
     """
-    given, aim = model_given(model), checked_target(target)
+    source, target_class = model_given(model), checked_target(target)
     valid = images_given(clean_valid, "clean_valid")
     test = optional_images(clean_test, "clean_test")
     triggered = image_sets_given(poisoned_tests, "poisoned_tests")
     device = device_given(device)
-    placed = resolve_device(device)
-    checkpoint = read_network(given, asked_preprocessing(pixel_scale, preprocessing))
-    sets = open_sets(checkpoint.model, valid, test, triggered, aim)
+    resolved = resolve_device(device)
+    checkpoint = read_network(source, asked_preprocessing(pixel_scale, preprocessing))
+    sets = open_sets(checkpoint.model, valid, test, triggered, target_class)
     files = FaceFiles(
         sets.clean_valid.path,
         None if sets.clean_test is None else sets.clean_test.path,
         tuple(faces.path for faces in sets.poisoned_tests),
     )
-    asked: dict[str, object] = {
-        "drops": _listed(drops),
+    options: dict[str, object] = {
+        "drops": _as_setting(drops),
         "layer": layer,
         "order": order,
         "device": device,
     }
-    file = given if isinstance(given, Path) else Path(checkpoint.provenance.source_file)
-    settings = _settings(file, files, asked, checkpoint, aim)
-    computing = replace(checkpoint, model=checkpoint.model.to(placed))
-    found = run_defence(
-        computing, sets, settings.drops, settings.layer, settings.rank_at, track=track, order=order
+    file = source if isinstance(source, Path) else Path(checkpoint.provenance.source_file)
+    settings = _settings(file, files, options, checkpoint, target_class)
+    on_device = replace(checkpoint, model=checkpoint.model.to(resolved))
+    outcome = run_defence(
+        on_device, sets, settings.drops, settings.layer, settings.rank_at, track=track, order=order
     )
-    doubts = find_doubts(computing.model, sets, found)
+    doubts = find_doubts(on_device.model, sets, outcome)
     command = "run from Python, by ytf_torch.defend"
-    run = Run(computing, found, placed.type, files, command, doubts, pairings=sets.pairings)
+    run = Run(on_device, outcome, resolved.type, files, command, doubts, pairings=sets.pairings)
     return PruningDefence(replace(run, class_names=sets.class_names), sets, settings)
 
 
 def _settings(
     model: Path,
     files: FaceFiles,
-    asked: dict[str, object],
+    options: dict[str, object],
     checkpoint: Checkpoint,
     target: int | None,
 ) -> PruneSettings:
-    """The settings of ytf-prune that ask for the same; its report tells how to repeat it so."""
+    """The equivalent settings of ytf-prune; the report shows the command that repeats the run."""
     inputs: dict[str, object] = {
         "model": model,
         "clean_valid": files.clean_valid,
@@ -291,12 +300,12 @@ def _settings(
         "out": Path("NEW"),
         **dict([checkpoint.provenance.preprocessing.asked_by]),
     }
-    settings = checked_settings(inputs | asked)
+    settings = checked_settings(inputs | options)
     return settings.of_network(checkpoint.model.graph)
 
 
-def _listed(drops: float | str | Iterable[float | str]) -> object:
-    """Drops as settings take them; a single one may be given alone, several as "2,4" too."""
+def _as_setting(drops: float | str | Iterable[float | str]) -> object:
+    """Drops in the form that the settings accept: a tuple, or text such as "2,4"."""
     if isinstance(drops, int | float):
         return (drops,)
     return drops if isinstance(drops, str) or not isinstance(drops, Iterable) else tuple(drops)

@@ -1,4 +1,4 @@
-"""An answer for each face, from Python: the flow of ytf-detect."""
+"""`ytf_torch.detect`: the steps of ytf-detect from Python."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from ytf_torch.run.detection_rule import detection_rule
 from ytf_torch.run.sets import images_for
 
 COLUMNS = ("input", "class", "B", "B′", "flagged")
-# So many answers are shown of a long list.
+# Number of rows that are displayed.
 SHOWN = 10
 
 
 @dataclass(frozen=True, repr=False)
 class Detected(Shown):
-    """An answer for each face, and the inputs that could not be read, with why.
+    """The result of a detection: one answer per image.
 
-    threshold: the score above which a face is flagged; None where GoodNet's own rule flags it.
-    warnings: what speaks against the networks and the clean faces.
+    unreadable: why inputs could not be read, one line each. threshold: images with a higher score
+    are flagged; None for GoodNet's own rule. warnings: about the networks and the clean images.
 
     >>> pruned = ytf_torch.pruned_checkpoint(checkpoint, "conv_3", "pool_3", [2])
     >>> ytf_torch.detect(checkpoint, pruned, "bd_test.h5")
@@ -57,11 +57,11 @@ class Detected(Shown):
 
     @property
     def flagged(self) -> Counter[int]:
-        """How many faces were flagged, by the class that B answers."""
+        """Number of flagged images by the class that B predicts."""
         return Counter(answer.badnet for answer in self.answers if answer.backdoored)
 
     def to_frame(self) -> Any:  # noqa: ANN401
-        """A row for each face as a pandas DataFrame, indexed by the input.
+        """One row per image as a pandas DataFrame, indexed by the input.
 
         Raises ImportError where pandas is not installed.
         """
@@ -75,13 +75,13 @@ class Detected(Shown):
 
     @property
     def _below(self) -> list[str]:
-        left = len(self.answers) - SHOWN
-        said = f"{len(self.answers):,} faces, {self.flagged.total():,} flagged"
+        hidden = len(self.answers) - SHOWN
+        summary = f"{len(self.answers):,} faces, {self.flagged.total():,} flagged"
         return [
-            *([f"… and {left:,} more"] if left > 0 else []),
+            *([f"… and {hidden:,} more"] if hidden > 0 else []),
             *(f"Warning: {warning}" for warning in self.warnings),
             *self.unreadable,
-            said,
+            summary,
         ]
 
 
@@ -104,20 +104,20 @@ def detect(
     device: str = "auto",
     track: Track = untracked,
 ) -> Detected:
-    """Ask GoodNet, or another detector, about photos, lab-format files, folders of both and faces
-    in memory.
+    """Flag images with a trigger, with GoodNet or another detector.
 
-    repaired: B′. detector: "recommended", a name that ytf-detect knows, or an object with `scores`;
-    it needs clean_valid, faces on which its threshold is set, so that it flags at most
-    `false_positives` percent of them.
-    any_pair: take a B′ that does not seem to be made from B.
-    Raises InputError where an argument cannot be used, or no input can be read, as ytf-detect does.
+    model, repaired: B and B′. inputs: photos, files in the lab's format, folders of both, or image
+    sets in memory. detector: "recommended", a name of a detector of ytf-detect, or an object with
+    `scores`; by default GoodNet's rule. clean_valid: images on which the threshold of any other
+    detector is calibrated, so that it flags at most `false_positives` percent of them.
+    any_pair: accept a B′ that does not seem to be made from B.
+    Raises InputError where an argument is invalid or no input can be read, as ytf-detect does.
 
     >>> pruned = ytf_torch.pruned_checkpoint(checkpoint, "conv_3", "pool_3", [2])
     >>> ytf_torch.detect("bd_net.h5", pruned, ["test.h5", "bd_test.h5"]).flagged.total()
     15
     """
-    given = image_sets_given(inputs, "inputs")
+    sources = image_sets_given(inputs, "inputs")
     rule = detection_rule(detector, optional_images(clean_valid, "clean_valid"), false_positives)
     detection = open_detection(
         model_given(model),
@@ -129,18 +129,18 @@ def detect(
     )
     badnet, copy = detection.pair.badnet.model, detection.pair.repaired.model
     sets = [
-        images_for(badnet, faces, f"inputs[{place}]") if isinstance(faces, ImageSet) else faces
-        for place, faces in enumerate(given)
+        images_for(badnet, source, f"inputs[{index}]") if isinstance(source, ImageSet) else source
+        for index, source in enumerate(sources)
     ]
     alarm = alarm_of(detection, track)
-    found = list(answers(badnet, copy, sets, alarm))
-    unreadable = tuple(one.reason for one in found if isinstance(one, Unreadable))
-    told = tuple(one for one in found if isinstance(one, Answer))
-    if not told:
+    results = list(answers(badnet, copy, sets, alarm))
+    unreadable = tuple(result.reason for result in results if isinstance(result, Unreadable))
+    answered = tuple(result for result in results if isinstance(result, Answer))
+    if not answered:
         reason = "; ".join(unreadable) or "nothing was given"
         raise InputError(argument("inputs"), f"no face can be read ({reason})")
     return Detected(
-        told,
+        answered,
         unreadable,
         None if alarm is None else alarm.threshold,
         (*detection.pair.doubts, *map(str, detection.doubts)),

@@ -1,4 +1,4 @@
-"""What networks are worth, from Python: the flow of ytf-evaluate."""
+"""`ytf_torch.evaluate`: the steps of ytf-evaluate from Python."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from ytf_torch.run.pair import name_of
 
 @dataclass(frozen=True, repr=False)
 class Evaluated(Shown, Evaluation):
-    """An evaluation that looks like its table, with what speaks against what it was made of.
+    """The result of an evaluation; displayed as its table.
 
-    files: of the triggered sets. warnings: one sentence each; empty where all is well.
+    files: paths of the triggered sets. warnings: about networks and image sets, one sentence each.
 
     >>> ytf_torch.evaluate("bd_net.h5", "test.h5", "bd_test.h5")
     network  test accuracy  ASR      ASR without target  clean to target  robust accuracy
@@ -53,11 +53,11 @@ class Evaluated(Shown, Evaluation):
         return figures_frame(self._networks)
 
     def plot(self) -> Figure:
-        """The figures of each network with their intervals, a matplotlib figure."""
+        """The figures of each network with confidence intervals, as a matplotlib figure."""
         return figures_plot(self._networks)
 
     def record(self) -> dict[str, Any]:
-        """Every figure with its interval, as `ytf-evaluate --json` writes it."""
+        """Every figure with its confidence interval, as `ytf-evaluate --json` writes it."""
         files = self.files if len(self.files) == len(self.triggered) else ()
         return evaluation_record(self, files)
 
@@ -90,14 +90,14 @@ def evaluate(
     device: str = "auto",
     track: Track = untracked,
 ) -> Evaluated:
-    """What a network is worth: its clean accuracy and attack success rate, each with its interval.
+    """Measure clean accuracy and attack success rate of a network, with confidence intervals.
 
-    repaired: B′, which is evaluated too, alone and with the network as GoodNet. Faces are
-    lab-format files, or arrays by images_of; triggered ones are labelled with the target, or it is
-    given as `target` where they carry their true labels. true_labels: a set whose labels say who is
-    on the triggered faces. any_pair: take a B′ that does not seem to be made from B.
-    Raises InputError where a file, an array or an argument cannot be used, as ytf-evaluate does;
-    what only looks wrong is in the `warnings`.
+    repaired: B′, which is evaluated too, alone and in the GoodNet of both networks. Image sets are
+    files in the lab's format, or arrays by images_of. Triggered images are labelled with the
+    attacker's target; if they have their true labels, give `target`. true_labels: a set with the
+    true labels of the triggered images. any_pair: accept a B′ that does not seem to be made from B.
+    Raises InputError where a file, an array or an argument is invalid, as ytf-evaluate does;
+    suspected problems are in `warnings`.
 
     >>> ytf_torch.evaluate("bd_net.h5", "test.h5").model.clean_accuracy
     100.00 % (86.20–100.00), 24 of 24
@@ -105,12 +105,12 @@ def evaluate(
     triggered = image_sets_given(poisoned_tests, "poisoned_tests")
     if true_labels is not None and not triggered:
         raise mismatch(argument("true_labels"), "triggered faces with it", "none")
-    given = model_given(model)
+    source = model_given(model)
     if clean_test is None and not triggered:
         names = f"{argument('clean_test')} or {argument('poisoned_tests')}"
-        raise InputError(name_of(given, "model"), "nothing to evaluate it on", f"Give {names}")
+        raise InputError(name_of(source, "model"), "nothing to evaluate it on", f"Give {names}")
     inputs = open_evaluation(
-        given,
+        source,
         optional_model(repaired, "repaired"),
         optional_images(clean_test, "clean_test"),
         triggered,
@@ -120,10 +120,10 @@ def evaluate(
         any_pair=any_pair,
         device=device_given(device),
     )
-    found = evaluated(inputs, track)
-    counts = {field.name: getattr(found.evaluation, field.name) for field in fields(Evaluation)}
+    result = evaluated(inputs, track)
+    counts = {field.name: getattr(result.evaluation, field.name) for field in fields(Evaluation)}
     return Evaluated(
         **counts,
         files=tuple(faces.path for faces in inputs.poisoned_tests),
-        warnings=(*inputs.opened.doubts, *map(str, found.doubts)),
+        warnings=(*inputs.opened.doubts, *map(str, result.doubts)),
     )

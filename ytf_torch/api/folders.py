@@ -1,5 +1,5 @@
-"""A run from Python: the flow of the command writes its folder to a temporary place, and what it
-wrote is kept until the report is asked for."""
+"""Run folders in memory: a run writes its folder to a temporary place, and the files are kept until
+the user requests the report."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ REPORT = "report.html"
 
 @contextmanager
 def temporary_run() -> Iterator[Path]:
-    """Where a run may write its folder; gone when the block ends."""
+    """The path for a run folder, which is deleted when the block ends."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder) / "run"
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """The content of every file in a run folder and below, by its path from there."""
+    """Path relative to the run folder → content, for all files in it and in its subfolders."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def write_folder(files: Mapping[str, bytes], folder: str | Path) -> Path:
-    """Write a run folder, whole or not at all; its report's path.
+    """Write a run folder atomically. Returns the path of its report.
 
-    Raises InputError where the folder is there already, or cannot be written.
+    Raises InputError where the folder exists already or cannot be written.
     """
     with whole_folder(Path(folder)) as temporary:
         for name, content in files.items():

@@ -1,4 +1,4 @@
-"""What Python gives for a network or for faces, as the flows of `run` take it."""
+"""Check the arguments of the Python functions and convert them for `ytf_torch.run`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ytf_torch.network.preprocessing import Preprocessing
 Model = str | Path | Checkpoint
 Images = str | Path | ImageSet | Samples
 PreprocessingForm = Preprocessing | str | Mapping[str, Any]
-"""A Preprocessing, or what preprocessing_from makes one of."""
+"""A Preprocessing, or anything that preprocessing_from accepts."""
 
 
 def model_given(model: Model, name: str = "model") -> Path | Checkpoint:
-    """A model's file, or the Checkpoint as it is. name: of the argument.
+    """The path of a model's file, or the Checkpoint itself. name: of the argument, for errors.
 
     Raises InputError for anything else.
     """
@@ -39,13 +39,13 @@ def model_given(model: Model, name: str = "model") -> Path | Checkpoint:
 
 
 def optional_model(model: Model | None, name: str) -> Path | Checkpoint | None:
-    """The same of what need not be given."""
+    """As `model_given`; None for None."""
     return None if model is None else model_given(model, name)
 
 
 def images_given(faces: Images, name: str) -> Path | ImageSet:
-    """A face set's file, or the set as it is; a dataset or loader of PyTorch is read into memory.
-    name: of the argument.
+    """The path of an image set's file, or the set itself; a PyTorch Dataset or DataLoader is read
+    into memory. name: of the argument, for errors.
 
     Raises InputError for anything else, such as an array without labels.
     """
@@ -54,39 +54,39 @@ def images_given(faces: Images, name: str) -> Path | ImageSet:
     if isinstance(faces, Dataset | DataLoader):
         return images_of_samples(faces, name)
     if not isinstance(faces, ImageSet):
-        remedy = "images_of(pixels, labels) gives a face set of arrays"
-        raise mismatch(argument(name), "a path or a face set", kind_of(faces), remedy)
+        remedy = "images_of(pixels, labels) gives an image set of arrays"
+        raise mismatch(argument(name), "a path or an image set", kind_of(faces), remedy)
     return faces
 
 
 def optional_images(faces: Images | None, name: str) -> Path | ImageSet | None:
-    """The same of what need not be given."""
+    """As `images_given`; None for None."""
     return None if faces is None else images_given(faces, name)
 
 
 def image_sets_given(faces: Images | Sequence[Images], name: str) -> tuple[Path | ImageSet, ...]:
-    """Several face sets, of which a single one may be given alone."""
+    """A tuple of image sets, from a list of them or a single one. Raises InputError otherwise."""
     if isinstance(faces, list | tuple):
-        return tuple(images_given(one, name) for one in faces)
+        return tuple(images_given(item, name) for item in faces)
     if isinstance(faces, str | Path | ImageSet | Dataset | DataLoader):
         return (images_given(faces, name),)
-    raise mismatch(argument(name), "a path, a face set or a list of them", kind_of(faces))
+    raise mismatch(argument(name), "a path, an image set or a list of them", kind_of(faces))
 
 
 def shape_given(input_shape: object) -> tuple[int, int, int]:
-    """The shape of an image. Raises InputError for anything but three whole numbers above 0."""
-    sides = list(input_shape) if isinstance(input_shape, Sequence) else []
-    whole = all(hasattr(side, "__index__") and side > 0 for side in sides)
-    if len(sides) != 3 or not whole:
+    """The shape of an image. Raises InputError unless it is three integers above 0."""
+    sizes = list(input_shape) if isinstance(input_shape, Sequence) else []
+    valid = all(hasattr(size, "__index__") and size > 0 for size in sizes)
+    if len(sizes) != 3 or not valid:
         expected = "(channels, height, width) of an image"
         raise mismatch(argument("input_shape"), expected, repr(input_shape)[:80])
-    channels, height, width = (int(side.__index__()) for side in sides)
+    channels, height, width = (int(size.__index__()) for size in sizes)
     return channels, height, width
 
 
 def checked_target(target: object) -> int | None:
-    """The attacker's target. Raises InputError where it is no whole number; whether a network
-    knows that class is checked with the network."""
+    """The attacker's target class. Raises InputError where it is no integer; whether it is a class
+    of the network is checked with the network."""
     if target is None:
         return None
     if isinstance(target, bool) or not hasattr(target, "__index__"):
@@ -95,12 +95,12 @@ def checked_target(target: object) -> int | None:
 
 
 def device_given(device: object) -> str:
-    """auto, cpu or cuda, which may be given as a torch.device too; resolve_device checks it."""
+    """The device as text, also from a torch.device; resolve_device checks it."""
     return str(device)
 
 
 def seed_given(seed: object) -> int:
-    """A seed as ytf-repair takes one. Raises InputError for anything else."""
+    """A random seed. Raises InputError unless it is an integer of 0…2⁶³−1."""
     number = -1 if isinstance(seed, bool) or not hasattr(seed, "__index__") else seed.__index__()
     if not 0 <= number < 2**63:
         raise mismatch(argument("seed"), "a whole number of 0…2⁶³−1", repr(seed)[:80])
@@ -108,10 +108,11 @@ def seed_given(seed: object) -> int:
 
 
 def methods_given(methods: object, name: str, use: str) -> tuple[Any, ...]:
-    """Methods: "all", a name, several as a list or as the flag is written, "pruning,clp"; or
-    objects of the user's own among them.
+    """Methods as a tuple of names and objects.
 
-    use: repair or scan. Raises InputError where there are none, or a name is not known.
+    methods: "all", one name, several names as a list or as text such as "pruning,clp"; a list may
+    also contain user-defined methods. name: of the argument, for errors. use: "repair" or "scan".
+    Raises InputError where there are none, or a name is unknown.
     """
     if isinstance(methods, str):
         parts: list[Any] = [part.strip() for part in methods.split(",")]
@@ -134,5 +135,5 @@ def methods_given(methods: object, name: str, use: str) -> tuple[Any, ...]:
 
 
 def kind_of(value: object) -> str:
-    """What something is, in words."""
+    """The type of a value, for error messages."""
     return f"a {type(value).__name__}"

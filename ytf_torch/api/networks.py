@@ -1,4 +1,4 @@
-"""Networks from Python: read them, ask them, hand them on."""
+"""Read, wrap, run and export networks from Python."""
 
 from __future__ import annotations
 
@@ -42,26 +42,25 @@ def read_model(
     *,
     preprocessing: PreprocessingForm | None = None,
 ) -> Checkpoint:
-    """A network with its provenance, from a file of ytf-convert or a Keras file of any kind.
+    """Read a network and its provenance from a file of ytf-convert or any kind of Keras file.
 
-    pixel_scale: what pixel values 0–255 are multiplied by, 1 or 1/255; Keras files that ytf-torch
-    did not write do not record it, and 1 is assumed where nothing is said. architecture: of the
-    network whose weights alone a Keras file holds: the JSON of Keras's model.to_json(), or any
-    model file of the same network. preprocessing: instead of a pixel scale where the network reads
-    something else: "tf", "caffe" or "torch", as Keras's preprocess_input calls them, or a
-    Preprocessing. A Checkpoint is handed back as it is.
-    Raises InputError where the file is no network, contradicts the pixel scale, or 1 was only
-    assumed and does not seem to suit the network.
+    model: a path, or a Checkpoint, which is returned unchanged. pixel_scale: factor on pixel values
+    0–255, such as 1 or 1/255. Keras does not record it in its files; the default for those is 1.
+    architecture: for a weights-only Keras file, the JSON of Keras's model.to_json() or any model
+    file of the same network. preprocessing: in place of pixel_scale, "tf", "caffe" or "torch" (the
+    modes of Keras's preprocess_input), or a Preprocessing.
+    Raises InputError where the file contains no network, records another pixel scale, or the
+    default of 1 does not seem to fit the network.
 
     >>> read_model("bd_net.h5", pixel_scale="1").provenance.source_file
     'bd_net.h5'
     >>> read_model("bd_net.h5", preprocessing="tf").model.pixel_preprocessing.scale
     0.00784313725490196
     """
-    asked = asked_preprocessing(pixel_scale, preprocessing)
+    requested = asked_preprocessing(pixel_scale, preprocessing)
     if architecture is not None and not isinstance(model, Checkpoint):
-        return read_checkpoint(Path(model), asked, Path(architecture))
-    return open_network(model_given(model), asked).badnet
+        return read_checkpoint(Path(model), requested, Path(architecture))
+    return open_network(model_given(model), requested).badnet
 
 
 def wrap(
@@ -71,20 +70,20 @@ def wrap(
     pixel_scale: float | str | None = None,
     preprocessing: PreprocessingForm | None = None,
 ) -> Checkpoint:
-    """A PyTorch module of your own, such as a ResNet, as a network that `evaluate`, `scan`,
-    `repair`, `compare` and `detect` take; what is repaired comes back as a module of your class.
+    """Wrap your own PyTorch module, such as a ResNet, for `evaluate`, `scan`, `repair`, `compare`
+    and `detect`. A repaired network contains a module of the same class.
 
-    module: built by you, with its weights loaded; it takes (batch, channels, height, width) and
-    returns logits (batch, classes), or one logit of two classes. It is copied. input_shape:
-    (channels, height, width). pixel_scale: what pixel values 0–255 are multiplied by before it,
-    by default 1/255, for a module trained on what ToTensor gives. preprocessing: "torch", in place
-    of pixel_scale, for one trained on images normalised as torchvision's pretrained networks are.
-    Its layers are not known, so it cannot be pruned, converted to Keras or audited as a file.
-    Raises InputError where the module cannot be run on such images, or returns no logits.
+    module: a module with its weights loaded: (batch, channels, height, width) → logits (batch,
+    classes), or (batch, 1) for two classes. It is copied. input_shape: (channels, height, width).
+    pixel_scale: factor on pixel values 0–255 before the module; by default 1/255, as for training
+    with ToTensor. preprocessing: in place of pixel_scale, such as "torch" for the normalisation of
+    torchvision's pretrained networks.
+    The layers inside are unknown, so the network cannot be pruned, converted to Keras or audited.
+    Raises InputError where the module cannot be run on such images, or does not return logits.
 
     >>> parts = torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.AdaptiveAvgPool2d(1)
-    >>> own = torch.nn.Sequential(*parts, torch.nn.Flatten(), torch.nn.Linear(8, 7))
-    >>> wrapped = ytf_torch.wrap(own, (3, 55, 47))
+    >>> module = torch.nn.Sequential(*parts, torch.nn.Flatten(), torch.nn.Linear(8, 7))
+    >>> wrapped = ytf_torch.wrap(module, (3, 55, 47))
     >>> wrapped.model.classes, wrapped.model.module
     (7, Sequential(...))
     """
@@ -93,17 +92,17 @@ def wrap(
     if isinstance(module, Network | GoodNet):
         problem = f"{kind_of(module)} of ytf-torch is a network already"
         raise InputError(argument("module"), problem, "Give the Checkpoint that it came with")
-    asked = asked_preprocessing(pixel_scale, preprocessing) or Preprocessing(1 / 255)
-    return wrapped(module, shape_given(input_shape), asked)
+    requested = asked_preprocessing(pixel_scale, preprocessing) or Preprocessing(1 / 255)
+    return wrapped(module, shape_given(input_shape), requested)
 
 
 def predict(network: nn.Module, pixels: ArrayLike | Tensor) -> NDArray[np.int64]:
-    """The class that a network, or a GoodNet, answers for each face: (images,).
+    """Predict the class of each image with a network or a GoodNet: (images,), int64.
 
-    pixels: (images, 3, height, width), values 0–255, a NumPy array or a tensor. GoodNet answers N,
-    the number of classes, where it flags a face; a network whose logits are NaN or infinite answers
-    −1.
-    Raises InputError where pixels have another shape, or values that are not 0–255.
+    pixels: (images, channels, height, width), values 0–255, as a NumPy array or a tensor. GoodNet
+    returns N, the number of classes, for flagged images; −1 stands for logits that are NaN or
+    infinite.
+    Raises InputError where pixels have another shape, or values outside 0–255.
 
     >>> ytf_torch.predict(network, pixels)[:5]
     array([0, 0, 0, 4, 0])
@@ -112,17 +111,17 @@ def predict(network: nn.Module, pixels: ArrayLike | Tensor) -> NDArray[np.int64]
         remedy = "A Checkpoint has it as its .model"
         raise mismatch(argument("network"), "a Network or a GoodNet", kind_of(network), remedy)
     values = numbers_of(pixels, "pixels")
-    asked = network.badnet if isinstance(network, GoodNet) else network
-    if isinstance(asked, Network) and values.shape[1:] != asked.input_shape:
-        raise misshapen(argument("pixels"), values.shape, asked.input_shape, "pixels", "Give")
-    faces, device = pixels_of(values), next(network.parameters()).device
+    reader = network.badnet if isinstance(network, GoodNet) else network
+    if isinstance(reader, Network) and values.shape[1:] != reader.input_shape:
+        raise misshapen(argument("pixels"), values.shape, reader.input_shape, "pixels", "Give")
+    images, device = pixels_of(values), next(network.parameters()).device
     with exact_float32(), torch.inference_mode():
-        scores = [network(part.to(device)) for part in torch.split(faces, IMAGES_AT_ONCE)]
-        # GoodNet's scores are −inf by design for what it does not answer.
-        answer = _highest if isinstance(network, GoodNet) else classes_of
-        parts = list(map(answer, scores))
-    answers: NDArray[np.int64] = torch.cat(parts).cpu().numpy()
-    return answers
+        scores = [network(part.to(device)) for part in torch.split(images, IMAGES_AT_ONCE)]
+        # GoodNet's scores contain −inf by design, which classes_of would take for an overflow.
+        predicted = _highest if isinstance(network, GoodNet) else classes_of
+        parts = list(map(predicted, scores))
+    classes: NDArray[np.int64] = torch.cat(parts).cpu().numpy()
+    return classes
 
 
 def _highest(scores: Tensor) -> Tensor:
@@ -139,28 +138,30 @@ def export(
     any_pair: bool = False,
     against_keras: bool = False,
 ) -> exports.Export:
-    """Write a network as .h5, .weights.h5, .keras, .onnx, .pt2 or .safetensors, and check the file.
+    """Write a network as .h5, .weights.h5, .keras, .onnx, .pt2 or .safetensors, and verify the
+    file.
 
-    goodnet: B′, to write the GoodNet of both as one graph. any_pair: take a B′ that does not seem
-    to be made from B. What is handed back says what was checked, and `warnings` what speaks
-    against the networks; where a check fails nothing is left, and `held` is false.
-    Raises InputError where the ending names no format, what it needs is not installed, or both
-    networks are no B and B′.
+    goodnet: B′, to write the GoodNet of both as one graph. any_pair: accept a B′ that does not seem
+    to be made from B. against_keras: also run Keras files in real Keras. The result lists the
+    checks and, in `warnings`, suspected problems of the networks. If a check fails, `held` is False
+    and no file is written.
+    Raises InputError where the extension is unknown, a required package is not installed, or the
+    two networks are not a B and its B′.
 
     >>> ytf_torch.export("bd_net.h5", "bd_net.onnx").held
     True
     """
-    given, asked = model_given(model), asked_preprocessing(pixel_scale, preprocessing)
+    source, requested = model_given(model), asked_preprocessing(pixel_scale, preprocessing)
     ending_of(Path(path), goodnet=goodnet is not None)
     if goodnet is None:
-        opened: Opened = open_network(given, asked)
+        opened: Opened = open_network(source, requested)
         subject = exports.Subject(opened.badnet.model, opened.badnet)
     else:
         repaired = model_given(goodnet, "goodnet")
         opened = pair = open_pair(
-            given, repaired, asked, any_pair=any_pair, names=("model", "goodnet")
+            source, repaired, requested, any_pair=any_pair, names=("model", "goodnet")
         )
         both = GoodNet(pair.badnet.model, pair.repaired.model)
         subject = exports.Subject(both, pair.badnet, pair.repaired)
-    found = exports.export(subject, Path(path), against_keras=against_keras)
-    return replace(found, warnings=opened.doubts)
+    result = exports.export(subject, Path(path), against_keras=against_keras)
+    return replace(result, warnings=opened.doubts)

@@ -1,4 +1,4 @@
-"""What a notebook shows while it waits: one progress bar for each phase of the work."""
+"""Progress bars for notebooks, one for each phase of the work."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ytf_torch.progress import untracked
 
 
 def notebook_bars(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
-    """A Track for notebooks: `defend(…, track=notebook_bars)` shows how far it is.
+    """A progress callback for notebooks: `defend(…, track=notebook_bars)`.
 
-    Where no kernel runs that could change what it shows, as in a notebook that was made a script,
-    nothing is shown after the start.
-    Raises ImportError where IPython is not installed, as it is wherever notebooks run.
+    Without a kernel that can update a display, for example in an exported script, the bar stays at
+    its start.
+    Raises ImportError where IPython is not installed.
 
     >>> defence = ytf_torch.defend("bd_net.h5", "valid.h5", track=notebook_bars)
     <IPython.core.display.HTML object>...
@@ -29,13 +29,13 @@ def notebook_bars(phase: str, total: int, unit: str = "faces") -> Callable[[int]
     handle = display(bar(0), display_id=True)
     if handle is None:
         return untracked(phase, total, unit)
-    seen = 0
+    completed = 0
 
     def advance(done: int) -> None:
-        nonlocal seen
-        before, seen = seen, seen + done
-        # A hundred steps are enough for the eye, and for the notebook's file.
-        if seen == total or 100 * seen // total > 100 * before // total:
-            handle.update(bar(seen))
+        nonlocal completed
+        before, completed = completed, completed + done
+        # Update once per percent: every update is sent to the browser.
+        if completed == total or 100 * completed // total > 100 * before // total:
+            handle.update(bar(completed))
 
     return advance

@@ -1,7 +1,6 @@
-"""What `import ytf_torch` offers, as a page of the documentation.
+"""Generate docs/api.md, the reference of `ytf_torch`, from signatures and docstrings.
 
-`python -m ytf_torch.api.reference docs/api.md` writes it from signatures and docstrings, so that it
-cannot describe another version of the code.
+Run `python -m ytf_torch.api.reference docs/api.md`. A test checks that the page is up to date.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ HEAD = """# Python reference
 
 <!-- Written by `python -m ytf_torch.api.reference docs/api.md`; a test compares them. -->
 
-Everything below is a name of `ytf_torch`. Examples run in the tests, with random weights: their
-figures show the form of a result and mean nothing.
+The public names of `ytf_torch`. All examples run in the tests, on networks with random weights:
+they show the form of a result, their figures have no meaning.
 
-- `Model` is the path of a network (a Keras file, or a `.safetensors` of this package), or a
-  `Checkpoint`, such as `read_model` gives, and `wrap` of a PyTorch module.
-- `Images` is the path of an HDF5 file, an `.npz` or a folder of pictures; an `ImageSet` such as
-  `images_of(pixels, labels)` gives; or a `torch.utils.data.Dataset` or `DataLoader` of
-  (image, label), which is read into memory once. Its images are pictures of Pillow, or arrays
-  (channels, height, width) of values 0–255 or, in floating point, 0–1.
-- `track` shows progress: `notebook_bars` does in Jupyter, `untracked`, the default, does not.
+- `Model` is the path of a network (a Keras file, or a `.safetensors` file of this package), or a
+  `Checkpoint` as returned by `read_model`, or by `wrap` for a PyTorch module.
+- `Images` is the path of an HDF5 file, an `.npz` file or an image folder; an `ImageSet` as returned
+  by `images_of(pixels, labels)`; or a `torch.utils.data.Dataset` or `DataLoader` of (image, label),
+  which is read into memory once. Its images are Pillow images, or arrays (channels, height, width)
+  of values 0–255 or, in floating point, 0–1.
+- `track` shows progress: `notebook_bars` in Jupyter; the default, `untracked`, shows none.
 """
 
 
 def reference_page() -> str:
-    """The page.
+    """The text of the page.
 
     >>> reference_page().splitlines()[0]
     '# Python reference'
@@ -49,7 +48,8 @@ def reference_page() -> str:
 
 
 def _heading(name: str) -> str:
-    """Says of a class that it is one: anchors have no capitals, and `Export` is no `export`."""
+    """The heading of an entry. Classes are marked, because anchors are in lower case and would not
+    distinguish `Export` from `export`."""
     return f"class {name}" if inspect.isclass(getattr(api, name)) else name
 
 
@@ -58,7 +58,7 @@ def _link(name: str) -> str:
 
 
 def _entry(name: str) -> list[str]:
-    """A heading, the signature, and the docstring of one name, or what it is another name of."""
+    """Heading, signature and docstring of one name; for an alias, a link to its subject."""
     subject = getattr(api, name)
     lines = [f"### {_heading(name)}", ""]
     if subject.__name__ != name:
@@ -69,7 +69,7 @@ def _entry(name: str) -> list[str]:
 
 
 def _text(subject: object) -> list[str]:
-    """A docstring with each of its examples as a block of code."""
+    """A docstring with its examples as code blocks."""
     lines: list[str] = []
     in_example = False
     for line in inspect.cleandoc(subject.__doc__ or "").splitlines():
@@ -85,7 +85,7 @@ def _text(subject: object) -> list[str]:
 
 
 def _signature(name: str, function: Callable[..., Any]) -> list[str]:
-    """A function's signature, a line for each argument."""
+    """A function's signature, on one line if it fits, else with one line per argument."""
     signature = inspect.signature(function)
     arguments: list[str] = []
     keyword_only = False
@@ -117,7 +117,7 @@ def _type(annotation: object) -> str:
 
 
 def _members(subject: type) -> list[str]:
-    """A row for each public field, property and method that a class has of its own."""
+    """A table of the public fields, properties and methods that a class defines itself."""
     rows = [f"| `{name}` | {what} |" for name, what in _own(subject)]
     return ["", "| member | what it is |", "|---|---|", *rows] if rows else []
 

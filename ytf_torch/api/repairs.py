@@ -1,4 +1,4 @@
-"""One repair from Python: the flow of ytf-repair."""
+"""`ytf_torch.repair`: the steps of ytf-repair from Python."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ from ytf_torch.run.repair_settings import RepairSettings, check_settings
 
 @dataclass(frozen=True, repr=False)
 class RepairResult(Shown):
-    """A repair: B′, its figures beside those of B and GoodNet, and what looks wrong.
+    """The result of a repair: B′, and the figures of B, B′ and GoodNet.
 
-    badnet, checkpoint: B and B′. warnings: what speaks against the network and the face sets.
+    badnet, checkpoint: B and B′. warnings: about the network and the image sets. files: path in the
+    report folder → content.
 
     >>> ytf_torch.repair("bd_net.h5", "valid.h5", "test.h5", method="pruning")
     network  validation accuracy  test accuracy  FPR
@@ -61,13 +62,13 @@ class RepairResult(Shown):
 
     @property
     def network(self) -> Network:
-        """B′ itself: pixel values 0–255, (batch, 3, height, width) → logits. Of a wrapped module,
-        network.module is B′ as the class that it was wrapped as."""
+        """B′: pixel values 0–255, (batch, channels, height, width) → logits (batch, classes). For a
+        wrapped module, `network.module` is the repaired module, of its own class."""
         return self.checkpoint.model
 
     @property
     def goodnet(self) -> GoodNet:
-        """G: B's class where both agree, class N where they differ."""
+        """GoodNet: the class of B where B and B′ agree, class N where they differ."""
         return GoodNet(self.badnet.model, self.network)
 
     @property
@@ -77,20 +78,20 @@ class RepairResult(Shown):
 
     @property
     def verdict(self) -> str:
-        """What became of the backdoor, in a sentence or two."""
-        found = judge_repair(self.outcome)
-        return f"{found.headline} {found.detail}"
+        """The effect on the backdoor, in one or two sentences."""
+        verdict = judge_repair(self.outcome)
+        return f"{verdict.headline} {verdict.detail}"
 
     def save(self, path: str | Path) -> None:
-        """Write B′ as a safetensors file; ytf_torch.export writes other formats. Of a wrapped
-        module it holds the weights, under the module's own names."""
+        """Write B′ as a safetensors file; for other formats see ytf_torch.export. For a wrapped
+        module, the file contains the module's state_dict."""
         save_network(self.checkpoint, Path(path))
 
     def write_report(self, folder: str | Path) -> Path:
-        """Write the folder that ytf-repair writes: repaired.safetensors, result.json and
-        report.html, whose path it gives.
+        """Write the folder of ytf-repair: repaired.safetensors, result.json and report.html.
+        Returns the path of report.html.
 
-        Raises InputError where the folder is there already, or cannot be written.
+        Raises InputError where the folder exists already or cannot be written.
         """
         return write_folder(self.files, folder)
 
@@ -102,13 +103,13 @@ class RepairResult(Shown):
         return figures_frame(self._networks)
 
     def plot(self) -> Figure:
-        """The figures of B, B′ and GoodNet with their intervals, a matplotlib figure."""
+        """The figures of B, B′ and GoodNet with confidence intervals, as a matplotlib figure."""
         return figures_plot(self._networks)
 
     @property
     def _networks(self) -> dict[str, Figures | None]:
-        found = self.evaluation
-        return {"B": found.model, "B′": found.repaired, "GoodNet": found.goodnet}
+        evaluation = self.evaluation
+        return {"B": evaluation.model, "B′": evaluation.repaired, "GoodNet": evaluation.goodnet}
 
     @property
     def _cells(self) -> Cells:
@@ -133,15 +134,16 @@ def repair(
     device: str = "auto",
     track: Track = untracked,
 ) -> RepairResult:
-    """Repair a backdoored network with clean validation faces alone, and measure the result.
+    """Repair a backdoored network with clean validation images only, and measure the result.
 
-    method: "recommended", a name that ytf-repair knows, or a repair of your own: an object with
-    `candidates`, or with `scores`, which is a ranking to prune by. The others are as for
-    `defend`. Test and triggered faces are measured, never used to choose.
-    Raises InputError where a file, an array or an argument cannot be used, as ytf-repair does.
+    method: "recommended", a name of a method of ytf-repair, or your own: an object with
+    `candidates`, or one with `scores`, which ranks channels for pruning. seed: of the random
+    numbers. For the other arguments see `defend`. Test and triggered images are used only for
+    measurement.
+    Raises InputError where a file, an array or an argument is invalid, as ytf-repair does.
 
-    >>> found = ytf_torch.repair("bd_net.h5", "valid.h5", method="pruning")
-    >>> found.write_report("repaired").name, found.checkpoint.provenance.history[-1]
+    >>> result = ytf_torch.repair("bd_net.h5", "valid.h5", method="pruning")
+    >>> result.write_report("repaired").name, result.checkpoint.provenance.history[-1]
     ('report.html', 'pruned 1 of 6 channels of conv_3, at a drop of 4 points')
     """
     with temporary_run() as folder:
@@ -161,5 +163,5 @@ def repair(
         opened, sets = open_repair(settings)
         command = "run from Python, by ytf_torch.repair"
         outcome = run_repair(settings, opened, sets, command, track)
-        made = repaired_checkpoint(opened.badnet, outcome)
-        return RepairResult(opened.badnet, made, outcome, opened.doubts, files_of(folder))
+        repaired = repaired_checkpoint(opened.badnet, outcome)
+        return RepairResult(opened.badnet, repaired, outcome, opened.doubts, files_of(folder))

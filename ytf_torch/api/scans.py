@@ -1,4 +1,4 @@
-"""Candidate targets of a backdoor from Python: the flow of ytf-scan."""
+"""`ytf_torch.scan`: the steps of ytf-scan from Python."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ COLUMNS = ("scan", "candidates", "highest anomaly", "threshold")
 
 @dataclass(frozen=True, repr=False)
 class ScanResult(Shown):
-    """What scans say of a network; they never say that it is clean.
+    """The result of scans for a backdoor's target; scans cannot show that a network is clean.
 
-    warnings: what speaks against the network and the face set.
+    warnings: about the network and the image set. files: path in the report folder → content.
 
     >>> ytf_torch.scan("bd_net.h5", "valid.h5", methods="last-layer")
     scan        candidates  highest anomaly  threshold
@@ -53,52 +53,53 @@ class ScanResult(Shown):
 
     @property
     def candidates(self) -> tuple[int, ...]:
-        """Classes to look at first."""
+        """Classes to examine first: the candidate targets."""
         return self.outcome.candidates
 
     @property
     def suspicions(self) -> Mapping[str, Suspicions]:
-        """What each scan says of each class, by the scan's name."""
+        """Name of the scan → its anomaly scores per class, threshold and candidates."""
         return self.outcome.suspicions
 
     @property
     def verdict(self) -> str:
-        """The scans' answer, and what it is worth."""
+        """The scans' result and its limits, in sentences."""
         return f"{headline(self.candidates)} {CAUTION}"
 
     def write_report(self, folder: str | Path) -> Path:
-        """Write the folder that ytf-scan writes: result.json and report.html, whose path it gives.
+        """Write the folder of ytf-scan: result.json and report.html. Returns the path of
+        report.html.
 
-        Raises InputError where the folder is there already, or cannot be written.
+        Raises InputError where the folder exists already or cannot be written.
         """
         return write_folder(self.files, folder)
 
     def to_frame(self) -> Any:  # noqa: ANN401
-        """How far each class stands out by each scan, as a pandas DataFrame indexed by the class.
+        """Anomaly score of each class (rows) by each scan (columns), as a pandas DataFrame.
 
         Raises ImportError where pandas is not installed.
         """
         import pandas
 
-        anomalies = {name: found.anomaly for name, found in self.suspicions.items()}
+        anomalies = {name: result.anomaly for name, result in self.suspicions.items()}
         return pandas.DataFrame(anomalies).rename_axis("class")
 
     def plot(self) -> Figure:
-        """How far each class stands out by each scan, and its threshold, a matplotlib figure."""
+        """Anomaly scores of all classes and the threshold of each scan, as a matplotlib figure."""
         return draw_anomalies(self.suspicions)
 
     @property
     def _cells(self) -> list[tuple[str, ...]]:
-        return [COLUMNS, *(_row(name, found) for name, found in self.suspicions.items())]
+        return [COLUMNS, *(_row(name, result) for name, result in self.suspicions.items())]
 
     @property
     def _below(self) -> list[str]:
         return [*(f"Warning: {warning}" for warning in self.warnings), self.verdict]
 
 
-def _row(name: str, found: Suspicions) -> tuple[str, ...]:
-    named = ", ".join(map(str, found.candidates)) or "–"
-    return (name, named, f"{max(found.anomaly):.1f}", f"{found.threshold:.1f}")
+def _row(name: str, result: Suspicions) -> tuple[str, ...]:
+    candidates = ", ".join(map(str, result.candidates)) or "–"
+    return (name, candidates, f"{max(result.anomaly):.1f}", f"{result.threshold:.1f}")
 
 
 def scan(
@@ -111,23 +112,23 @@ def scan(
     device: str = "auto",
     track: Track = untracked,
 ) -> ScanResult:
-    """Look for a backdoor's target without triggered faces.
+    """Search for a backdoor's target class without triggered images.
 
-    methods: "all", names that ytf-scan knows, or scans of your own: objects with
-    `suspicions`. The others are as for `defend`.
-    Raises InputError where a file, an array or an argument cannot be used, as ytf-scan does.
+    methods: "all", names of scans of ytf-scan, or your own: objects with `suspicions`. For the
+    other arguments see `defend`.
+    Raises InputError where a file, an array or an argument is invalid, as ytf-scan does.
 
     >>> ytf_torch.scan("bd_net.h5", "valid.h5", methods=["last-layer"]).candidates
     ()
     """
     names = methods_given(methods, "methods", "scan")
-    given, faces = model_given(model), images_given(clean_valid, "clean_valid")
-    placed = resolve_device(device_given(device))
-    opened = open_network(given, asked_preprocessing(pixel_scale, preprocessing))
-    network = opened.badnet.model.to(placed)
-    learned, doubts = open_learned(network, faces, map(name_of_method, names))
+    source, images = model_given(model), images_given(clean_valid, "clean_valid")
+    resolved = resolve_device(device_given(device))
+    opened = open_network(source, asked_preprocessing(pixel_scale, preprocessing))
+    network = opened.badnet.model.to(resolved)
+    learned, doubts = open_learned(network, images, map(name_of_method, names))
     opened = opened.doubted(doubts)
-    title = given.name if isinstance(given, Path) else opened.badnet.provenance.source_file
+    title = source.name if isinstance(source, Path) else opened.badnet.provenance.source_file
     with temporary_run() as folder:
         shown = printable(title)
         outcome = run_scan(network, learned, folder, shown, names, opened.doubts, track)

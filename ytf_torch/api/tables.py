@@ -1,4 +1,4 @@
-"""Results as tables: as text, as HTML in a notebook, and as a pandas DataFrame."""
+"""Results as tables: text, HTML for notebooks, and pandas DataFrames."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ RATES = {
 
 
 class Shown(ABC):
-    """A result that looks like its table, in a terminal and in a notebook."""
+    """A result that is displayed as a table, in a terminal and in a notebook."""
 
     @property
     @abstractmethod
     def _cells(self) -> Cells:
-        """The table, its first row the heads of the columns."""
+        """The rows of the table; the first row are the column headings."""
 
     @property
     @abstractmethod
     def _below(self) -> Sequence[str]:
-        """Lines below it."""
+        """Lines below the table."""
 
     def __repr__(self) -> str:
         return text_table(self._cells, self._below)
@@ -45,7 +45,7 @@ class Shown(ABC):
 
 
 def text_table(rows: Cells, below: Sequence[str] = ()) -> str:
-    """Aligned columns, the first row as their heads, with some lines below."""
+    """A table as text with aligned columns, followed by the lines of `below`."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -55,7 +55,7 @@ def text_table(rows: Cells, below: Sequence[str] = ()) -> str:
 
 
 def html_table(rows: Cells, below: Sequence[str] = ()) -> str:
-    """The same for a notebook."""
+    """A table as HTML, followed by the lines of `below` as paragraphs. All text is escaped."""
     head, *body = rows
     lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
     lines += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in body]
@@ -64,49 +64,49 @@ def html_table(rows: Cells, below: Sequence[str] = ()) -> str:
 
 
 def percent_cell(rate: float | Share | None) -> str:
-    """A rate in percent, – where nothing was measured."""
+    """A rate in percent as text; "–" for None."""
     shown = rate_of(rate) if isinstance(rate, Share) else rate
     return "–" if shown is None else f"{shown:.2f} %"
 
 
 def figures_rows(networks: Mapping[str, Figures | None]) -> list[list[str]]:
-    """A row for each network and a column for each rate that any of them has."""
-    known = {name: figures for name, figures in networks.items() if figures is not None}
+    """Rows for `text_table`: one per network, one column per rate that any of them has."""
+    measured = {name: figures for name, figures in networks.items() if figures is not None}
     shown = [
         field
         for field in RATES
-        if any(getattr(figures, field) is not None for figures in known.values())
+        if any(getattr(figures, field) is not None for figures in measured.values())
     ]
     rows = [["network", *(RATES[field] for field in shown)]]
-    for name, figures in known.items():
+    for name, figures in measured.items():
         rows.append([name, *(percent_cell(getattr(figures, field)) for field in shown)])
     return rows
 
 
 def figures_frame(networks: Mapping[str, Figures | None]) -> Any:  # noqa: ANN401
-    """The same as a pandas DataFrame, percentages at full precision.
+    """A pandas DataFrame with one row per network; rates in percent at full precision.
 
     Raises ImportError where pandas is not installed.
     """
     import pandas
 
-    known = {name: figures for name, figures in networks.items() if figures is not None}
+    measured = {name: figures for name, figures in networks.items() if figures is not None}
     rates = {
         name: {field: rate_of(getattr(figures, field)) for field in RATES}
-        for name, figures in known.items()
+        for name, figures in measured.items()
     }
     return pandas.DataFrame.from_dict(rates, orient="index").rename_axis("network")
 
 
 def figures_plot(networks: Mapping[str, Figures | None]) -> Figure:
-    """The same as a matplotlib figure, each rate with its interval."""
-    known = {name: figures for name, figures in networks.items() if figures is not None}
+    """The rates of each network with confidence intervals, as a matplotlib figure."""
+    measured = {name: figures for name, figures in networks.items() if figures is not None}
     rates = {
         name: {
-            called: share
-            for field, called in RATES.items()
+            label: share
+            for field, label in RATES.items()
             if (share := getattr(figures, field)) is not None
         }
-        for name, figures in known.items()
+        for name, figures in measured.items()
     }
     return draw_rates(rates)

@@ -1,4 +1,4 @@
-"""From Keras files to PyTorch models, with proof that both answer alike."""
+"""Convert Keras files to PyTorch models, export networks, and verify that outputs agree."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def read_keras_model(
 ) -> Checkpoint:
     """Read a Keras file (.h5, .weights.h5 or .keras) as a PyTorch model.
 
-    pixel_scale: what pixel values 0–255 are multiplied by: 1.0 for the lab's bd_net, 1/255 for
-    the CSAW-2020 networks. architecture: of the network whose weights alone the file holds: the
-    JSON of Keras's model.to_json(), or any model file of the same network. Raises InputError where
-    the file holds no classifier of images that is understood.
+    pixel_scale: factor on pixel values 0–255: 1.0 for the lab's bd_net, 1/255 for the CSAW-2020
+    networks. architecture: for a weights-only file, the JSON of Keras's model.to_json() or any
+    model file of the same network. Raises InputError where the file contains no supported image
+    classifier.
 
     >>> read_keras_model("bd_net.h5", pixel_scale=1.0).model.classes
     7
@@ -27,6 +27,6 @@ def read_keras_model(
     from ytf_torch.convert.keras.keras_file import read_keras_file
     from ytf_torch.convert.keras.keras_graph import keras_checkpoint
 
-    told = None if architecture is None else Path(architecture)
-    file = read_keras_file(Path(path), told)
+    architecture_path = None if architecture is None else Path(architecture)
+    file = read_keras_file(Path(path), architecture_path)
     return keras_checkpoint(file, file.read_with(pixel_scale))

@@ -1,4 +1,4 @@
-"""The formats in which a network is exported, each named by how its file ends."""
+"""Export formats, selected by the file name extension."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ytf_torch.errors import mismatch
 
 KERAS = (".h5", ".weights.h5", ".keras")
 ENDINGS = (*KERAS, ".onnx", ".pt2", ".safetensors")
-# Those of formats that can hold a GoodNet.
+# Formats that can store a GoodNet.
 GOODNET_ENDINGS = (".h5", ".keras", ".onnx", ".pt2")
 
 
 def as_keras_reads(path: Path) -> Path:
-    """A path with the ending that names a format in small letters: Keras goes by these alone, and
-    does not load a file that is called X.H5.
+    """The path with its extension in lower case: Keras recognises formats by the extension, and
+    does not load a file named X.H5.
 
     >>> as_keras_reads(Path("Repaired.Weights.H5")).name
     'Repaired.weights.h5'
@@ -25,8 +25,8 @@ def as_keras_reads(path: Path) -> Path:
 
 
 def ending_of(path: Path, *, goodnet: bool) -> str:
-    """The ending that names a format. Raises InputError where none does, or it cannot hold a
-    GoodNet."""
+    """The extension of an export format, such as .weights.h5. Raises InputError for another
+    extension, or, with `goodnet`, for a format that cannot store a GoodNet."""
     endings = [ending for ending in ENDINGS if path.name.lower().endswith(ending)]
     if not endings:
         raise mismatch(path, f"a file ending in {', '.join(ENDINGS)}", path.suffix or "none")

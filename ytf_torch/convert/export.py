@@ -1,7 +1,7 @@
-"""A network handed on, in the format that a file's ending names.
+"""Export networks in the format of the file name extension, and verify the result.
 
-Nothing counts as exported before it was read back and run: exporters of well-known networks have
-been silently wrong.
+An export succeeds only after the file has been read back and run: exporters have silently written
+well-known networks with different outputs.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ KERAS = {
     ".weights.h5": write_keras_weights,
     ".keras": write_keras_archive,
 }
-# Images that are compared, and where their batches end. Batches have several sizes, for exporters
-# have been right for one only, and no large one, for a network may take a lot of memory.
+# Number of compared images, and where their batches end. Batch sizes differ, because exported files
+# have been right for one size only, and are small, because networks may need a lot of memory.
 IMAGES, BATCH_ENDS = 64, (1, 8, 24, 40, 56)
 
 
 @dataclass(frozen=True)
 class Check:
-    """A file run on images, beside the network that was exported.
+    """Comparison of an exported file's outputs with those of the network.
 
-    by: what ran it. agreeing: images with the same argmax. parity: of logits; None for GoodNet in
-    Keras, which gives a softmax.
+    by: the program that ran the file. agreeing: number of images with the same argmax. parity: of
+    logits; None for GoodNet in Keras, whose output is a softmax.
     """
 
     by: str
@@ -70,19 +70,19 @@ class Check:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What is not as it should be, one line each."""
+        """Reasons why the check failed, one line each; empty where it holds."""
         if self.parity is not None:
             return self.parity.failures
-        apart = self.images - self.agreeing
-        return (f"argmax differs on {apart} of {self.images} images",) if apart else ()
+        differing = self.images - self.agreeing
+        return (f"argmax differs on {differing} of {self.images} images",) if differing else ()
 
 
 @dataclass(frozen=True, repr=False)
 class Export:
-    """What was written, and whether it answers as the network does.
+    """The result of an export: the file and its checks.
 
-    weights_equal: every weight read back bit for bit; None where the format keeps none by name.
-    warnings: what speaks against the networks themselves, one sentence each.
+    weights_equal: whether all weights read back bit for bit; None for formats that do not store
+    weights by name. warnings: about the networks themselves, one sentence each.
 
     >>> ytf_torch.export("bd_net.h5", "copy.keras").weights_equal
     True
@@ -95,13 +95,13 @@ class Export:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What is not as it should be, one line each; the file was then not left there."""
+        """Reasons why the export failed, one line each; then no file was written."""
         lost = () if self.weights_equal is not False else ("weights do not read back as they were",)
         return (*lost, *(f"{check.by}: {line}" for check in self.checks for line in check.failures))
 
     @property
     def held(self) -> bool:
-        """Whether the file is there and every check held."""
+        """Whether every check held, so that the file was written."""
         return not self.failures
 
     def __repr__(self) -> str:
@@ -109,16 +109,16 @@ class Export:
             return f"{self.path} was not written: {'; '.join(self.failures)}"
         equal = ["all weights read back bit for bit"] if self.weights_equal else []
         ran = [f"{c.agreeing} of {c.images} images answered alike by {c.by}" for c in self.checks]
-        said = f"{self.path}: {', '.join([*equal, *ran])}"
-        return "\n".join([said, *(f"Warning: {warning}" for warning in self.warnings)])
+        summary = f"{self.path}: {', '.join([*equal, *ran])}"
+        return "\n".join([summary, *(f"Warning: {warning}" for warning in self.warnings)])
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is exported: a network, or with a repaired copy the GoodNet of both.
+    """What is exported: a network, or the GoodNet of a network and its repaired copy.
 
-    module: what it computes, (batch, 3, height, width) → logits or scores, whose argmax is its
-    answer.
+    module: computes (batch, channels, height, width) → logits (batch, classes), or for GoodNet
+    scores (batch, classes + 1); the argmax is the predicted class.
     """
 
     module: nn.Module
@@ -127,7 +127,7 @@ class Subject:
 
     @property
     def network(self) -> Network:
-        """The network, B of a GoodNet."""
+        """The network; for a GoodNet, B."""
         return self.checkpoint.model
 
     @property
@@ -137,13 +137,13 @@ class Subject:
 
 
 def export(subject: Subject, path: Path, *, against_keras: bool = False) -> Export:
-    """Write a network to `path`, in the format of its ending, and check what was written.
+    """Write a network to `path`, in the format of its extension, and verify the file.
 
-    It is written elsewhere and becomes `path` in one step when every check holds; where one fails,
-    `path` is as it was. An ending in capitals becomes small letters, as Keras reads no others.
-    against_keras: run Keras files in every real Keras that is installed.
-    Raises InputError where the ending names no format, or what the format needs is missing;
-    OutputError where the file, or one in the folder for temporary files, cannot be written.
+    Atomic: the file is written to a temporary folder and replaces `path` only if every check holds.
+    The extension is converted to lower case, because Keras recognises no other.
+    against_keras: also run Keras files in every installed Keras library.
+    Raises InputError for an unknown extension or a missing package that the format needs;
+    OutputError where the file, or a temporary file, cannot be written.
 
     >>> export(Subject(network, checkpoint), Path("repaired.h5"))
     repaired.h5: all weights read back bit for bit, 64 of 64 images answered alike by ytf-torch ...
@@ -156,11 +156,11 @@ def export(subject: Subject, path: Path, *, against_keras: bool = False) -> Expo
             _write(subject, ending, written)
         except OSError as error:
             raise unwritable(f"{folder}, for temporary files", error) from error
-        found = _checked(subject, ending, written, path, against_keras=against_keras)
-        if found.held:
+        result = _checked(subject, ending, written, path, against_keras=against_keras)
+        if result.held:
             with whole_file(path) as temporary:
                 shutil.copyfile(written, temporary)
-    return found
+    return result
 
 
 def _write(subject: Subject, ending: str, path: Path) -> None:
@@ -187,10 +187,11 @@ def _checked(
         run = run_onnx if ending == ".onnx" else run_pt2
         checks.append(_check(subject.module, *run(written, batches), batches))
     elif subject.repaired is None:
-        told = architecture_of(subject.network, str(path)) if ending == ".weights.h5" else None
-        again = read_model(written, subject.network.pixel_preprocessing, told).model
-        equal = _same(subject.network.state_dict(), again.state_dict())
-        outputs = np.concatenate([_outputs(again, batch).numpy() for batch in batches])
+        weights_only = ending == ".weights.h5"
+        architecture = architecture_of(subject.network, str(path)) if weights_only else None
+        reread = read_model(written, subject.network.pixel_preprocessing, architecture).model
+        equal = _same(subject.network.state_dict(), reread.state_dict())
+        outputs = np.concatenate([_outputs(reread, batch).numpy() for batch in batches])
         checks.append(_check(subject.module, f"ytf-torch {tool_version()}", outputs, batches))
     else:
         stored = read_keras_goodnet(written)
@@ -198,18 +199,19 @@ def _checked(
         by, outputs = run_keras_goodnet(stored, subject.network.pixel_preprocessing, batches)
         checks.append(_check(subject.module, by, outputs, batches, logits=False))
     if against_keras and ending in KERAS:
-        alone = subject.repaired is None
-        for keras in run_keras(written, subject.network, batches, whole_answer=not alone):
-            outputs = of_two_classes(keras.logits) if alone else keras.outputs
-            checks.append(_check(subject.module, keras.by, outputs, batches, logits=alone))
+        single = subject.repaired is None
+        for keras in run_keras(written, subject.network, batches, whole_answer=not single):
+            outputs = of_two_classes(keras.logits) if single else keras.outputs
+            checks.append(_check(subject.module, keras.by, outputs, batches, logits=single))
     elif against_keras:
         raise InputError(argument("against_keras"), f"Keras reads no {ending} file")
     return Export(path, equal, tuple(checks))
 
 
 def check_batches(network: Network) -> Batches:
-    """Images of pixel values 0–255 in a network's precision, in batches of different sizes: half
-    of random pixels, half of large blocks of one colour, which networks answer more variously."""
+    """Test images (batch, channels, H, W), pixel values 0–255 in the network's dtype, in batches of
+    different sizes. Half are random pixels, half are blocks of 9×9 pixels of one colour, for which
+    predictions vary more."""
     random = np.random.default_rng(0)
     half = (IMAGES // 2, *network.input_shape)
     blocks = random.integers(0, 256, (*half[:2], half[2] // 9 + 1, half[3] // 9 + 1))
@@ -221,7 +223,7 @@ def check_batches(network: Network) -> Batches:
 
 
 def compare(by: str, network: Network, other: Network) -> Check:
-    """Compare a network with another one that has to answer alike."""
+    """Compare a network with another one that must have the same logits. by: name of the other."""
     batches = check_batches(network)
     outputs = np.concatenate([_outputs(other, batch).numpy() for batch in batches])
     return _check(network, by, outputs, batches)
@@ -229,7 +231,8 @@ def compare(by: str, network: Network, other: Network) -> Check:
 
 @dataclass(frozen=True)
 class Compacted:
-    """A network without its masked channels, what that spares, and that it answers alike."""
+    """A network without its masked channels, the cost before and after, and a comparison of
+    logits."""
 
     checkpoint: Checkpoint
     before: Cost
@@ -238,7 +241,7 @@ class Compacted:
 
 
 def compacted(checkpoint: Checkpoint) -> Compacted:
-    """The network without the channels that never fire."""
+    """The network without the channels that are zero for every image."""
     smaller = compact_checkpoint(checkpoint)
     costs = cost_of(checkpoint.model), cost_of(smaller.model)
     return Compacted(smaller, *costs, compare("compact network", checkpoint.model, smaller.model))
@@ -252,23 +255,30 @@ def _check(
     *,
     logits: bool = True,
 ) -> Check:
-    """Compare what a file gave on the batches with what the module gives."""
+    """Compare a file's outputs on the batches with those of the module.
+
+    logits: whether the outputs are logits, whose numerical parity can be checked.
+    """
     expected = torch.cat([_outputs(module, batch) for batch in batches])
-    found = torch.from_numpy(outputs)
-    agreeing = int((found.argmax(1) == expected.argmax(1)).sum())
+    actual = torch.from_numpy(outputs)
+    agreeing = int((actual.argmax(1) == expected.argmax(1)).sum())
     parity = None
     if logits:
         double = copy.deepcopy(module).double()
         exact = torch.cat([_outputs(double, batch) for batch in batches])
-        ours, theirs, exact = _where_finite(found.double(), expected.double(), exact)
+        ours, theirs, exact = _where_finite(actual.double(), expected.double(), exact)
         parity = Parity.of(ours, theirs, exact, "the network", tolerance_of(module))
         parity = replace(parity, agreeing=agreeing)
-    return Check(by, len(found), agreeing, parity)
+    return Check(by, len(actual), agreeing, parity)
 
 
 def _where_finite(*scores: Tensor) -> tuple[Tensor, ...]:
-    """Scores that can be subtracted: GoodNet's −∞ is 0 in all where it is in one. That they
-    stand at the same places shows in the argmax."""
+    """Set scores to 0 in all tensors where one of them is infinite, so that differences are
+    defined.
+
+    GoodNet's scores contain −∞. A difference in their positions changes the argmax, which is
+    compared separately.
+    """
     finite = torch.stack([part.isfinite() for part in scores]).all(0)
     return tuple(part.where(finite, torch.zeros_like(part)) for part in scores)
 

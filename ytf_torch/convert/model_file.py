@@ -1,4 +1,4 @@
-"""Any model file: a converted model, or a Keras file that is converted on the fly."""
+"""Read any model file: a converted model, or a Keras file, which is converted in memory."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def read_model(
 ) -> Checkpoint:
     """Read a safetensors file of ytf-convert, or a Keras file.
 
-    preprocessing: or a pixel scale; needed for a Keras file whose network does not take raw pixels,
-    unless ytf-torch wrote it; for a converted model it must be the one in its metadata.
-    architecture: of the network whose weights alone a Keras file holds, see read_architecture.
-    Raises InputError where the file is neither, it tells another preprocessing, or the network's
-    weights overflow on whatever it is shown.
+    preprocessing: a preprocessing or pixel scale. Required for Keras files not written by ytf-torch
+    whose network does not expect raw pixels; must agree with the file where it is recorded there.
+    architecture: for a weights-only Keras file, see read_architecture.
+    Raises InputError where the file is neither, it records another preprocessing, or the network
+    gives no finite logits.
 
     >>> read_model(Path("bd_net.h5")).model(pixels).equal(network(pixels))
     True
@@ -55,32 +55,34 @@ def _read(
 
 
 def check_asked(
-    asked: Preprocessing | float | None,
+    requested: Preprocessing | float | None,
     checkpoint: Checkpoint,
     name: object,
     place: str,
     again: str,
 ) -> None:
-    """Raises InputError where a network has another preprocessing than is asked for.
+    """Raises InputError where a network has another preprocessing than requested.
 
-    name: what to call it. place: where it tells its own. again: what to do with a Keras file.
+    name: the network, for the error. place: where its preprocessing is recorded. again: verb of the
+    remedy, such as "convert".
     """
-    told = checkpoint.provenance.preprocessing
-    wanted = told if asked is None else preprocessing_of(asked)
-    if wanted != told:
+    recorded = checkpoint.provenance.preprocessing
+    wanted = recorded if requested is None else preprocessing_of(requested)
+    if wanted != recorded:
         leave = f"Leave {argument(wanted.asked_by[0])} out"
         remedy = f"{leave}, or {again} the Keras file again with it"
-        raise mismatch(name, f"{wanted.words}, as asked for", f"{told.text} in its {place}", remedy)
+        found = f"{recorded.text} in its {place}"
+        raise mismatch(name, f"{wanted.words}, as asked for", found, remedy)
 
 
 def tells_pixel_scale(path: Path) -> bool:
-    """Whether the file holds the preprocessing: a converted model, or a Keras file that ytf-torch
-    wrote. Raises InputError where there is no such file, or it cannot be opened."""
+    """Whether the file records its preprocessing: a converted model, or a Keras file written by
+    ytf-torch. Raises InputError where the file does not exist or cannot be opened."""
     return not is_keras(path) or recorded_in(path) is not None
 
 
 def is_keras(path: Path) -> bool:
-    """Whether a file is of one of Keras's formats. Raises InputError where there is no such file,
-    or it cannot be opened."""
+    """Whether a file has one of Keras's formats. Raises InputError where it does not exist or
+    cannot be opened."""
     checked_file(path)
     return is_hdf5(path) or is_zip(path)

@@ -1,8 +1,8 @@
-"""Networks as ONNX graphs, built layer by layer from a network's own graph; needs the extra `onnx`.
+"""Export networks as ONNX, layer by layer from the network's graph; needs the extra `onnx`.
 
-Nothing is traced: each kind of layer becomes the ONNX operators that say the same. PyTorch's own
-exporter has written graphs of well-known networks that answer differently, without a warning
-(pytorch/pytorch issues 168224 and 169178).
+Nothing is traced: each kind of layer becomes the equivalent ONNX operators. PyTorch's exporter has
+written graphs of well-known networks with different outputs, without a warning (pytorch/pytorch
+issues 168224 and 169178).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ try:
 except ImportError:
     onnx = None  # type: ignore[assignment]
 
-# Of 2021: read by every onnxruntime from 1.10 on.
+# Versions of 2021, supported by onnxruntime 1.10 and newer.
 OPSET, IR_VERSION = 15, 8
 INPUT, BATCH = "pixels", "batch"
-# What GoodNet's rule is made of.
+# Names of the nodes of GoodNet's rule.
 RULE = ("agree", "never", "certain", "people", "backdoored")
 
 
@@ -39,11 +39,11 @@ def check_onnx_is_installed() -> None:
 
 
 def write_onnx(path: Path, network: Network, repaired: Network | None = None) -> None:
-    """Write a network, or with B′ the GoodNet of both, as one ONNX file.
+    """Write a network, or the GoodNet of a network B and its repaired copy B′, as one ONNX file.
 
-    Its input `pixels` is (batch, 3, height, width), pixel values 0–255 in the network's precision;
-    the preprocessing is in the graph. Its output is `logits` (batch, classes), or with B′ `scores`
-    (batch, classes + 1) as GoodNet gives them: the argmax of a row is the answer.
+    Input `pixels`: (batch, channels, height, width), pixel values 0–255 in the network's dtype;
+    preprocessing is part of the graph. Output: `logits` (batch, classes), or for GoodNet `scores`
+    (batch, classes + 1), whose argmax per row is the predicted class.
     Raises InputError where the package onnx is missing.
     """
     check_onnx_is_installed()
@@ -68,7 +68,7 @@ def write_onnx(path: Path, network: Network, repaired: Network | None = None) ->
 
 
 class _Parts:
-    """The nodes and constants of a graph while it is built."""
+    """The nodes and constants of an ONNX graph under construction."""
 
     def __init__(self, *, double: bool) -> None:
         self.double = double
@@ -77,35 +77,37 @@ class _Parts:
         self.initializers: list[Any] = []
 
     def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:  # noqa: ANN401
-        """Add an operator; the name of its output."""
+        """Add an operator. Returns the name of its output."""
         self.nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
         return output
 
     def constant(self, name: str, array: NDArray[np.generic]) -> str:
-        """Add a constant; its name."""
+        """Add a constant. Returns its name."""
         self.initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
     def number(self, name: str, value: float | tuple[float, ...]) -> str:
-        """Add a single number, or one for each channel of images, in the graph's precision."""
+        """Add a constant in the graph's dtype: one number, or one per image channel, (channels, 1,
+        1)."""
         array = np.array(value, np.float64 if self.double else np.float32)
         return self.constant(name, array.reshape(-1, 1, 1) if array.ndim else array)
 
     def add_network(self, network: Network, prefix: str, output: str) -> str:
-        """Add all layers of a network, each under its own name behind the prefix."""
+        """Add all layers of a network, with prefixed names. Returns the name of its logits,
+        `output`."""
         names = {network.graph.input: self._preprocessed(network, prefix)}
         for layer in network.graph.layers:
             if layer.name == network.graph.input:
                 continue
             last = layer.name == network.graph.output
-            name = output if last else prefix + _own_name(layer.name)
+            name = output if last else prefix + _unique_name(layer.name)
             inputs = [names[source] for source in layer.inputs]
             kind = network.computed_kind(layer.name)
             if last and network.graph.shapes[layer.name] == (1,):
                 name = f"{output}_of_the_second"
             shapes = network.graph.input_shapes(layer.name)
             names[layer.name] = kind.onnx(self, network.layer(layer.name), inputs, name, *shapes)
-        if names[network.graph.output] != output:  # one unit: the first of two classes has logit 0
+        if names[network.graph.output] != output:  # one logit z: append it to 0
             second = names[network.graph.output]
             zero = self.node("Sub", [second, second], f"{output}_of_the_first")
             self.node("Concat", [zero, second], output, axis=1)
@@ -116,7 +118,7 @@ class _Parts:
         if preprocessing.channel_order == "bgr":
             order = self.constant(f"{prefix}pixel_order", np.array([2, 1, 0]))
             name = self.node("Gather", [name, order], f"{prefix}pixels_in_order", axis=1)
-        # Divided as Network.scale does, so that both round alike.
+        # Divides as Network.scale does, so that rounding is identical.
         if preprocessing.scale != 1:
             divisor = self.number(f"{prefix}pixel_divisor", _inverse(preprocessing.scale))
             name = self.node("Div", [name, divisor], f"{prefix}scaled")
@@ -126,7 +128,8 @@ class _Parts:
         return name
 
     def add_goodnet(self, badnet: Network, repaired: Network) -> str:
-        """Add B, B′ and GoodNet's rule; see ytf_torch/defences/detectors/goodnet.py."""
+        """Add B, B′ and GoodNet's rule: the logits of B where both argmaxes agree, class N where
+        they differ. See ytf_torch/defences/detectors/goodnet.py."""
         logits = self.add_network(badnet, "", "logits")
         others = self.add_network(repaired, "repaired_", "repaired_logits")
         answers = [
@@ -141,20 +144,21 @@ class _Parts:
 
 
 def _inverse(scale: float | tuple[float, ...]) -> float | tuple[float, ...]:
-    return tuple(1 / each for each in scale) if isinstance(scale, tuple) else 1 / scale
+    return tuple(1 / factor for factor in scale) if isinstance(scale, tuple) else 1 / scale
 
 
-def _own_name(layer: str) -> str:
-    """A layer's name in the graph, where it is none of what else is in it."""
-    own = layer.removeprefix("repaired_")
-    taken = own.startswith(("logits", "pixel", "scaled", "scores")) or own in RULE
-    return f"layer_{layer}" if taken or own != layer else layer
+def _unique_name(layer: str) -> str:
+    """A layer's name in the graph, prefixed if it could collide with other names in it."""
+    plain = layer.removeprefix("repaired_")
+    taken = plain.startswith(("logits", "pixel", "scaled", "scores")) or plain in RULE
+    return f"layer_{layer}" if taken or plain != layer else layer
 
 
 def run_onnx(path: Path, batches: Sequence[NDArray[np.generic]]) -> tuple[str, NDArray[np.generic]]:
-    """Run a file on batches of pixels; what ran it, and its outputs, end to end.
+    """Run a file on batches of pixel values. Returns the runner's name and the concatenated
+    outputs.
 
-    onnxruntime does where it is installed, else the slow reference of the package onnx.
+    Uses onnxruntime if installed, else the slow reference implementation of the package onnx.
     """
     try:
         import onnxruntime
@@ -165,7 +169,7 @@ def run_onnx(path: Path, batches: Sequence[NDArray[np.generic]]) -> tuple[str, N
         runner = f"onnx {onnx.__version__}'s reference (onnxruntime is not installed)"
     else:
         options = onnxruntime.SessionOptions()
-        # What it would keep for later batches is half as much again as a large network takes.
+        # Its arena keeps memory for later batches: half as much again as a large network needs.
         options.enable_cpu_mem_arena = False
         providers = ["CPUExecutionProvider"]
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)

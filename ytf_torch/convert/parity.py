@@ -1,4 +1,4 @@
-"""Whether a converted model answers as Keras does: logits compared, a verdict with figures."""
+"""Numerical parity of a converted model with Keras: comparison of logits."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from ytf_torch.network.module import Network
 
 SCALE = "pixel_scale"
 MEMBERS = ("input", "logits", SCALE)
-# Of the largest logit, and as much again for every 20 layers with weights beyond the first 20:
-# what rounding adds up to grows with their number.
+# Allowed difference relative to the largest logit, for up to 20 layers with weights; it grows in
+# proportion to their number beyond that, because rounding errors accumulate.
 RELATIVE_TOLERANCE, LAYERS = 2e-6, 20
 ERROR_RATIO = 2.0
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What Keras gave: inputs (images, 3, H, W), pixel values 0–255; logits (images, classes)
-    before the softmax; the pixel scale it was fed with, where the file tells it."""
+    """Reference outputs of Keras.
+
+    inputs: (images, channels, H, W), pixel values 0–255. logits: (images, classes), before the
+    softmax. pixel_scale: with which Keras was fed; None where the file does not record it.
+    """
 
     inputs: NDArray[np.generic]
     logits: NDArray[np.floating[Any]]
@@ -37,13 +40,13 @@ class Reference:
 
 @dataclass(frozen=True)
 class Parity:
-    """Logits of a converted model beside Keras's.
+    """Comparison of a converted model's logits with Keras's.
 
-    agreeing: images with the same argmax. largest_logit, largest_difference: absolute values.
-    error, keras_error: largest distance from a float64 forward pass, ours and Keras's.
-    rounding: what float32 (or the model's precision) cannot express at the largest logit; errors
-    below it count as none. reference: who gave the logits beside which these were put. tolerance:
-    how far logits may differ, relative to the largest.
+    agreeing: number of images with the same argmax. largest_logit, largest_difference: absolute
+    values. error, keras_error: largest difference from a float64 forward pass, ours and Keras's.
+    rounding: `eps(float32) · largest_logit`; smaller errors are ignored. reference: name of the
+    program that computed the reference logits. tolerance: allowed difference relative to the
+    largest logit.
     """
 
     images: int
@@ -65,7 +68,7 @@ class Parity:
         reference: str = "Keras",
         tolerance: float = RELATIVE_TOLERANCE,
     ) -> Parity:
-        """Logits (images, classes) beside the reference's, and beside a float64 forward pass."""
+        """Compare logits (images, classes) with the reference's, and both with a float64 pass."""
         ours, theirs = ours.double(), theirs.double()
         largest_logit = float(theirs.abs().max())
         return cls(
@@ -82,36 +85,41 @@ class Parity:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What broke parity, one line each; empty where it holds."""
-        found = []
+        """Reasons why parity does not hold, one line each; empty where it holds."""
+        reasons = []
         if self.agreeing < self.images:
-            found.append(f"argmax differs on {self.images - self.agreeing} of {self.images} images")
+            reasons.append(
+                f"argmax differs on {self.images - self.agreeing} of {self.images} images"
+            )
         allowed = self.tolerance * self.largest_logit
         if not self.largest_difference <= allowed:
-            found.append(f"logits differ by {self.largest_difference:.3g}, allowed {allowed:.3g}")
+            reasons.append(f"logits differ by {self.largest_difference:.3g}, allowed {allowed:.3g}")
         limit = max(ERROR_RATIO * self.keras_error, self.rounding)
         if not self.error <= limit:
-            found.append(
+            reasons.append(
                 f"error against float64 is {self.error:.3g}, allowed {limit:.3g} "
                 f"({ERROR_RATIO:g} × {self.reference}'s own)"
             )
-        return tuple(found)
+        return tuple(reasons)
 
     @property
     def held(self) -> bool:
-        """The verdict: same argmax everywhere, and both tolerances kept."""
+        """Whether every argmax agrees and both errors are within their tolerances."""
         return not self.failures
 
 
 def tolerance_of(module: nn.Module) -> float:
-    """How far logits may differ, relative to the largest, by the deepest network of a module."""
+    """Allowed difference relative to the largest logit:
+    `RELATIVE_TOLERANCE · max(1, depth / LAYERS)`, depth being the number of layers with weights of
+    the deepest network in the module."""
     networks = (part for part in module.modules() if isinstance(part, Network))
     deepest = max((len(network.graph.weighted) for network in networks), default=1)
     return RELATIVE_TOLERANCE * max(1.0, deepest / LAYERS)
 
 
 def logits_of(model: Network, inputs: NDArray[np.generic], batch: int = BATCH_SIZE) -> Tensor:
-    """The model's logits (images, classes) in its own precision."""
+    """The model's logits (images, classes) in its dtype. inputs: pixel values (images, channels, H,
+    W)."""
     with torch.inference_mode():
         return torch.cat([model(part) for part in torch.split(torch.from_numpy(inputs), batch)])
 
@@ -119,7 +127,7 @@ def logits_of(model: Network, inputs: NDArray[np.generic], batch: int = BATCH_SI
 def compare_logits(model: Network, reference: Reference) -> Parity:
     """Run the model, and a float64 copy of it, on the reference's inputs.
 
-    Raises InputError where the reference was made for another input or other classes.
+    Raises InputError where the reference has another image shape or number of classes.
     """
     shape = model.input_shape
     if reference.inputs.ndim != 4 or tuple(reference.inputs.shape[1:]) != shape:
@@ -136,23 +144,24 @@ def compare_logits(model: Network, reference: Reference) -> Parity:
 def read_reference(path: Path, *, scaled: bool = True) -> Reference:
     """Read an .npz with `input`, `logits` and `pixel_scale`; nothing in it is ever unpickled.
 
-    scaled: whether Keras was fed with pixels times a scale, which the file then has to tell.
-    Raises InputError where one is missing, empty or not of numbers.
+    scaled: whether Keras was fed with scaled pixel values; the file must then contain the scale.
+    Raises InputError where an array is missing, empty or not finite, or pixel values are outside
+    0–255.
     """
     with open_archive(path, "an .npz of `input`, `logits` and `pixel_scale`") as archive:
-        held = [name.removesuffix(".npy") for name in archive.names()]
+        members = [name.removesuffix(".npy") for name in archive.names()]
         needed = [name for name in MEMBERS if scaled or name != SCALE]
-        if not set(needed) <= set(held):
-            listed = ", ".join(held[:10]) or "nothing"
+        if not set(needed) <= set(members):
+            listed = ", ".join(members[:10]) or "nothing"
             raise mismatch(path, "`input`, `logits` and `pixel_scale`", listed)
-        found = {name: archive.array(name) for name in MEMBERS if name in held}
-    for name, array in found.items():
+        arrays = {name: archive.array(name) for name in MEMBERS if name in members}
+    for name, array in arrays.items():
         if array.size == 0 or not np.isfinite(array).all():
             raise mismatch(f"{path}, {name}", "finite numbers", f"{array.dtype} {array.shape}")
-    scale = found.get(SCALE)
+    scale = arrays.get(SCALE)
     if scale is not None and scale.size != 1:
         raise mismatch(f"{path}, {SCALE}", "one number", f"{scale.shape}")
-    inputs, logits = found["input"], found["logits"]
+    inputs, logits = arrays["input"], arrays["logits"]
     if float(inputs.min()) < 0 or float(inputs.max()) > 255:
         raise InputError(f"{path}, input", "pixel values outside 0–255")
     return Reference(

@@ -1,4 +1,4 @@
-"""Networks as .pt2: programs of torch.export, which PyTorch runs without this package."""
+"""Export networks as .pt2: torch.export programs, which PyTorch runs without this package."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch import nn
 def write_pt2(
     path: Path, module: nn.Module, input_shape: tuple[int, int, int], dtype: torch.dtype
 ) -> None:
-    """Write a module as a program that takes any number of images, (batch, 3, height, width),
-    pixel values 0–255 of this dtype; the pixel scale is in it.
+    """Write a module as a program with dynamic batch size. Its input is (batch, channels, height,
+    width), pixel values 0–255 of this dtype; preprocessing is part of the program.
 
     Load it with torch.export.load(path).module().
     """
-    # In PyTorch's usual order: torch.export.save takes no other for whole.
+    # Contiguous: torch.export.save does not take channels-last parameters for complete tensors.
     contiguous = copy.deepcopy(module).cpu().eval()
     for parameter in contiguous.parameters():
         parameter.data = parameter.data.contiguous()
@@ -30,12 +30,14 @@ def write_pt2(
     with torch.no_grad():
         program = torch.export.export(contiguous, (example,), dynamic_shapes=({0: batch},))
     content = BytesIO()
-    torch.export.save(program, content)  # which takes a full disk for a fault of its own
+    # To memory first: on a full disk torch.export.save would report an internal error.
+    torch.export.save(program, content)
     path.write_bytes(content.getvalue())
 
 
 def run_pt2(path: Path, batches: Sequence[NDArray[np.generic]]) -> tuple[str, NDArray[np.generic]]:
-    """Run a file on batches of pixels; what ran it, and its outputs, end to end."""
+    """Run a file on batches of pixel values. Returns the runner's name and the concatenated
+    outputs."""
     program = torch.export.load(path).module()
     with torch.inference_mode():
         outputs = [program(torch.from_numpy(batch)).numpy() for batch in batches]

@@ -1,4 +1,4 @@
-"""Converted models on disk: safetensors, with everything one must know to use them beside it."""
+"""Converted models on disk: safetensors files with graph and provenance as metadata."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from ytf_torch.network.provenance import (
     to_metadata,
 )
 
-# As much as convert/keras/keras_h5.py reads, in the widest precision that it writes.
+# The weights that convert/keras/keras_h5.py accepts (64 MB), stored in float64.
 MAX_MODEL_BYTES = 128 * 2**20
-# Ours has some 3 kB.
+# A header that this package writes has about 3 kB.
 MAX_HEADER_BYTES = 2**20
 DTYPES = (torch.float32, torch.float64)
-# What safetensors raises, and PyTorch for shapes and types that it does not know.
+# What safetensors raises for damaged files, and PyTorch for shapes and dtypes it does not support.
 UNREADABLE = (
     SafetensorError,
     ArithmeticError,
@@ -58,7 +58,7 @@ class Checkpoint:
 
 
 def compact_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
-    """A copy without the channels that are zero on any face, which is then no longer masked."""
+    """A copy without the channels that are zero for every input; its provenance has no mask."""
     smaller = compact(checkpoint.model)
     removed = ", ".join(
         f"{len(dead)} of {name}" for name, dead in dead_channels(checkpoint.model).items() if dead
@@ -68,10 +68,10 @@ def compact_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
-    """Write a safetensors file whose metadata is the provenance, each value as JSON.
+    """Write a safetensors file with the provenance as metadata, each value as JSON.
 
-    Equal checkpoints give equal bytes. The file is read back and compared before it gets its
-    name, so what is there is whole and right.
+    Deterministic: equal checkpoints give equal bytes. Atomic: the file is read back and compared
+    before it is renamed to `path`.
 
     >>> save_checkpoint(checkpoint, "copy.safetensors")
     >>> Path("copy.safetensors").read_bytes() == Path("bd_net.safetensors").read_bytes()
@@ -92,7 +92,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
 
 
 def _with_sorted_metadata(content: bytes) -> bytes:
-    """safetensors orders metadata by chance; sort them, so that equal models are equal files."""
+    """The file with sorted metadata. safetensors writes them in random order, which would make
+    files of equal models differ."""
     header = _header(content)
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
@@ -112,8 +113,9 @@ def _header_end(content: bytes) -> int:
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a model that `save_checkpoint` wrote, in evaluation mode on the CPU.
 
-    Raises InputError where the file is no safetensors file, its metadata is not ours, a tensor is
-    missing, left over, of a wrong shape or precision, or a weight is not finite.
+    Raises InputError where the file is no safetensors file, its metadata was not written by this
+    package, a tensor is missing, unexpected or of a wrong shape or dtype, or a weight is not
+    finite.
 
     >>> load_checkpoint("bd_net.safetensors").provenance.history
     ('converted from bd_net.h5, written by Keras 2.14.0',)
@@ -146,7 +148,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def _graph(
     metadata: dict[str, str], state: dict[str, torch.Tensor], provenance: Provenance, path: Path
 ) -> Graph:
-    """The graph that a file holds, or the lab's, which files of older formats name."""
+    """The stored graph; for older formats, which store none, the graph of the lab's network."""
     if metadata["format"] in (FORMAT, FOURTH_FORMAT):
         place = f"{path}, metadata graph"
         try:
@@ -162,7 +164,8 @@ def _graph(
 
 
 def _content(path: Path) -> bytes:
-    """All bytes of a file: one that is mapped and then cut short by others kills a process."""
+    """All bytes of a file. Read, not memory-mapped: if another process truncated a mapped file,
+    accessing it would kill this process with SIGBUS."""
     with checked_file(path).open("rb") as file:
         content = file.read(MAX_MODEL_BYTES + 1)
     if len(content) > MAX_MODEL_BYTES:

@@ -1,4 +1,4 @@
-"""Masked channels removed for good: a smaller network that answers alike, and what that spares."""
+"""Remove masked channels: a smaller network with the same logits, and what it saves."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ytf_torch.network.graph import Layer, checked_graph
 from ytf_torch.network.module import Network
 from ytf_torch.network.pruned_layer import channel_path, maps_of
 
-# Batches of faces that are timed, fewer where they take longer than so many seconds together.
+# Batch size and number of timed batches; timing stops early once it has taken TIMED_SECONDS.
 TIMED_BATCH, TIMED_BATCHES, TIMED_SECONDS = 32, 72, 1.0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network takes.
+    """Size and speed of a network.
 
-    parameters: numbers in it. multiply_adds: products summed up for one face, of convolutions and
-    dense layers. milliseconds: measured for one face, the median of some batches.
+    parameters: number of weights. multiply_adds: per image, of convolutions and dense layers.
+    milliseconds: measured time per image, the median over some batches.
     """
 
     parameters: int
@@ -32,7 +32,7 @@ class Cost:
 
 
 def dead_channels(network: Network) -> dict[str, tuple[int, ...]]:
-    """The channels of each convolution that are zero on any image, by its weights alone."""
+    """The channels of each convolution that are zero for every image, derived from its weights."""
     return {
         layer.name: tuple(
             _dead(network, layer, _every(network, layer)).nonzero().flatten().tolist()
@@ -43,11 +43,12 @@ def dead_channels(network: Network) -> dict[str, tuple[int, ...]]:
 
 
 def compact(network: Network) -> Network:
-    """A copy without the channels that are zero on any image, and without what reads them.
+    """A copy without the channels that are zero for every image, and without the weights that read
+    them.
 
-    Its logits are the network's within rounding. A convolution keeps one channel where all are
-    dead, and those that cannot be taken out: where they enter a sum with other channels, or a
-    batch normalization has made something else of the zero.
+    Its logits equal the network's up to rounding. A convolution of dead channels only keeps one.
+    Dead channels also stay where removal would change the result: where they are added to other
+    channels, or where a later layer such as a batch normalization maps 0 to another value.
 
     >>> masked = ytf_torch.bake_mask(network, "conv_3", [0, 4])
     >>> compact(masked).conv_3.out_channels == network.conv_3.out_channels - 2
@@ -62,7 +63,7 @@ def compact(network: Network) -> Network:
         if not layer.inputs:
             layers.append(layer)
             continue
-        # Channels of a layer that keeps them apart go with those that it reads.
+        # Channelwise layers keep exactly the channels of their input.
         if layer.name in network.graph.convolutions and not layer.kind.channelwise:
             kept[layer.name] &= ~_removable(network, layer, inputs)
         weights = network.weights_of(layer.name)
@@ -75,7 +76,7 @@ def compact(network: Network) -> Network:
 
 
 def cost_of(network: Network) -> Cost:
-    """Count a network's parameters and multiply-adds, and measure its time on random faces."""
+    """Count a network's parameters and multiply-adds, and measure its time on random images."""
     graph = network.graph
     multiply_adds = sum(
         layer.kind.multiply_adds(*graph.input_shapes(layer.name)) for layer in graph.layers
@@ -85,13 +86,16 @@ def cost_of(network: Network) -> Cost:
 
 
 def _every(network: Network, layer: Layer) -> list[Tensor]:
+    """Masks, (channels,) each, that keep all channels of a layer's inputs."""
     shapes = network.graph.input_shapes(layer.name)
     return [torch.ones(shape[0], dtype=torch.bool) for shape in shapes]
 
 
 def _dead(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
-    """Which channels of a layer are zero on any image, (channels,), where only `inputs` of what it
-    reads remain."""
+    """Mask (channels,) of the channels that are zero for every image if only `inputs` are kept.
+
+    inputs: for each input of the layer the mask of kept channels.
+    """
     every = torch.ones(network.output_shape(layer.name)[0], dtype=torch.bool)
     kind, weights = layer.kind.narrowed(network.weights_of(layer.name), inputs, every)
     silent = kind.silent(weights)
@@ -99,12 +103,14 @@ def _dead(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _removable(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
-    """Which channels of a convolution can be taken out: they, or what a layer such as its batch
-    normalization makes of them, are zero on any image, are zero where they end, and nothing else
-    depends on their place."""
+    """Mask (channels,) of the channels of a convolution that can be removed.
+
+    They are zero for every image, in the convolution or in a channelwise layer after it; they are
+    still zero at the last layer of their path; and no later layer depends on their position.
+    """
     dead = _dead(network, layer, inputs)
     if layer.kind.silent(network.weights_of(layer.name)) is None:
-        return dead  # none, for its channels cannot be taken out one by one
+        return dead  # all False: the channels of this kind cannot be removed one by one
     for name in channel_path(network.graph, layer.name)[1:]:
         later = network.graph[name]
         dead = dead | _dead(network, later, _every(network, later))
@@ -121,15 +127,17 @@ def _removable(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tens
     return dead if _can_be_taken_out(network, layer.name, ~dead) else torch.zeros_like(dead)
 
 
-def _can_be_taken_out(network: Network, convolution: str, own: Tensor) -> bool:
-    """Whether all that follows a convolution can do with `own` of its channels alone."""
+def _can_be_taken_out(network: Network, convolution: str, remaining: Tensor) -> bool:
+    """Whether all later layers still work if only these channels of a convolution are kept."""
     path = channel_path(network.graph, convolution)
     kept: dict[str, Tensor] = {}
     try:
         for layer in network.graph.layers:
             inputs = [kept[source] for source in layer.inputs]
-            kept[layer.name] = own if layer.name == convolution else _kept(network, layer, inputs)
-            # Up to where its channels end, they may be anything; there they are zero.
+            kept[layer.name] = (
+                remaining if layer.name == convolution else _kept(network, layer, inputs)
+            )
+            # Within the path the removed channels may be nonzero; _removable has checked its end.
             if layer.name not in path:
                 _check_still_zero(network, layer.name, kept[layer.name])
     except ValueError:
@@ -138,19 +146,19 @@ def _can_be_taken_out(network: Network, convolution: str, own: Tensor) -> bool:
 
 
 def _kept(network: Network, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
-    """Which channels or units of a layer's output remain where only `inputs` of what it reads do.
+    """Mask of the output channels or units that a layer keeps if only `inputs` are kept.
 
-    Raises ValueError where the layer needs what is taken out.
+    Raises ValueError where the layer needs what is removed.
     """
-    if all(bool(each.all()) for each in inputs):
+    if all(bool(mask.all()) for mask in inputs):
         return torch.ones(network.output_shape(layer.name)[0], dtype=torch.bool)
     return layer.kind.kept_outputs(*inputs, inputs=network.graph.input_shapes(layer.name))
 
 
 @torch.inference_mode()
 def _check_still_zero(network: Network, name: str, kept: Tensor) -> None:
-    """Raises ValueError where a layer, such as a sigmoid or a batch normalization of units, makes
-    something else of the zeros that are taken out before it."""
+    """Raises ValueError where a layer, such as a sigmoid or a batch normalization of units, maps
+    the removed zeros to other values."""
     zeros = (
         torch.zeros(1, *shape, dtype=network.dtype, device=network.device)
         for shape in network.graph.input_shapes(name)
@@ -159,7 +167,7 @@ def _check_still_zero(network: Network, name: str, kept: Tensor) -> None:
         return
     output: Tensor = network.layer(name)(*zeros)
     if bool((output[0].cpu()[~kept] != 0).any()):
-        raise ValueError(f"{name} makes something else of a zero")
+        raise ValueError(f"{name} maps 0 to another value")
 
 
 def _milliseconds(network: Network) -> float:

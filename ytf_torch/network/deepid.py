@@ -24,7 +24,7 @@ YOUTUBE_FACES_SIZE = (55, 47)
 
 @dataclass(frozen=True)
 class DeepIDSizes:
-    """Every size of a DeepID network.
+    """The hyperparameters of a DeepID network.
 
     input_size: height and width of a face in pixels.
     channels, kernels: output channels and (height, width) of the kernels of conv_1…conv_4.
@@ -60,9 +60,9 @@ class DeepIDSizes:
     def of_shapes(
         cls, shapes: Mapping[str, Shape], input_size: tuple[int, int], where: object
     ) -> DeepIDSizes:
-        """Read the sizes off the shapes of a state_dict. where: what to name in an error.
+        """Infer the sizes from the shapes of a state_dict. where: what to name in an error.
 
-        Raises InputError on the first missing, unexpected or ill-fitting parameter.
+        Raises InputError where parameters are missing, unexpected or of inconsistent shape.
         """
         wanted = {f"{name}.{part}" for name in WEIGHTED for part in ("weight", "bias")}
         if set(shapes) != wanted:
@@ -92,10 +92,10 @@ class DeepIDSizes:
 
 
 def deepid_graph(sizes: DeepIDSizes, where: object = "DeepID") -> Graph:
-    """The lab's graph: three convolutions with pooling, whose maps enter fc_1, and by way of conv_4
-    fc_2; both are added.
+    """The lab's graph: three convolutions with pooling; the last maps feed fc_1 directly, and fc_2
+    through conv_4; the sum of both feeds the output layer.
 
-    where: what to name in an error. Raises InputError where the face is too small for the kernels.
+    where: what to name in an error. Raises InputError where the image is too small for the kernels.
 
     >>> kernels = ((4, 4), (3, 3), (3, 3), (2, 2))
     >>> lab = DeepIDSizes((55, 47), (20, 40, 60, 80), kernels, features=160, classes=40)
@@ -132,7 +132,7 @@ def deepid_graph(sizes: DeepIDSizes, where: object = "DeepID") -> Graph:
 
 
 def deepid(sizes: DeepIDSizes, pixel_scale: float = 1.0) -> Network:
-    """A DeepID with weights as PyTorch draws them; `fresh` draws them as Keras does.
+    """A DeepID with PyTorch's default initialisation; `Network.fresh` initialises as Keras does.
 
     >>> kernels = ((4, 4), (3, 3), (3, 3), (2, 2))
     >>> lab = DeepIDSizes((55, 47), (20, 40, 60, 80), kernels, features=160, classes=40)
@@ -143,24 +143,24 @@ def deepid(sizes: DeepIDSizes, pixel_scale: float = 1.0) -> Network:
 
 
 def as_deepid(graph: Graph) -> Graph:
-    """The lab's own graph where this one is DeepID under the lab's names, with its layers in the
-    lab's order and those without weights renamed; else the graph itself."""
+    """The canonical graph of DeepID if this graph is DeepID with the lab's names of weighted
+    layers; else the graph itself. Layer order and names of layers without weights may differ."""
     try:
         sizes = DeepIDSizes.of_shapes(graph.parameter_shapes, graph.input_shape[1:], "")
-        known = deepid_graph(sizes)
+        canonical = deepid_graph(sizes)
     except InputError:
         return graph
-    alike = _alike(graph, graph.output, known, known.output)
-    return known if alike and len(graph.layers) == len(known.layers) else graph
+    alike = _alike(graph, graph.output, canonical, canonical.output)
+    return canonical if alike and len(graph.layers) == len(canonical.layers) else graph
 
 
-def _alike(graph: Graph, name: str, known: Graph, wanted: str) -> bool:
-    """Whether a layer and all that it is computed from are those of another graph. The order of
-    what a sum reads does not matter."""
-    layer, other = graph[name], known[wanted]
-    named = not known.weights(wanted) or name == wanted
+def _alike(graph: Graph, name: str, other_graph: Graph, other_name: str) -> bool:
+    """Whether the subgraphs that compute two layers are equal, up to the order of a sum's inputs
+    and the names of layers without weights."""
+    layer, other = graph[name], other_graph[other_name]
+    named = not other_graph.weights(other_name) or name == other_name
     if layer.kind != other.kind or not named or len(layer.inputs) != len(other.inputs):
         return False
     inputs = layer.inputs if len(layer.inputs) == 1 else tuple(sorted(layer.inputs))
     pairs = zip(inputs, other.inputs, strict=True)
-    return all(_alike(graph, one, known, two) for one, two in pairs)
+    return all(_alike(graph, source, other_graph, other_source) for source, other_source in pairs)

@@ -1,4 +1,4 @@
-"""The end of a network like DeepID's, in which the last maps reach the hidden units by two ways."""
+"""Recognise networks that end like DeepID: the last maps reach the hidden units by two paths."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ytf_torch.network.pruned_layer import maps_of
 
 @dataclass(frozen=True)
 class Fork:
-    """The end of a network whose last maps reach the hidden units twice, directly and by way of one
-    more convolution: logits = output(relu(direct(maps) + further(convolution(maps)))).
+    """The end of a network whose last maps reach the hidden units by two paths:
+    `logits = output(relu(direct(maps) + further(convolution(maps))))`.
 
-    maps: a pool or a convolution. direct, further, output: dense layers.
+    maps: name of a pooling layer or convolution. direct, further, output: names of dense layers.
     """
 
     maps: str
@@ -25,7 +25,7 @@ class Fork:
 
 
 def fork_of(graph: Graph) -> Fork | None:
-    """The network's end, where it is a fork; None where it is built otherwise.
+    """The fork at the end of a network; None where the network has another structure.
 
     >>> from ytf_torch.network.fork import fork_of
     >>> fork_of(network.graph)
@@ -51,20 +51,20 @@ def fork_of(graph: Graph) -> Fork | None:
 
 
 def _is_plain(graph: Graph, name: str) -> bool:
-    """Whether a layer slides a kernel over whole maps, place by place, and ends in a ReLU."""
+    """Whether a layer is an ordinary convolution with ReLU: stride 1, no padding, one group."""
     layer = graph[name]
     (maps,), shape = graph.input_shapes(name), graph.shapes[name]
     kernel, *bias = graph.weights(name)
     if len(kernel.shape) != 4 or len(bias) != 1 or layer.kind.activation.name != "relu":
         return False
     channels, channels_in, *size = kernel.shape
-    places = (maps[1] - size[0] + 1, maps[2] - size[1] + 1)
-    return layer.kind.linear and channels_in == maps[0] and shape == (channels, *places)
+    output_size = (maps[1] - size[0] + 1, maps[2] - size[1] + 1)
+    return layer.kind.linear and channels_in == maps[0] and shape == (channels, *output_size)
 
 
 def _is_dense(graph: Graph, name: str, maps: str) -> bool:
-    """Whether a layer reads all values of these maps and nothing else, channel by channel, and is
-    nothing but sums with a bias."""
+    """Whether a layer is a linear dense layer on exactly the flattened values of these maps, in
+    PyTorch's order C×H×W."""
     weights, kind = graph.weights(name), graph[name].kind
     if len(weights) != 2 or len(weights[0].shape) != 2 or kind.activation.name != "linear":
         return False
@@ -74,7 +74,7 @@ def _is_dense(graph: Graph, name: str, maps: str) -> bool:
 
 
 def _is_last_sum(graph: Graph, *names: str) -> bool:
-    """Whether this is one sum of two layers, and only its ReLU and the last layer follow."""
+    """Whether `names` is a single Add of two layers, followed only by a ReLU and the last layer."""
     if len(names) != 1:
         return False
     last = graph[graph.output]

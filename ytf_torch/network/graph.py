@@ -1,4 +1,4 @@
-"""A network's layers as data: what each one is, whose outputs it reads, and the shapes between."""
+"""The layer graph of a network as data: layer kinds, connections and output shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ytf_torch.layers.registry import read_layer
 from ytf_torch.layers.weight import Shape, Weight
 
 MAX_LAYERS = 1_000
-# The pixels of an image on a side; more are cut from no photo.
+# Largest height and width of an input image, in pixels: no photo is cropped to more.
 MAX_SIDE = 4_096
 
 
@@ -28,7 +28,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Graph:
-    """All layers of a network, each behind the ones it reads; the last one gives the logits.
+    """All layers of a network in topological order; the last one computes the logits.
 
     >>> graph = network.graph
     >>> graph.shapes["pool_3"], graph.readers("pool_3")
@@ -38,7 +38,7 @@ class Graph:
     layers: tuple[Layer, ...]
 
     def __deepcopy__(self, memo: object) -> Graph:
-        """Itself: nothing in it can change."""
+        """Return the graph itself: it is immutable."""
         return self
 
     def __getitem__(self, name: str) -> Layer:
@@ -51,12 +51,12 @@ class Graph:
 
     @property
     def input(self) -> str:
-        """The layer that pixels enter, scaled."""
+        """Name of the input layer, which receives the preprocessed pixels."""
         return self.layers[0].name
 
     @property
     def output(self) -> str:
-        """The layer whose output, before its own activation, is the logits."""
+        """Name of the layer whose output, before its activation, is the logits."""
         return self.layers[-1].name
 
     @cached_property
@@ -69,7 +69,7 @@ class Graph:
         return shapes
 
     def input_shapes(self, name: str) -> tuple[Shape, ...]:
-        """Shapes of what a layer reads, in order."""
+        """Shapes of a layer's inputs, in order."""
         return tuple(self.shapes[source] for source in self[name].inputs)
 
     @property
@@ -80,7 +80,7 @@ class Graph:
 
     @property
     def classes(self) -> int:
-        """How many classes it tells apart: one unit with a sigmoid tells two."""
+        """Number of classes; a single sigmoid unit counts as two."""
         (units,) = self.shapes[self.output]
         return max(units, 2)
 
@@ -110,8 +110,11 @@ class Graph:
 
     @cached_property
     def convolutions(self) -> tuple[str, ...]:
-        """The layers whose channels can be masked: none whose activation makes something else of
-        zero, for no weights keep its channels silent."""
+        """The layers whose channels can be masked.
+
+        Layers whose activation maps 0 to another value are left out: no weights can keep a channel
+        of theirs at zero.
+        """
         return tuple(
             layer.name
             for layer in self.layers
@@ -121,7 +124,7 @@ class Graph:
         )
 
     def check_prunable(self) -> None:
-        """Raises CannotRepairError for a graph whose channels cannot be masked: of none here."""
+        """Raises CannotRepairError where no channels can be masked; here never, see subclasses."""
 
     def readers(self, name: str) -> tuple[str, ...]:
         """The layers that read this one's output."""
@@ -135,51 +138,52 @@ class Graph:
         }
 
     def is_on_every_way(self, name: str) -> bool:
-        """Whether nothing leads from the input to the output but through this layer."""
-        met, waiting = {name}, [self.output]
+        """Whether every path from the input to the output passes through this layer."""
+        # Walk up from the output without passing this layer; the input must not be reached.
+        visited, waiting = {name}, [self.output]
         while waiting:
             layer = self[waiting.pop()]
-            if layer.name not in met:
-                met.add(layer.name)
+            if layer.name not in visited:
+                visited.add(layer.name)
                 waiting += layer.inputs
-        return self.input not in met
+        return self.input not in visited
 
     def linear_readers(self, name: str) -> tuple[str, ...]:
-        """The layers with weights that this one's output enters with nothing before them, or up to
-        the next layer that is not linear."""
-        found: list[str] = []
+        """The linear layers with weights that this layer's output reaches directly, or through
+        linear layers without weights and without an activation."""
+        weighted: list[str] = []
         for reader in self.readers(name):
             if not self[reader].kind.linear:
                 continue
             if self.weights(reader):
-                found.append(reader)
+                weighted.append(reader)
             elif self[reader].kind.activation.name == "linear":
-                found += self.linear_readers(reader)
-        return tuple(found)
+                weighted += self.linear_readers(reader)
+        return tuple(weighted)
 
     def by_depth(self) -> tuple[Layer, ...]:
-        """The layers as Keras lists them: the farthest from the output first, and of those that are
-        equally far the one that is met first on the way up from the output."""
+        """The layers in the order in which Keras lists them, see `keras_order`."""
         inbound = {layer.name: layer.inputs for layer in self.layers}
         return tuple(self[name] for name in keras_order((self.output,), inbound))
 
 
 def keras_order(outputs: Iterable[str], inbound: Mapping[str, Iterable[str]]) -> list[str]:
-    """Layers as Keras numbers those of a functional model: the farthest from the outputs first, and
-    of those that are equally far the one that is met first on the way up from the outputs.
+    """Layer names in the order in which Keras numbers the layers of a functional model.
 
-    inbound: layer → the layers that it reads. Layers that lead to no output are left out. See
+    Sorted by depth (longest distance to an output), deepest first; ties are broken by the order
+    in which a depth-first search from the outputs first visits them.
+    inbound: layer → the layers that it reads. Layers that no output depends on are left out. See
     map_graph in keras/src/ops/function.py.
     """
-    met: dict[str, int] = {}
+    visited: dict[str, int] = {}
     finished: list[str] = []
     waiting = [(name, False) for name in reversed(list(outputs))]
     while waiting:
         name, done = waiting.pop()
         if done:
             finished.append(name)
-        elif name in inbound and name not in met:
-            met[name] = len(met)
+        elif name in inbound and name not in visited:
+            visited[name] = len(visited)
             waiting.append((name, True))
             waiting += [(source, False) for source in reversed(list(inbound[name]))]
     distance = dict.fromkeys(finished, 0)
@@ -187,14 +191,15 @@ def keras_order(outputs: Iterable[str], inbound: Mapping[str, Iterable[str]]) ->
         for source in inbound[name]:
             if source in distance:
                 distance[source] = max(distance[source], distance[name] + 1)
-    return sorted(met, key=lambda name: (-distance[name], met[name]))
+    return sorted(visited, key=lambda name: (-distance[name], visited[name]))
 
 
 def checked_graph(layers: Iterable[Layer], where: object) -> Graph:
-    """A graph of layers in any order of theirs in which each stands behind what it reads.
+    """A graph of layers that are given in any topological order.
 
-    where: what to name in an error. Raises InputError where it is no classifier of images: more
-    than one input, an output that is no row of units, an image too small for the layers.
+    where: what to name in an error. Raises InputError where the graph is no image classifier: the
+    image is too large, or too small for a layer; the output is not one-dimensional; a single unit
+    has no sigmoid; or no layer has weights.
     """
     layers = tuple(layers)
     if not layers or max(layers[0].kind.output_shape()[1:], default=0) > MAX_SIDE:
@@ -211,7 +216,7 @@ def checked_graph(layers: Iterable[Layer], where: object) -> Graph:
     if len(shape) != 1:
         raise mismatch(f"{where}, {last.name}", "one row of classes as its output", shape)
     if shape[0] == 1 and last.kind.activation.name != "sigmoid":
-        expected = "a sigmoid behind a single unit, which tells two classes apart"
+        expected = "a sigmoid behind a single unit, which separates two classes"
         raise mismatch(f"{where}, {last.name}", expected, last.kind.activation.name)
     if not graph.weighted:
         raise InputError(where, "a network without weights")
@@ -219,7 +224,8 @@ def checked_graph(layers: Iterable[Layer], where: object) -> Graph:
 
 
 def _with_flat_order(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """The layers, flattenings in PyTorch's order where all that read them can take that up."""
+    """The layers, with Flatten in PyTorch's order C×H×W instead of Keras's H×W×C where the layers
+    that read it can compensate for it; see Flatten."""
     graph = Graph(layers)
     return tuple(
         replace(layer, kind=arranged)
@@ -231,8 +237,8 @@ def _with_flat_order(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
 
 
 def _takes_flat_maps(graph: Graph, name: str) -> bool:
-    """Whether every layer that reads this row of units, up to the next with weights, treats all
-    units alike, whatever their order."""
+    """Whether the units of this flat layer may be reordered: every layer that reads them, up to the
+    next ones with weights, treats all units alike."""
     readers = graph.readers(name)
     for reader in readers:
         kind = graph[reader].kind
@@ -244,7 +250,7 @@ def _takes_flat_maps(graph: Graph, name: str) -> bool:
 
 
 def graph_to_json(graph: Graph) -> list[dict[str, Any]]:
-    """A graph as it stands in a converted model's metadata."""
+    """The JSON record of a graph in the metadata of a converted model."""
     return [
         {
             "name": layer.name,
@@ -259,7 +265,7 @@ def graph_to_json(graph: Graph) -> list[dict[str, Any]]:
 def graph_from_json(record: object, where: object) -> Graph:
     """The inverse of `graph_to_json`. where: what to name in an error.
 
-    Raises InputError where a record is damaged, or a layer is not understood.
+    Raises InputError where the record is damaged or a layer is not supported.
     """
     if not isinstance(record, list) or not 1 < len(record) <= MAX_LAYERS:
         raise mismatch(where, f"a list of at most {MAX_LAYERS:,} layers", type(record).__name__)
@@ -274,11 +280,11 @@ def graph_from_json(record: object, where: object) -> Graph:
         if not (isinstance(name, str) and isinstance(class_name, str) and isinstance(config, dict)):
             raise mismatch(where, "a layer's name, class_name and config", str(entry)[:80])
         if not isinstance(inputs, list) or any(source not in shapes for source in inputs):
-            raise mismatch(f"{where}, {name}", "inputs that stand before it", str(inputs)[:80])
+            raise mismatch(f"{where}, {name}", "inputs listed before it", str(inputs)[:80])
         if name in shapes or bool(inputs) == (not layers):
             raise InputError(f"{where}, {name}", "a layer that is named twice, or a second input")
-        read = [shapes[source] for source in inputs]
-        kind = read_layer(class_name, config, f"{where}, {name}", *read)
-        shapes[name] = kind.output_shape(*read)
+        input_shapes = [shapes[source] for source in inputs]
+        kind = read_layer(class_name, config, f"{where}, {name}", *input_shapes)
+        shapes[name] = kind.output_shape(*input_shapes)
         layers.append(Layer(name, kind, tuple(inputs)))
     return checked_graph(layers, where)

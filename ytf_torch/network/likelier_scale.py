@@ -1,4 +1,4 @@
-"""Whether a network's pixel scale is likely, judged by its weights alone."""
+"""Plausibility check of a network's pixel scale, from its weights alone."""
 
 from __future__ import annotations
 
@@ -13,70 +13,71 @@ from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES, pixel_scale_text
 
 COLOURS = 3
-"""Channels of the pictures by which networks were measured for the bounds that follow."""
+"""Channels of the images on which the bounds below were measured."""
 USUAL_SPREAD = (3.0, 300.0)
-"""Bounds for the standard deviation of a trained network's standardised logits over its classes:
-10 to 24 for the published and shared networks, trained with either scale. With the other scale
-those give 3,800 to 5,700, or 0.2 to 1.3."""
+"""Bounds on the spread of a trained network's logits: their standard deviation over the classes,
+standardised by the last layer. Measured: 10 to 24 for the published and shared networks, trained
+with either scale; with the wrong scale 3,800 to 5,700, or 0.2 to 1.3."""
 LEAST_SPREAD, OWN_SHARE = 0.8, 0.65
-"""It may be less, 1.5 for networks that distillation trained, where pictures and not biases make up
-this share of the logits: 0.81 to 0.85 for all those networks; where pixel values are 255 times too
-small, 0.03 to 0.51."""
-PICTURES_MATTER = 0.2
-"""A scale is likelier only where pictures make up at least this share of the logits: 0.41 or more
-for the published networks with their own scale. With 1/255, 0.06 for a random network with large
-biases, whose answers hardly depend on the picture then."""
+"""A lower bound on the spread (distilled networks have 1.5), used where the image-dependent share
+of the logits, as opposed to that of the biases, is at least OWN_SHARE. Measured shares: 0.81 to
+0.85 for all those networks; 0.03 to 0.51 where pixel values are 255 times too small."""
+LEAST_SHARE = 0.2
+"""Least image-dependent share of the logits with which another scale is suggested. Measured: 0.41
+or more for the published networks with their own scale; 0.06 for a random network with large biases
+and the scale 1/255, whose logits hardly depend on the image."""
 
 
 def rescaled(network: Network, pixel_scale: float) -> Network:
-    """The same network, with the same weights in memory, reading pixels with another scale."""
+    """A shallow copy of the network, sharing its weights, with another pixel scale."""
     other = copy.copy(network)
     other.pixel_scale = pixel_scale
     return other
 
 
 def likelier_pixel_scale(network: Network) -> float | None:
-    """The usual pixel scale that suits a trained network where its own does not; None where its own
-    does, or nothing tells.
+    """The common pixel scale that fits a trained network better than its own; None where its own is
+    plausible, or this cannot be decided.
 
-    Judged without any face, on pictures of coarse random colours, by what reaches its last layer:
-    that layer itself may be scaled at will, as repairs and temperatures do, without any other
-    answer. Of networks that read grey pictures nothing tells: those of digits see strokes on black,
-    and a published one was doubted with its right scale.
+    Needs no data set: it looks at the logits on images of coarse random colours, standardised by
+    the last kernel, because repairs and temperatures may scale the last layer without changing any
+    prediction. Greyscale networks are never doubted: digit networks are trained on strokes on
+    black, and a published one with the right scale failed this check.
     """
     if network.input_shape[0] < COLOURS or not network.pixel_preprocessing.only_scales:
         return None
-    pictures = coarse_pictures(network.input_shape)
+    images = coarse_images(network.input_shape)
     last = _last_kernel(network)
     if last is None or len(last) < 2 or not last.std():
         return None
-    if _is_usual(*_spread_and_share(network, pictures, last)):
+    if _is_usual(*_spread_and_share(network, images, last)):
         return None
     for scale in COMMON_PIXEL_SCALES.values():
-        spread, share = _spread_and_share(rescaled(network, scale), pictures, last)
-        if _is_usual(spread, share) and share >= PICTURES_MATTER:
+        spread, share = _spread_and_share(rescaled(network, scale), images, last)
+        if _is_usual(spread, share) and share >= LEAST_SHARE:
             return scale
     return None
 
 
 def scale_doubt(network: Network, likelier: float) -> str:
-    """Why a network's pixel scale is doubted, in words."""
+    """The sentence for a warning about a network's pixel scale."""
     return (
         f"with {pixel_scale_text(network.pixel_scale)} its answers look like those of a network "
         f"that takes {pixel_scale_text(likelier)}"
     )
 
 
-def coarse_pictures(input_shape: tuple[int, int, int]) -> Tensor:
-    """32 pictures of blurred random colours, (32, 3, height, width), 0–255; always the same."""
+def coarse_images(input_shape: tuple[int, int, int]) -> Tensor:
+    """32 images of blurred random colours, (32, channels, height, width), float values 0–255, with
+    a fixed seed. input_shape: (channels, height, width)."""
     generator = torch.Generator().manual_seed(0)
     coarse = 255 * torch.rand(32, input_shape[0], 6, 5, generator=generator)
     return F.interpolate(coarse, input_shape[1:], mode="bicubic").clamp(0, 255)
 
 
 def _last_kernel(network: Network) -> Tensor | None:
-    """The kernel (units, inputs) of the dense layer that gives the logits, but for layers without
-    weights behind it; None where another one gives them."""
+    """The kernel (units, inputs) of the last dense layer, skipping layers without weights after it;
+    None where the last layer with weights is of another kind."""
     graph, name = network.graph, network.graph.output
     while not graph.weights(name) and len(graph[name].inputs) == 1:
         (name,) = graph[name].inputs
@@ -86,23 +87,25 @@ def _last_kernel(network: Network) -> Tensor | None:
     return None
 
 
-def _spread_and_share(network: Network, pictures: Tensor, last: Tensor) -> tuple[float, float]:
-    """The standard deviation over the classes of a network's logits for pictures, and the share of
-    them that differs between pictures, 0 to 1.
+def _spread_and_share(network: Network, images: Tensor, last: Tensor) -> tuple[float, float]:
+    """Standardised spread of the logits over the classes, and their image-dependent share, 0 to 1.
 
-    Scaling the last layer, weights and biases, changes nothing here: its weights are brought to
-    Glorot's spread, with which training begins. last: its kernel.
+    last: the kernel of the last dense layer, (units, inputs).
+    spread: `mean(std(logits)) · sqrt(2 / (units + inputs)) / std(last)`, that is with a last kernel
+    of Glorot's initial standard deviation; invariant to scaling the last layer's weights and
+    biases.
+    share: `‖c − mean_images(c)‖ / ‖c‖` with c = logits − mean_classes(logits).
     """
     standard = math.sqrt(2 / sum(last.shape)) / float(last.std())
     with torch.inference_mode():
-        logits = network(pictures.to(network.device)).double()
+        logits = network(images.to(network.device)).double()
     centred = logits - logits.mean(1, keepdim=True)
     share = float((centred - centred.mean(0)).norm() / centred.norm())
     return float(logits.std(1).mean()) * standard, share
 
 
 def _is_usual(spread: float, share: float) -> bool:
-    """Whether logits are those of a trained network that reads pictures with its own scale."""
+    """Whether spread and share are typical of a trained network with the right pixel scale."""
     low, high = USUAL_SPREAD
     if share >= OWN_SHARE:
         low = LEAST_SPREAD

@@ -1,4 +1,4 @@
-"""Masking channels: a forward hook that zeroes them, and the same mask baked into the weights."""
+"""Masking channels, temporarily with a forward hook or permanently in the weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ytf_torch.network.module import Network
 
 
 def checked_channels(channels: Iterable[int], available: int) -> tuple[int, ...]:
-    """`channels` as a tuple. Raises ValueError where one is out of 0…available-1 or named twice."""
+    """`channels` as a tuple. Raises ValueError where one is outside 0…available − 1 or repeated."""
     chosen = tuple(int(channel) for channel in channels)
     outside = [channel for channel in chosen if not 0 <= channel < available]
     if outside:
@@ -25,10 +25,11 @@ def checked_channels(channels: Iterable[int], available: int) -> tuple[int, ...]
 
 
 class ChannelMask:
-    """Zeroes channels of a layer's output while the `with` block runs.
+    """Zeroes channels of a layer's output, (batch, channels, …), while the `with` block runs.
 
-    It owns one forward hook, removed however the block ends; hooks of others are not touched.
+    Registers one forward hook and removes it however the block ends; other hooks are not touched.
     Works on any device, in any memory format and under torch.inference_mode().
+    Raises ValueError for channels that the layer does not have, RuntimeError when entered twice.
 
     >>> with ChannelMask(network.conv_3, [2, 4]):
     ...     logits = network(pixels)
@@ -59,15 +60,18 @@ class ChannelMask:
             self._handle = None
 
     def _zero(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        # Created on the device of the output, which is only known here, and reused for later
+        # batches.
         if self._index is None or self._index.device != output.device:
             self._index = torch.tensor(self.channels, dtype=torch.int64, device=output.device)
         return output.index_fill(1, self._index, 0)
 
 
 def bake_mask(model: Network, layer: str, channels: Iterable[int]) -> Network:
-    """A copy of `model` whose `layer` is zero on `channels`, for any image, by its weights.
+    """A copy of `model` whose weights make `channels` of `layer` zero for every image.
 
-    Raises ValueError where the network has no such layer, or none of its weights can do that.
+    Raises ValueError where the network has no such layer or channel, or where no weights of the
+    layer can keep a channel at zero.
 
     >>> baked = bake_mask(network, "conv_3", [2, 4])
     >>> baked.conv_3.bias[[2, 4]].tolist()

@@ -1,4 +1,4 @@
-"""The pixel scale: what pixel values 0–255 are multiplied by before a network reads them."""
+"""The pixel scale: the factor on pixel values 0–255 before the first layer."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ytf_torch.errors import mismatch
 
 COMMON_PIXEL_SCALES = {"1": 1.0, "1/255": 1 / 255}
 RECORDED_AS = "pixel_scale"
-"""What it is called in the Keras files that this package writes; Keras's own do not have it."""
+"""Its key in the Keras files that this package writes; Keras itself does not record it."""
 
 
 def parse_pixel_scale(text: str) -> float:
-    """A pixel scale such as "1", "1/255" or "0.0039215".
+    """Parse a pixel scale such as "1", "1/255" or "0.0039215".
 
-    Raises InputError for anything else, and for more than 1: nobody trains on values above 255,
-    but the divisor 255 is often given for the factor 1/255.
+    Raises InputError for anything else, and for more than 1: no network is trained on values above
+    255, but users often give the divisor 255 instead of the factor 1/255.
     """
     try:
         scale = number_of(text)
@@ -33,14 +33,14 @@ def parse_pixel_scale(text: str) -> float:
 
 
 def number_of(text: str) -> float:
-    """A number or a fraction such as "1/255". Raises ValueError, ZeroDivisionError or OverflowError
-    where it is none."""
+    """Parse a number or a fraction such as "1/255". Raises ValueError, ZeroDivisionError or
+    OverflowError."""
     numerator, slash, denominator = text.partition("/")
     return float(numerator) / float(denominator) if slash else float(numerator)
 
 
 def pixel_scale_text(pixel_scale: float) -> str:
-    """A pixel scale as it is best written; parse_pixel_scale gives exactly it back."""
+    """The shortest text from which parse_pixel_scale restores the scale exactly."""
     return "1/255" if pixel_scale == 1 / 255 else f"{pixel_scale!r}".removesuffix(".0")
 
 

@@ -1,6 +1,6 @@
-"""Preprocessing: what a network reads of pixel values 0–255. It is part of the network.
+"""Preprocessing of pixel values 0–255 before the first layer. It is part of the network.
 
-Each channel is pixel · scale + offset, once the channels are in the network's order. A pixel scale
+Channels are first put into the network's order; then each is pixel · scale + offset. A pixel scale
 is the short form: `--pixel-scale 1/255` is `Preprocessing(scale=1 / 255)`.
 """
 
@@ -28,34 +28,35 @@ FORM = """scale, offset and channel_order such as {"scale": "1/127.5", "offset":
 
 
 def _shortest(numbers: Any) -> Numbers:  # noqa: ANN401
-    """One number, where all channels have the same one; 0 without a sign."""
+    """A tuple of floats; a single float where all channels have the same."""
     try:
-        each = tuple(float(one) + 0.0 for one in _each(numbers))
+        values = tuple(float(value) + 0.0 for value in _each(numbers))  # + 0.0 turns −0.0 into 0.0
     except (TypeError, ValueError, OverflowError):
-        each = ()
-    if not each:
+        values = ()
+    if not values:
         expected = "a number, or one for each channel"
         raise mismatch(argument("preprocessing"), expected, numbers)
-    return each[0] if len(set(each)) == 1 else each
+    return values[0] if len(set(values)) == 1 else values
 
 
 def _each(numbers: Any, channels: int = 1) -> tuple[Any, ...]:  # noqa: ANN401
-    """A number for each channel."""
+    """One number per channel: a single number is repeated."""
     return tuple(numbers) if isinstance(numbers, list | tuple) else (numbers,) * channels
 
 
 def _times(numbers: Numbers, factor: float) -> Numbers:
-    each = tuple(number * factor for number in _each(numbers))
-    return each if isinstance(numbers, tuple) else each[0]
+    products = tuple(number * factor for number in _each(numbers))
+    return products if isinstance(numbers, tuple) else products[0]
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network reads of pixel values 0–255: pixel · scale + offset in each channel.
+    """Preprocessing of pixel values 0–255: pixel · scale + offset, per channel.
 
-    scale, offset: one number for all channels, or one for each in the order in which the network
-    reads them. channel_order: of the network; images are always RGB before it.
-    Raises InputError for a scale that is not above 0, numbers that are not finite, another order.
+    scale, offset: one number for all channels, or one per channel in the network's channel order.
+    channel_order: "rgb" or "bgr", the order that the network expects; input images are always RGB.
+    Raises InputError for a scale that is not above 0, for numbers that are not finite, and for
+    another channel order.
 
     >>> from ytf_torch.network.preprocessing import KERAS_MODES, Preprocessing
     >>> Preprocessing(scale=1 / 127.5, offset=-1) == KERAS_MODES["tf"]
@@ -81,17 +82,18 @@ class Preprocessing:
 
     @property
     def only_scales(self) -> bool:
-        """Whether it is a pixel scale and nothing else."""
+        """Whether this is only a pixel scale: one factor, no offset, RGB."""
         same_order = self.channel_order == "rgb"
         return isinstance(self.scale, float) and self.offset == 0 and same_order
 
     @property
     def pixel_scale(self) -> float:
-        """Its scale, the largest of several."""
+        """The scale; the largest one where channels differ."""
         return float(max(_each(self.scale)))
 
     def at(self, pixel_scale: float) -> Preprocessing:
-        """The same, multiplied as a whole so that its scale, the largest of several, is this."""
+        """This preprocessing with scales and offsets multiplied by a common factor, so that its
+        `pixel_scale` is the given one."""
         if pixel_scale == self.pixel_scale:
             return self
         if self.only_scales:
@@ -101,13 +103,17 @@ class Preprocessing:
         return replace(self, scale=scale, offset=offset)
 
     def fits(self, channels: int) -> bool:
-        """Whether a network of so many channels can have it."""
-        each = (len(one) for one in (self.scale, self.offset) if isinstance(one, tuple))
+        """Whether this preprocessing fits images of this number of channels."""
+        counts = (len(value) for value in (self.scale, self.offset) if isinstance(value, tuple))
         ordered = self.channel_order == "rgb" or channels == COLOURS
-        return ordered and all(count == channels for count in each)
+        return ordered and all(count == channels for count in counts)
 
     def check_fits(self, channels: int, where: object) -> None:
-        """Raises InputError where a network of so many channels cannot have it."""
+        """Raises InputError where this preprocessing does not fit images of this number of
+        channels.
+
+        where: what to name in the error.
+        """
         if self.fits(channels):
             return
         for name in ("scale", "offset"):
@@ -119,21 +125,23 @@ class Preprocessing:
         raise mismatch(f"{where}, preprocessing", expected, channels)
 
     def of_channels(self, channels: Sequence[Any]) -> list[Any]:
-        """What a network reads of each channel: arrays or tensors of floating point, in its order.
+        """Preprocess each channel.
 
-        Divides, as Keras's preprocess_input does for mode tf, so that both round alike.
+        channels: floating-point arrays or tensors in RGB order, pixel values 0–255. Returns them in
+        the network's channel order. Divides by 1 / scale instead of multiplying, as Keras's
+        preprocess_input does in mode "tf", so that rounding is identical.
         """
         ordered = channels if self.channel_order == "rgb" else channels[::-1]
         scales, offsets = (_each(numbers, len(channels)) for numbers in (self.scale, self.offset))
-        read = []
+        preprocessed = []
         for channel, scale, offset in zip(ordered, scales, offsets, strict=True):
             scaled = channel if scale == 1 else channel / (1 / scale)
-            read.append(scaled + offset if offset else scaled)
-        return read
+            preprocessed.append(scaled + offset if offset else scaled)
+        return preprocessed
 
     @property
     def text(self) -> str:
-        """As it is best written; `parse_preprocessing` gives exactly it back."""
+        """The shortest text from which `parse_preprocessing` restores it exactly."""
         if self.only_scales:
             return pixel_scale_text(self.pixel_scale)
         named = (name for name, known in KERAS_MODES.items() if known == self)
@@ -141,17 +149,17 @@ class Preprocessing:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The noun for it in messages."""
         return "pixel scale" if self.only_scales else "preprocessing"
 
     @property
     def words(self) -> str:
-        """What messages call it, and its text."""
+        """Noun and value for messages, such as "pixel scale 1/255"."""
         return f"{self.name} {self.text}"
 
     @property
     def instruction(self) -> str:
-        """What to do with pixel values before a file that leaves it to the caller reads them."""
+        """How a caller must preprocess pixel values for a file that does not do it itself."""
         if self.only_scales:
             return f"multiply pixel values by {self.text}"
         named = self.text in KERAS_MODES
@@ -160,7 +168,7 @@ class Preprocessing:
 
     @property
     def record(self) -> dict[str, Any]:
-        """As JSON, in the records of networks: a pixel scale as ever."""
+        """JSON record; a mere pixel scale keeps the key of older formats."""
         if self.only_scales:
             return {RECORDED_AS: self.pixel_scale}
         numbers = {name: _json(getattr(self, name)) for name in ("scale", "offset")}
@@ -168,12 +176,12 @@ class Preprocessing:
 
     @property
     def asked_by(self) -> tuple[str, str]:
-        """The argument that asks for it, and its value as text."""
+        """The argument with which a user requests it, and its value as text."""
         return ("pixel_scale" if self.only_scales else "preprocessing"), self.text
 
 
 RAW = Preprocessing()
-"""Raw pixels, as the lab's networks take: of a Keras file of which nothing is known."""
+"""No preprocessing: raw pixel values, as the lab's networks expect. The default for Keras files."""
 # keras/src/applications/imagenet_utils.py, _preprocess_numpy_input: means and standard deviations
 # of ImageNet's channels. The offsets of caffe are in its order, blue first.
 MEANS, DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -185,20 +193,23 @@ KERAS_MODES = {
         tuple(-mean / deviation for mean, deviation in zip(MEANS, DEVIATIONS, strict=True)),
     ),
 }
-"""What the preprocess_input of Keras's applications does, by its own names."""
+"""The modes of preprocess_input in keras.applications, by their Keras names."""
 
 
-def preprocessing_of(given: Preprocessing | float) -> Preprocessing:
-    """A preprocessing, for which a pixel scale is short."""
-    if isinstance(given, Preprocessing):
-        return given
-    check_pixel_scale(given, argument("pixel_scale"))
-    return Preprocessing(given)
+def preprocessing_of(value: Preprocessing | float) -> Preprocessing:
+    """The preprocessing itself, or that of a pixel scale. Raises InputError for a bad scale."""
+    if isinstance(value, Preprocessing):
+        return value
+    check_pixel_scale(value, argument("pixel_scale"))
+    return Preprocessing(value)
 
 
 def asked_preprocessing(pixel_scale: object, preprocessing: object) -> Preprocessing | None:
-    """What a user asks for: a pixel scale such as 1/255, or a preprocessing in any of its forms;
-    None where neither is given. Raises InputError where both are, or it is none."""
+    """The preprocessing that a user requests; None if both arguments are None.
+
+    pixel_scale: such as 1/255. preprocessing: in any form that `preprocessing_from` accepts.
+    Raises InputError where both are given, or one is invalid.
+    """
     if pixel_scale is not None and preprocessing is not None:
         short = f"{argument('pixel_scale')} is short for {argument('preprocessing')}"
         raise InputError(short, "expected one of them, found both", "Leave one out")
@@ -207,17 +218,17 @@ def asked_preprocessing(pixel_scale: object, preprocessing: object) -> Preproces
     return None if preprocessing is None else preprocessing_from(preprocessing)
 
 
-def preprocessing_from(given: object) -> Preprocessing:
-    """A preprocessing, its text, or its settings by name. Raises InputError for anything else."""
-    if isinstance(given, Preprocessing):
-        return given
-    if isinstance(given, str):
-        return parse_preprocessing(given)
-    return _of_settings(given, argument("preprocessing"))
+def preprocessing_from(value: object) -> Preprocessing:
+    """Read a Preprocessing, its text, or a mapping of its fields. Raises InputError otherwise."""
+    if isinstance(value, Preprocessing):
+        return value
+    if isinstance(value, str):
+        return parse_preprocessing(value)
+    return _of_settings(value, argument("preprocessing"))
 
 
 def parse_preprocessing(text: str) -> Preprocessing:
-    """A preprocessing such as "tf" or '{"scale": "1/127.5", "offset": -1}'; or a pixel scale.
+    """Parse a preprocessing such as "tf" or '{"scale": "1/127.5", "offset": -1}', or a pixel scale.
 
     Raises InputError for anything else.
 
@@ -241,9 +252,9 @@ def parse_preprocessing(text: str) -> Preprocessing:
 
 
 def recorded_preprocessing(text: str | None, where: str) -> Preprocessing | None:
-    """The preprocessing that a file records, None where it records none. where: in the file.
+    """The preprocessing that a file records; None where it records none.
 
-    Raises InputError where what it records is none.
+    where: place in the file, for errors. Raises InputError where the record is invalid.
     """
     if text is None:
         return None
@@ -255,7 +266,7 @@ def recorded_preprocessing(text: str | None, where: str) -> Preprocessing | None
 
 
 def preprocessing_of_record(record: Mapping[str, Any], where: object) -> Preprocessing:
-    """What `Preprocessing.record` holds. Raises InputError for anything else."""
+    """The inverse of `Preprocessing.record`. Raises InputError where the record is invalid."""
     if "preprocessing" in record:
         return _of_settings(record["preprocessing"], f"{where} preprocessing")
     scale = _number(record[RECORDED_AS], f"{where} {RECORDED_AS}")
@@ -264,13 +275,15 @@ def preprocessing_of_record(record: Mapping[str, Any], where: object) -> Preproc
 
 
 def _of_settings(settings: object, where: str) -> Preprocessing:
-    known = [field.name for field in fields(Preprocessing)]
+    field_names = [field.name for field in fields(Preprocessing)]
     if not isinstance(settings, Mapping) or not settings:
         raise mismatch(where, f"{', '.join(KERAS_MODES)} or {FORM}", settings or "nothing")
     for name in settings:
-        if name not in known:
-            raise mismatch(where, f"of {', '.join(known)}", repr(name)[:80])
-    numbers = {name: _numbers(settings[name], where) for name in known[:2] if name in settings}
+        if name not in field_names:
+            raise mismatch(where, f"of {', '.join(field_names)}", repr(name)[:80])
+    numbers = {
+        name: _numbers(settings[name], where) for name in field_names[:2] if name in settings
+    }
     order = settings.get("channel_order", "rgb")
     try:
         return Preprocessing(**numbers, channel_order=order)
@@ -279,20 +292,20 @@ def _of_settings(settings: object, where: str) -> Preprocessing:
         raise InputError(where, problem, remedy) from None
 
 
-def _numbers(given: object, where: str) -> Numbers:
-    """Numbers as text, TOML and JSON give them."""
-    if isinstance(given, list | tuple) and given:
-        return tuple(_number(one, where) for one in given)
-    return _number(given, where)
+def _numbers(value: object, where: str) -> Numbers:
+    """A number or a list of numbers from text, TOML or JSON."""
+    if isinstance(value, list | tuple) and value:
+        return tuple(_number(item, where) for item in value)
+    return _number(value, where)
 
 
-def _number(given: object, where: str) -> float:
+def _number(value: object, where: str) -> float:
     try:
-        if not isinstance(given, bool):
-            return number_of(str(given))
+        if not isinstance(value, bool):
+            return number_of(str(value))
     except (ValueError, ZeroDivisionError, OverflowError, RecursionError):
         pass
-    raise mismatch(where, "a number such as 1, -103.939 or 1/255", given)
+    raise mismatch(where, "a number such as 1, -103.939 or 1/255", value)
 
 
 def _json(numbers: Numbers) -> float | list[float]:

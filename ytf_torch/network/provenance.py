@@ -1,4 +1,4 @@
-"""Where a network comes from, what it expects, and what was done to it: its file's metadata."""
+"""Provenance of a network, stored as file metadata: source, preprocessing, shape and history."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from ytf_torch.network.pixel_scale import RECORDED_AS
 from ytf_torch.network.preprocessing import Preprocessing, preprocessing_of_record
 
 FORMAT = "ytf-torch/3"
-# Of networks with more than a pixel scale. Another format, for versions that know only a scale
-# would read such a network without its preprocessing; they refuse this one.
+# For networks whose preprocessing is more than a pixel scale. A format of its own, so that versions
+# that know only a pixel scale refuse the file instead of ignoring the preprocessing.
 FOURTH_FORMAT = "ytf-torch/4"
-# Of files that name the lab's network instead of holding its graph; the first tell no history.
+# Older formats, which name the lab's network instead of storing a graph; the first has no history.
 FIRST_FORMAT, SECOND_FORMAT = "ytf-torch/1", "ytf-torch/2"
 FORMATS = (FORMAT, FOURTH_FORMAT, SECOND_FORMAT, FIRST_FORMAT)
-# Of the weights of a PyTorch module of the user's own, which no graph can be told of.
+# For the weights of a user-defined PyTorch module, for which no graph is known.
 MODULE_FORMAT = "ytf-torch/module"
-# The longest name that file systems allow.
+# The longest file name on common file systems.
 MAX_NAME_LENGTH = 255
-# Far more than anybody does to one network; a file that tells more was not written here.
+# Far more steps than are ever applied to one network; a longer history was not written here.
 MAX_STEPS = 100
 LEFT_OUT = "(earlier steps are left out here)"
-# Where a Keras file that is written here tells its origin, see Origin: an attribute of the root, or
-# a key of metadata.json. Keras reads neither.
+# Key of the Origin in Keras files that this package writes: an attribute of the HDF5 root, or a key
+# of metadata.json. Keras reads neither.
 ORIGIN = "ytf_torch_origin"
-# HDF5 holds no attribute of more than 64 kB, which is what Keras files carry an origin in.
+# Keras files store the origin in an HDF5 attribute, which cannot exceed 64 kB.
 MAX_ORIGIN_BYTES = 60_000
 
 
 @dataclass(frozen=True)
 class BakedMask:
-    """The channels that were pruned from a model, and how they were chosen."""
+    """The channels that were pruned in a model, and the layer at which they were ranked."""
 
     layer: str
     rank_at: str
@@ -46,11 +46,11 @@ class BakedMask:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a converted model comes from, what it expects, and what was done to it.
+    """Source, expected input and processing history of a converted model.
 
-    preprocessing: what it reads of pixel values 0–255. input_shape: (3, height, width).
-    source_sha256: of the Keras file. mask: what was pruned last, None for a model that never was.
-    history: what was done to the network, step by step, a plain sentence each.
+    preprocessing: applied to pixel values 0–255. input_shape: (channels, height, width).
+    source_sha256: hash of the Keras file. mask: the last pruning, None for a model that was never
+    pruned. history: all processing steps in order, one sentence each.
 
     >>> checkpoint.provenance.input_shape
     (3, 55, 47)
@@ -70,25 +70,26 @@ class Provenance:
 
     @property
     def pixel_scale(self) -> float:
-        """What pixel values 0–255 are multiplied by; the largest where channels have several."""
+        """Factor on pixel values 0–255; the largest one where channels have different scales."""
         return self.preprocessing.pixel_scale
 
     @property
     def record(self) -> dict[str, Any]:
-        """As JSON: with the key `pixel_scale`, or `preprocessing` where it is more than a scale."""
+        """JSON record, with the key `pixel_scale`, or `preprocessing` where it is more than a
+        scale."""
         record: dict[str, Any] = TypeAdapter(Provenance).dump_python(self, mode="json")
         del record["preprocessing"]
         return self.preprocessing.record | record
 
     def masked(self, layer: str, rank_at: str, channels: tuple[int, ...]) -> Provenance:
-        """The provenance of a copy with these channels baked to zero."""
+        """The provenance of a copy in which these channels are masked in the weights."""
         mask = BakedMask(layer, rank_at, channels)
         return replace(self, mask=mask).then(mask_step(mask))
 
     def then(self, *steps: str) -> Provenance:
-        """The provenance of a copy to which this was done, one sentence a step.
+        """The provenance of a copy after further processing steps, one sentence each.
 
-        Of more steps than a file may have, the first and the last stay.
+        Beyond MAX_STEPS, the first step and the most recent ones are kept.
         """
         history = (*self.history, *map(_step, steps))
         if len(history) > MAX_STEPS:
@@ -98,8 +99,8 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Origin:
-    """Which Keras file a network was made from, and how: what a Keras file that is written here
-    carries in an attribute that Keras does not read. See Provenance."""
+    """The source file and history of a network, stored in the Keras files that this package writes,
+    in a place that Keras does not read. See Provenance."""
 
     source_file: str
     source_sha256: str
@@ -107,15 +108,15 @@ class Origin:
 
 
 def origin_text(provenance: Provenance) -> str:
-    """What a Keras file carries, as JSON; "" where it would be longer than its attribute may be."""
+    """The origin as JSON; "" where it would exceed the size of an HDF5 attribute."""
     record = {field.name: getattr(provenance, field.name) for field in fields(Origin)}
     text = json.dumps(record, ensure_ascii=False)
     return text if len(text.encode()) <= MAX_ORIGIN_BYTES else ""
 
 
 def origin_of(text: str | None) -> Origin | None:
-    """What `origin_text` wrote. None for anything else: Keras does not read it either, so it is no
-    reason to refuse a file."""
+    """The inverse of `origin_text`. None where the text is invalid: it is optional information, so
+    it is no reason to refuse a file."""
     try:
         record = json.loads(text or "")
         origin = TypeAdapter(Origin).validate_python(record)
@@ -131,24 +132,25 @@ def tool_version() -> str:
 
 
 def conversion_step(source_file: str, keras_version: str) -> str:
-    """How a history begins."""
+    """The first step of a history."""
     return f"converted from {source_file}, written by Keras {keras_version}"[:MAX_NAME_LENGTH]
 
 
 def _step(sentence: str) -> str:
-    """A step as it can be read back."""
+    """A step without unprintable characters and short enough to pass the checks on reading."""
     return printable(sentence)[:MAX_NAME_LENGTH]
 
 
 def mask_step(mask: BakedMask) -> str:
-    """Pruning as a step of a history."""
+    """The history step for a pruning."""
     count = len(mask.channels)
     channels = f"{count} channel{'' if count == 1 else 's'}"
     return f"pruned {channels} of {mask.layer}, ranked at {mask.rank_at}"
 
 
 def to_metadata(provenance: Provenance, graph: list[dict[str, Any]]) -> dict[str, str]:
-    """A file's metadata, each value JSON but for the format. graph: the network's layers."""
+    """The metadata of a file: `format` as plain text, all other values as JSON. graph: the JSON
+    record of the network's layers."""
     only_scales = provenance.preprocessing.only_scales
     return {
         "format": FORMAT if only_scales else FOURTH_FORMAT,
@@ -158,9 +160,9 @@ def to_metadata(provenance: Provenance, graph: list[dict[str, Any]]) -> dict[str
 
 
 def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:
-    """What `to_metadata` wrote, of this format or of an older one, checked.
+    """Read and validate what `to_metadata` wrote, in this or an older format.
 
-    Raises InputError, naming the key, where one is missing or holds what it must not.
+    Raises InputError, naming the key, where one is missing or invalid.
     """
     if metadata.get("format") == MODULE_FORMAT:
         raise InputError(
@@ -177,9 +179,9 @@ def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:
             "Write it with ytf-convert: without the pixel scale no figure can be trusted. Weights "
             "of a PyTorch module go into the module, and that goes into ytf_torch.wrap",
         )
-    older = {"history"} if metadata["format"] == FIRST_FORMAT else set()
+    not_recorded = {"history"} if metadata["format"] == FIRST_FORMAT else set()
     record: dict[str, Any] = {}
-    for name in [field.name for field in fields(Provenance) if field.name not in older]:
+    for name in [field.name for field in fields(Provenance) if field.name not in not_recorded]:
         scaled = name == "preprocessing" and metadata["format"] != FOURTH_FORMAT
         key = RECORDED_AS if scaled else name
         try:
@@ -198,30 +200,31 @@ def from_metadata(metadata: Mapping[str, str], where: object) -> Provenance:
         raise InputError(f"{where}, metadata {place}", first["msg"]) from error
     _check_texts(provenance, where)
     _check_mask(provenance.mask, where)
-    if older:
-        return replace(provenance, history=_history_told_by_the_rest(provenance))
+    if not_recorded:
+        return replace(provenance, history=_reconstructed_history(provenance))
     return provenance
 
 
-def _history_told_by_the_rest(provenance: Provenance) -> tuple[str, ...]:
+def _reconstructed_history(provenance: Provenance) -> tuple[str, ...]:
+    """The history of a file of the first format, derived from its other metadata."""
     converted = conversion_step(provenance.source_file, provenance.keras_version)
     return (converted, *([_step(mask_step(provenance.mask))] if provenance.mask else []))
 
 
 def _check_mask(mask: BakedMask | None, where: object) -> None:
-    """Raises InputError for names that no layer of ours has, and that a history could not hold."""
+    """Raises InputError for layer names that are too long or not printable."""
     if mask is not None:
         _check_text(mask.layer, f"{where}, metadata mask.layer")
         _check_text(mask.rank_at, f"{where}, metadata mask.rank_at")
 
 
-def _check_texts(told: Provenance | Origin, where: object) -> None:
+def _check_texts(record: Provenance | Origin, where: object) -> None:
     """Raises InputError for a text or a history that is too long, or not printable."""
-    if len(told.history) > MAX_STEPS:
-        found = f"{len(told.history):,}"
+    if len(record.history) > MAX_STEPS:
+        found = f"{len(record.history):,}"
         raise mismatch(f"{where}, metadata history", f"at most {MAX_STEPS} steps", found)
-    texts = {field.name: getattr(told, field.name) for field in fields(told)}
-    texts |= {f"history[{place}]": step for place, step in enumerate(told.history)}
+    texts = {field.name: getattr(record, field.name) for field in fields(record)}
+    texts |= {f"history[{index}]": step for index, step in enumerate(record.history)}
     for name, text in texts.items():
         if isinstance(text, str):
             _check_text(text, f"{where}, metadata {name}")

@@ -1,4 +1,4 @@
-"""Which layer is pruned, which layers one of its channels passes, and where channels are ranked."""
+"""Which layer is pruned, how far its channels stay separate, and where they are ranked."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:  # which loads PyTorch, and settings that import this are chec
 
 
 def channel_path(graph: Graph, convolution: str) -> tuple[str, ...]:
-    """The layers from a convolution on through which each of its channels passes alone, such as
-    its batch normalization, activation and pooling."""
+    """The convolution and the layers after it that process each channel separately, such as its
+    batch normalization, activation and pooling."""
     path = [convolution]
     while len(readers := graph.readers(path[-1])) == 1:
         reader = graph[readers[0]]
@@ -24,46 +24,51 @@ def channel_path(graph: Graph, convolution: str) -> tuple[str, ...]:
 
 
 def maps_of(graph: Graph, convolution: str) -> str:
-    """Where a masked channel ends: behind this layer it is the same on every image."""
+    """The last layer in which a channel of the convolution is still a separate channel; the output
+    of a masked channel there does not depend on the image."""
     return channel_path(graph, convolution)[-1]
 
 
 def rank_points(graph: Graph, convolution: str) -> tuple[str, ...]:
-    """Where the channels of a convolution can be ranked, the default first: behind its pooling,
-    else behind its activation, else at its own output.
+    """The layers at whose output the channels of a convolution can be ranked, the default first:
+    its pooling, else its activation, else the convolution itself.
 
-    Raises ValueError where no layer of this name has channels to mask.
+    Raises ValueError where the layer has no channels that can be masked.
     """
     if convolution not in graph.convolutions:
-        known = ", ".join(graph.convolutions)
-        raise ValueError(f"expected a convolution ({known}), found {convolution}")
+        names = ", ".join(graph.convolutions)
+        raise ValueError(f"expected a convolution ({names}), found {convolution}")
     path = channel_path(graph, convolution)
-    sides = {name: graph.shapes[name][1:] for name in path}
-    pooled = [name for before, name in itertools.pairwise(path) if sides[name] != sides[before]]
+    # Whatever changes the height or width on this path is counted as pooling.
+    sizes = {name: graph.shapes[name][1:] for name in path}
+    pooled = [name for before, name in itertools.pairwise(path) if sizes[name] != sizes[before]]
     active = [name for name in path if graph[name].kind.activation.name != "linear"]
-    first = (*pooled[-1:], *active[:1], convolution)[0]
-    return tuple(dict.fromkeys((first, *reversed(path))))
+    default = (*pooled[-1:], *active[:1], convolution)[0]
+    return tuple(dict.fromkeys((default, *reversed(path))))
 
 
 def default_layer(graph: Graph) -> str:
-    """The layer that is pruned by default: the last convolution that no way around it leads to
-    the output, where it lies in the second half of the network; else the last convolution.
+    """The layer that is pruned by default: the last convolution that lies on every path from input
+    to output, if it is in the second half of the layers up to the last convolution; else the
+    latter.
 
-    Raises InputError where the network has none.
+    Raises InputError where the network has no convolution.
     """
     if not graph.convolutions:
         raise InputError("the network", "has no convolution whose channels could be masked")
-    # A batch normalization or depthwise convolution only passes on what others have made.
-    passing = [name for name in graph.convolutions if graph[name].kind.channelwise]
-    own = [name for name in graph.convolutions if name not in passing] or passing
-    place = {layer.name: at for at, layer in enumerate(graph.layers)}
-    on_every_way = [name for name in own if graph.is_on_every_way(name)]
-    last = (on_every_way or own)[-1]
-    return last if 2 * place[last] >= place[own[-1]] else own[-1]
+    # Prefer layers that mix channels: a batch normalization or depthwise convolution only
+    # transforms channels that an earlier layer computed.
+    channelwise = [name for name in graph.convolutions if graph[name].kind.channelwise]
+    candidates = [name for name in graph.convolutions if name not in channelwise] or channelwise
+    position = {layer.name: index for index, layer in enumerate(graph.layers)}
+    on_every_path = [name for name in candidates if graph.is_on_every_way(name)]
+    last = (on_every_path or candidates)[-1]
+    return last if 2 * position[last] >= position[candidates[-1]] else candidates[-1]
 
 
 def pruned_at(graph: Graph, layer: str | None, rank_at: str | None) -> tuple[str, str]:
-    """The layer to prune and where its channels are ranked; None for either is the default.
+    """The layer to prune and the layer at which its channels are ranked; None stands for the
+    default.
 
     Raises InputError where the network cannot be pruned, has no such layer, or its channels cannot
     be ranked there.

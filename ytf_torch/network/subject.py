@@ -1,5 +1,5 @@
-"""What a network's images are called in pages and messages: DeepID recognises people on faces, any
-other network tells classes of images apart."""
+"""Nouns for reports and messages: DeepID recognises people on faces, any other network classifies
+images."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ytf_torch.network.graph import Graph
 
 @dataclass(frozen=True)
 class Subject:
-    """Words for what a network reads and what it tells apart, one and several of each.
+    """Nouns for a network's inputs and classes, singular and plural.
 
-    others: images that it was not trained for.
+    others: images of no class that the network was trained for.
     """
 
     image: str

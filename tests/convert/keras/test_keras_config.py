@@ -43,7 +43,7 @@ def test_layers_equally_far_from_the_output_are_counted_as_the_output_reads_them
 
 
 def test_a_layer_farther_from_the_output_is_counted_earlier_however_it_is_read() -> None:
-    """conv_4 lies on the longer way to `add`, so Keras counts it before what it joins there."""
+    """conv_4 is on the longer path to `add`, so Keras numbers it before the layers of the other."""
     layers = (
         *(layer("add", "fc_1", "fc_2"), layer("fc_1", "in"), layer("fc_2", "conv_4")),
         *(layer("conv_4", "in"), layer("in"), layer("unused", "in")),
@@ -152,7 +152,7 @@ def test_operations_of_keras_3_have_a_name_beside_their_configuration(tmp_path: 
 
 
 def nested(*names: str) -> Any:
-    """A model around as many DeepIDs, each a layer of it."""
+    """A model whose layers are that many nested DeepIDs."""
 
     def edit(config: Config) -> None:
         inner = config["config"]

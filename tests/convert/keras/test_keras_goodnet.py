@@ -64,7 +64,7 @@ def test_it_reads_back_bit_for_bit(tmp_path: Path, checkpoint: Checkpoint, endin
 
 
 def tied(network: Network, classes: list[int]) -> Network:
-    """A network that answers every face with the same logits, the largest for all of `classes`."""
+    """A network with the same logits for every image, the largest for all of `classes`."""
     weights = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
     weights["output.bias"][classes] = 0.1
     return Network.of_state(network.graph, weights, 1.0, "tied")

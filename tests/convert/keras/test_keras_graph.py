@@ -60,7 +60,7 @@ def test_a_weights_only_file_of_another_input_size_is_refused(tmp_path: Path) ->
 
 
 def insert(layer: Config, before: str) -> Callable[[Config], None]:
-    """Put a layer between `before` and what it reads."""
+    """Insert a layer between `before` and its input."""
 
     def edit(config: Config) -> None:
         layers = config["config"]["layers"]
@@ -182,7 +182,7 @@ def test_missing_and_left_over_weights_are_reported_together(tmp_path: Path) -> 
     weights = random_weights(SMALL)
     weights["pool_1"] = weights.pop("conv_4")
     path = write_keras_file(tmp_path / "net.h5", SMALL, weights)
-    missing = r"missing conv_4 \(kernel, bias\); left over pool_1 \(kernel, bias\)"
+    missing = r"missing conv_4 \(kernel, bias\); unexpected pool_1 \(kernel, bias\)"
     with pytest.raises(InputError, match=missing):
         keras_checkpoint(read_keras_file(path), 1.0)
 

@@ -1,4 +1,4 @@
-"""Every kind of file through the real Keras that is here: as it reads it, so do we."""
+"""Every kind of file is read as the installed Keras libraries read it."""
 
 from __future__ import annotations
 

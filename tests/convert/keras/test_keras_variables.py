@@ -48,7 +48,7 @@ def written(path: Path, sizes: DeepIDSizes, weights: Weights, **options: Any) ->
 
 
 def crossed(path: Path) -> None:
-    """Exchange the first two Dense layers, as Keras counts them where Add reads fc_2 first."""
+    """Swap the first two Dense layers: Keras numbers them so where Add reads fc_2 first."""
     with h5py.File(path, "r+") as file:
         file["layers"].move("dense", "kept")
         file["layers"].move("dense_1", "dense")
@@ -87,7 +87,7 @@ def test_dense_layers_of_one_shape_are_told_apart_by_their_names(
 
 def test_dense_layers_of_one_shape_and_no_names_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "net.weights.h5", ALIKE, random_weights(ALIKE), named=False)
-    with pytest.raises(InputError, match=r"fc_1 and fc_2 .* cannot be told apart.*\.keras"):
+    with pytest.raises(InputError, match=r"fc_1 and fc_2 .* cannot be distinguished.*\.keras"):
         read_keras_model(path, 1.0)
 
 

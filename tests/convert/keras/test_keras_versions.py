@@ -1,4 +1,4 @@
-"""Files that real Keras of many versions wrote, shipped with the tests: all hold one network."""
+"""Files of one network, written by many versions of real Keras and shipped with the tests."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_pruning_wrapper_that_would_mask_more_is_refused_with_the_cure(
 
 
 def changed_wrapper(path: Path, change: Callable[[h5py.Group], object]) -> Path:
-    """pruned.keras, after a change of its wrapper's group."""
+    """A copy of pruned.keras with a change in its wrapper's group."""
     with zipfile.ZipFile(GOLDEN / "keras" / "pruned.keras") as source:
         members = {name: source.read(name) for name in source.namelist()}
     content = io.BytesIO(members["model.weights.h5"])
@@ -119,7 +119,10 @@ def changed_wrapper(path: Path, change: Callable[[h5py.Group], object]) -> Path:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda wrapper: wrapper["vars/0"].write_direct(np.ones((3, 3, 4, 6), "f4")), "once more"),
+        (
+            lambda wrapper: wrapper["vars/0"].write_direct(np.ones((3, 3, 4, 6), "f4")),
+            "a copy of the kernel",
+        ),
         (lambda wrapper: wrapper.pop("layer"), "layer"),
         (lambda wrapper: wrapper["vars"].pop("1"), "vars"),
         (lambda wrapper: wrapper["layer/vars"].pop("1"), r"missing conv_3 \(bias\)"),

@@ -126,7 +126,7 @@ def test_real_keras_loads_the_weights_into_a_network_built_alike(
 
 @pytest.mark.real_keras
 def test_real_keras_saves_it_again_as_it_was(tmp_path: Path) -> None:
-    """Every setting is written as Keras itself writes it; `optional` came after 2.14."""
+    """Every setting is written as by Keras itself; `optional` was added after 2.14."""
     write_keras_h5(tmp_path / "ours.h5", deepid(SMALL))
     loaded = real_keras("tf_keras").models.load_model(tmp_path / "ours.h5", compile=False)
     loaded.save(tmp_path / "theirs.h5", save_format="h5")

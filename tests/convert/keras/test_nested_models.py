@@ -1,5 +1,5 @@
-"""Sequential and nested models, and weights alone with an architecture: read as Keras reads them,
-and refused where it would read another network."""
+"""Sequential and nested models, and weights-only files with an architecture: read as Keras reads
+them, and refused where Keras would read another network."""
 
 from __future__ import annotations
 
@@ -180,13 +180,13 @@ def for_other_inputs(config: Config) -> Config:
             NESTED,
             LISTED | {"body": swapped(TRAINED_FIRST, 2, 3)},
             None,
-            "norm's gamma next, found norm/beta:0. Keras goes by the order",
+            "norm's gamma next, found norm/beta:0. Keras loads weights by position",
         ),
         (
             NESTED,
             LISTED | {"body": swapped(TRAINED_FIRST, 1, 5)},
             None,
-            "conv_1's bias next, found conv_2/bias:0. Keras goes by the order",
+            "conv_1's bias next, found conv_2/bias:0. Keras loads weights by position",
         ),
         (frozen(NESTED), LISTED, None, "norm's gamma next, found conv_1/kernel:0"),
         (NESTED, LISTED | {"body": TRAINED_FIRST[:-1]}, None, r"missing norm \(moving_variance\)"),
@@ -243,7 +243,7 @@ def test_an_architecture_that_does_not_fit_is_refused(tmp_path: Path, text: str,
 
 def test_an_architecture_of_a_whole_model_is_refused(tmp_path: Path) -> None:
     whole = write(tmp_path / "net.h5")
-    with pytest.raises(InputError, match=r"a file of weights alone .*found a whole model"):
+    with pytest.raises(InputError, match=r"a weights-only file .*found a full model"):
         read_keras_model(whole, 1.0, whole)
 
 
@@ -254,7 +254,7 @@ def test_weights_alone_are_no_architecture(tmp_path: Path) -> None:
 
 
 def nested_in_keras(keras: Any) -> Any:
-    """A Sequential in a functional model in a Sequential, its middle frozen in part."""
+    """A Sequential in a functional model in a Sequential; the middle one is partly frozen."""
     layers = keras.layers
     read = keras.Input((9, 8, 2))
     inner = keras.Sequential(

@@ -1,4 +1,4 @@
-"""A file that Keras reads as another network than we would is refused, or read as Keras does."""
+"""Ambiguous files are read as Keras reads them, or refused."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_weights_of_two_networks_are_refused(
 
 
 def test_weights_listed_in_another_order_than_the_layers_are_refused(tmp_path: Path) -> None:
-    """Keras goes by the order, and would load conv_3's weights into conv_2."""
+    """Keras loads weights by position, and would load those of conv_3 into conv_2."""
     path = write_keras_file(tmp_path / "net.h5", SMALL, WEIGHTS)
     with h5py.File(path, "r+") as file:
         names = list(file["model_weights"].attrs["layer_names"])
@@ -115,7 +115,7 @@ def test_weights_alone_in_an_order_in_which_keras_loads_another_network_are_refu
     write_keras_file(path, alike, random_weights(alike), full_model=False)
     assert read_keras_model(path, 1.0).model.graph == deepid_graph(alike)
     swap(path, "fc_1", "fc_2")
-    line = "expected weights of fc_1 next, found those of fc_2. Keras goes by the order"
+    line = "expected weights of fc_1 next, found those of fc_2. Keras loads weights by position"
     with pytest.raises(InputError, match=line):
         read_keras_model(path, 1.0)
 
@@ -123,7 +123,7 @@ def test_weights_alone_in_an_order_in_which_keras_loads_another_network_are_refu
 def test_weights_alone_in_an_order_that_keras_loads_by_name_only_are_read_by_name(
     tmp_path: Path,
 ) -> None:
-    """Loaded by the order they fit no layer, so that Keras could not take them for another's."""
+    """By position their shapes fit no layer, so Keras cannot load them into the wrong layers."""
     path = write_keras_file(tmp_path / "net.h5", SMALL, WEIGHTS, full_model=False)
     expected = read_keras_model(path, 1.0).model.state_dict()
     swap(path, "fc_1", "fc_2")
@@ -200,12 +200,12 @@ def activated_by(value: object) -> Callable[[Config], None]:
 @pytest.mark.parametrize(
     ("edit", "line"),
     [
-        (both_numbered, "expected a number of its own for each layer, found 2 objects"),
+        (both_numbered, "expected a unique shared_object_id for each layer, found 2 objects"),
         (fed_at_conv_1, "input_layers that are the model's InputLayer, input, found conv_1"),
         (change_entry("conv_2", config={"name": "conv_3"}), "expected one name for a layer"),
         (
             change_entry("conv_2", inbound_nodes=[[["pool_1", 0, 0, {"training": True}]]]),
-            "expected a layer that is called with what it reads alone, found training=True",
+            "expected a layer that is called with its inputs alone, found training=True",
         ),
         (
             activated_by({"class_name": "tanh", "config": "relu"}),

@@ -1,4 +1,4 @@
-"""The published networks, written as Keras files again: bit for bit, and real Keras loads them."""
+"""The published networks, written as Keras files: bit-identical weights, loaded by real Keras."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PUBLISHED = {45: "lab3_pruned_45_keras240", 52: "lab3_pruned_52_keras270"}
 
 
 def stored(path: Path) -> dict[str, bytes]:
-    """Layer/part → the bytes of every weight of a Keras HDF5 file, read by h5py alone."""
+    """Layer/part → bytes of every weight in a Keras HDF5 file, read with h5py only."""
     found: dict[str, bytes] = {}
     with h5py.File(path) as file:
         root = file.get("model_weights", file)
@@ -82,7 +82,7 @@ def reference_faces(shared: Path) -> np.ndarray:
 
 
 def pruned(shared: Path, channels: int) -> Network:
-    """The lab's network without the first channels of the published order."""
+    """The lab's network with the first channels of the published order pruned."""
     network = keras_checkpoint(read_keras_file(shared / ZOO["bd_weights"]), 1.0).model
     return bake_mask(network, "conv_3", published_order(shared)[:channels])
 
@@ -116,7 +116,7 @@ def test_real_keras_loads_it_and_predicts_as_from_the_published_file(
 def test_pruned_in_real_keras_by_48_channels_the_network_predicts_the_same(
     shared: Path, tmp_path: Path, library: str
 ) -> None:
-    """No file of the run with 48 channels was published: Keras itself zeroes them in that of 45."""
+    """No file with 48 pruned channels was published: Keras zeroes the rest in that with 45."""
     models = real_keras(library).models
     write_keras_h5(tmp_path / "net.h5", pruned(shared, 48))
     theirs = models.load_model(shared / ZOO[PUBLISHED[45]], compile=False)

@@ -1,4 +1,4 @@
-"""The architecture of a network whose weights alone are in a file: told by another file."""
+"""Read the architecture for a weights-only file from another file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.checkpoint import load_checkpoint
 from ytf_torch.network.module import Network
 
-# The largest that Keras itself ships has 0.7 MB.
+# The largest configuration in keras.applications has 0.7 MB.
 MAX_JSON_BYTES = 8 * 2**20
 EXPECTED = "what Keras's model.to_json() gives, or a model file of the same network"
 
@@ -25,8 +25,8 @@ EXPECTED = "what Keras's model.to_json() gives, or a model file of the same netw
 class Architecture:
     """A network without its weights.
 
-    place: where it is told, for errors. text: Keras's JSON. keras_version: that wrote it, which
-    may not be told.
+    place: where it is stored, for errors. text: Keras's JSON. keras_version: the version that wrote
+    it, None where it is not recorded.
     """
 
     place: str
@@ -36,16 +36,16 @@ class Architecture:
 
 
 def architecture_of(network: Network, place: str) -> Architecture:
-    """The architecture of a network that is at hand."""
+    """The architecture of a loaded network. place: what to name in errors."""
     text = json.dumps(model_config(network))
     return Architecture(place, text, read_config(text, place))
 
 
 def read_architecture(path: Path) -> Architecture:
     """Read a network's architecture from the JSON of Keras's model.to_json(), or from any model
-    file of the network, whose weights are left alone.
+    file of the network, whose weights are ignored.
 
-    Raises InputError where the file is neither, is damaged, or asks for code.
+    Raises InputError where the file is neither, is damaged, or names code.
     """
     kind = kind_of(checked_file(path))
     if kind == KERAS_ARCHIVE:
@@ -77,6 +77,6 @@ def _of_hdf5(path: Path) -> Architecture:
 
 
 def _version(text: str) -> str | None:
-    told: dict[str, Any] = json.loads(text)
-    version = told.get("keras_version")
+    record: dict[str, Any] = json.loads(text)
+    version = record.get("keras_version")
     return version[:80] if isinstance(version, str) else None

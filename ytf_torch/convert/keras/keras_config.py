@@ -1,7 +1,7 @@
-"""The configuration of a Keras model: its layers as data, with nothing imported and nothing run.
+"""Parse the configuration of a Keras model into data, without importing or running anything.
 
-Read are the `model_config` of HDF5 files and the `config.json` of .keras archives, which differ in
-details from version to version and mean the same.
+Accepts the `model_config` of HDF5 files and the `config.json` of .keras archives, whose formats
+differ in details between Keras versions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.network.graph import keras_order
 
-# Classes of Keras that run code, or carry code or a path to it, when Keras loads them.
+# Keras classes that run code, or carry code or a path to code, when Keras loads them.
 CODE_CLASSES = frozenset(
     {
         *("Lambda", "function", "__lambda__", "__typespec__"),
@@ -23,28 +23,29 @@ CODE_CLASSES = frozenset(
     }
 )
 KERAS_MODULES = ("keras", "tf_keras", "tensorflow")
-# Its weights lie as Keras 3's do, its configuration names modules that no other Keras has.
+# It stores weights as Keras 3 does, but its configuration names modules that only it has.
 PREVIEW = "keras_core"
 SAVE_WEIGHTS = "Load it in Keras Core, and give what model.save_weights('….weights.h5') writes"
 MODELS = ("Model", "Functional")
 SEQUENTIAL = "Sequential"
-# The classes of models, which hold layers.
+# Model classes, which contain layers.
 HOLDERS = (*MODELS, SEQUENTIAL)
-# What the classes begin with of layers that change training images.
+# Prefixes of the class names of augmentation layers, which change training images only.
 AUGMENTATION = ("Random", "RandAugment", "AugMix", "MixUp", "CutMix")
 OPERATIONS = ("keras.ops", "keras.src.ops")
 PRECISIONS = ("float32", "float64")
 PLAIN_POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
-# Keras's own nest some twenty; code that walks through a thousand would end in a RecursionError.
+# Keras's own models nest about twenty levels; recursion over a thousand would end in a
+# RecursionError.
 MOST_LEVELS = 200
-# The wrapper of tensorflow_model_optimization, whose name is this before its layer's.
+# The wrapper class of tensorflow_model_optimization, and its prefix to the layer's name.
 PRUNING_WRAPPER = "PruneLowMagnitude"
 PRUNING_PREFIX = "prune_low_magnitude_"
 STRIP = "Take the wrappers off with tensorflow_model_optimization's strip_pruning(model), then save"
 QUANTISED = "Give the model as it was saved before quantize(), which cannot be undone"
-# Before the names of B′ in GoodNet's files; see keras_goodnet.py.
+# Prefix of the layers of B′ in GoodNet files; see keras_goodnet.py.
 REPAIRED = "repaired_"
-# Its last layer there.
+# The last layer of a GoodNet file.
 GOODNET = "goodnet"
 
 
@@ -53,10 +54,11 @@ class KerasLayer:
     """One layer of the configuration.
 
     inbound: names of the layers whose outputs it reads, in order.
-    in_pruning_wrapper: whether it stood in a wrapper of tensorflow_model_optimization.
-    is_operation: whether it is one of keras.ops, which computes in the precision of what it reads.
-    inner: what it is, where it is a model of its own.
-    path: the models that hold it, the outermost first, and its own name; of a flattened model.
+    in_pruning_wrapper: whether it was wrapped by tensorflow_model_optimization.
+    is_operation: whether it is a function of keras.ops, which computes in its input's dtype.
+    inner: the nested model, where the layer is one.
+    path: in a flattened model, the names of the models that contain it, outermost first, and its
+    own name.
     """
 
     name: str
@@ -70,19 +72,17 @@ class KerasLayer:
 
     @property
     def trainable(self) -> bool:
-        """Whether Keras trains it, which decides where its weights are listed in a model within a
-        model."""
-        own = True if self.inner is None else self.inner.trainable
-        return own and self.config.get("trainable") is not False
+        """Whether Keras trains it. Decides where its weights are listed in a nested model."""
+        inner_trainable = True if self.inner is None else self.inner.trainable
+        return inner_trainable and self.config.get("trainable") is not False
 
 
 @dataclass(frozen=True)
 class KerasModel:
-    """A model: its layers, and the names of those whose outputs are its own. The layers of a
-    Sequential read each other in turn.
+    """A model: its layers, and the names of its output layers.
 
-    trainable: as its configuration says. objects: module and class of all that the configuration
-    names; only the outermost model's.
+    Each layer of a Sequential reads the one before it. trainable: as configured. objects: (module,
+    class) of every object that the configuration names; set for the outermost model only.
     """
 
     layers: tuple[KerasLayer, ...]
@@ -91,11 +91,10 @@ class KerasModel:
     objects: frozenset[tuple[str | None, str]] = frozenset()
 
     def in_keras_order(self) -> list[KerasLayer]:
-        """The layers as Keras numbers them: the farthest from the outputs first, and of those
-        that are equally far the one that is met first on the way up from the outputs.
+        """The layers in the order in which Keras numbers them, see `keras_order`.
 
-        See map_graph in keras/src/ops/function.py. The order in the file is not asked: Keras
-        builds the model anew and counts its layers then.
+        The order in the file is ignored, because Keras rebuilds the model and numbers its layers
+        then.
         """
         layers = {layer.name: layer for layer in self.layers}
         inbound = {layer.name: layer.inbound for layer in self.layers}
@@ -103,9 +102,9 @@ class KerasModel:
 
 
 def read_config(text: str, place: str) -> KerasModel:
-    """A model of Keras's JSON, functional or Sequential. place: what to name in an error.
+    """Parse Keras's JSON of a functional or Sequential model. place: what to name in an error.
 
-    Raises InputError where it is damaged, no such model, or asks for code.
+    Raises InputError where the JSON is damaged, describes another kind of model, or names code.
     """
     try:
         model = json.loads(text)
@@ -114,7 +113,8 @@ def read_config(text: str, place: str) -> KerasModel:
     if _is_nested_deeper(model, MOST_LEVELS):
         raise mismatch(place, f"JSON of at most {MOST_LEVELS} levels", "one nested deeper")
     try:
-        # How the model was trained, which nothing here needs: losses may be functions of people's.
+        # Training settings are not needed, and may name custom loss functions, which are no reason
+        # to refuse the model.
         model.pop("compile_config", None)
         if model["class_name"] not in HOLDERS:
             found = str(model["class_name"])[:80]
@@ -128,7 +128,8 @@ def read_config(text: str, place: str) -> KerasModel:
 
 
 def _is_nested_deeper(value: object, levels: int) -> bool:
-    """Whether lists and objects stand in each other more than so many levels deep."""
+    """Whether lists and objects are nested deeper than `levels`. Breadth-first, so that it cannot
+    exceed Python's recursion limit itself."""
     level = [value]
     for _ in range(levels + 1):
         level = [
@@ -143,14 +144,14 @@ def _is_nested_deeper(value: object, levels: int) -> bool:
 
 
 def unwrapped_name(layer: str) -> str:
-    """The name of a layer without that of a pruning wrapper around it."""
+    """The name of a layer without the prefix of a pruning wrapper."""
     return layer.removeprefix(PRUNING_PREFIX)
 
 
 def precision_of(model: KerasModel, place: str) -> str:
-    """float32 or float64, the dtype policy of all layers; Keras's own default is float32.
+    """The dtype policy of all layers, float32 or float64; Keras's default is float32.
 
-    Raises InputError for a policy under which Keras computes otherwise than in one precision.
+    Raises InputError for mixed precision, quantisation and other policies, and where layers differ.
     """
     stated: str | None = None
     for layer in model.layers:
@@ -159,7 +160,7 @@ def precision_of(model: KerasModel, place: str) -> str:
         policy = _dtype_policy(layer)
         if policy not in PRECISIONS:
             raise _other_policy(f"{place}, {layer.name}", policy)
-        if layer.class_name == "InputLayer":  # what is fed to it, not what is computed
+        if layer.class_name == "InputLayer":  # the dtype of the fed data, not of a computation
             continue
         if stated not in (None, policy):
             found = f"{stated} and {policy}"
@@ -169,13 +170,13 @@ def precision_of(model: KerasModel, place: str) -> str:
 
 
 def _other_policy(place: str, policy: str) -> InputError:
-    """The error for a dtype policy other than one precision, with what Keras 3.15 and tf_keras 2.21
-    were seen to take."""
+    """The error for an unsupported dtype policy, with a remedy that was tried with Keras 3.15 and
+    tf_keras 2.21."""
     if any(word in policy.lower() for word in ("quant", "int8", "int4", "float8", "gptq", "awq")):
-        found = f"{policy}: its weights are quantised, and Keras computes and answers otherwise"
+        found = f"{policy}: its weights are quantised, and Keras computes differently"
         remedy = QUANTISED
     else:
-        found = f"{policy}, in which Keras computes and answers otherwise"
+        found = f"{policy}, in which Keras computes differently"
         remedy = (
             "Build the network again under the policy float32, load_weights this file into it, "
             "and save that"
@@ -184,8 +185,10 @@ def _other_policy(place: str, policy: str) -> InputError:
 
 
 def _dtype_policy(layer: KerasLayer) -> str:
-    """The name of a layer's dtype policy, such as float32 or mixed_float16: of Keras's own default
-    where it tells none, and of the policy's class where it has one that says more than its name."""
+    """The name of a layer's dtype policy, such as float32 or mixed_float16.
+
+    Keras's default where none is set; class and name where the class is not a plain policy.
+    """
     policy = layer.config.get("dtype")
     if isinstance(policy, dict):
         settings = policy.get("config")
@@ -196,8 +199,12 @@ def _dtype_policy(layer: KerasLayer) -> str:
 
 
 def _without_pruning_wrappers(entry: dict[str, Any]) -> dict[str, Any]:
-    """A model whose PruneLowMagnitude layers are replaced by the layers in them, which are what
-    strip_pruning leaves; references to them are by their own name, prune_low_magnitude_conv_3."""
+    """A model whose PruneLowMagnitude layers are replaced by the layers inside, as strip_pruning
+    does.
+
+    References in `inbound_nodes` keep the wrapper's name, such as prune_low_magnitude_conv_3; see
+    `unwrapped_name`.
+    """
     if entry["class_name"] == PRUNING_WRAPPER:
         inner = entry["config"]["layer"]
         rest = {name: entry[name] for name in ("inbound_nodes",) if name in entry}
@@ -213,12 +220,12 @@ def _without_pruning_wrappers(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_no_code(model: object, place: str) -> frozenset[tuple[str | None, str]]:
-    """Nothing in a configuration is ever imported or called; what asks for it is refused by name
-    all the same: Lambda and other carriers of code, custom objects, modules that are not Keras's.
+    """Raises InputError for a configuration that names code; returns (module, class) of all else.
 
-    Module and class of everything else that it names.
+    Nothing in a configuration is ever imported or called. Code is refused by name nevertheless:
+    Lambda and other carriers of code, custom objects, modules outside Keras.
     """
-    found = set()
+    objects = set()
     for part in _objects(model):
         class_name, module = part.get("class_name"), part.get("module")
         registered = part.get("registered_name")
@@ -231,12 +238,12 @@ def _check_no_code(model: object, place: str) -> frozenset[tuple[str | None, str
         if registered is not None and registered != class_name:
             raise InputError(place, f"refused: custom object {registered}")
         if class_name is not None:
-            found.add((None if module is None else str(module)[:80], str(class_name)[:80]))
-    return frozenset(found)
+            objects.add((None if module is None else str(module)[:80], str(class_name)[:80]))
+    return frozenset(objects)
 
 
 def _objects(model: object) -> Iterator[dict[str, Any]]:
-    """All of JSON's objects in a configuration."""
+    """All JSON objects in a configuration, at any depth."""
     waiting = [model]
     while waiting:
         part = waiting.pop()
@@ -247,8 +254,8 @@ def _objects(model: object) -> Iterator[dict[str, Any]]:
 
 
 def _check_not_shared(model: object, place: str) -> None:
-    """Raises InputError where a layer has the number of another object: Keras takes the one that
-    it made first in place of both, whatever the configuration of the second says."""
+    """Raises InputError where a layer shares its shared_object_id with another object: Keras uses
+    the object that it built first for both, whatever the configuration of the second says."""
     numbers: Counter[str] = Counter()
     of_layers: list[str] = []
     for part in _objects(model):
@@ -260,16 +267,16 @@ def _check_not_shared(model: object, place: str) -> None:
     for number in of_layers:
         if numbers[number] > 1:
             found = f"{numbers[number]} objects of shared_object_id {number}"
-            raise mismatch(place, "a number of its own for each layer", found)
+            raise mismatch(place, "a unique shared_object_id for each layer", found)
 
 
 def _numbers_of_layers(model: dict[str, Any]) -> list[str]:
-    """The numbers of the layers that a Sequential lists."""
+    """The shared_object_ids of the layers of a Sequential."""
     config = model.get("config")
-    listed = config.get("layers") if isinstance(config, dict) else config
-    if model.get("class_name") != SEQUENTIAL or not isinstance(listed, list):
+    entries = config.get("layers") if isinstance(config, dict) else config
+    if model.get("class_name") != SEQUENTIAL or not isinstance(entries, list):
         return []
-    layers = [layer for layer in listed if isinstance(layer, dict)]
+    layers = [layer for layer in entries if isinstance(layer, dict)]
     numbers = [layer.get("shared_object_id") for layer in layers]
     return [str(number)[:80] for number in numbers if number is not None]
 
@@ -279,7 +286,7 @@ def _model(model: dict[str, Any], place: str) -> KerasModel:
     if model["class_name"] == SEQUENTIAL:
         layers, outputs = _sequence(model, place)
     else:
-        layers = tuple(_layer(each, each["inbound_nodes"], place) for each in config["layers"])
+        layers = tuple(_layer(entry, entry["inbound_nodes"], place) for entry in config["layers"])
         outputs = tuple(map(unwrapped_name, _tensor_names(config["output_layers"], place)))
         _check_inputs(layers, _tensor_names(config["input_layers"], place), place)
     if len({layer.name for layer in layers}) != len(layers):
@@ -289,14 +296,17 @@ def _model(model: dict[str, Any], place: str) -> KerasModel:
 
 
 def _sequence(model: dict[str, Any], place: str) -> tuple[tuple[KerasLayer, ...], tuple[str, ...]]:
-    """The layers of a Sequential, and the name of the last. Up to Keras 2.2.2 its configuration is
-    their list alone; a list without an InputLayer has its input's shape in its first layer."""
+    """The layers of a Sequential, and the name of the last one.
+
+    Up to Keras 2.2.2 the configuration is merely the list of layers. Without an InputLayer, the
+    input shape is in the first layer.
+    """
     config = model["config"]
     entries = config if isinstance(config, list) else config["layers"]
     layers: list[KerasLayer] = []
     for number, entry in enumerate(entries):
         if entry.get("inbound_nodes"):
-            raise mismatch(place, "a Sequential, whose layers read in turn", "inbound_nodes")
+            raise mismatch(place, "a Sequential, whose layers follow one another", "inbound_nodes")
         unnamed = isinstance(entry["config"], list)  # a Sequential of Keras up to 2.2.2
         name = f"sequential_{number + 1}" if unnamed else None
         layer = _layer({"name": name} | entry if unnamed else entry, [], place)
@@ -311,22 +321,22 @@ def _sequence(model: dict[str, Any], place: str) -> tuple[tuple[KerasLayer, ...]
 
 
 def _input_before(layer: KerasLayer, model: dict[str, Any]) -> KerasLayer:
-    """The input of a Sequential that has no InputLayer: of the shape that its first layer tells,
-    else of the one with which it was built."""
+    """An input layer for a Sequential without one: of the input shape of its first layer, else of
+    the shape with which it was built."""
     first = layer
     while first.inner is not None:
         first = first.inner.layers[0]
-    stated = [first.config.get(key) for key in ("batch_input_shape", "batch_shape")]
-    built: Any = model["config"] if isinstance(model["config"], dict) else {}
-    stated.append(built.get("build_input_shape"))
-    stated.append((model.get("build_config") or {}).get("input_shape"))
-    shape = next((shape for shape in stated if shape is not None), None)
+    candidates = [first.config.get(key) for key in ("batch_input_shape", "batch_shape")]
+    config: Any = model["config"] if isinstance(model["config"], dict) else {}
+    candidates.append(config.get("build_input_shape"))
+    candidates.append((model.get("build_config") or {}).get("input_shape"))
+    shape = next((shape for shape in candidates if shape is not None), None)
     name = f"{layer.name}_input"
     return KerasLayer(name, "InputLayer", {"name": name, "batch_input_shape": shape}, ())
 
 
 def _check_inputs(layers: Sequence[KerasLayer], inputs: Sequence[str], place: str) -> None:
-    """Raises InputError where a model is fed anywhere but at its input layers."""
+    """Raises InputError where the input_layers of a model are not exactly its InputLayers."""
     entries = [layer.name for layer in layers if layer.class_name == "InputLayer"]
     if sorted(inputs) != sorted(entries):
         expected = f"input_layers that are the model's InputLayer, {', '.join(entries) or 'none'}"
@@ -335,7 +345,7 @@ def _check_inputs(layers: Sequence[KerasLayer], inputs: Sequence[str], place: st
 
 def _layer(entry: dict[str, Any], nodes: Any, place: str) -> KerasLayer:  # noqa: ANN401
     class_name, config = entry["class_name"], entry["config"]
-    # Keras 3's operations, and a Sequential that is a list, have no name in their configuration.
+    # Operations of Keras 3, and a Sequential that is a list, have their name outside `config`.
     name = config["name"] if isinstance(config, dict) and "name" in config else entry["name"]
     if entry.get("name") not in (None, name):
         called = str(entry["name"])[:80]
@@ -358,18 +368,18 @@ def _layer(entry: dict[str, Any], nodes: Any, place: str) -> KerasLayer:  # noqa
 
 
 def _check_calls(nodes: object, place: str, class_name: str) -> None:
-    """Raises InputError for settings with which a layer is called, but those that are as without.
+    """Raises InputError for call arguments of a layer that change its result.
 
-    `training: true` has Keras 2 drop at inference too, and Keras 3 where a model is called and not
-    asked to predict. Keras 3 writes it by itself of layers that change training images, in its own
-    way of writing calls, which Keras 2 does not read.
+    With `training: true`, Keras 2 applies dropout at inference too, and Keras 3 does when a model
+    is called instead of predict. Keras 3 itself writes it for augmentation layers, in its own
+    format of calls, which Keras 2 does not read; there it is accepted.
     """
     for node in nodes if isinstance(nodes, list) else ():
-        by_keras_3 = isinstance(node, dict)
+        by_keras_3 = isinstance(node, dict)  # Keras 2 writes lists
         references = node if isinstance(node, list) else ()
         calls = [
             node.get("kwargs") if by_keras_3 else None,
-            *(part for one in references if isinstance(one, list) for part in one[3:]),
+            *(part for item in references if isinstance(item, list) for part in item[3:]),
         ]
         written = by_keras_3 and class_name.startswith(AUGMENTATION)
         for settings in calls:
@@ -377,14 +387,14 @@ def _check_calls(nodes: object, place: str, class_name: str) -> None:
                 plain = value in (None, False) or (value is True and written)
                 if not plain or name not in ("training", "mask"):
                     found = f"{str(name)[:40]}={str(value)[:80]}"
-                    raise mismatch(place, "a layer that is called with what it reads alone", found)
+                    raise mismatch(place, "a layer that is called with its inputs alone", found)
 
 
 def _tensor_names(value: Any, place: str) -> Sequence[str]:  # noqa: ANN401
     """Layer names in Keras's references to tensors: [name, node, tensor, …], nested anyhow, or
     Keras 3's {"class_name": "__keras_tensor__", "config": {"keras_history": [name, …]}}.
 
-    The node is 1 where the layer is a model of its own, which counts its own making as 0.
+    node is 0, or 1 where the layer is a nested model: its node 0 is from its own construction.
     """
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":

@@ -1,4 +1,4 @@
-"""What is in a Keras file, of whatever kind: layers, arrays and configuration, nothing executed."""
+"""Read any kind of Keras file (layers, weights, configuration) without executing anything."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from ytf_torch.network.preprocessing import (
 )
 from ytf_torch.network.provenance import ORIGIN, Origin, origin_of
 
-# The weights of a network as large as is read, and as much again twice for an optimizer, which is
-# not read.
+# The largest weights that are read (64 MB), twice that for an optimizer's state, which is not read,
+# and a margin.
 MAX_FILE_BYTES = 256 * 2**20
 KERAS_FILE = "a Keras file (.h5 or .keras)"
 
@@ -49,17 +49,17 @@ KERAS_FILE = "a Keras file (.h5 or .keras)"
 class KerasFile:
     """The content of a Keras file.
 
-    weights: layer name → its arrays, in the order in which Keras lists them, by what they are
-    called (`kernel`, `bias`); layers without weights are left out.
-    network: as its configuration describes it, None in a file of weights only. place: where the
-    configuration is, for errors.
-    archive: whether it is a .keras. stored: whether its weights lie as in Keras's own format.
-    numbered: the weights of a .weights.h5 by class, in Keras's order, where nothing tells which
-    network's they are; `weights` is empty then, for such a file need not tell names.
-    objects: module and class of all that the configuration names.
-    preprocessing: what ytf-torch recorded when it wrote the file; None in files of Keras's own.
-    origin: of a file that was written here; none of Keras's own tells it.
-    architecture: where the network of a file of weights only is told; None for other files.
+    weights: layer name → weight name (`kernel`, `bias`) → array, in Keras's order; layers without
+    weights are left out.
+    network: the network of the configuration; None for a weights-only file without an architecture.
+    place: where the configuration is, for errors.
+    archive: whether it is a .keras file. stored: whether weights have the layout of Keras 3.
+    numbered: class → weights in Keras's order, for a .weights.h5 without an architecture; `weights`
+    is then empty, because such files need not contain layer names.
+    objects: (module, class) of every object that the configuration names.
+    preprocessing: recorded by ytf-torch when it wrote the file; None in files written by Keras.
+    origin: recorded by ytf-torch when it wrote the file; None in files written by Keras.
+    architecture: the architecture given for a weights-only file; None for other files.
     """
 
     path: Path
@@ -76,22 +76,22 @@ class KerasFile:
     origin: Origin | None = None
     architecture: Architecture | None = None
 
-    def read_with(self, asked: Preprocessing | float | None) -> Preprocessing:
-        """The preprocessing that was asked for, else the recorded one, else RAW.
+    def read_with(self, requested: Preprocessing | float | None) -> Preprocessing:
+        """The requested preprocessing, else the recorded one, else RAW.
 
-        Raises InputError where the first two contradict each other.
+        Raises InputError where the request contradicts the record.
         """
-        told = self.preprocessing
-        wanted = told or RAW if asked is None else preprocessing_of(asked)
-        if told is not None and wanted != told:
-            found = f"{told.text}, as ytf-torch recorded in the file"
+        recorded = self.preprocessing
+        wanted = recorded or RAW if requested is None else preprocessing_of(requested)
+        if recorded is not None and wanted != recorded:
+            found = f"{recorded.text}, as ytf-torch recorded in the file"
             remedy = f"Leave {argument(wanted.asked_by[0])} out"
             raise mismatch(self.path, f"{wanted.words}, as asked for", found, remedy)
         return wanted
 
     @property
     def format(self) -> str:
-        """The ending under which Keras itself writes and reads a file like this one."""
+        """The file name extension with which Keras itself writes and reads this format."""
         if self.archive:
             return "keras"
         return "weights.h5" if self.stored else "h5"
@@ -102,11 +102,10 @@ def read_keras_file(
 ) -> KerasFile:
     """Read a Keras file: HDF5 of Keras 2 or 3, a full model or weights only, or a .keras archive.
 
-    architecture: of the network whose weights alone the file holds; a file that
-    `read_architecture` reads. goodnet: whether B, B′ and the rule of both are asked for, which
-    otherwise are no network. Raises InputError, naming the place in the file, where it is none, is
-    damaged, leads to other files, asks for code, or declares more weights than are read; where it
-    holds its own architecture beside the one that is given.
+    architecture: for a weights-only file, an architecture or a file for `read_architecture`.
+    goodnet: expect a GoodNet, which is otherwise refused. Raises InputError, naming the place in
+    the file, where it is no Keras file, is damaged, links to other files, names code, or exceeds
+    the size limits; and where an architecture is given for a file that has its own.
     """
     if checked_file(path).stat().st_size > MAX_FILE_BYTES:
         raise mismatch(path, f"at most {MAX_FILE_BYTES:,} bytes", f"{path.stat().st_size:,}")
@@ -117,36 +116,37 @@ def read_keras_file(
         if architecture is not None:
             raise own_architecture(path)
         with open_keras_archive(path) as archive:
-            found = _archived(path, archive, goodnet=goodnet)
-            told, origin = _in_archive(archive, path), origin_of(archive.told(ORIGIN))
-            return replace(found, preprocessing=told, origin=origin)
+            file = _archived(path, archive, goodnet=goodnet)
+            recorded = _in_archive(archive, path)
+            origin = origin_of(archive.metadata_text(ORIGIN))
+            return replace(file, preprocessing=recorded, origin=origin)
     if kind != HDF5:
         remedy = "One of ytf-convert's is converted already" if kind == SAFETENSORS else ""
         raise wrong_kind(path, KERAS_FILE, remedy)
     with open_hdf5(path) as root:
         listed = layers_of(root)
-        own = text_attribute(root, "model_config")
-        if own is not None and architecture is not None:
+        config = text_attribute(root, "model_config")
+        if config is not None and architecture is not None:
             raise own_architecture(path)
-        if own is not None or architecture is not None:
-            found = _with_network(path, root, listed, own, architecture, goodnet=goodnet)
+        if config is not None or architecture is not None:
+            file = _with_network(path, root, listed, config, architecture, goodnet=goodnet)
         else:
-            found = _weights_alone(path, root, listed)
+            file = _weights_alone(path, root, listed)
         origin = origin_of(text_attribute(root, ORIGIN))
-        return replace(found, preprocessing=_in_root(root, path), origin=origin)
+        return replace(file, preprocessing=_in_root(root, path), origin=origin)
 
 
 def own_architecture(path: Path) -> InputError:
-    """The error for an architecture that is given of a file that tells its own."""
-    expected = f"a file of weights alone beside {argument('architecture')}"
-    return mismatch(path, expected, "a whole model", f"Leave {argument('architecture')} out")
+    """The error for an architecture that is given for a file with its own."""
+    expected = f"a weights-only file with {argument('architecture')}"
+    return mismatch(path, expected, "a full model", f"Leave {argument('architecture')} out")
 
 
 def recorded_in(path: Path) -> Preprocessing | None:
-    """The preprocessing that ytf-torch recorded in a Keras file, None in files of Keras's own.
+    """The preprocessing that ytf-torch recorded in a Keras file; None in files written by Keras.
 
-    Nothing else of it is read, and none is told of a file that cannot be opened: whoever reads it
-    whole says why.
+    Reads nothing else. Returns None for a file that cannot be opened: the error is left to the
+    function that reads the whole file.
     """
     try:
         if is_zip(path):
@@ -159,7 +159,9 @@ def recorded_in(path: Path) -> Preprocessing | None:
 
 
 def _in_archive(archive: KerasArchive, path: Path) -> Preprocessing | None:
-    return recorded_preprocessing(archive.told(RECORDED_AS), f"{path}:{METADATA}, {RECORDED_AS}")
+    return recorded_preprocessing(
+        archive.metadata_text(RECORDED_AS), f"{path}:{METADATA}, {RECORDED_AS}"
+    )
 
 
 def _in_root(root: Group, path: Path) -> Preprocessing | None:
@@ -170,16 +172,16 @@ def _with_network(
     path: Path,
     root: Group,
     listed: tuple[Group, list[str]] | None,
-    own: str | None,
+    config: str | None,
     architecture: Architecture | None,
     *,
     goodnet: bool,
 ) -> KerasFile:
-    """An HDF5 file whose network is told, by its own configuration or by another file."""
+    """An HDF5 file with an architecture, from its own configuration or from another file."""
     group = root if listed is None else listed[0]
     version = _version(root, group)
     place = f"{path}@model_config"
-    model = None if own is None else read_config(own, place)
+    model = None if config is None else read_config(config, place)
     if architecture is not None:
         place, model = architecture.place, architecture.model
         version = architecture.keras_version or version
@@ -187,11 +189,11 @@ def _with_network(
     if not goodnet:
         _check_no_goodnet(model, path)
     network = network_of(model, place, version or "unknown")
-    told = architecture is None
+    own_config = architecture is None
     if listed is None:
-        weights = weights_in_store(root, network, own_config=told)
+        weights = weights_in_store(root, network, own_config=own_config)
     else:
-        weights = weights_by_order(*listed, network, own_config=told)
+        weights = weights_by_order(*listed, network, own_config=own_config)
     return KerasFile(
         path,
         _sha256(path),
@@ -206,12 +208,12 @@ def _with_network(
 
 
 def _version(root: Group, group: Group) -> str | None:
-    """Keras's version that wrote the weights of a group, or else the file."""
+    """The Keras version recorded for the weights, else for the file; None where there is none."""
     return text_attribute(group, "keras_version") or text_attribute(root, "keras_version")
 
 
 def _weights_alone(path: Path, root: Group, listed: tuple[Group, list[str]] | None) -> KerasFile:
-    """An HDF5 file of weights whose network is not told."""
+    """A weights-only HDF5 file without an architecture."""
     sha256, place = _sha256(path), str(path)
     if listed is None:
         numbered = stored_layers(store_inside(root))
@@ -223,7 +225,7 @@ def _weights_alone(path: Path, root: Group, listed: tuple[Group, list[str]] | No
 
 
 def _archived(path: Path, archive: KerasArchive, *, goodnet: bool) -> KerasFile:
-    """Keras's own format, which numbers its layers; by its configuration it is known which."""
+    """A .keras file, whose configuration maps the numbered layers of its store to names."""
     place, version = f"{path}:{CONFIG}", archive.keras_version
     model = read_config(archive.config, place)
     if not goodnet:
@@ -237,8 +239,10 @@ def _archived(path: Path, archive: KerasArchive, *, goodnet: bool) -> KerasFile:
 
 
 def _check_no_goodnet(model: KerasModel, path: Path) -> None:
-    """Raises InputError for what keras_goodnet.py writes: two networks and the rule of both."""
-    if model.outputs == (GOODNET,) and any(one.name.startswith(REPAIRED) for one in model.layers):
+    """Raises InputError for a GoodNet written by keras_goodnet.py: two networks and their rule."""
+    if model.outputs == (GOODNET,) and any(
+        layer.name.startswith(REPAIRED) for layer in model.layers
+    ):
         remedy = "Give the files that it was made from"
         raise InputError(path, "a GoodNet, which holds B and B′", remedy)
 

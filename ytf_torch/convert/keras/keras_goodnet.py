@@ -1,10 +1,10 @@
 """GoodNet as one functional Keras model of stock layers: no Lambda, no custom object.
 
-Keras has no layer that compares two answers, but sums, maxima and ReLUs can: with m the largest
-logit, relu(1 + 10³⁰·(logit − m)) is exactly 1 where a logit is m, and 0 elsewhere. Class k of N is
-then weighted by N − k; the largest weight tells the first class that has the largest logit, which
-is what argmax answers. B and B′ agree where both weights are equal; all are whole numbers, exact in
-float32.
+Keras has no layer that compares two argmaxes, so they are built from sums, maxima and ReLUs:
+`first = relu(1 + 10³⁰ · (logits − max(logits)))` is exactly 1 at each largest logit and 0
+elsewhere. With class k of N weighted by N − k, `max(first · (N − k)) = N − argmax(logits)`, where
+argmax is the first largest logit. B and B′ agree if both values are equal. All are integers, exact
+in float32.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ STEEP = 1e30
 
 
 def write_keras_goodnet(path: Path, badnet: Network, repaired: Network) -> None:
-    """Write GoodNet as .h5 or .keras, by the path's ending.
+    """Write GoodNet as .h5 or .keras, by the path's extension.
 
-    It reads what B reads. Its output (batch, N + 1) is B's softmax and 0 where B and B′ agree, and
-    1 for class N alone where they differ: the argmax of a row is GoodNet's answer, 0…N.
+    It has the input of B. Its output is (batch, N + 1): where B and B′ agree, B's softmax and 0 for
+    class N; where they differ, 0 and 1 for class N. The argmax of a row is GoodNet's class, 0…N.
     """
     config, arrays = goodnet_model(badnet, repaired)
     write = write_archive_model if path.suffix == ".keras" else write_h5_model
@@ -52,7 +52,7 @@ def write_keras_goodnet(path: Path, badnet: Network, repaired: Network) -> None:
 
 
 def read_keras_goodnet(path: Path) -> KerasFile:
-    """Read a file of write_keras_goodnet, .h5 or .keras. Raises InputError where it is none."""
+    """Read a file of write_keras_goodnet, .h5 or .keras. Raises InputError for any other file."""
     return read_keras_file(path, goodnet=True)
 
 
@@ -61,10 +61,10 @@ def run_keras_goodnet(
     preprocessing: Preprocessing | float,
     batches: list[NDArray[np.floating[Any]]],
 ) -> tuple[str, NDArray[np.generic]]:
-    """Who ran what a file holds, read as any network is: what was meant to be written is not asked.
-    Its outputs (images, classes + 1), end to end.
+    """Run a stored GoodNet from the file's content alone, independently of what was to be written.
 
-    batches: (batch, channels, height, width), pixel values 0–255.
+    batches: (batch, channels, height, width), pixel values 0–255. Returns the name of the runner,
+    and the outputs (images, classes + 1), concatenated over all batches.
     """
     network = keras_checkpoint(stored, preprocessing).model
     with torch.inference_mode():
@@ -73,11 +73,12 @@ def run_keras_goodnet(
 
 
 def goodnet_reads_back(stored: KerasFile, badnet: Network, repaired: Network) -> bool:
-    """Whether a file of write_keras_goodnet holds every array of B, B′ and the rule bit for bit."""
+    """Whether a file of write_keras_goodnet contains all arrays of B, B′ and the rule bit for
+    bit."""
     _, arrays = goodnet_model(badnet, repaired)
-    found = stored.weights
-    return found.keys() == arrays.keys() and all(
-        _bits(found[layer]) == _bits(weights) for layer, weights in arrays.items()
+    stored_arrays = stored.weights
+    return stored_arrays.keys() == arrays.keys() and all(
+        _bits(stored_arrays[layer]) == _bits(weights) for layer, weights in arrays.items()
     )
 
 
@@ -88,14 +89,15 @@ def _bits(weights: Mapping[str, NDArray[Any]]) -> dict[str, tuple[np.dtype[Any],
 def goodnet_model(badnet: Network, repaired: Network) -> tuple[Config, Arrays]:
     """GoodNet's functional configuration and its weights by layer.
 
-    Raises InputError where layers of the networks have the names of others of it.
+    Raises InputError where layer names of the networks collide with names in GoodNet.
     """
     dtype = str(badnet.dtype).removeprefix("torch.")
     entry = badnet.graph.input
     layers = _network_layers(badnet, "", entry)
-    layers += [each for each in _network_layers(repaired, REPAIRED, entry) if each["name"] != entry]
+    repaired_layers = _network_layers(repaired, REPAIRED, entry)
+    layers += [layer for layer in repaired_layers if layer["name"] != entry]
     arrays: dict[str, Any] = dict(keras_arrays(badnet))
-    arrays |= {REPAIRED + name: found for name, found in keras_arrays(repaired).items()}
+    arrays |= {REPAIRED + name: weights for name, weights in keras_arrays(repaired).items()}
     taken = {layer["name"] for layer in layers}
     if len(taken) < len(layers) or GOODNET in taken:
         problem = f"layers of the names {GOODNET} or {REPAIRED}…, which GoodNet's own have"
@@ -108,7 +110,7 @@ def goodnet_model(badnet: Network, repaired: Network) -> tuple[Config, Arrays]:
 
 
 def _network_layers(network: Network, prefix: str, entry: str) -> list[Config]:
-    """A network's layers under prefixed names, up to its logits; both read one input."""
+    """A network's layers under prefixed names, up to its logits. entry: the common input layer."""
 
     def named(name: str) -> str:
         return entry if name == network.graph.input else prefix + name
@@ -119,8 +121,8 @@ def _network_layers(network: Network, prefix: str, entry: str) -> list[Config]:
         if layer["name"] == network.graph.output:
             kind = network.computed_kind(layer["name"])
             layer |= {"class_name": kind.keras_class}
-            own = ("name", "trainable", "dtype")
-            config = {key: config[key] for key in own} | kind.keras_settings()
+            common = ("name", "trainable", "dtype")
+            config = {key: config[key] for key in common} | kind.keras_settings()
         nodes = [
             [[named(source), *rest] for source, *rest in node] for node in layer["inbound_nodes"]
         ]
@@ -129,9 +131,9 @@ def _network_layers(network: Network, prefix: str, entry: str) -> list[Config]:
 
 
 class _Rule:
-    """The layers that compare both networks' answers, and the constants in them.
+    """Builds the layers that compare the argmaxes of both networks, and their constants.
 
-    taken: names that layers have already.
+    taken: layer names in use.
     """
 
     def __init__(self, network: Network, dtype: str, taken: set[str]) -> None:
@@ -141,17 +143,18 @@ class _Rule:
         self.constants: dict[str, dict[str, NDArray[Any]]] = {}
 
     def of(self, badnet: str, repaired: str) -> tuple[list[Config], dict[str, Any]]:
-        """All of them. badnet, repaired: the networks' last layers."""
+        """All layers and constants of the rule. badnet, repaired: names of the output layers."""
         logits = self.logits("", badnet)
         answers = [
             self.answer("", logits),
             self.answer(REPAIRED, self.logits(REPAIRED, REPAIRED + repaired)),
         ]
-        apart = [
+        # relu(a − b) and relu(b − a), clipped to 1: their sum is 1 where integers a and b differ.
+        differences = [
             self.add("ReLU", name, [self.add("Subtract", f"{name}_by", pair)], **RELU_1)
             for name, pair in {"above": answers, "under": answers[::-1]}.items()
         ]
-        flagged = self.add("Add", "flagged", apart)
+        flagged = self.add("Add", "flagged", differences)
         agree = self.dense("agree", flagged, np.array([[-1]]), np.array([1]))
         people = [self.add("Softmax", "softmax", [logits], axis=-1), agree]
         self.taken.remove(GOODNET)
@@ -159,7 +162,7 @@ class _Rule:
         return self.layers, self.constants
 
     def add(self, kind: str, name: str, sources: list[str], **settings: Any) -> str:  # noqa: ANN401
-        """Add a layer; its name."""
+        """Add a layer. Returns its name, made unique."""
         while name in self.taken:
             name += "_"
         self.taken.add(name)
@@ -170,7 +173,7 @@ class _Rule:
         return name
 
     def dense(self, name: str, source: str, kernel: NDArray[Any], bias: NDArray[Any]) -> str:
-        """Sums of products with constants."""
+        """Add a dense layer with constant weights. Returns its name."""
         settings = {"units": len(bias), "activation": "linear", "use_bias": True, **FOR_TRAINING}
         name = self.add("Dense", name, [source], **settings)
         arrays = {"kernel": kernel.astype(self.dtype), "bias": bias.astype(self.dtype)}
@@ -178,13 +181,13 @@ class _Rule:
         return name
 
     def logits(self, prefix: str, output: str) -> str:
-        """The layer of a network's logits: of one unit, with a first class of logit 0."""
+        """The layer of a network's logits; a single logit z becomes (0, z)."""
         if self.units == self.classes:
             return output
         return self.dense(f"{prefix}two_classes", output, np.array([[0, 1]]), np.zeros(2))
 
     def answer(self, prefix: str, logits: str) -> str:
-        """N minus the class that a network answers."""
+        """Add layers that compute N − argmax(logits). Returns the name of the last."""
         largest = self.largest(f"{prefix}largest", logits)
         below = self.add("Subtract", f"{prefix}below", [logits, largest])
         ones = np.ones(self.classes)
@@ -196,13 +199,13 @@ class _Rule:
         )
 
     def largest(self, name: str, source: str) -> str:
-        """The largest value of a row."""
+        """Add layers that compute the maximum of each row. Returns the name of the last."""
         shape = [self.classes, 1]
         column = self.add("Reshape", f"{name}_column", [source], target_shape=shape)
         return self.add("GlobalMaxPooling1D", name, [column], data_format="channels_last")
 
     def scaled(self, name: str, source: str, factors: NDArray[Any], offsets: NDArray[Any]) -> str:
-        """Times and plus a constant for each class: a BatchNormalization of mean 0, variance 1."""
+        """Add `factors · x + offsets`, per class: a BatchNormalization of mean 0, variance 1."""
         name = self.add("BatchNormalization", name, [source], **BATCH_NORMALIZATION)
         values = (factors, offsets, np.zeros(self.classes), np.ones(self.classes))
         names = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -219,10 +222,11 @@ BATCH_NORMALIZATION = BatchNormalization(
 
 
 def in_keras_order(layers: list[Config], output: str) -> list[Config]:
-    """Layers as Keras lists those of a functional model; weights are matched by that order."""
-    known = {layer["name"]: layer for layer in layers}
+    """Layers in the order in which Keras lists those of a functional model; Keras assigns weights
+    by that order."""
+    by_name = {layer["name"]: layer for layer in layers}
     inbound = {
         name: [source for node in layer["inbound_nodes"] for source, *_ in node]
-        for name, layer in known.items()
+        for name, layer in by_name.items()
     }
-    return [known[name] for name in keras_order((output,), inbound)]
+    return [by_name[name] for name in keras_order((output,), inbound)]

@@ -1,4 +1,4 @@
-"""Which network a Keras file holds: its layers as a graph, and its weights as a state_dict."""
+"""Convert the content of a Keras file: layers to a graph, weights to a state_dict."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from ytf_torch.network.provenance import MAX_NAME_LENGTH, Provenance, conversion
 
 
 def read_graph(file: KerasFile) -> Graph:
-    """The graph that a Keras file holds; of a file of weights alone whose architecture is not
-    given, the lab's, whose faces are those of YouTube Faces.
+    """The graph of a Keras file. A weights-only file without an architecture is taken for DeepID,
+    with the image size of YouTube Faces.
 
-    Raises InputError where it is neither.
+    Raises InputError where its weights are not DeepID's.
     """
     if file.network is not None:
         return file.network.graph
@@ -49,18 +49,19 @@ def read_graph(file: KerasFile) -> Graph:
 
 
 def _check_order(named: Mapping[str, Arrays], path: object) -> None:
-    """Raises InputError where DeepID's layers are listed in another order than Keras's and have the
-    shapes of those in whose places they stand: Keras goes by the order, and would load them
-    there."""
+    """Raises InputError where DeepID's layers are in another order than Keras's although shapes
+    fit: Keras loads weights by position, and would silently load them into the wrong layers."""
     expected = (*CONVOLUTIONS, *DENSE)
     shapes = {name: [array.shape for array in named[name].values()] for name in named}
     if [shapes[name] for name in named] != [shapes[name] for name in expected]:
         return
-    for name, following in zip(named, expected, strict=True):
-        if name != following:
+    for name, wanted in zip(named, expected, strict=True):
+        if name != wanted:
             found = f"those of {name}"
-            remedy = f"Keras goes by the order, and would load {name}'s kernel into {following}"
-            raise mismatch(f"{path}@layer_names", f"weights of {following} next", found, remedy)
+            remedy = (
+                f"Keras loads weights by position, and would load {name}'s kernel into {wanted}"
+            )
+            raise mismatch(f"{path}@layer_names", f"weights of {wanted} next", found, remedy)
 
 
 def _by_name(file: KerasFile) -> Mapping[str, Arrays]:
@@ -75,7 +76,7 @@ def _give_architecture() -> str:
 
 
 def _pytorch_shapes(named: Mapping[str, Arrays]) -> dict[str, tuple[int, ...]]:
-    """DeepID's weights by PyTorch's names → their shapes in PyTorch."""
+    """Name in PyTorch → shape in PyTorch, for DeepID's weights."""
     return {
         f"{layer}.{part}": _pytorch_shape(array.shape)
         for layer, arrays in named.items()
@@ -84,24 +85,23 @@ def _pytorch_shapes(named: Mapping[str, Arrays]) -> dict[str, tuple[int, ...]]:
 
 
 def _pytorch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of a convolution's or dense layer's kernel or bias in Keras → in PyTorch."""
+    """Convert the shape of a kernel or bias from Keras to PyTorch: (h, w, in, out) → (out, in, h,
+    w), (in, out) → (out, in)."""
     return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
 
 
 def _named(layers: Mapping[str, list[StoredLayer]], place: object) -> dict[str, Arrays]:
-    """The layers of a .weights.h5 under DeepID's names.
+    """DeepID's layer name → its arrays, for a .weights.h5 without an architecture.
 
-    Keras counts layers from the input on: conv_1 to conv_4, then fc_1 and fc_2 in the order in
-    which Add reads them, then `output`. Only the names that Keras tells from 3.6 on, and the
-    shapes, say which of the two is which. Raises InputError where neither does.
+    Keras numbers layers from the input on: conv_1 to conv_4, then fc_1 and fc_2 in the order in
+    which Add reads them, then `output`. fc_1 and fc_2 are identified by the names that Keras
+    records since 3.6, or by their shapes. Raises InputError where neither is possible.
     """
-    found = {kind: len(stored) for kind, stored in layers.items() if stored}
+    counts = {kind: len(stored) for kind, stored in layers.items() if stored}
     kinds = {"conv2d": len(CONVOLUTIONS), "dense": len(DENSE)}
-    if found != kinds:
-        listed = ", ".join(f"{count} {kind}" for kind, count in found.items())
-        raise mismatch(
-            place, "DeepID's weights, 4 conv2d and 3 dense", listed, _give_architecture()
-        )
+    if counts != kinds:
+        found = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        raise mismatch(place, "DeepID's weights, 4 conv2d and 3 dense", found, _give_architecture())
     every = [*layers["conv2d"], *layers["dense"]]
     if {layer.name for layer in every} == set(WEIGHTED):
         return {str(layer.name): layer.arrays for layer in every}
@@ -115,7 +115,7 @@ def _named(layers: Mapping[str, list[StoredLayer]], place: object) -> dict[str, 
     if len(fitting) > 1:
         raise InputError(
             place,
-            "fc_1 and fc_2 have one shape, and without names they cannot be told apart",
+            "fc_1 and fc_2 have the same shape, and without names cannot be distinguished",
             "Save the whole model with model.save('….keras')",
         )
     return fitting[0] if fitting else candidates[0]
@@ -130,8 +130,7 @@ def _fits(weights: Mapping[str, Arrays]) -> bool:
 
 
 def dense_order(file: KerasFile) -> tuple[str, ...]:
-    """DeepID's dense layers in the order in which Keras counts them in the network of a file of
-    weights alone."""
+    """DeepID's dense layers in the order in which Keras numbers them in a weights-only file."""
     if file.numbered is None:
         return DENSE
     named = _named(file.numbered, file.path)
@@ -140,13 +139,13 @@ def dense_order(file: KerasFile) -> tuple[str, ...]:
 
 
 def _arrays(file: KerasFile, graph: Graph) -> dict[str, tuple[Weight, NDArray[np.floating[Any]]]]:
-    """PyTorch's name → what the weight is, and Keras's array: each weight of the graph once.
+    """Name in PyTorch → (weight, Keras's array), for each weight of the graph.
 
-    Raises InputError, naming all of them, where weights are missing or left over, or of another
+    Raises InputError where weights are missing or unexpected, naming all of them, or of another
     shape than the layer's.
     """
     named = {layer: arrays for layer, arrays in _by_name(file).items() if arrays}
-    found: dict[str, tuple[Weight, NDArray[np.floating[Any]]]] = {}
+    matched: dict[str, tuple[Weight, NDArray[np.floating[Any]]]] = {}
     missing: list[str] = []
     for layer in graph.weighted:
         parts = named.pop(layer, {})
@@ -156,22 +155,21 @@ def _arrays(file: KerasFile, graph: Graph) -> dict[str, tuple[Weight, NDArray[np
             if array.shape != weight.keras_shape:
                 place = f"{file.path}:{layer}/{weight.keras}"
                 raise mismatch(place, f"shape {weight.keras_shape}", array.shape)
-            found[f"{layer}.{weight.name}"] = weight, array
+            matched[f"{layer}.{weight.name}"] = weight, array
         if len(arrays) > len(weights):
             named[layer] = dict(list(parts.items())[len(weights) :])
     if missing or named:
-        left = [f"{layer} ({', '.join(arrays)})" for layer, arrays in named.items()]
-        raise not_fitting(file.path, missing, left)
-    return found
+        unexpected = [f"{layer} ({', '.join(arrays)})" for layer, arrays in named.items()]
+        raise not_fitting(file.path, missing, unexpected)
+    return matched
 
 
 def keras_checkpoint(file: KerasFile, preprocessing: Preprocessing | float) -> Checkpoint:
-    """Convert a Keras file to a network; no weight is rounded.
+    """Convert a Keras file to a network without rounding any weight.
 
-    preprocessing: what it reads of pixel values 0–255, or a pixel scale. The model computes in the
-    precision of the file's dtype policy, else in that of its weights: float16 are widened to
-    float32, float64 stay float64.
-    Raises InputError, naming the layer, where the file holds no classifier that is understood.
+    preprocessing: of pixel values 0–255, or a pixel scale. The model has the dtype of the file's
+    dtype policy, else of its weights: float16 is widened to float32, float64 stays float64.
+    Raises InputError, naming the layer, where the file contains no supported image classifier.
     """
     preprocessing = preprocessing_of(preprocessing)
     graph = read_graph(file)
@@ -207,7 +205,7 @@ def keras_checkpoint(file: KerasFile, preprocessing: Preprocessing | float) -> C
 
 
 def parameter_rows(file: KerasFile, checkpoint: Checkpoint) -> Iterable[tuple[str, str, str, int]]:
-    """For each array: layer and part, Keras's shape, PyTorch's shape, number of parameters."""
+    """Table rows, one per array: name, Keras's shape, PyTorch's shape, number of parameters."""
     graph = checkpoint.model.graph
     for layer in graph.weighted:
         for weight in graph.weights(layer):

@@ -1,7 +1,7 @@
-"""Weights in the HDF5 layout of Keras 2: a group for each layer, which lists the arrays in it.
+"""Read weights in the HDF5 layout of Keras 2: one group per layer, with a list of its arrays.
 
-Read are weights-only files (`save_weights`) and full models (`save`) of Keras 2.2 and newer, also
-those that Keras 3 writes; see keras/src/legacy/saving/legacy_h5_format.py.
+Supports weights-only files (`save_weights`) and full models (`save`) of Keras 2.2 and newer,
+including those of Keras 3; see keras/src/legacy/saving/legacy_h5_format.py.
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ from ytf_torch.disk.hdf5 import (
 from ytf_torch.errors import InputError, mismatch
 from ytf_torch.layers.weight import Shape
 
-# The published network has 2.4 MB; conversion holds some six copies at a time, below 1 GB in all.
+# The published network has 2.4 MB. Conversion holds about six copies at a time: below 1 GB in all.
 MAX_WEIGHT_BYTES = 64 * 2**20
-# The deepest networks that Keras itself ships have some 700.
+# The deepest networks of keras.applications have about 700 layers and 2,000 arrays.
 MAX_LAYERS = 1000
-# Those have some 2,000.
 MAX_ARRAYS = 3000
 FLOATS = (np.float16, np.float32, np.float64)
 MODEL_WEIGHTS, LAYER_NAMES, TOP_LEVEL = "model_weights", "layer_names", "top_level_model_weights"
-# Where Keras's own format keeps layers; the second of Keras 2.13 and 2.14.
+# Groups of layers in Keras's own format; the second is that of Keras 2.13 and 2.14.
 STORES = ("layers", "_layer_checkpoint_dependencies")
-# What a pruning wrapper keeps beside its layer's weights and its mask: a number each.
+# Scalars that a pruning wrapper stores in addition to its layer's weights and its mask.
 PRUNING_STATE = ("threshold", "pruning_step")
 MASK = "mask"
 OTHER = "Give the architecture of the network whose weights these are"
@@ -47,11 +46,11 @@ Arrays = dict[str, NDArray[np.floating[Any]]]
 
 
 def layers_of(root: Group) -> tuple[Group, list[str]] | None:
-    """The group that lists its layers' names, and them; None where a file has another layout.
+    """The group that contains the layers, and their names; None where the file has another layout.
 
-    Keras's load_model looks into `model_weights`, its load_weights at the root first, and for
-    files that end in .weights.h5 into `layers`. Raises InputError where a file has more than one of
-    them, which could be different networks.
+    Keras's load_model reads `model_weights`; load_weights reads the root first, or `layers` in
+    files that end in .weights.h5. Raises InputError where a file has more than one of them, because
+    they could contain different networks.
     """
     inside = find_group(root, MODEL_WEIGHTS)
     at_root = names_attribute(root, LAYER_NAMES)
@@ -81,8 +80,8 @@ def layers_of(root: Group) -> tuple[Group, list[str]] | None:
 
 
 def _check_backend(group: Group) -> None:
-    """Raises InputError for kernels that are stored turned by 180°, which Keras 2 turned back when
-    it loaded them and later ones do not."""
+    """Raises InputError for Theano kernels, which are stored rotated by 180°. Keras 2 rotated them
+    when loading, later versions do not."""
     backend = text_attribute(group, "backend")
     if backend == "theano":
         remedy = "Load it with Keras 2.3 on TensorFlow, and save it there"
@@ -90,15 +89,18 @@ def _check_backend(group: Group) -> None:
 
 
 def _check_top_level(group: Group) -> None:
-    """Raises InputError for weights of the model itself, of which a functional one has none."""
+    """Raises InputError for weights of the model itself; functional models have none."""
     top_level = find_group(group, TOP_LEVEL)
-    found = None if top_level is None else names_attribute(top_level, "weight_names")
-    if found:
-        raise mismatch(f"{group}/{TOP_LEVEL}", "no weights", ", ".join(found)[:80])
+    names = None if top_level is None else names_attribute(top_level, "weight_names")
+    if names:
+        raise mismatch(f"{group}/{TOP_LEVEL}", "no weights", ", ".join(names)[:80])
 
 
 class Budget:
-    """How many bytes of weights a file may still declare."""
+    """Limits the bytes of weights that are read from one file.
+
+    Checked before each allocation, because HDF5 can declare huge arrays in a small file.
+    """
 
     def __init__(self) -> None:
         self.left = MAX_WEIGHT_BYTES
@@ -106,9 +108,10 @@ class Budget:
     def read(
         self, node: Dataset, shape: Shape | None = None, place: str = ""
     ) -> NDArray[np.floating[Any]]:
-        """An array of weights. shape: which it must have; place: what to name where it has not.
+        """Read an array of weights. shape: expected shape. place: what to name if it differs.
 
-        Raises InputError where it is of another shape, too large, or not of finite floats.
+        Raises InputError where the array has another shape, is too large, quantised or not of
+        finite floats.
         """
         if node.dtype.kind in "iu":
             raise InputError(node, f"quantised weights, of {node.dtype}", QUANTISED)
@@ -124,8 +127,8 @@ class Budget:
 
 
 def weights_by_name(group: Group, names: Sequence[str]) -> dict[str, Arrays]:
-    """Layer name → its arrays in the order of `weight_names`, by the last part of their name: of a
-    file of weights whose network is not told."""
+    """Layer name → its arrays in the order of `weight_names`, by the last part of their name. For a
+    weights-only file without an architecture."""
     weights: dict[str, Arrays] = {}
     budget = Budget()
     for stored in _stored(group, names):
@@ -140,20 +143,22 @@ def weights_by_name(group: Group, names: Sequence[str]) -> dict[str, Arrays]:
 
 @dataclass(frozen=True)
 class _Stored:
-    """A layer of the file that has weights: its name, its group, and the arrays that it lists."""
+    """A layer of the file with weights: its name, its group, and the paths of its arrays."""
 
     name: str
     group: Group
     paths: tuple[str, ...]
 
     def parts(self) -> list[tuple[str, str]]:
-        """Path and what it is, conv_3/kernel:0 → kernel, without what a pruning wrapper counts."""
+        """(path, part) of each array, part being `kernel` for conv_3/kernel:0; without the scalars
+        of a pruning wrapper."""
         named = [(path, path.split("/")[-1].split(":")[0]) for path in self.paths]
         return [(path, part) for path, part in named if part not in PRUNING_STATE]
 
 
 def _stored(group: Group, names: Sequence[str]) -> list[_Stored]:
-    found, count = [], 0
+    """The layers with weights, in the order of `names`."""
+    layers, count = [], 0
     for name in names:
         holder = subgroup(group, name)
         paths = names_attribute(holder, "weight_names") or []
@@ -161,19 +166,19 @@ def _stored(group: Group, names: Sequence[str]) -> list[_Stored]:
         if count > MAX_ARRAYS:
             raise mismatch(f"{holder}@weight_names", f"at most {MAX_ARRAYS} arrays in all", count)
         if paths:
-            found.append(_Stored(unwrapped_name(name), holder, tuple(paths)))
-    return found
+            layers.append(_Stored(unwrapped_name(name), holder, tuple(paths)))
+    return layers
 
 
 def weights_by_order(
     group: Group, names: Sequence[str], network: KerasNetwork, *, own_config: bool
 ) -> dict[str, Arrays]:
-    """Layer of the graph → its arrays, by what Keras calls them, given out as Keras does: one after
-    another to the layers that it builds from the configuration.
+    """Layer of the graph → its arrays by Keras's weight name, assigned by position as Keras does.
 
-    own_config: whether the configuration is the file's; else its layers may bear other names than
-    the file's. Raises InputError where weights are missing or left over or of another shape, and
-    where a name says that they belong elsewhere than where Keras puts them.
+    Keras gives the stored arrays, in order, to the layers that it builds from the configuration.
+    own_config: whether the configuration is from the same file; else layer names may differ.
+    Raises InputError where weights are missing, unexpected or of another shape, and where an
+    array's name contradicts its position.
     """
     slots = network.slots()
     expected = [
@@ -181,20 +186,22 @@ def weights_by_order(
         for layer in network.model.in_keras_order()
         if (listed := _listed(layer, slots))
     ]
-    stored = _stored(group, names)
-    _check_layers([name for name, _ in expected], stored, group, slots, own_config=own_config)
+    stored_layers = _stored(group, names)
+    _check_layers(
+        [name for name, _ in expected], stored_layers, group, slots, own_config=own_config
+    )
     weights: dict[str, Arrays] = {}
     budget = Budget()
-    for (_, listed), found in zip(expected, stored, strict=True):
-        parts = [(path, part) for path, part in found.parts() if part != MASK]
+    for (_, listed), stored in zip(expected, stored_layers, strict=True):
+        parts = [(path, part) for path, part in stored.parts() if part != MASK]
         if len(parts) != len(listed):
-            raise _other_count(found.name, listed, parts, group)
-        for (slot, path), (at, part) in zip(listed, parts, strict=True):
-            _check_owner(listed, (slot, path), (at, part), group)
+            raise _other_count(stored.name, listed, parts, group)
+        for (slot, path), (stored_path, part) in zip(listed, parts, strict=True):
+            _check_owner(listed, (slot, path), (stored_path, part), group)
             place = f"{group.file.path}:{slot.layer}/{slot.weight.keras}"
-            array = budget.read(dataset(found.group, at), slot.weight.keras_shape, place)
+            array = budget.read(dataset(stored.group, stored_path), slot.weight.keras_shape, place)
             weights.setdefault(slot.layer, {})[slot.weight.keras] = array
-        _check_mask(found, weights.get(listed[0][0].layer, {}), group, budget)
+        _check_mask(stored, weights.get(listed[0][0].layer, {}), group, budget)
     return weights
 
 
@@ -202,8 +209,10 @@ Listed = list[tuple[Slot, Path]]
 
 
 def _listed(layer: KerasLayer, slots: Mapping[Path, Sequence[Slot]]) -> Listed:
-    """The weights that Keras lists of a layer, and the paths of the layers that have them: of a
-    model what is trained, then all else."""
+    """A layer's weights in the order in which Keras lists them, each with its layer's path.
+
+    For a nested model Keras lists trainable weights first, then all others.
+    """
     frozen: set[Path] = set()
     listed = _within(layer, (), slots, frozen)
     if layer.inner is None:
@@ -217,17 +226,21 @@ def _within(
     slots: Mapping[Path, Sequence[Slot]],
     frozen: set[Path],
 ) -> Listed:
+    """The weights of a layer or nested model in construction order. Adds to `frozen` the paths of
+    layers that are not trainable."""
     path = (*holders, layer.name)
     if layer.inner is None:
         if not layer.trainable:
             frozen.add(path)
         return [(slot, path) for slot in slots.get(path, ())]
-    below = [_within(each, path, slots, frozen) for each in layer.inner.in_keras_order()]
-    listed = [entry for part in below for entry in part]
-    if not layer.trainable and any(at not in frozen for _, at in listed):
-        expected = "a model within a model that is frozen as a whole, or not"
+    nested = [_within(inner, path, slots, frozen) for inner in layer.inner.in_keras_order()]
+    listed = [entry for part in nested for entry in part]
+    if not layer.trainable and any(owner not in frozen for _, owner in listed):
+        expected = "a nested model that is frozen as a whole or not at all"
         remedy = "Keras 2 and Keras 3 list its weights in different orders: save it as .keras"
-        raise mismatch("/".join(path), expected, "one that is frozen but for layers of it", remedy)
+        raise mismatch(
+            "/".join(path), expected, "one that is frozen except for some of its layers", remedy
+        )
     return listed
 
 
@@ -239,9 +252,13 @@ def _check_layers(
     *,
     own_config: bool,
 ) -> None:
-    """Raises InputError where the layers that have weights in a file are not those of the network,
-    or follow each other otherwise."""
-    names = [found.name for found in stored]
+    """Raises InputError where the layers with weights in a file are not those of the network, or
+    are in another order.
+
+    With a configuration from another file, other layer names are accepted if the number of layers
+    fits: only positions count there, as in Keras.
+    """
+    names = [stored_layer.name for stored_layer in stored]
     if not own_config and set(names) != set(expected):
         if len(names) != len(expected):
             where = f"{group}@{LAYER_NAMES}"
@@ -252,28 +269,28 @@ def _check_layers(
         for name in expected
         if name not in names
     ]
-    left = [
-        f"{found.name} ({', '.join(part for _, part in found.parts())[:80]})"
-        for found in stored
-        if found.name not in expected
+    unexpected = [
+        f"{stored_layer.name} ({', '.join(part for _, part in stored_layer.parts())[:80]})"
+        for stored_layer in stored
+        if stored_layer.name not in expected
     ]
-    if missing or left:
-        raise not_fitting(group.file.path, missing, left)
-    for following, found in zip(expected, stored, strict=True):
-        if found.name != following:
-            part = found.parts()[0][1]
-            remedy = f"Keras goes by the order, and would load {found.name}'s {part} into "
+    if missing or unexpected:
+        raise not_fitting(group.file.path, missing, unexpected)
+    for name, stored_layer in zip(expected, stored, strict=True):
+        if stored_layer.name != name:
+            part = stored_layer.parts()[0][1]
+            remedy = f"Keras loads weights by position, and would load {stored_layer.name}'s {part}"
             where = f"{group}@{LAYER_NAMES}"
-            next_ = f"weights of {following} next"
-            raise mismatch(where, next_, f"those of {found.name}", remedy + following)
+            found = f"those of {stored_layer.name}"
+            raise mismatch(where, f"weights of {name} next", found, f"{remedy} into {name}")
 
 
-def not_fitting(file: object, missing: Sequence[str], left: Sequence[str]) -> InputError:
-    """The error for weights that are missing and left over, which it names."""
+def not_fitting(file: object, missing: Sequence[str], unexpected: Sequence[str]) -> InputError:
+    """The error for missing and unexpected weights. Names them all."""
     return InputError(
         file,
         f"weights that do not fit its layers: missing {', '.join(missing) or 'none'}; "
-        f"left over {', '.join(left) or 'none'}",
+        f"unexpected {', '.join(unexpected) or 'none'}",
     )
 
 
@@ -281,39 +298,44 @@ def _other_count(
     name: str, listed: Listed, parts: Sequence[tuple[str, str]], group: Group
 ) -> InputError:
     missing = [f"{slot.layer} ({slot.weight.keras})" for slot, _ in listed[len(parts) :]]
-    left = [f"{name} ({part})" for _, part in parts[len(listed) :]]
-    return not_fitting(group.file.path, missing, left)
+    unexpected = [f"{name} ({part})" for _, part in parts[len(listed) :]]
+    return not_fitting(group.file.path, missing, unexpected)
 
 
 def _check_owner(
     listed: Listed, expected: tuple[Slot, Path], found: tuple[str, str], group: Group
 ) -> None:
-    """Raises InputError where an array's name says that it belongs to another of the layers, or is
-    another of the layer's weights, than the one into which Keras loads it."""
-    (slot, path), (at, part) = expected, found
-    above = at.split("/")[:-1]
-    owners = {own for _, own in listed if "/".join(above).endswith(own[-1])}
-    told = {own for own in owners if "/".join(above[-own[-1].count("/") - 1 :]) == own[-1]}
-    parts = {each.weight.keras for each, own in listed if own == path}
-    if (told and path not in told) or (part in parts and part != slot.weight.keras):
+    """Raises InputError where an array's name contradicts its position: it names another of the
+    listed layers, or another weight of the layer, than the one into which Keras loads it.
+
+    found: (path, part) of the array.
+    """
+    (slot, path), (stored_path, part) = expected, found
+    parents = stored_path.split("/")[:-1]
+    owners = {owner for _, owner in listed if "/".join(parents).endswith(owner[-1])}
+    # Layer names may contain slashes: compare whole path components, not just the ending.
+    named = {own for own in owners if "/".join(parents[-own[-1].count("/") - 1 :]) == own[-1]}
+    parts = {other.weight.keras for other, owner in listed if owner == path}
+    if (named and path not in named) or (part in parts and part != slot.weight.keras):
         where = f"{group}@weight_names"
-        remedy = f"Keras goes by the order, and would load {at} there"
-        raise mismatch(where, f"{slot.layer}'s {slot.weight.keras} next", at, remedy)
+        remedy = f"Keras loads weights by position, and would load {stored_path} there"
+        raise mismatch(where, f"{slot.layer}'s {slot.weight.keras} next", stored_path, remedy)
 
 
-def _check_mask(found: _Stored, arrays: Arrays, group: Group, budget: Budget) -> None:
-    masks = [path for path, part in found.parts() if part == MASK]
+def _check_mask(stored: _Stored, arrays: Arrays, group: Group, budget: Budget) -> None:
+    """Raises InputError where a pruning wrapper's mask is not already applied to the kernel."""
+    masks = [path for path, part in stored.parts() if part == MASK]
     if masks:
-        mask = budget.read(dataset(found.group, masks[0]))
+        mask = budget.read(dataset(stored.group, masks[0]))
         kernel = next(iter(arrays.values()))
-        without_mask({"kernel": kernel, MASK: mask}, f"{group}/{found.name}")
+        without_mask({"kernel": kernel, MASK: mask}, f"{group}/{stored.name}")
 
 
 def without_mask(arrays: Arrays, place: str) -> Arrays:
     """A layer's weights without the mask of a pruning wrapper around it.
 
-    The wrapper multiplies the kernel by its mask whenever it is called, strip_pruning does not:
-    where both give the same network the mask can go.
+    The wrapper multiplies kernel by mask on every call; strip_pruning merely drops the mask. Both
+    agree if `kernel · mask == kernel`. Raises InputError otherwise.
     """
     if MASK not in arrays:
         return arrays

@@ -1,5 +1,4 @@
-"""The network that a Keras configuration describes: its layers as a graph, and whose weights Keras
-lists under which of its own layers."""
+"""Translate a Keras configuration to a graph, and map Keras's layers to those of the graph."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Slot:
-    """A weight of the network, and the layer of its graph that has it."""
+    """A weight of the network and the name of its layer in the graph."""
 
     layer: str
     weight: Weight
@@ -32,9 +31,9 @@ class Slot:
 class KerasNetwork:
     """A network as its configuration describes it.
 
-    model: the configuration, with models within models. flat: the same without them. paths: layer
-    of the graph → the models that hold Keras's layer, and its name. precision: float32 or float64,
-    in which Keras computes it.
+    model: the configuration, with nested models. flat: the same with nested models flattened.
+    paths: layer of the graph → path of Keras's layer (containing models, outermost first, and its
+    name). precision: float32 or float64, in which Keras computes.
     """
 
     model: KerasModel
@@ -44,7 +43,7 @@ class KerasNetwork:
     precision: str
 
     def slots(self) -> dict[Path, tuple[Slot, ...]]:
-        """Path of a layer of Keras's that has weights → its weights in Keras's order."""
+        """Path of a Keras layer with weights → its weights in Keras's order."""
         return {
             self.paths[name]: tuple(Slot(name, weight) for weight in self.graph.weights(name))
             for name in self.graph.weighted
@@ -52,7 +51,7 @@ class KerasNetwork:
 
 
 def network_of(model: KerasModel, place: str, keras_version: str = "unknown") -> KerasNetwork:
-    """The network of a Keras configuration. place, keras_version: see `graph_of`."""
+    """The network of a Keras configuration. For the arguments and errors see `graph_of`."""
     flat = flattened(model, place)
     precision = precision_of(flat, place)
     graph, names = _graph_and_names(flat, place, keras_version)
@@ -61,13 +60,14 @@ def network_of(model: KerasModel, place: str, keras_version: str = "unknown") ->
 
 
 def graph_of(model: KerasModel, place: str, keras_version: str = "unknown") -> Graph:
-    """The graph of a Keras configuration, without the layers that do nothing when it answers.
+    """The graph of a Keras configuration, without layers that are identities at inference.
 
-    place: what to name in an error. keras_version: that wrote it, which decides what hard_sigmoid
-    means. Raises InputError, naming the layer, where one is not known or its settings are not
-    understood; where a layer leads nowhere; where the network is no classifier of images.
+    place: what to name in an error. keras_version: the version that wrote the configuration, on
+    which the definition of hard_sigmoid depends. Raises InputError, naming the layer, for an
+    unknown layer, unsupported settings, or a layer that does not lead to the output; and where the
+    network is no image classifier.
 
-    The graph of the lab's network is the lab's own, whatever its layers without weights are called.
+    DeepID gets its canonical graph, whatever its layers without weights are called.
     """
     return network_of(model, place, keras_version).graph
 
@@ -75,8 +75,8 @@ def graph_of(model: KerasModel, place: str, keras_version: str = "unknown") -> G
 def _graph_and_names(
     model: KerasModel, place: str, keras_version: str
 ) -> tuple[Graph, dict[str, str]]:
-    """The graph of a flattened configuration; layer of it → that of the graph, for all layers that
-    are in it."""
+    """The graph of a flattened configuration, and the mapping from names in the configuration to
+    names in the graph, for all layers that the graph has."""
     by_name = {layer.name: layer for layer in model.layers}
     if len(model.outputs) != 1 or model.outputs[0] not in by_name:
         raise mismatch(place, "one output layer", ", ".join(model.outputs) or "none")
@@ -84,7 +84,8 @@ def _graph_and_names(
     for layer in model.layers:
         if layer.name not in order and layer.class_name not in IDENTITIES:
             raise InputError(place, f"a layer that leads to no output: {layer.name}")
-    names: dict[str, str] = {}  # of the file → of the graph; a layer that does nothing: its input's
+    # Name in the file → name in the graph; for a dropped identity, that of its input.
+    names: dict[str, str] = {}
     own_names: dict[str, str] = {}
     layers: list[Layer] = []
     shapes: dict[str, Shape] = {}
@@ -95,62 +96,63 @@ def _graph_and_names(
             names[name] = inputs[0]
             continue
         where = f"{place}, {name}"
-        read = [shapes[source] for source in inputs]
+        input_shapes = [shapes[source] for source in inputs]
         if layer.class_name == "InputLayer" and inputs:
-            _check_inner_input(layer, read[0], where)
+            _check_inner_input(layer, input_shapes[0], where)
             names[name] = inputs[0]
             continue
         if not inputs and (layers or layer.class_name != "InputLayer"):
             raise InputError(where, "a second input; networks with one are read")
-        kind = read_layer(layer.class_name, _config(layer, keras_version), where, *read)
+        kind = read_layer(layer.class_name, _config(layer, keras_version), where, *input_shapes)
         if kind.is_identity:
             names[name] = inputs[0]
             continue
-        names[name] = own_names[name] = own = free_name(name, shapes)
-        layers.append(Layer(own, kind, inputs))
-        shapes[own] = kind.output_shape(*read)
+        names[name] = own_names[name] = unique = free_name(name, shapes)
+        layers.append(Layer(unique, kind, inputs))
+        shapes[unique] = kind.output_shape(*input_shapes)
     return as_deepid(checked_graph(layers, place)), own_names
 
 
-def _check_inner_input(layer: KerasLayer, found: Shape, where: str) -> None:
-    """Raises InputError where a model within a model is built for other inputs than it reads."""
+def _check_inner_input(layer: KerasLayer, shape: Shape, where: str) -> None:
+    """Raises InputError where a nested model is built for another input shape than it reads."""
     stated = layer.config.get("batch_input_shape") or layer.config.get("batch_shape")
     if stated is None:
         return
-    read = keras_shape(found)
-    sides = stated[1:] if isinstance(stated, list) else []
-    fits = len(sides) == len(read) and all(
-        side in (None, own) for side, own in zip(sides, read, strict=True)
+    actual = keras_shape(shape)
+    sizes = stated[1:] if isinstance(stated, list) else []
+    fits = len(sizes) == len(actual) and all(
+        size in (None, actual_size) for size, actual_size in zip(sizes, actual, strict=True)
     )
     if not fits:
-        raise mismatch(where, f"an input of {read}, which is what it reads", str(sides)[:80])
+        raise mismatch(where, f"an input of {actual}, which is what it reads", str(sizes)[:80])
 
 
 def _from_input_to_output(
     output: str, by_name: Mapping[str, KerasLayer], place: str
 ) -> dict[str, None]:
-    """The layers that lead to the output, each behind what it reads."""
+    """The layers that the output depends on, in topological order. Raises InputError for cycles."""
+    # Depth-first search with an explicit stack: recursion could exceed Python's limit.
     order: dict[str, None] = {}
-    open_: set[str] = set()
+    in_progress: set[str] = set()
     waiting = [(output, False)]
     while waiting:
-        name, read = waiting.pop()
+        name, finished = waiting.pop()
         if name not in by_name:
             raise InputError(place, f"a layer {name!r} is used but not there")
-        if read:
-            open_.discard(name)
+        if finished:
+            in_progress.discard(name)
             order[name] = None
         elif name not in order:
-            if name in open_:
+            if name in in_progress:
                 raise InputError(place, f"{name} reads itself")
-            open_.add(name)
+            in_progress.add(name)
             waiting.append((name, True))
             waiting += [(source, False) for source in reversed(by_name[name].inbound)]
     return order
 
 
 def _config(layer: KerasLayer, keras_version: str) -> Mapping[str, Any]:
-    """A layer's settings; Keras 3's hard_sigmoid is another function than that of Keras 2."""
+    """A layer's settings, with hard_sigmoid renamed where it is that of Keras 3, which differs."""
     activation = layer.config.get("activation")
     if isinstance(activation, Mapping):
         activation = activation.get("config")
@@ -160,9 +162,9 @@ def _config(layer: KerasLayer, keras_version: str) -> Mapping[str, Any]:
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:
-    """A layer's name in the graph: Keras's own, but for what no module of PyTorch and no layer of
-    Keras 3 may be called."""
-    own = name.replace(".", "_").replace("/", "_") or "_"
-    while not can_be_named(own) or own in taken:
-        own += "_"
-    return own
+    """A unique name for a layer in the graph: Keras's name, changed where PyTorch modules or Keras
+    3 layers cannot have it. taken: names in use."""
+    free = name.replace(".", "_").replace("/", "_") or "_"
+    while not can_be_named(free) or free in taken:
+        free += "_"
+    return free

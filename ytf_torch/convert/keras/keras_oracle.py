@@ -1,9 +1,9 @@
-"""What real Keras computes from a file, layer by layer, beside what we do.
+"""Compare a converted network with real Keras, layer by layer.
 
-Keras gets the *file*, so that a mistake in our reading of it shows. A model's file goes to its own
-`load_model`, where the file holds nothing but stock layers, as read_keras_file has found them; a
-file of weights is loaded by its own `load_weights` into a network of our configuration. Files
-that read_keras_file refuses are refused here too, and never reach Keras.
+Keras reads the *file* itself, so that mistakes of our reader show. A full model is loaded by
+Keras's `load_model`, provided that read_keras_file has found only stock layers in it; weights-only
+files are loaded by `load_weights` into a network of our configuration. Files that read_keras_file
+refuses never reach Keras.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ from ytf_torch.errors import InputError, argument
 from ytf_torch.layers.registry import known_classes
 from ytf_torch.network.module import Network
 
-# Wider than the logits' tolerance: what rounding leaves of a hidden layer is measured against an
-# output in which large terms have cancelled. A wrong layout differs by orders of magnitude more.
+# Wider than the tolerance for logits: in hidden layers large terms may cancel, so that rounding
+# errors are large relative to the output. A wrong memory layout differs by orders of magnitude
+# more.
 LAYER_TOLERANCE = 1e-5
-# Keras 2 loads all of its own HDF5 files, Keras 3 all of its own format and of its own writing.
+# Keras 2 loads all HDF5 files of Keras 2; Keras 3 loads all .keras files and whatever it wrote.
 KERAS_2_FIRST, KERAS_3_FIRST = ("tf_keras", "keras"), ("keras", "tf_keras")
-# The model's answer, after its last activation, among the outputs that are compared.
+# Name of the model's output, after its last activation, among the compared outputs.
 ANSWER = "answer"
-# All that a configuration may name where Keras is to build it: nothing of this opens a file or
-# calls a function of the configuration's choice.
+# Everything that a configuration may name if Keras is to build it. None of these opens a file or
+# calls a function that the configuration chooses.
 STOCK_LAYERS = frozenset({*known_classes(), *HOLDERS})
 STOCK_OBJECTS = frozenset(
     {
@@ -61,7 +62,7 @@ STOCK_OBJECTS = frozenset(
 
 @dataclass(frozen=True)
 class LayerParity:
-    """One layer's outputs beside Keras's: largest absolute value and largest difference."""
+    """Comparison of one layer's output with Keras's: largest absolute value and difference."""
 
     layer: str
     largest_output: float
@@ -69,13 +70,13 @@ class LayerParity:
 
     @property
     def held(self) -> bool:
-        """Whether the difference is within the tolerance, relative to the largest output."""
+        """Whether `largest_difference ≤ LAYER_TOLERANCE · largest_output`."""
         return self.largest_difference <= LAYER_TOLERANCE * self.largest_output
 
 
 @dataclass(frozen=True)
 class KerasParity:
-    """A converted model beside live Keras: every layer in order, the model's answer, the logits."""
+    """Comparison of a converted model with Keras: layers in order, model output, logits."""
 
     keras_version: str
     layers: tuple[LayerParity, ...]
@@ -88,27 +89,27 @@ class KerasParity:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What broke parity, one line each; empty where it holds."""
+        """Reasons why parity does not hold, one line each; empty where it holds."""
         first = self.first_divergence
         return (*((f"first layer that diverges: {first}",) if first else ()), *self.logits.failures)
 
     @property
     def held(self) -> bool:
-        """Every layer and the logits agree."""
+        """Whether every layer and the logits agree."""
         return not self.failures
 
 
 def noise_images(model: Network, images: int = 32) -> NDArray[np.uint8]:
-    """Images (images, 3, H, W) of random pixels, the same at every call."""
+    """Random images (images, channels, H, W), pixel values 0–255, with a fixed seed."""
     shape = (images, *model.input_shape)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def compared_layers(model: Network, paths: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The layers whose outputs are compared: those that have weights, and their poolings where the
-    file calls them the same, in order. The last one ends in logits here.
+    """The layers whose outputs are compared, in order: layers with weights and max pooling that
+    exist in Keras too. The output layer is compared separately, by its logits.
 
-    paths: layer → the models that hold it in Keras, and its name there.
+    paths: layer → its path in Keras (containing models, outermost first, and its name).
     """
     graph = model.graph
     return tuple(
@@ -121,7 +122,7 @@ def compared_layers(model: Network, paths: Mapping[str, tuple[str, ...]]) -> tup
 
 
 def layer_outputs(model: Network, pixels: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Outputs of layers."""
+    """Layer → its output (batch, …). pixels: (batch, channels, H, W), values 0–255."""
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Any:  # noqa: ANN401
@@ -146,24 +147,24 @@ def compare_with_keras(
     images: NDArray[np.generic] | None = None,
     architecture: Path | None = None,
 ) -> KerasParity:
-    """Run Keras and the model on the same images and compare every layer, and the answer.
+    """Run Keras and the model on the same images and compare the outputs of all layers.
 
     images: (images, channels, H, W), pixel values 0–255; random ones by default. architecture: see
-    read_keras_file. Raises InputError where Keras is not installed, cannot read the file, or may
-    not be given it.
+    read_keras_file. Raises InputError where Keras is not installed or cannot read the file, or
+    where the file names something that real Keras must not build.
     """
     pixels = noise_images(model) if images is None else images
     with tempfile.TemporaryDirectory() as folder:
         file, copy = _own_copy(source, Path(folder), architecture)
-        named = {} if file.network is None else file.network.paths
-        paths = named or {name: (name,) for name in model.graph.shapes}
+        in_file = {} if file.network is None else file.network.paths
+        paths = in_file or {name: (name,) for name in model.graph.shapes}
         compared = compared_layers(model, paths)
         layers = {name: paths[name] for name in compared}
         logits = logits_in_keras(model, paths[model.graph.output])
         keras = _ask(model, file, copy, pixels, logits, layers)
     ours = layer_outputs(model, torch.from_numpy(pixels), compared)
     parities = [_layer_parity(name, ours[name], keras.layers[name]) for name in compared]
-    # Of Keras's own logits: a softmax turns what rounding leaves of large ones into much more.
+    # Computed from Keras's own logits: a softmax would amplify rounding errors of large logits.
     kind = model.graph[model.graph.output].kind
     answer = torch.from_numpy(keras.logits).double()
     if logits.without_activation:
@@ -174,14 +175,15 @@ def compare_with_keras(
 
 
 def logits_in_keras(model: Network, path: Sequence[str]) -> Logits:
-    """Where the network's logits are in Keras. path: of the layer that gives them."""
+    """Where Keras computes the logits. path: of the output layer in Keras."""
     output = model.graph.output
     changed = model.computed_kind(output) != model.graph[output].kind
     return Logits(tuple(path), without_activation=changed)
 
 
 def of_two_classes(logits: NDArray[Any]) -> NDArray[Any]:
-    """Logits (images, classes); of one unit with a sigmoid those of two classes, the first 0."""
+    """Logits (images, classes). A single logit z of a sigmoid becomes the two-class logits (0,
+    z)."""
     if logits.shape[1] > 1:
         return logits
     return np.concatenate([np.zeros_like(logits), logits], axis=1)
@@ -201,22 +203,24 @@ def _ask(
     logits: Logits,
     layers: Mapping[str, Sequence[str]],
 ) -> KerasAnswer:
-    """What Keras makes of a file and computes from the pixels."""
-    here = installed_libraries()
+    """Have the first Keras library that can load the file run it on the pixels."""
+    installed = installed_libraries()
     _check_stock(file)
-    first_2 = file.format == "h5" and not file.keras_version.startswith("3")
-    asked = [name for name in (KERAS_2_FIRST if first_2 else KERAS_3_FIRST) if name in here]
-    # Keras goes by the ending of a name, people do not.
-    known = copy.rename(copy.with_name(f"network.{file.format}"))
+    keras_2 = file.format == "h5" and not file.keras_version.startswith("3")
+    libraries = [
+        name for name in (KERAS_2_FIRST if keras_2 else KERAS_3_FIRST) if name in installed
+    ]
+    # Keras recognises formats by the file name extension only; users' files may have another one.
+    renamed = copy.rename(copy.with_name(f"network.{file.format}"))
     images = _keras_images(model, pixels.astype(np.float64))
     if model.dtype != torch.float64:
         images = images.astype(np.float32)
-    cannot: InputError | None = None
-    for library in asked:
+    first_error: InputError | None = None
+    for library in libraries:
         try:
             return ask_keras(
                 library,
-                known,
+                renamed,
                 [images],
                 architecture=_architecture(model, file),
                 logits=logits,
@@ -224,14 +228,14 @@ def _ask(
                 called=file.path,
             )
         except InputError as error:
-            cannot = cannot or error
-    assert cannot is not None
-    raise cannot
+            first_error = first_error or error
+    assert first_error is not None
+    raise first_error
 
 
 def _keras_images(network: Network, pixels: NDArray[np.floating[Any]]) -> NDArray[Any]:
-    """What Keras's network reads of pixel values 0–255, (images, channels, height, width): the
-    same as ours, with the channels last."""
+    """Preprocess pixel values 0–255, (images, channels, height, width), as Keras's input: (images,
+    height, width, channels)."""
     preprocessing, scaled = network.pixel_preprocessing, pixels
     if preprocessing.only_scales:
         scaled = np.multiply(pixels, preprocessing.pixel_scale, dtype=pixels.dtype)
@@ -242,8 +246,8 @@ def _keras_images(network: Network, pixels: NDArray[np.floating[Any]]) -> NDArra
 
 
 def _own_copy(source: Path, folder: Path, architecture: Path | None) -> tuple[KerasFile, Path]:
-    """A copy of a file, and what read_keras_file finds in it: what Keras loads is what was read,
-    whatever happens to the file meanwhile."""
+    """Copy a file, so that Keras loads exactly the bytes that read_keras_file has checked, even if
+    the file is replaced meanwhile. Raises InputError where it changed between the two reads."""
     content = source.read_bytes()
     copy = folder / "network"
     copy.write_bytes(content)
@@ -254,8 +258,11 @@ def _own_copy(source: Path, folder: Path, architecture: Path | None) -> tuple[Ke
 
 
 def _architecture(model: Network, file: KerasFile) -> str | None:
-    """Keras's JSON of the network of a file of weights alone: as it is told; else ours, with what
-    Keras counts first in its order of counting. None of a whole model."""
+    """Keras's JSON of the architecture for a weights-only file; None for a full model.
+
+    The given architecture, else ours. In ours, the inputs of Add are put into the order of the
+    file's dense layers, because Keras numbers layers in the order in which it visits them.
+    """
     if file.architecture is not None:
         return file.architecture.text
     if file.network is not None:
@@ -269,15 +276,15 @@ def _architecture(model: Network, file: KerasFile) -> str | None:
 
 
 def _check_stock(file: KerasFile) -> None:
-    """Raises InputError where the configuration names anything that real Keras may not build."""
+    """Raises InputError where the configuration names anything that real Keras must not build."""
     if file.network is None:
         return
     place = argument("against_keras")
     if any(layer.in_pruning_wrapper for layer in file.network.flat.layers):
         raise InputError(place, "real Keras does not load a PruneLowMagnitude wrapper", STRIP)
     for module, class_name in sorted(file.objects, key=str):
-        known = class_name in STOCK_LAYERS | STOCK_OBJECTS
-        if not (known and _is_keras_module(module)):
+        stock = class_name in STOCK_LAYERS | STOCK_OBJECTS
+        if not (stock and _is_keras_module(module)):
             found = class_name if module is None else f"{class_name} of {module}"
             raise InputError(place, f"real Keras is not given a configuration that has {found}")
 
@@ -293,10 +300,10 @@ def run_keras(
     *,
     whole_answer: bool = False,
 ) -> Iterator[KerasAnswer]:
-    """Run a file that this package has just written in every Keras that is installed.
+    """Run a file that this package has just written in every installed Keras library.
 
-    network: one that it holds. batches: (batch, channels, height, width), pixel values 0–255.
-    whole_answer: whether nothing but the model's answer is wanted, as of a GoodNet.
+    network: the network in the file, B for a GoodNet. batches: (batch, channels, height, width),
+    pixel values 0–255. whole_answer: request only the model's output, not logits; for a GoodNet.
     Raises InputError where no Keras is installed, or one cannot run the file.
     """
     images = [_keras_images(network, batch) for batch in batches]

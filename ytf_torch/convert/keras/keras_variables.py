@@ -1,11 +1,11 @@
-"""Weights in Keras's own format: `layers/conv2d_2/vars/0`, in .weights.h5 and in .keras.
+"""Read weights in Keras's own format: `layers/conv2d_2/vars/0`, in .weights.h5 and in .keras.
 
-Layers are not stored under their names but under their class and its ordinal among the model's
-layers; see _load_container_state in keras/src/saving/saving_lib.py. Keras 2.13 and 2.14 call the
-store `_layer_checkpoint_dependencies`, and 2.13 counts a layer that has weights twice there.
+Layers are stored under their class in snake case and an ordinal per class, not under their names;
+see _load_container_state in keras/src/saving/saving_lib.py. Keras 2.13 and 2.14 call the store
+`_layer_checkpoint_dependencies`; 2.13 increments the ordinal twice for a layer with weights.
 
-A layer in a pruning wrapper of tensorflow_model_optimization is not counted with its own class: the
-wrapper is counted with the wrappers, and the layer lies in it, as `prune_low_magnitude_3/layer`.
+A pruning wrapper of tensorflow_model_optimization is counted as the class of the wrapper, and
+contains the layer, as `prune_low_magnitude_3/layer`.
 """
 
 from __future__ import annotations
@@ -41,49 +41,50 @@ from ytf_torch.layers.registry import IDENTITIES
 
 STORE, OLD_STORE = STORES
 VARIABLES = "vars"
-# A part of weights that Keras saved in several files, each of so many bytes at most.
+# File name of one shard: Keras can split weights into several files of limited size.
 SHARD = re.compile(r"_\d{5}\.weights\.h5$")
 ONE_FILE = "It is one of several files: load them in Keras, and save one with model.save('….keras')"
 WRAPPER = "prune_low_magnitude"
-# Models within models, which hold a store of their own.
+# Nested models, which contain a store of their own.
 HOLDER_KINDS = ("functional", "sequential")
 ORDINAL = re.compile(r"(?P<kind>.*?)(?:_(?P<ordinal>\d+))?")
 
 
 def snake_case(class_name: str) -> str:
-    """A class as Keras writes it in paths: Conv2D → conv2d, MaxPooling2D → max_pooling2d."""
+    """A class name as Keras writes it in paths: Conv2D → conv2d, MaxPooling2D → max_pooling2d."""
     words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", class_name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
 def variable_paths(layers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Layer name → its path below `layers`. layers: name and class of each, in Keras's order.
+    """Layer name → its path below `layers`. layers: (name, class) pairs, in Keras's order.
 
     >>> variable_paths([("conv_1", "Conv2D"), ("pool_1", "MaxPooling2D"), ("conv_2", "Conv2D")])
     {'conv_1': 'conv2d', 'pool_1': 'max_pooling2d', 'conv_2': 'conv2d_1'}
     """
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     paths = {}
     for name, class_name in layers:
         kind = snake_case(class_name)
-        ordinal = seen.get(kind, 0)
-        seen[kind] = ordinal + 1
+        ordinal = counts.get(kind, 0)
+        counts[kind] = ordinal + 1
         paths[name] = f"{kind}_{ordinal}" if ordinal else kind
     return paths
 
 
 def find_store(group: Group) -> Group | None:
-    """The group in which a model's layers lie, None where the file has another layout.
+    """The group that contains a model's layers; None where the file has another layout.
 
-    Raises InputError for weights of the model itself, of which a functional one has none, and for
-    two such groups: Keras looks for each layer in the one and then in the other.
+    Raises InputError for weights of the model itself, which functional models do not have, and for
+    two such groups: Keras would look for each layer in both of them.
     """
-    stores = [found for name in STORES if (found := find_group(group, name)) is not None]
+    stores = [store for name in STORES if (store := find_group(group, name)) is not None]
     if len(stores) > 1:
         raise mismatch(group, f"one of the groups {' and '.join(STORES)}", "both")
-    own = find_group(group, VARIABLES)
-    if stores and own is not None and member_names(own):
-        raise mismatch(own, "no weights of the model itself", ", ".join(member_names(own))[:80])
+    variables = find_group(group, VARIABLES)
+    if stores and variables is not None and member_names(variables):
+        found = ", ".join(member_names(variables))[:80]
+        raise mismatch(variables, "no weights of the model itself", found)
     return stores[0] if stores else None
 
 
@@ -92,7 +93,11 @@ WITHOUT_WEIGHTS = {snake_case(class_name) for class_name in IDENTITIES}
 
 @dataclass(frozen=True)
 class StoredLayer:
-    """The weights of one layer. path: class and ordinal. name: the layer's, told from 3.6 on."""
+    """The weights of one layer.
+
+    path: class and ordinal. name: the layer's name, which Keras stores since 3.6. arrays: by their
+    number in the file, `0` for the first weight.
+    """
 
     path: str
     name: str | None
@@ -110,8 +115,10 @@ def store_of(root: Group) -> Group:
 
 
 def store_inside(root: Group) -> Group:
-    """The store of the one network in a file of weights alone, which may lie in that of a model
-    around it. Raises InputError where there is none."""
+    """The store of the network in a weights-only file; that of a nested model where there is one.
+
+    Raises InputError where there is no store, or there are several nested models.
+    """
     store = store_of(root)
     nested = {
         name: inner for name in member_names(store) if (inner := find_store(subgroup(store, name)))
@@ -125,23 +132,23 @@ def store_inside(root: Group) -> Group:
 def stored_layers(
     store: Group, budget: Budget | None = None, leave_out: Iterable[str] = ()
 ) -> dict[str, list[StoredLayer]]:
-    """The layers that have weights, by kind in the order of their ordinals.
+    """Kind (class in snake case) → its layers in the order of their ordinals. Kinds without weights
+    are left out.
 
-    budget: of the whole file, where the store is one of several. leave_out: kinds that are not
-    read. arrays: by number, `0` for the first that Keras lists. Raises InputError where ordinals
-    are missing.
+    budget: shared by all stores of a file. leave_out: kinds that are not read. Raises InputError
+    where ordinals are missing.
     """
     budget = budget or Budget()
-    found = {}
+    layers = {}
     for kind, paths in _paths_by_kind(store).items():
-        # What layers without weights store is the state of a random generator.
+        # Layers without weights store only the state of a random generator.
         if kind in WITHOUT_WEIGHTS or kind in leave_out:
             continue
         read = _wrapped_layer if kind == WRAPPER else _stored_layer
         stored = [read(store, path, budget) for path in paths]
         if any(layer.arrays for layer in stored):
-            found[kind] = stored
-    return found
+            layers[kind] = stored
+    return layers
 
 
 def _paths_by_kind(store: Group) -> dict[str, list[str]]:
@@ -151,26 +158,27 @@ def _paths_by_kind(store: Group) -> dict[str, list[str]]:
         match = ORDINAL.fullmatch(path)
         assert match is not None
         ordinals.setdefault(match["kind"], {})[int(match["ordinal"] or 0)] = path
-    found = {}
+    paths_by_kind = {}
     for kind, paths in ordinals.items():
+        # Keras 2.13 increments the ordinal twice per layer with weights: 0, 2, 4, …
         doubled = store.path.endswith(OLD_STORE) and len(paths) > 1 and 1 not in paths
         expected = [number * (2 if doubled else 1) for number in range(len(paths))]
         if len(paths) > MAX_LAYERS:
             raise mismatch(store, f"at most {MAX_LAYERS} layers", f"{len(paths):,} {kind}")
         if sorted(paths) != expected:
-            listed = ", ".join(paths[number] for number in sorted(paths)[:10])
+            found = ", ".join(paths[number] for number in sorted(paths)[:10])
             remedy = ONE_FILE if SHARD.search(store.file.path.name) else ""
-            raise mismatch(store, f"{kind}, {kind}_1 and so on, none left out", listed, remedy)
-        found[kind] = [paths[number] for number in expected]
-    return found
+            raise mismatch(store, f"{kind}, {kind}_1 and so on, without gaps", found, remedy)
+        paths_by_kind[kind] = [paths[number] for number in expected]
+    return paths_by_kind
 
 
 def weights_in_store(root: Group, network: KerasNetwork, *, own_config: bool) -> dict[str, Arrays]:
-    """Layer of the graph → its arrays, by what Keras calls them, the layers counted as Keras counts
-    those of the model, and those of each model in it.
+    """Layer of the graph → its arrays by Keras's weight name. Layers are matched by kind and
+    ordinal, counted as Keras counts them in the model and in each nested model.
 
-    own_config: whether the configuration is the file's; else its layers may bear other names.
-    Raises InputError where the file has others than the model, or tells other names.
+    own_config: whether the configuration is from the same file; else layer names may differ.
+    Raises InputError where the layers of the file and of the model differ in number or name.
     """
     weights: dict[str, Arrays] = {}
     reading = _Reading(network.slots(), Budget(), own_config, weights)
@@ -180,7 +188,7 @@ def weights_in_store(root: Group, network: KerasNetwork, *, own_config: bool) ->
 
 @dataclass(frozen=True)
 class _Reading:
-    """The weights of a network while they are read. weights: what is read so far."""
+    """The state while the weights of a network are read. weights: those read so far."""
 
     slots: Mapping[Path, Sequence[Slot]]
     budget: Budget
@@ -188,33 +196,36 @@ class _Reading:
     weights: dict[str, Arrays]
 
     def model(self, store: Group, model: KerasModel, holders: tuple[str, ...]) -> None:
-        """Read the layers of a model, and of those in it."""
-        found = stored_layers(store, self.budget, HOLDER_KINDS)
+        """Read the layers of a model and its nested models. holders: path of the model itself."""
+        stored_by_kind = stored_layers(store, self.budget, HOLDER_KINDS)
         layers: dict[str, list[KerasLayer]] = {}
         for layer in model.in_keras_order():
             layers.setdefault(_stored_as(layer), []).append(layer)
-        for kind, stored in found.items():
+        for kind, stored in stored_by_kind.items():
             counted = layers.get(kind, [])
+            # Layers of this kind without weights may have no group in the file.
             if len(counted) != len(stored):
-                counted = [each for each in counted if self.slots.get((*holders, each.name))]
+                counted = [one for one in counted if self.slots.get((*holders, one.name))]
             if len(counted) != len(stored):
                 raise mismatch(store, f"{len(counted)} {kind}, as in the model", len(stored))
-            for layer, one in zip(counted, stored, strict=True):
-                self._take(store, layer, one, holders)
+            for layer, stored_layer in zip(counted, stored, strict=True):
+                self._add(store, layer, stored_layer, holders)
         paths = _paths_by_kind(store)
         for kind in HOLDER_KINDS:
             self._models(store, kind, paths.get(kind, []), layers.get(kind, []), holders)
 
-    def _take(
+    def _add(
         self, store: Group, layer: KerasLayer, stored: StoredLayer, holders: tuple[str, ...]
     ) -> None:
+        """Assign the stored arrays of one layer to its weights, after checking names and shapes."""
         place = f"{store}/{stored.path}"
         if self.own_config and stored.name not in (None, layer.name):
             raise mismatch(place, f"the weights of {layer.name}", f"those of {stored.name}")
         arrays, slots = list(stored.arrays.values()), self.slots.get((*holders, layer.name), ())
         if len(arrays) > len(slots):
-            left = [f"{layer.name} ({number})" for number in list(stored.arrays)[len(slots) :]]
-            raise not_fitting(store.file.path, [], left)
+            unexpected = list(stored.arrays)[len(slots) :]
+            names = [f"{layer.name} ({number})" for number in unexpected]
+            raise not_fitting(store.file.path, [], names)
         for slot, array in zip(slots, arrays, strict=False):
             if array.shape != slot.weight.keras_shape:
                 where = f"{store.file.path}:{slot.layer}/{slot.weight.keras}"
@@ -229,6 +240,7 @@ class _Reading:
         models: Sequence[KerasLayer],
         holders: tuple[str, ...],
     ) -> None:
+        """Read nested models of one kind. paths: their groups in the store."""
         if len(paths) > len(models):
             raise mismatch(store, f"{len(models)} {kind}, as in the model", len(paths))
         for path, layer in zip(paths, models, strict=False):
@@ -240,14 +252,17 @@ class _Reading:
 
 
 def _stored_as(layer: KerasLayer) -> str:
-    """The kind among which a layer is counted."""
+    """The kind under which Keras counts a layer."""
     if layer.in_pruning_wrapper:
         return WRAPPER
     return snake_case("Functional" if layer.class_name in MODELS else layer.class_name)
 
 
 def _holds_arrays(group: Group, levels: int = 4) -> bool:
-    """Whether arrays lie in a group, or so deep in it that nobody looks."""
+    """Whether a group contains arrays, directly or in groups below.
+
+    Groups nested deeper than `levels` are not searched and count as containing some.
+    """
     if levels == 0:
         return True
     return any(
@@ -268,30 +283,32 @@ def _stored_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
         raise InputError(arrays["0"], f"quantised weights, of {arrays['0'].dtype}", QUANTISED)
     if numbers != [str(place) for place in range(len(numbers))]:
         listed = ", ".join(numbers[:10]) or "none"
-        raise mismatch(variables, "`0`, `1` and so on, none left out", listed)
+        raise mismatch(variables, "`0`, `1` and so on, without gaps", listed)
     for array in arrays.values():
         if (stated := text_attribute(array, "dtype")) is not None:
             found = f"{stated[:80]}, to which Keras rounds what is stored"
-            raise mismatch(f"{array}@dtype", "no dtype beside the array's own", found)
+            raise mismatch(f"{array}@dtype", "no dtype other than the array's own", found)
     read = {number: budget.read(array) for number, array in arrays.items()}
     return StoredLayer(path, text_attribute(variables, "name"), read)
 
 
 def _wrapped_layer(store: Group, path: str, budget: Budget) -> StoredLayer:
-    """The layer in a pruning wrapper, where its mask changes nothing. Wrappers are also put around
-    layers that have no weights.
+    """The layer inside a pruning wrapper. Layers without weights may be wrapped too.
 
-    The wrapper's own variables are the layer's kernel once more, its mask, and two numbers.
+    The wrapper's own variables are a copy of the kernel, the mask, and two scalars. Raises
+    InputError where the mask is not already applied to the kernel.
     """
     wrapper = subgroup(store, path)
     if find_group(wrapper, "layer") is None:
         raise InputError(wrapper, "a PruneLowMagnitude wrapper around no layer", STRIP)
     if not member_names(subgroup(subgroup(wrapper, "layer"), VARIABLES)):
         return StoredLayer(path, None, {})
-    inner, own = _stored_layer(wrapper, "layer", budget), subgroup(wrapper, VARIABLES)
-    again, mask = (budget.read(dataset(own, number)) for number in ("0", "1"))
-    if not np.array_equal(again, inner.arrays["0"]):
-        raise mismatch(f"{own}/0", "the kernel of the layer inside once more", "another array")
+    inner, variables = _stored_layer(wrapper, "layer", budget), subgroup(wrapper, VARIABLES)
+    kernel, mask = (budget.read(dataset(variables, number)) for number in ("0", "1"))
+    if not np.array_equal(kernel, inner.arrays["0"]):
+        raise mismatch(
+            f"{variables}/0", "a copy of the kernel of the layer inside", "another array"
+        )
     masked = {"kernel": inner.arrays["0"], MASK: mask}
     without_mask(masked, str(wrapper))
     return StoredLayer(path, inner.name, inner.arrays)

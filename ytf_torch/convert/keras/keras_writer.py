@@ -1,9 +1,9 @@
-"""Networks as Keras files: .h5, .weights.h5 and .keras, with h5py and zipfile alone.
+"""Write networks as Keras files (.h5, .weights.h5 and .keras) with h5py and zipfile, without Keras.
 
-Each function writes one file at the path it is given; the caller sees to it that the file is
-whole or absent (ytf_torch/disk/writing.py). Equal networks give equal bytes. Each has the
-pixel scale, or the preprocessing, where Keras does not look: as an attribute of the HDF5 file's
-root, or in metadata.json. Both have one name: versions that know only a scale refuse the rest.
+Each function writes to the given path; callers make the write atomic (ytf_torch/disk/writing.py).
+Output is deterministic: equal networks give equal bytes. Files record the pixel scale, or the
+preprocessing, where Keras ignores it: in an attribute of the HDF5 root, or in metadata.json. Both
+use one key, so that versions that know only a pixel scale refuse any other preprocessing.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ytf_torch.network.pixel_scale import RECORDED_AS
 from ytf_torch.network.preprocessing import Preprocessing
 from ytf_torch.network.provenance import ORIGIN, tool_version
 
-# The versions of Keras whose layout is written: any from tf.keras 2.4 on loads the .h5, any from
-# 2.15 on the other two.
+# Keras versions whose layouts are written. tf.keras 2.4 and newer load the .h5, 2.15 and newer the
+# other two.
 LAYOUT_OF = "2.14.0"
 ARCHIVE_LAYOUT_OF = "2.15.0"
-# Bytes that HDF5 stores of an attribute beside the group that has it; as Keras reckons.
+# Largest HDF5 attribute in bytes; the constant that Keras itself uses.
 MAX_ATTRIBUTE = 64_512
 
 
@@ -40,12 +40,13 @@ Arrays = Mapping[str, Mapping[str, NDArray[np.generic]]]
 
 
 def write_keras_h5(path: Path, network: Network, origin: str = "") -> None:
-    """Write a network as Keras's model.save("….h5") lays it out: configuration and weights.
+    """Write a network in the layout of Keras's model.save("….h5"): configuration and weights.
 
-    Loaded by load_model and load_weights of tf.keras 2.4 to 2.21 and Keras 3. `keras_version`
-    names the version whose layout it follows, `writer` who wrote it. read_keras_model gives the
-    same weights, bit for bit. Text is stored as bytes, for tf.keras up to 2.4 decodes it.
-    origin: of `origin_text`, to be carried where Keras does not look.
+    Loaded by load_model and load_weights of tf.keras 2.4 to 2.21 and Keras 3. `keras_version` is
+    the version whose layout it follows, `writer` the program that wrote it. read_keras_model
+    restores the weights bit for bit. Text is stored as bytes, because tf.keras up to 2.4 decodes
+    it.
+    origin: from `origin_text`, stored where Keras ignores it.
     """
     config, arrays = functional_config(network), keras_arrays(network)
     write_h5_model(path, config, arrays, network.pixel_preprocessing, origin)
@@ -54,11 +55,13 @@ def write_keras_h5(path: Path, network: Network, origin: str = "") -> None:
 def write_h5_model(
     path: Path, config: Config, arrays: Arrays, preprocessing: Preprocessing, origin: str = ""
 ) -> None:
-    """Write any functional model as .h5. config: its `config`, with layers in Keras's order;
-    arrays: layer → weight → values, each in the order in which Keras's layer has them. origin: see
-    write_keras_h5."""
+    """Write any functional model as .h5.
+
+    config: its `config`, with layers in Keras's order. arrays: layer → weight → values, weights in
+    Keras's order. origin: see write_keras_h5.
+    """
     names = [layer["name"] for layer in config["layers"]]
-    # In memory: where the disk is full, HDF5's library ends the process with a fault.
+    # Built in memory, because the HDF5 library crashes the process when the disk is full.
     with h5py.File(path, "w", driver="core", backing_store=False) as file:
         group = file.create_group("model_weights")
         for node in (file, group):
@@ -84,14 +87,15 @@ def write_h5_model(
 
 
 def _text(text: str) -> np.bytes_ | bytes:
-    """A text as an attribute's value. Of one length as long as such fits into an attribute: the
-    other kind h5py gives as str to tf.keras up to 2.4, which decodes it."""
+    """A text as an attribute value: a fixed-length string if it fits into an attribute, because
+    h5py returns variable-length strings as str, and tf.keras up to 2.4 calls decode on them."""
     content = text.encode()
     return np.bytes_(content) if len(content) <= MAX_ATTRIBUTE else content
 
 
 def _list_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
-    """List names in an attribute, or in as many as Keras would: layer_names0, layer_names1, …"""
+    """Store names in an attribute, split as Keras does if too long: layer_names0, layer_names1,
+    …"""
     listed = np.array(names, "S")
     if listed.nbytes <= MAX_ATTRIBUTE:
         group.attrs[attribute] = listed
@@ -102,9 +106,10 @@ def _list_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
 
 
 def write_keras_weights(path: Path, network: Network, origin: str = "") -> None:
-    """Write the weights alone as Keras 3's model.save_weights("….weights.h5") lays them out.
+    """Write only the weights, in the layout of Keras 3's model.save_weights("….weights.h5").
 
-    load_weights of tf.keras 2.15 and newer and of Keras 3 loads them into a network built alike.
+    Loaded by load_weights of tf.keras 2.15 and newer and of Keras 3 into a model of the same
+    layers.
     origin: see write_keras_h5.
     """
     config, arrays = functional_config(network), keras_arrays(network)
@@ -112,10 +117,10 @@ def write_keras_weights(path: Path, network: Network, origin: str = "") -> None:
 
 
 def write_keras_archive(path: Path, network: Network, origin: str = "") -> None:
-    """Write a network as Keras's model.save("….keras") lays it out: a zip of three members.
+    """Write a network in the layout of Keras's model.save("….keras"): a zip of three members.
 
-    Loaded by load_model of tf.keras 2.15 and newer and of Keras 3, which call the class of a
-    functional model by different names; `Model` of the module `keras` is the one that all know.
+    Loaded by load_model of tf.keras 2.15 and newer and of Keras 3. They name the class of
+    functional models differently; `Model` of the module `keras` is the one that all of them know.
     origin: see write_keras_h5.
     """
     config, arrays = functional_config(network), keras_arrays(network)
@@ -127,8 +132,13 @@ def write_archive_model(
 ) -> None:
     """Write any functional model as .keras. config, arrays, origin: see write_h5_model."""
     named = {"module": "keras.layers", "registered_name": None}
-    known = config | {"layers": [layer | named for layer in config["layers"]]}
-    model = {"module": "keras", "class_name": "Model", "config": known, "registered_name": None}
+    registered = config | {"layers": [layer | named for layer in config["layers"]]}
+    model = {
+        "module": "keras",
+        "class_name": "Model",
+        "config": registered,
+        "registered_name": None,
+    }
     metadata = {"keras_version": ARCHIVE_LAYOUT_OF, "writer": _writer()}
     metadata[RECORDED_AS] = preprocessing.text
     metadata |= {ORIGIN: origin} if origin else {}
@@ -139,11 +149,11 @@ def write_archive_model(
     }
     with ZipFile(path, "w") as archive:
         for name, content in members.items():
-            archive.writestr(ZipInfo(name), content)  # a date of its own: 1980, at every run
+            archive.writestr(ZipInfo(name), content)  # dated 1980, so that output is reproducible
 
 
 def keras_arrays(network: Network) -> dict[str, dict[str, NDArray[np.generic]]]:
-    """A network's weights by layer, in Keras's order and layout and bit for bit."""
+    """Layer → weight → array, in Keras's order and memory layout, bit for bit."""
     return {name: _arrays(network, name) for name in network.graph.weighted}
 
 
@@ -160,7 +170,7 @@ def _arrays(network: Network, name: str) -> dict[str, NDArray[np.generic]]:
 
 
 def _variables(config: Config, arrays: Arrays, preprocessing: Preprocessing, origin: str) -> bytes:
-    """The content of a .weights.h5; each group tells its layer's name, as Keras does from 3.6."""
+    """The content of a .weights.h5; groups record their layer's name, as Keras does since 3.6."""
     layers = config["layers"]
     paths = variable_paths([(layer["name"], layer["class_name"]) for layer in layers])
     content: BinaryIO = BytesIO()
@@ -187,12 +197,13 @@ def _check_one_meaning(layer: Layer) -> None:
 
 
 def model_config(network: Network) -> Config:
-    """A network as Keras's JSON has a whole model."""
+    """A network as Keras's JSON configuration of a full model."""
     return {"class_name": "Functional", "config": functional_config(network)}
 
 
 def functional_config(network: Network) -> Config:
-    """A network as the `config` of a functional model, with layers in Keras's order."""
+    """A network as the `config` of a functional model, with layers in Keras's order. Raises
+    InputError for layers that Keras 2 and Keras 3 compute differently."""
     dtype, graph = str(network.dtype).removeprefix("torch."), network.graph
     layers = []
     for layer in graph.by_depth():

@@ -1,7 +1,7 @@
-"""Keras's own format, a zip archive of `config.json`, `metadata.json` and `model.weights.h5`.
+"""Read .keras files: zip archives of `config.json`, `metadata.json` and `model.weights.h5`.
 
-The archive is opened, checked and unpacked in a confined process; the weights in it are then read
-as those of any HDF5 file are. See save_model in keras/src/saving/saving_lib.py.
+A confined process opens, checks and unpacks the archive; the weights inside are read like any HDF5
+file. See save_model in keras/src/saving/saving_lib.py.
 """
 
 from __future__ import annotations
@@ -21,30 +21,33 @@ CONFIG, METADATA = "config.json", "metadata.json"
 
 @dataclass(frozen=True)
 class KerasArchive:
-    """An open .keras file. config: its model as JSON. metadata: what its metadata.json holds.
-    weights: the root of its HDF5 file."""
+    """An open .keras file.
+
+    config: the text of config.json. metadata: the content of metadata.json. weights: the root group
+    of model.weights.h5.
+    """
 
     config: str
     metadata: Mapping[str, object]
     weights: Group
 
-    def told(self, key: str) -> str | None:
-        """A text of its metadata; None where there is none."""
-        found = self.metadata.get(key)
-        return found if isinstance(found, str) else None
+    def metadata_text(self, key: str) -> str | None:
+        """A text from the metadata; None where there is none of this key."""
+        value = self.metadata.get(key)
+        return value if isinstance(value, str) else None
 
     @property
     def keras_version(self) -> str:
-        """Of the Keras that wrote it."""
-        return self.told("keras_version") or "unknown"
+        """Version of the Keras that wrote the file."""
+        return self.metadata_text("keras_version") or "unknown"
 
 
 @contextmanager
 def open_keras_archive(path: Path) -> Iterator[KerasArchive]:
-    """A .keras file, closed when the block ends.
+    """Open a .keras file; it is closed when the block ends.
 
-    Raises InputError where it is no zip archive, damaged, lacks a member, or has one with a name
-    that leads elsewhere, of more bytes than are read, or other than it says.
+    Raises InputError where it is no zip archive, is damaged, lacks a member, or has a member whose
+    name leads outside the archive, that is too large, or whose size differs from the declared one.
     """
     with open_confined("keras_archive_reader", checked_file(path)) as file:
         config, metadata = (file.ask("member", name) for name in (CONFIG, METADATA))
@@ -52,7 +55,7 @@ def open_keras_archive(path: Path) -> Iterator[KerasArchive]:
 
 
 def _record(metadata: str | None) -> dict[str, object]:
-    """What metadata.json holds; nothing where it is none, for Keras does without it."""
+    """The content of metadata.json; empty where it is invalid: Keras loads the file without it."""
     try:
         record = json.loads(metadata or "{}")
     except (ValueError, RecursionError):
