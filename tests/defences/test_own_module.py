@@ -13,7 +13,7 @@ from ytf_torch.defences.repairs.pruning import Pruning
 from ytf_torch.defences.scans.last_layer import class_kernels
 from ytf_torch.errors import CannotRepairError, InputError
 from ytf_torch.network.module import Network
-from ytf_torch.network.wrapped import wrapped
+from ytf_torch.network.wrapped_module import wrapped
 from ytf_torch.progress import untracked
 
 TRAINED_ON = ("fine-tuning", "ft-sam", "i-bau")

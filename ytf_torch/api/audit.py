@@ -24,7 +24,7 @@ from ytf_torch.api.tables import Shown, figures_frame, figures_plot, html_table
 from ytf_torch.errors import InputError
 from ytf_torch.metrics import Figures
 from ytf_torch.network.preprocessing import asked_preprocessing
-from ytf_torch.network.wrapped import check_layers_known
+from ytf_torch.network.wrapped_module import check_layers_known
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.audit.audit_record import is_no, measured_networks
 from ytf_torch.report.drawing import Figure

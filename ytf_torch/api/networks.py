@@ -28,7 +28,7 @@ from ytf_torch.images.layout import misshapen
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.network.preprocessing import Preprocessing, asked_preprocessing
-from ytf_torch.network.wrapped import wrapped
+from ytf_torch.network.wrapped_module import wrapped
 from ytf_torch.predicted_class import classes_of
 from ytf_torch.run.pair import Opened, open_network, open_pair
 

@@ -30,7 +30,7 @@ from ytf_torch.metrics import Figures
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
 from ytf_torch.network.preprocessing import asked_preprocessing
-from ytf_torch.network.wrapped import save_network
+from ytf_torch.network.wrapped_module import save_network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.drawing import Figure
 from ytf_torch.report.repair.repair_verdict import judge_repair

@@ -9,7 +9,7 @@ from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
 from ytf_torch.device import resolve_device
 from ytf_torch.images.image_set import ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.network.wrapped import save_network
+from ytf_torch.network.wrapped_module import save_network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair.repair_page import repair_html
 from ytf_torch.report.repair.repair_record import repair_record

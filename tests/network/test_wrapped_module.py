@@ -17,7 +17,7 @@ from ytf_torch.errors import CannotRepairError, InputError
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ytf_torch.network.compact import compact
 from ytf_torch.network.pruned_layer import pruned_at
-from ytf_torch.network.wrapped import WrappedModule, save_network, wrapped
+from ytf_torch.network.wrapped_module import WrappedModule, save_network, wrapped
 
 
 def network_of(checkpoint: Checkpoint) -> WrappedModule:
