@@ -1,4 +1,5 @@
-"""The fast tests with the lowest versions promised, and on every other Python of this machine.
+"""The fast tests with the lowest versions promised, and on every other Python of this machine those
+of what depends on Python.
 
 `python3 .ci/versions.py`, which .ci/run calls.
 Installs into folders of its own and removes each after its tests: PyTorch takes gigabytes where
@@ -22,6 +23,9 @@ from bootstrap import fill  # noqa: E402
 
 OLDEST, NEWEST_TRIED = 11, 30
 EXTRAS = ("onnx", "test")
+# What depends on Python and the system. Numbers depend on the versions of PyTorch and NumPy, of which
+# the lowest and the newest run all tests.
+SYSTEM = [f"tests/{room}" for room in ("api", "commands", "disk", "hostile", "run")]
 ASK_VERSION = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
 
 
@@ -59,11 +63,11 @@ def prepared(python: str, constraints: Path, folder: Path) -> Path:
     return inside
 
 
-def run_fast_tests(python: Path, what: str) -> None:
-    """Run the fast tests with the package that is installed for this Python."""
+def run_fast_tests(python: Path, rooms: list[str], what: str) -> None:
+    """Run the fast tests of some rooms with the package that is installed for this Python."""
     print(f"--- fast tests on {what}", flush=True)
     subprocess.run(
-        [python, "-m", "pytest", "-q", "-n", "2", "-m", "not slow"],
+        [python, "-m", "pytest", "-q", "-n", "2", "-m", "not slow", *rooms],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=True,
@@ -81,16 +85,16 @@ def main() -> None:
         # This Python runs all tests with the newest versions, so another one takes the lowest.
         oldest, *others = sorted(found.keys() - {here}) or [here]
         python = found.get(oldest, sys.executable)
-        runs = [(python, lowest, f"Python 3.{oldest} with the lowest versions")]
+        runs = [(python, lowest, ["tests"], f"Python 3.{oldest} with the lowest versions")]
         for minor in others:
-            runs.append((found[minor], ROOT / "constraints.txt", f"Python 3.{minor}"))
+            runs.append((found[minor], ROOT / "constraints.txt", SYSTEM, f"Python 3.{minor}"))
         # Each is installed while the one before it is tested: one mostly waits for the network.
         coming = [
-            (pool.submit(prepared, python, constraints, folder / str(number)), what)
-            for number, (python, constraints, what) in enumerate(runs)
+            (pool.submit(prepared, python, constraints, folder / str(number)), rooms, what)
+            for number, (python, constraints, rooms, what) in enumerate(runs)
         ]
-        for number, (installed, what) in enumerate(coming):
-            run_fast_tests(installed.result(), what)
+        for number, (installed, rooms, what) in enumerate(coming):
+            run_fast_tests(installed.result(), rooms, what)
             shutil.rmtree(folder / str(number))
 
 

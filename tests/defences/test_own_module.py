@@ -77,7 +77,9 @@ class PooledClasses(nn.Module):
 
 def test_without_one_the_scan_of_the_last_layer_says_so() -> None:
     other = wrapped(PooledClasses(), SHAPE, 1 / 255).model
-    with pytest.raises(InputError, match="last-layer: its classes do not come from one layer"):
+    with pytest.raises(
+        InputError, match="last-layer: its logits are not computed by a single layer of weights"
+    ):
         class_kernels(other)
 
 

@@ -11,7 +11,7 @@ from ytf_torch.run.configs import config_file, known_configs
 from ytf_torch.run.settings import PruneSettings, read_settings
 
 # Settings that stand in the files as a comment, for they have no value that does nothing.
-LEFT_OUT = {"target", "layer", "rank_at"}
+LEFT_OUT = {"target", "layer", "rank_at", "preprocessing"}
 CONFIGS = [config_file(Path(name)) for name in known_configs()]
 
 
