@@ -23,8 +23,8 @@ from bootstrap import fill  # noqa: E402
 
 OLDEST, NEWEST_TRIED = 11, 30
 EXTRAS = ("onnx", "test")
-# What depends on Python and the system. Numbers depend on the versions of PyTorch and NumPy, of which
-# the lowest and the newest run all tests.
+# What depends on Python and the system. Numbers depend on PyTorch and NumPy, and all tests
+# run with the lowest and newest versions of these.
 SYSTEM = [f"tests/{room}" for room in ("api", "commands", "disk", "hostile", "run")]
 ASK_VERSION = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
 
