@@ -81,8 +81,8 @@ class AuditResult(Shown):
 
     @property
     def good(self) -> bool:
-        """Whether a repaired network is fit for use, and parity with Keras held where it was
-        checked."""
+        """Whether parity with Keras held where it was checked, a repaired network is fit for use,
+        no attack that was measured succeeds on it, and exported files predict its classes."""
         return not is_no(self.record)
 
     def write_report(self, folder: str | Path) -> Path:

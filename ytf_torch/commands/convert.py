@@ -41,7 +41,7 @@ app = App()
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="Keras file: .h5, .weights.h5 or .keras.")],
+    source: Annotated[Path, typer.Argument(help="Keras file: .h5, .hdf5, .weights.h5 or .keras.")],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -52,7 +52,8 @@ def convert(
         str | None,
         typer.Option(
             help="What the network's pixel values 0–255 are multiplied by: 1 for the lab's "
-            "bd_net, 1/255 for the CSAW-2020 networks. Only Keras files of ytf-torch tell it.",
+            "bd_net, 1/255 for networks trained on 0–1. Keras files record it only if ytf-torch "
+            "wrote them.",
             show_default="the file's, the reference's, else 1",
         ),
     ] = None,
@@ -60,8 +61,8 @@ def convert(
     architecture: Annotated[
         Path | None,
         typer.Option(
-            help="Of a file of weights alone: what model.to_json() of Keras gives, or any file "
-            "of the same network, converted or not. The lab's needs none."
+            help="For a weights-only file: the output of Keras's model.to_json(), or any file "
+            "of the same network, converted or not. The lab's does not need it."
         ),
     ] = None,
     reference: Annotated[

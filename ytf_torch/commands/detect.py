@@ -47,7 +47,7 @@ app = App()
 def detect_command(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="Photos, lab-format HDF5 files, or folders of both."),
+        typer.Argument(help="Photos, image sets (HDF5, .npz), or folders of them."),
     ],
     model: Annotated[Path, typer.Option(help="BadNet B: safetensors, or a Keras file.")],
     pruned: Annotated[

@@ -60,7 +60,7 @@ def evaluate_command(
         typer.Option(help="B′, a repaired copy of the network: evaluates it and GoodNet too."),
     ] = None,
     clean_test: Annotated[
-        Path | None, typer.Option(help="Clean faces (lab-format HDF5), or a photo.")
+        Path | None, typer.Option(help="Clean images (HDF5, .npz or folder), or a photo.")
     ] = None,
     poisoned_test: TriggeredSets = None,
     target: Target = None,

@@ -61,8 +61,8 @@ def export_command(
     """Export a network: the file is read back and run, and kept only if it answers alike.
 
     .onnx and .pt2 take pixel values 0–255 as float32 (a float64 network: as float64) of shape
-    (batch, 3, height, width), and apply the preprocessing themselves; Keras files take
-    (batch, height, width, 3), preprocessed by the caller.
+    (batch, channels, height, width), and apply the preprocessing themselves; Keras files take
+    (batch, height, width, channels), preprocessed by the caller.
     Exit status: 0 exported, 1 a check failed and no output is left, 2 bad input.
     """
     output = as_keras_reads(output)

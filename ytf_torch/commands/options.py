@@ -25,7 +25,7 @@ Target = Annotated[
 PixelScale = Annotated[
     str | None,
     typer.Option(
-        help="For a Keras file: 1 (raw pixels, the lab) or 1/255 (CSAW-2020).",
+        help="For a Keras file: 1 (raw pixels, as in the lab) or 1/255 (trained on 0–1).",
         show_default="the converted model's, else 1",
     ),
 ]
@@ -33,9 +33,9 @@ PreprocessingOption = Annotated[
     str | None,
     typer.Option(
         "--preprocessing",
-        help=f"Instead of --pixel-scale: {', '.join(KERAS_MODES)}, a mode of Keras's "
-        f"preprocess_input; or {FORM}.",
-        show_default="a pixel scale alone",
+        help=f"Instead of --pixel-scale: {', '.join(KERAS_MODES)} (modes of Keras's "
+        f"preprocess_input), or JSON with {FORM}.",
+        show_default="none",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]

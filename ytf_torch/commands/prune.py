@@ -42,7 +42,7 @@ def prune(
     ] = None,
     clean_valid: Annotated[
         Path | None,
-        typer.Option(help="Clean validation faces (lab-format HDF5); only this set decides."),
+        typer.Option(help="Clean validation images (HDF5, .npz or folder); only this set decides."),
     ] = None,
     clean_test: Annotated[Path | None, typer.Option(help="Clean test faces.")] = None,
     poisoned_test: TriggeredSets = None,
@@ -132,8 +132,9 @@ def prune(
 ) -> None:
     """Prune a BadNet's backdoor and build the GoodNet, with every figure of the sweep.
 
-    Channels of conv_3 are ranked by mean activation on clean validation faces and masked one by
-    one; the model at the first step that loses 2, 4 and 10 points of accuracy is kept.
+    Channels of a convolution (DeepID: conv_3) are ranked by mean activation on clean validation
+    images and masked one by one; the model at the first step that loses 2, 4 and 10 points of
+    accuracy is kept.
     """
     flags = {
         "model": model,
