@@ -32,11 +32,6 @@ def rates(found: ytf_torch.Evaluation) -> dict[str, Any]:
     return vars(found.model) | vars(found.goodnet or found.model)
 
 
-def of_audit(checkpoint: Checkpoint, given: Given) -> object:
-    found = ytf_torch.audit(checkpoint, **given, scans="last-layer").record["steps"]
-    return found["scan"]["scans"], found["repair"]["baseline"]
-
-
 def of_comparison(checkpoint: Checkpoint, given: Given) -> object:
     found = ytf_torch.compare(checkpoint, **given, methods="pruning")
     return [{**row.figures, "seconds": 0} for row in found.rows]
@@ -64,13 +59,11 @@ CALLS: dict[str, Callable[[Checkpoint, Given], object]] = {
     ),
     "detect": of_detection,
     "defend": lambda b, given: ytf_torch.defend(b, **given, drops=[40]).steps(),
-    "audit": of_audit,
 }
 
 
-@pytest.mark.parametrize(
-    "call", [pytest.param(name, marks=[pytest.mark.slow] * (name == "audit")) for name in CALLS]
-)
+# An audit takes minutes, and opens its sets as a repair does.
+@pytest.mark.parametrize("call", CALLS)
 def test_a_dataset_and_a_loader_give_what_the_file_gives(
     call: str, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
