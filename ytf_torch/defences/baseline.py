@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.errors import InputError, argument
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import Tally
+from ytf_torch.network.likelier_scale import with_preprocessing
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES
 from ytf_torch.network.preprocessing import KERAS_MODES, Preprocessing
@@ -29,7 +28,7 @@ def check_pixel_scale_by_accuracy(model: Network, clean_valid: ImageSet, baselin
     if accuracy >= DOUBTFUL_ACCURACY:
         return
     found = {
-        common: clean_accuracy(_reading(model, common), clean_valid)
+        common: clean_accuracy(with_preprocessing(model, common), clean_valid)
         for common in _common(model.input_shape[0])
     }
     likelier = max(found, key=lambda common: found[common])
@@ -47,13 +46,6 @@ def _common(channels: int) -> list[Preprocessing]:
     """What many networks of so many channels read of pixel values; pixel scales come first."""
     scales = map(Preprocessing, COMMON_PIXEL_SCALES.values())
     return [*scales, *(mode for mode in KERAS_MODES.values() if mode.fits(channels))]
-
-
-def _reading(network: Network, preprocessing: Preprocessing) -> Network:
-    """The same network, with the same weights in memory, reading pixels in another way."""
-    other = copy.copy(network)
-    other.pixel_preprocessing = preprocessing
-    return other
 
 
 def clean_accuracy(model: Network, images: ImageSet) -> float:

@@ -162,8 +162,7 @@ def open_hdf5_images(path: Path, input_shape: Shape, classes: int) -> HDF5Images
     Pixels are not read yet, unless the axes are reversed: then all of them are (reversed_hdf5.py).
     """
     with open_hdf5(path) as file:
-        data, order = _checked(file, input_shape, ("data", "label"))
-        images = data.shape[-1 if order else 0]
+        data, order, images = _checked(file, input_shape, ("data", "label"))
         labels = read_array(checked_label(file, images), MAX_LABEL_BYTES)
         checked = checked_labels(labels, classes, f"{path}:/label")
         return _opened(data, order, input_shape, checked)
@@ -172,21 +171,21 @@ def open_hdf5_images(path: Path, input_shape: Shape, classes: int) -> HDF5Images
 def open_unlabelled_hdf5(path: Path, input_shape: Shape) -> HDF5Images | ImagesInMemory:
     """Check a lab-format file and ignore its labels. See opening.open_unlabelled."""
     with open_hdf5(path) as file:
-        data, order = _checked(file, input_shape, ("data",))
-        images = data.shape[-1 if order else 0]
+        data, order, images = _checked(file, input_shape, ("data",))
         return _opened(data, order, input_shape, np.full(images, UNLABELLED))
 
 
 def _checked(
     file: Group, input_shape: Shape, keys: Sequence[str]
-) -> tuple[Dataset, tuple[int, ...] | None]:
-    """The dataset `data`, and the permutation of its axes if they are reversed."""
+) -> tuple[Dataset, tuple[int, ...] | None, int]:
+    """The dataset `data`, the permutation of its axes if they are reversed, and how many images it
+    has."""
     check_keys(file, input_shape, keys)
     data = dataset(file, "data")
     order = reversed_order(data.shape, input_shape)
     if order is None:
         check_data(data, input_shape)
-    return data, order
+    return data, order, data.shape[-1 if order else 0]
 
 
 def _opened(

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ytf_torch.network.module import Network
 from ytf_torch.network.pixel_scale import COMMON_PIXEL_SCALES, pixel_scale_text
+from ytf_torch.network.preprocessing import Preprocessing
 
 COLOURS = 3
 """Channels of the images on which the bounds below were measured."""
@@ -28,11 +29,16 @@ or more for the published networks with their own scale; 0.06 for a random netwo
 and the scale 1/255, whose logits hardly depend on the image."""
 
 
+def with_preprocessing(network: Network, preprocessing: Preprocessing) -> Network:
+    """A shallow copy of the network, sharing its weights, with another preprocessing."""
+    other = copy.copy(network)
+    other.pixel_preprocessing = preprocessing
+    return other
+
+
 def rescaled(network: Network, pixel_scale: float) -> Network:
     """A shallow copy of the network, sharing its weights, with another pixel scale."""
-    other = copy.copy(network)
-    other.pixel_scale = pixel_scale
-    return other
+    return with_preprocessing(network, network.pixel_preprocessing.at(pixel_scale))
 
 
 def likelier_pixel_scale(network: Network) -> float | None:
