@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ytf_torch.convert.keras.keras_file import KerasFile
-from ytf_torch.convert.keras.keras_h5 import Arrays, not_fitting
+from ytf_torch.convert.keras.keras_h5 import Arrays, misplaced, not_fitting
 from ytf_torch.convert.keras.keras_variables import StoredLayer
 from ytf_torch.errors import InputError, argument, mismatch, printable
 from ytf_torch.layers.weight import Weight
@@ -57,11 +57,7 @@ def _check_order(named: Mapping[str, Arrays], path: object) -> None:
         return
     for name, wanted in zip(named, expected, strict=True):
         if name != wanted:
-            found = f"those of {name}"
-            remedy = (
-                f"Keras loads weights by position, and would load {name}'s kernel into {wanted}"
-            )
-            raise mismatch(f"{path}@layer_names", f"weights of {wanted} next", found, remedy)
+            raise misplaced(path, wanted, name, next(iter(named[name])))
 
 
 def _by_name(file: KerasFile) -> Mapping[str, Arrays]:

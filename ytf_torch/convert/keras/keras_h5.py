@@ -278,11 +278,17 @@ def _check_layers(
         raise not_fitting(group.file.path, missing, unexpected)
     for name, stored_layer in zip(expected, stored, strict=True):
         if stored_layer.name != name:
-            part = stored_layer.parts()[0][1]
-            remedy = f"Keras loads weights by position, and would load {stored_layer.name}'s {part}"
-            where = f"{group}@{LAYER_NAMES}"
-            found = f"those of {stored_layer.name}"
-            raise mismatch(where, f"weights of {name} next", found, f"{remedy} into {name}")
+            raise misplaced(group, name, stored_layer.name, stored_layer.parts()[0][1])
+
+
+def misplaced(file: object, wanted: str, name: str, part: str) -> InputError:
+    """The error for a layer whose weights are listed in the place of those of `wanted`.
+
+    part: the weight of the layer that is named, such as "kernel".
+    """
+    remedy = f"Keras loads weights by position, and would load {name}'s {part} into {wanted}"
+    where = f"{file}@{LAYER_NAMES}"
+    return mismatch(where, f"weights of {wanted} next", f"those of {name}", remedy)
 
 
 def not_fitting(file: object, missing: Sequence[str], unexpected: Sequence[str]) -> InputError:
