@@ -204,7 +204,10 @@ def test_what_needs_its_layers_says_so_and_what_to_do(
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: PYTHON.wrap("net.pth", SHAPE), "`module`: expected a PyTorch module, found a str"),
+        (
+            lambda: PYTHON.wrap("net.pth", SHAPE),
+            "`module`: expected a PyTorch module, found a str. Create the module",
+        ),
         (lambda: PYTHON.wrap(small_resnet(), 16), r"`input_shape`: expected \(channels, height"),
         (lambda: PYTHON.wrap(small_resnet(), (3, 16, 0)), r"`input_shape`: .*found \(3, 16, 0\)"),
         (lambda: PYTHON.wrap(small_resnet(), (1, 16, 12)), "cannot be run on images of 1×16×12"),

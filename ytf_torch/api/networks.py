@@ -88,7 +88,8 @@ def wrap(
     (7, Sequential(...))
     """
     if not isinstance(module, nn.Module):
-        raise mismatch(argument("module"), "a PyTorch module", kind_of(module))
+        remedy = "Create the module and load its weights into it first, with load_state_dict"
+        raise mismatch(argument("module"), "a PyTorch module", kind_of(module), remedy)
     if isinstance(module, Network | GoodNet):
         problem = f"{kind_of(module)} of ytf-torch is a network already"
         raise InputError(argument("module"), problem, "Give the Checkpoint that it came with")

@@ -23,7 +23,7 @@ OVERSHOOT = 0.3
 CLAMP = "Clamp them to 0–1 in its transform"
 WITHOUT_NORMALIZE = (
     "Leave Normalize out of its transform: it belongs to the network, as in "
-    "ytf_torch.wrap(nn.Sequential(normalize, module), …)"
+    'ytf_torch.wrap(module, …, preprocessing="torch")'
 )
 # Pictures of Pillow that are taken as they are; all others become RGB.
 MODES = ("L", "RGB", "RGBA")
