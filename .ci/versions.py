@@ -23,9 +23,9 @@ from bootstrap import fill  # noqa: E402
 
 OLDEST, NEWEST_TRIED = 11, 30
 EXTRAS = ("onnx", "test")
-# What depends on Python and the system. Numbers depend on PyTorch and NumPy, and all tests
-# run with the lowest and newest versions of these.
-SYSTEM = [f"tests/{room}" for room in ("api", "commands", "disk", "hostile", "run")]
+# What depends on Python and the system. Everything else depends on PyTorch, NumPy and the other
+# libraries, and all tests run with the lowest and newest versions of these.
+SYSTEM = [f"tests/{room}" for room in ("disk", "hostile", "run")]
 ASK_VERSION = "import ensurepip, sys, venv; print(*sys.version_info[:2])"
 
 
@@ -67,7 +67,7 @@ def run_fast_tests(python: Path, rooms: list[str], what: str) -> None:
     """Run the fast tests of some rooms with the package that is installed for this Python."""
     print(f"--- fast tests on {what}", flush=True)
     subprocess.run(
-        [python, "-m", "pytest", "-q", "-n", "2", "-m", "not slow", *rooms],
+        [python, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-m", "not slow", *rooms],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=True,

@@ -92,6 +92,19 @@ WRITTEN = [
 ]
 
 
+# The same for what both versions of real Keras load.
+LOADED_BY_BOTH = [
+    (name, ending)
+    for name, chosen in (
+        ("963n_keras_model.h5", ".keras"),
+        ("aryad27_cnncat2.h5", ".h5"),
+        (NETS[18], ".h5"),
+    )
+    for ending in (".h5", ".keras")
+    if EVERY_FORMAT or ending == chosen
+]
+
+
 @pytest.mark.shared_files
 @pytest.mark.parametrize(("name", "ending"), WRITTEN)
 def test_a_published_network_is_written_back(
@@ -181,8 +194,7 @@ def test_real_keras_loads_weights_alone_into_the_same_architecture(
 
 @pytest.mark.real_keras
 @pytest.mark.shared_files
-@pytest.mark.parametrize("ending", [".h5", ".keras"])
-@pytest.mark.parametrize("name", ["963n_keras_model.h5", "aryad27_cnncat2.h5", NETS[18]])
+@pytest.mark.parametrize(("name", "ending"), LOADED_BY_BOTH)
 def test_both_keras_answer_alike_from_what_is_written(
     shared: Path, tmp_path: Path, name: str, ending: str
 ) -> None:

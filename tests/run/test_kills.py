@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 @pytest.mark.slow
 def test_killed_runs_reach_the_result_of_an_uninterrupted_one() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.run.kills", "--kills", "12", "--seed", "20261124"],
+        [sys.executable, "-m", "tests.run.kills", "--kills", "6", "--seed", "20261124"],
         cwd=ROOT,
         capture_output=True,
         text=True,
