@@ -65,7 +65,8 @@ class Digest(Unchanged):
         self, network: Network, clean_valid: ImageSet, track: Track
     ) -> Iterator[Candidate]:
         print("printed by a repair")
-        for candidate in FineTuning(seed=self.seed).candidates(network, clean_valid, track):
+        tuning = FineTuning(seed=self.seed, epochs=2)
+        for candidate in tuning.candidates(network, clean_valid, track):
             digest = sha256()
             for weights in candidate.network.state_dict().values():
                 digest.update(weights.contiguous().numpy().tobytes())
@@ -130,10 +131,7 @@ class Raises(Unchanged):
     def prepare(self, clean_valid: ImageSet) -> None:
         raise {
             "InputError": InputError(clean_valid.path, "cannot be read (gone)", "Look for it"),
-            "CannotRepairError": CannotRepairError(clean_valid.path, "nothing to offer"),
-            "OSError": OSError(28, "No space left on device", "/tmp/x"),
             "MemoryError": MemoryError(),
-            "RecursionError": RecursionError("too deep"),
             "ValueError": ValueError("no such value"),
         }[(folder() / "error").read_text()]
 

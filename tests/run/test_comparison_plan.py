@@ -55,6 +55,14 @@ def test_order_is_that_of_the_table_and_the_recommended_repair_is_measured(
     assert started(plan(*methods, **more))[: len(names)] == names
 
 
+def test_for_several_at_a_time_long_repairs_start_first_and_results_keep_their_order() -> None:
+    comparison = plan("clp", "i-bau", control=True)
+    comparison.start_longest_first(500)
+    assert started(comparison) == ["i-bau-0", "control-i-bau-0", "clp-0+", "control-clp-0"]
+    comparison.records |= {"i-bau-0": MADE, "clp-0": MEASURED}
+    assert comparison.of_badnet == [MEASURED, MADE]
+
+
 def test_what_an_earlier_run_has_stored_is_not_started() -> None:
     resumed = plan("clp", "anp", seeds=2)
     resumed.records |= {"clp-0": MEASURED, "anp-1": MADE}

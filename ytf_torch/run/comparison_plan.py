@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from ytf_torch.defences.duration import faces_of_method
 from ytf_torch.defences.names import RECOMMENDED_REPAIR, every, name_of_method
 from ytf_torch.report.compare.comparison import Record
 from ytf_torch.run.compared_repair import Cell
@@ -15,6 +16,7 @@ from ytf_torch.run.repair_settings import CompareSettings
 @dataclass
 class Plan:
     """The repairs of a comparison, and the records of those that are finished, by the cell's name.
+    in_order: the cells in the order in which they are started, first that of the table.
     started: names and detectors of the cells that `next_cell` has returned.
 
     Detectors are measured with one B′ only: that of the cell at index `measured` or, where it
@@ -27,10 +29,19 @@ class Plan:
     detectors: tuple[str, ...]
     records: dict[str, Record] = field(default_factory=dict)
     started: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
+    in_order: list[Cell] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.in_order = list(self.cells)
+
+    def start_longest_first(self, images: int) -> None:
+        """Start repairs in the order of their expected duration, for several at a time: a long one
+        that is started last would run alone. images: the number of clean validation images."""
+        self.in_order.sort(key=lambda cell: -faces_of_method(name_of_method(cell.method), images))
 
     def next_cell(self) -> Cell | None:
         """The next repair to start; None if there is none, at least until another one finishes."""
-        for cell in self.cells:
+        for cell in self.in_order:
             wanted = replace(cell, detectors=self.detectors if cell is self._with_detectors else ())
             if self._is_due(wanted):
                 self.started.add((wanted.name, wanted.detectors))

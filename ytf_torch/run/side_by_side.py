@@ -42,6 +42,8 @@ PROGRAM = (
 )
 # Terminals, batch systems and service managers send them to all processes: the parent handles them.
 FOR_THE_PARENT = ("SIGINT", "SIGTERM", "SIGHUP")
+# Grace period, in seconds, between the end of a worker and the end of its output.
+EXIT_TIMEOUT = 5
 
 Message = Mapping[str, Any]
 
@@ -226,11 +228,15 @@ class _Worker:
         self.bars.close()
         self.process.kill()
         self.process.wait()
-        self.reader.join()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            with suppress(OSError):  # of requests that it did not read
-                pipe.close()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with suppress(OSError):  # of requests that it did not read
+            self.process.stdin.close()
+        # Until its output ends. A process that another package's method has started may still hold
+        # it open: then it is left to the thread, which does not keep this process alive.
+        self.reader.join(EXIT_TIMEOUT)
+        if not self.reader.is_alive():
+            self.process.stdout.close()
 
     def _send(self, request: object) -> None:
         assert self.process.stdin is not None
@@ -253,5 +259,8 @@ class _Worker:
         if status >= 0:
             return WorkerFaultError(f"a worker ended with status {status}", self.cell.title)
         problem = f"the process that made this repair was killed ({signal.Signals(-status).name})"
-        remedy = "The system may have run out of memory: free some, and try again"
+        remedy = (
+            "The system may have run out of memory: free some, or set OMP_NUM_THREADS to the "
+            "number of repairs that fit"
+        )
         return InputError(self.cell.title, problem, remedy)
