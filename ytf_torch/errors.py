@@ -75,6 +75,17 @@ class ProcessLostError(_OneLineError):
     """Another process of a distributed run ended early. The message is one printable line."""
 
 
+class WorkerFaultError(Exception):
+    """An internal error of a worker process. args: its type and message, and where it was raised,
+    as file:line."""
+
+    def __init__(self, description: str, place: str) -> None:
+        super().__init__(description, place)
+
+    def __str__(self) -> str:
+        return printable("{} ({})".format(*self.args))
+
+
 class CannotRepairError(InputError):
     """A repair is not applicable to this network; another repair may be."""
 

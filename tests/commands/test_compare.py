@@ -5,7 +5,7 @@ import csv
 import html
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,22 @@ from ytf_torch.disk.confined import ReaderKilledError
 from ytf_torch.errors import CannotRepairError, InputError, OutputError
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ytf_torch.network.module import Network
-from ytf_torch.run import compare as run
+from ytf_torch.run import compared_repair
+from ytf_torch.run.compare import open_control
 from ytf_torch.run.pair import open_network
 from ytf_torch.run.repair_settings import CompareSettings
 
 METHODS = ("i-bau", "kernel-norm")
+
+
+@pytest.fixture(autouse=True)
+def one_core() -> Iterator[None]:
+    """All repairs are made in this process, in which tests replace parts of them. For repairs side
+    by side see tests/run/test_side_by_side.py."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -90,12 +101,12 @@ def test_a_comparison_that_was_cut_off_goes_on(
             raise KeyboardInterrupt
         return counting(*arguments)
 
-    monkeypatch.setattr(run, "repair_and_measure", cut_off)
+    monkeypatch.setattr(compared_repair, "repair_and_measure", cut_off)
     stopped = compare(files, cut)
     assert stopped.exit_code == 130
     assert "Go on with --resume" in stopped.stderr
     assert not cut.exists()
-    monkeypatch.setattr(run, "repair_and_measure", counting)
+    monkeypatch.setattr(compared_repair, "repair_and_measure", counting)
     assert compare(files, cut, "--resume").exit_code == 0
     assert made == list(METHODS)
     figures = [json.loads((out / "comparison.json").read_text())["methods"] for out in (whole, cut)]
@@ -119,7 +130,7 @@ def test_what_was_kept_is_not_taken_for_another_target(
         made.append(arguments[2])
         return repair_and_measure(*arguments)
 
-    monkeypatch.setattr(run, "repair_and_measure", cut_off)
+    monkeypatch.setattr(compared_repair, "repair_and_measure", cut_off)
     out = tmp_path / "out"
     assert compare(files, out).exit_code == 130
     other = compare(files, out, "--resume", "--target", "1")
@@ -157,7 +168,7 @@ def test_a_repair_that_cannot_be_made_is_a_row_that_says_why(
     error: Exception,
     reason: str,
 ) -> None:
-    monkeypatch.setattr(run, "repair_and_measure", failing(method, error))
+    monkeypatch.setattr(compared_repair, "repair_and_measure", failing(method, error))
     out = tmp_path / "out"
     control = save_control(made_badnet().sound, files["--model"])
     done = compare(files, out, "--clean-control", str(control))
@@ -205,7 +216,7 @@ def test_a_set_that_is_replaced_meanwhile_ends_it(
         os.utime(files["--clean-test"], ns=(0, 0))
         return found
 
-    monkeypatch.setattr(run, "repair_and_measure", replacing)
+    monkeypatch.setattr(compared_repair, "repair_and_measure", replacing)
     done = compare(files, tmp_path / "out")
     assert done.exit_code == 2
     assert f"error: {files['--clean-test']}: was replaced or changed while" in done.stderr
@@ -217,7 +228,7 @@ def test_where_no_repair_can_be_made_one_line_says_why_of_each(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         error = CannotRepairError("valid.h5", "nothing to offer")
-        patch.setattr(run, "repair_and_measure", failing("clp", error))
+        patch.setattr(compared_repair, "repair_and_measure", failing("clp", error))
         done = compare(files, tmp_path / "out", "--methods", "clp")
     assert done.exit_code == 2
     assert "none of the methods can repair it (clp: valid.h5: nothing to offer)" in done.stderr
@@ -229,14 +240,16 @@ def test_a_file_that_cannot_be_read_ends_it_and_what_is_done_stays(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[InputError]
 ) -> None:
     error = kind(f"{files['--clean-test']}:/data[3]", "cannot be reached")
-    monkeypatch.setattr(run, "repair_and_measure", failing("kernel-norm", error))
+    monkeypatch.setattr(compared_repair, "repair_and_measure", failing("kernel-norm", error))
     out = tmp_path / "out"
     done = compare(files, out)
     assert done.exit_code == 2
     assert "cannot be reached" in done.stderr
     assert "--resume continues from them" in done.stderr
     assert (tmp_path / "out.partial" / "i-bau-0.json").exists()
-    monkeypatch.setattr(run, "repair_and_measure", failing("i-bau", AssertionError("made anew")))
+    monkeypatch.setattr(
+        compared_repair, "repair_and_measure", failing("i-bau", AssertionError("made anew"))
+    )
     again = compare(files, out, "--resume")
     assert again.exit_code == 0, again.output
     methods = json.loads((out / "comparison.json").read_text())["methods"]
@@ -317,7 +330,7 @@ def test_a_control_that_knows_nobody_is_said(files: dict[str, Path], tmp_path: P
         device="cpu",
     )
     faces = made_badnet().clean_valid(tmp_path)
-    found = run.open_control(settings, open_network(files["--model"]), faces)
+    found = open_control(settings, open_network(files["--model"]), faces)
     assert found is not None
     share = 100 * float((made_badnet().people == 0).float().mean())
     assert found.doubts == (

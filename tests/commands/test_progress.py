@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from ytf_torch.commands.compare import app as compare
 from ytf_torch.commands.terminal import progress_bars
 from ytf_torch.defences.methods import DETECTORS, REPAIRS, SCANS, last_candidate
 from ytf_torch.images.image_set import ImageSet
+from ytf_torch.progress import branch
 
 
 class Units:
@@ -134,3 +136,49 @@ def test_a_comparison_shows_what_goes_on_inside_a_repair(
     drawn = plain(CliRunner().invoke(compare, words).stderr)
     assert re.search(r"repairs .* 0/1 repairs", drawn)
     assert re.search(r"i-bau, seed 0: unlearning \(I-BAU\) .*/[\d,]+ faces", drawn)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_each_of_several_running_repairs_keeps_its_one_bar(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with ExitStack() as branches, progress_bars() as track:
+        whole = track("comparing", 3, "repairs")
+        first, second = (branches.enter_context(branch(track)) for _ in range(2))
+        masks = second("anp: masks", 500, "iterations")
+        masks(498)
+        first("clp: ranking", 10)(10)
+        sweep = first("clp: sweeping", 9)
+        capsys.readouterr()
+        masks(1)
+        sweep(4)
+        whole(1)
+    drawn = plain(capsys.readouterr().err)
+    assert re.search(r"comparing .* 1/3 repairs", drawn)
+    assert re.search(r"clp: sweeping .* 4/9 faces", drawn)
+    assert re.search(r"anp: masks .* 499/500 iterations", drawn)
+    assert "ranking" not in drawn
+
+
+@pytest.mark.usefixtures("terminal")
+def test_the_bar_of_a_repair_goes_when_the_repair_ends(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with ExitStack() as branches, progress_bars() as track:
+        track("comparing", 3, "repairs")
+        branches.enter_context(branch(track))("anp: masks", 500)
+        with branch(track) as repair:
+            sweep = repair("clp: sweeping", 9)
+            sweep(3)
+        capsys.readouterr()
+        sweep(1)  # told too late
+    drawn = plain(capsys.readouterr().err)
+    assert "0/500 faces" in drawn
+    assert "sweeping" not in drawn
+
+
+def test_a_track_without_branches_is_told_everything() -> None:
+    units = Units()
+    with branch(units) as track:
+        track("sweeping", 9, "images")(3)
+    assert units.of == {"sweeping": "images"}

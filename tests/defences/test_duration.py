@@ -46,6 +46,15 @@ def test_several_repairs_take_as_long_as_all_of_them() -> None:
     assert expected_seconds(network, ["ft-sam"] * 50, 1000) > 5 * one
 
 
+def test_at_the_same_time_they_take_as_long_as_their_share_or_the_longest() -> None:
+    network = deepid(SMALL).fresh().eval()
+    methods = ["ft-sam"] * 50
+    together = expected_seconds(network, methods, 1000)
+    assert expected_seconds(network, methods, 1000, at_once=25) < together / 5
+    one = expected_seconds(network, ["ft-sam"], 1000)
+    assert expected_seconds(network, ["ft-sam", "clp"], 1000, at_once=2) > one / 3
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [

@@ -16,6 +16,7 @@ import torch
 import ytf_torch
 from tests.conftest import ROOT
 from tests.made.badnet import MadeBadNet
+from tests.made.other_package import write_package
 from ytf_torch.commands.repair import NOT_FIT
 from ytf_torch.defences.base import Candidate, Suspicions
 from ytf_torch.defences.installed import check_unambiguous, installed_names, load_installed
@@ -35,16 +36,7 @@ def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EntryPoint
     module: the source of its module, of the same name as the package."""
 
     def install(package: str, groups: dict[str, dict[str, str]], module: str = "") -> None:
-        site = tmp_path / f"site_{package}"
-        folder = site / f"{package}-1.0.dist-info"
-        folder.mkdir(parents=True)
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        lines = (
-            "\n".join((f"[{group}]", *(f"{name} = {value}" for name, value in points.items())))
-            for group, points in groups.items()
-        )
-        (folder / "entry_points.txt").write_text("\n".join(lines) + "\n")
-        (site / f"{package}.py").write_text(module)
+        site = write_package(tmp_path / f"site_{package}", package, groups, module)
         monkeypatch.syspath_prepend(site)
 
     return install

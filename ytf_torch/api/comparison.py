@@ -137,8 +137,9 @@ def compare(
 
     methods: "all", names of methods of ytf-repair, or your own repairs and rankings. seeds: number
     of runs per method. clean_control: a network without a backdoor, repaired for comparison. For
-    the other arguments see `defend`. Each run takes a minute or more. An interrupted comparison
-    cannot be resumed; for that use `ytf-compare --resume`.
+    the other arguments see `defend`. Each run takes a minute or more. Runs are made side by side,
+    one on each core (`torch.get_num_threads()`), if all inputs are files and all methods names. An
+    interrupted comparison cannot be resumed; for that use `ytf-compare --resume`.
     Raises InputError where a file, an array or an argument is invalid, as ytf-compare does.
 
     >>> result = ytf_torch.compare("bd_net.h5", "valid.h5", methods=["pruning", "clp"])

@@ -28,6 +28,7 @@ from ytf_torch.run.repair_settings import CompareSettings, check_comparison
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ytf_torch.network.module import Network
     from ytf_torch.report.compare.comparison import MethodRow
 
 app = App()
@@ -71,7 +72,7 @@ def compare_command(
     """Compare repairs of a backdoored network: what each costs, and what it leaves of the attack.
 
     The folder holds comparison.csv, comparison.json and report.html. It takes a minute or more for
-    each method and seed; --resume continues an interrupted comparison.
+    each method and seed, one on each core; --resume continues an interrupted comparison.
     """
     with one_line_errors(when_stopped="Go on with --resume"):
         settings = CompareSettings(
@@ -90,7 +91,6 @@ def compare_command(
             clean_control=clean_control,
         )
         check_comparison(settings)
-        from ytf_torch.defences.duration import duration, expected_seconds
         from ytf_torch.report.compare.comparison import method_rows
         from ytf_torch.report.compare.comparison_page import headline
         from ytf_torch.run.compare import compare, open_control
@@ -101,11 +101,7 @@ def compare_command(
         if control is not None:
             opened = opened.doubted(control.doubts)
         introduce(opened)
-        runs_per_method = settings.seeds + (control is not None)
-        repairs = settings.names * runs_per_method
-        seconds = expected_seconds(opened.badnet.model, repairs, len(sets.clean_valid))
-        number_of_repairs = "1 repair" if len(repairs) == 1 else f"{len(repairs)} repairs"
-        say(f"{number_of_repairs}: {duration(seconds)} on this machine, if none is done yet")
+        say(expectation(settings, opened.badnet.model, len(sets.clean_valid)))
         with progress_bars() as track:
             records = compare(
                 settings,
@@ -126,6 +122,23 @@ def compare_command(
         for line in (line for row in rows for line in row.failed):
             say(f"Not made: {line}")
         say(f"Report: {out_folder / 'report.html'}")
+
+
+def expectation(settings: CompareSettings, network: Network, images: int) -> str:
+    """How many repairs there are, and about how long they take, in one sentence.
+
+    images: the number of clean validation images.
+    """
+    from ytf_torch.defences.duration import duration, expected_seconds
+    from ytf_torch.run.side_by_side import repairs_at_once, threads_of_a_repair
+
+    repairs = settings.names * (settings.seeds + (settings.clean_control is not None))
+    at_once = repairs_at_once(settings)
+    with threads_of_a_repair(settings):
+        seconds = expected_seconds(network, repairs, images, at_once=at_once)
+    number_of_repairs = "1 repair" if len(repairs) == 1 else f"{len(repairs)} repairs"
+    number_of_repairs += f", {at_once} at a time" if at_once > 1 else ""
+    return f"{number_of_repairs}: {duration(seconds)} on this machine, if none is done yet"
 
 
 def command_line(settings: CompareSettings) -> str:

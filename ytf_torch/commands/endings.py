@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-from ytf_torch.errors import InputError, ProcessLostError, is_out_of_memory, printable
+from ytf_torch.errors import (
+    InputError,
+    ProcessLostError,
+    WorkerFaultError,
+    is_out_of_memory,
+    printable,
+)
 
 PROCESS_LOST = 1
 USER_ERROR = 2
@@ -156,8 +162,11 @@ def _line_and_status(error: BaseException) -> tuple[str, int]:
     if (status := getattr(error, "exit_code", None)) is not None:
         text = getattr(error, "format_message", str)()
         return f"{printable(text)} (see --help)" if text else "", int(status)
-    description = printable(f"{type(error).__name__}: {error}")[:500]
-    place = _place(error.__traceback__)
+    if isinstance(error, WorkerFaultError):
+        description, place = error.args
+    else:
+        description, place = f"{type(error).__name__}: {error}", _place(error.__traceback__)
+    description = printable(description)[:500]
     return f"a fault of ytf-torch, please report it: {description} ({place})", OUR_FAULT
 
 

@@ -6,14 +6,11 @@ Ctrl-C has to work during that time as it does later.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import gc
 import os
-import platform
 import signal
 import sys
-import warnings
 from functools import partial
 from importlib import import_module
 from typing import NoReturn
@@ -28,11 +25,8 @@ from ytf_torch.commands.endings import (
 )
 from ytf_torch.commands.streams import Stream, open_streams
 from ytf_torch.report.surroundings import Process
-
-# The number of new objects that triggers a garbage collection; Python's default is 700.
-GARBAGE_AFTER = 100_000
-# From glibc's malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+from ytf_torch.run.process import keep_memory as keep_memory
+from ytf_torch.run.process import set_up_process
 
 
 def start(command: str) -> NoReturn:
@@ -40,18 +34,10 @@ def start(command: str) -> NoReturn:
     out, _ = open_streams()
     Process.ours = True
     handle(end_at_once)
-    # By default OpenMP threads wait by spinning. On a busy machine they occupy the cores that the
-    # awaited thread needs: a training step took 4 to 17 times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    keep_memory()
+    set_up_process()
     # Clear the owner's bits of the umask: a run has to read and replace its own files. The bits of
     # group and others stay as the user set them.
     os.umask(os.umask(0o077) & 0o077)
-    if not sys.warnoptions:  # Errors are one line, without warnings of libraries around them.
-        warnings.simplefilter("ignore")
-    # PyTorch creates half a million objects that live until the end. Collecting garbage among them
-    # takes half a second during the import, and half a second at exit (see gc.freeze below).
-    gc.set_threshold(GARBAGE_AFTER)
     status = 0
     try:
         import_module(f"ytf_torch.commands.{command}").app()
@@ -63,19 +49,6 @@ def start(command: str) -> NoReturn:
     handle(signal.SIG_IGN)
     gc.freeze()
     sys.exit(status or _status_of(out))
-
-
-def keep_memory() -> None:
-    """Make glibc's malloc reuse freed blocks instead of returning them to the system.
-
-    By default it unmaps blocks as large as feature maps, and the kernel has to zero their pages
-    again, one by one, for the next batch: a quarter of the time of a training step. The setting is
-    process-wide, so commands call this, not the library.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
-        library.mallopt(M_TRIM_THRESHOLD, 2**30)
 
 
 def _status_of(out: Stream) -> int:

@@ -29,7 +29,6 @@ from ytf_torch.commands.endings import USER_ERROR as USER_ERROR
 from ytf_torch.commands.endings import one_line_errors as one_line_errors
 from ytf_torch.distributed import is_first
 from ytf_torch.errors import InputError, printable, unwritable
-from ytf_torch.progress import Track
 
 out = Console(highlight=False)
 
@@ -170,12 +169,56 @@ def answer(line: str) -> None:
         raise failure if broken else unwritable("standard output", failure)
 
 
-@contextmanager
-def progress_bars() -> Iterator[Track]:
-    """A Track that draws one progress bar per phase on standard error, with the remaining time.
+class Bars:
+    """A Track that draws one progress bar per phase.
 
-    When a phase advances, the bars of later phases are removed: they were its parts. Of several
-    processes, the first draws the progress of its own share.
+    When a phase advances, the bars of later phases are removed: they were its parts. Branches keep
+    their bars apart, so that of several pieces of work that run at the same time each has its own.
+
+    one_at_a_time: remove the bar of a complete phase when the next phase begins.
+    """
+
+    def __init__(self, progress: Progress, *, one_at_a_time: bool = False) -> None:
+        self.progress, self.one_at_a_time = progress, one_at_a_time
+        self.bars: list[TaskID] = []
+
+    def __call__(self, phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
+        """See Track."""
+        if self.one_at_a_time and self.bars and self._is_complete(self.bars[-1]):
+            self._remove_from(len(self.bars) - 1)
+        bar = self.progress.add_task(phase, total=total, unit=unit)
+        self.bars.append(bar)
+        return partial(self.advance, bar)
+
+    def advance(self, bar: TaskID, done: int) -> None:
+        """Advance one of the bars; one that has been removed is ignored."""
+        if bar in self.bars:
+            self.progress.advance(bar, done)
+            self._remove_from(self.bars.index(bar) + 1)
+
+    @contextmanager
+    def branch(self) -> Iterator[Bars]:
+        """See Branching."""
+        own_bars = Bars(self.progress, one_at_a_time=True)
+        try:
+            yield own_bars
+        finally:
+            own_bars._remove_from(0)
+
+    def _is_complete(self, bar: TaskID) -> bool:
+        return any(task.id == bar and task.finished for task in self.progress.tasks)
+
+    def _remove_from(self, index: int) -> None:
+        for bar in self.bars[index:]:
+            self.progress.remove_task(bar)
+        del self.bars[index:]
+
+
+@contextmanager
+def progress_bars() -> Iterator[Bars]:
+    """A Track that draws progress bars on standard error, with the remaining time.
+
+    Of several processes, the first draws the progress of its own share.
     """
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -189,16 +232,4 @@ def progress_bars() -> Iterator[Track]:
     console = Console(stderr=True)
     hidden = not (is_first() and console.is_terminal)
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-
-        def track(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
-            return partial(_advance, progress, progress.add_task(phase, total=total, unit=unit))
-
-        yield track
-
-
-def _advance(progress: Progress, bar: TaskID, done: int) -> None:
-    if bar in progress.task_ids:
-        progress.advance(bar, done)
-        for other_bar in progress.task_ids:
-            if other_bar > bar:
-                progress.remove_task(other_bar)
+        yield Bars(progress)

@@ -41,15 +41,21 @@ SECONDS, BATCH = 0.5, 64
 
 
 def expected_seconds(
-    network: Network, methods: Iterable[str], faces: int, scans: Iterable[str] = ()
+    network: Network,
+    methods: Iterable[str],
+    faces: int,
+    scans: Iterable[str] = (),
+    at_once: int = 1,
 ) -> float:
     """About how long repairs by these methods will take, with so many clean faces, and at most the
-    scans of these names of SCANS. Methods of other packages, of which nothing is known, count as
-    pruning by a ranking that costs nothing."""
-    repairs = (REPAIRS[method](0) if method in REPAIRS else Pruning() for method in methods)
-    work = sum(faces_of_training(repair, faces) for repair in repairs)
-    work += sum(faces_of_scan(SCANS[name], network.classes) for name in scans)
-    return work * seconds_of_a_face(network) if work else 0.0
+    scans of these names of SCANS.
+
+    at_once: the number of repairs and scans that run at the same time, each on a core of its own.
+    """
+    work = [faces_of_method(method, faces) for method in methods]
+    work += [faces_of_scan(SCANS[name], network.classes) for name in scans]
+    longest = max(max(work, default=0.0), sum(work) / at_once)
+    return longest * seconds_of_a_face(network) if longest else 0.0
 
 
 def duration(seconds: float) -> str:
@@ -86,6 +92,12 @@ def seconds_of_a_face(network: Network) -> float:
             next(trial.parameters()).detach().cpu()  # which waits for an accelerator
             times.append(time.perf_counter() - began)
     return sorted(times)[len(times) // 2] / BATCH
+
+
+def faces_of_method(method: str, faces: int) -> float:
+    """See faces_of_training. Methods of other packages, of which nothing is known, count as pruning
+    by a ranking that costs nothing."""
+    return faces_of_training(REPAIRS[method](0) if method in REPAIRS else Pruning(), faces)
 
 
 def faces_of_training(repair: Repair, faces: int) -> float:

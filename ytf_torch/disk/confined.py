@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ytf_torch.disk.interpreter import python_command
+from ytf_torch.disk.interpreter import python_command, signals_blocked
 from ytf_torch.disk.protections import Protections
 from ytf_torch.errors import InputError
 
@@ -72,7 +72,7 @@ class _Process:
         self.shared = memoryview(maps[0] if maps else b"")
         self.channel, channel = _channel()
         descriptors = (*channel, *memory)
-        with _signals_blocked():
+        with signals_blocked("SIGINT", "SIGTERM"):
             self.process = subprocess.Popen(
                 [python, "-P", str(PROGRAM), reader, *map(str, descriptors)],
                 pass_fds=descriptors,
@@ -195,23 +195,6 @@ def _startup_error(reader: str) -> str:
     lines = run_without_requests.stderr.decode(errors="replace").split("\n")
     messages = [line.strip() for line in lines if line.strip()]
     return messages[-1][:300] if messages else f"status {run_without_requests.returncode}"
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM within this block; a process started in it inherits the mask.
-
-    Terminals, batch systems and service managers send these signals to all processes of a run.
-    The parent handles them; a reader that died first would surface as an unreadable file.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _sealed_memory() -> tuple[int, ...]:

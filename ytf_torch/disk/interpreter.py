@@ -1,4 +1,4 @@
-"""Finds the Python executable for child processes.
+"""Finds the Python executable for child processes, and blocks signals that are not for them.
 
 `sys.executable` is not always a Python: in programs that embed it (uWSGI, R's reticulate, Blender)
 it is that program, empty, or a path that does not exist.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ytf_torch.errors import mismatch
@@ -49,3 +51,22 @@ def _candidates() -> Iterator[Path]:
         yield from (Path(prefix) / "bin" / name, Path(prefix) / "Scripts" / "python.exe")
         yield Path(prefix) / "python.exe"
     yield Path(getattr(sys, "_base_executable", None) or "")
+
+
+@contextmanager
+def signals_blocked(*names: str) -> Iterator[None]:
+    """Block signals within this block; a process or thread that is started in it inherits the mask.
+    On Windows, which has no masks, it does nothing.
+
+    Terminals, batch systems and service managers send these signals to all processes of a run. The
+    parent handles them; a child that died first would surface as an unreadable file, for example.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    numbers = [signal.Signals[name] for name in names]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -30,7 +30,7 @@ from ytf_torch.report.audit.audit_record import audit_record
 from ytf_torch.report.conversion_record import conversion_record
 from ytf_torch.report.repair.repair_verdict import is_unfit, judge_repair
 from ytf_torch.run.audit_settings import AuditSettings
-from ytf_torch.run.compare import why_no_repair
+from ytf_torch.run.compared_repair import why_no_repair
 from ytf_torch.run.detect import alarm_of, open_detection
 from ytf_torch.run.detection_rule import detection_rule
 from ytf_torch.run.finished import write_report

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from ytf_torch.convert.model_file import tells_pixel_scale
-from ytf_torch.defences.base import Ranking, Repair
 from ytf_torch.defences.baseline import clean_accuracy
 from ytf_torch.defences.doubts import MOST
-from ytf_torch.defences.names import RECOMMENDED_REPAIR, check_loadable, every, name_of_method
-from ytf_torch.defences.repairing import repair_and_measure
+from ytf_torch.defences.names import check_loadable
 from ytf_torch.device import resolve_device
-from ytf_torch.errors import CannotRepairError, InputError, OutputError, is_out_of_memory
+from ytf_torch.errors import InputError
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.compare.comparison import (
-    Record,
-    comparison_csv,
-    comparison_record,
-    failed_record,
-    made,
-)
+from ytf_torch.report.compare.comparison import Record, comparison_csv, comparison_record
 from ytf_torch.report.compare.comparison_page import comparison_html
-from ytf_torch.report.repair.repair_record import repair_record
+from ytf_torch.run.compared_repair import Cell, Subjects, one_after_another
+from ytf_torch.run.comparison_plan import Plan, plan_of
 from ytf_torch.run.finished import write_report
 from ytf_torch.run.inputs import comparison_record as inputs_record
 from ytf_torch.run.learning import check_learning
@@ -35,10 +27,13 @@ from ytf_torch.run.pair import Opened, check_same_input, name_of, open_network
 from ytf_torch.run.relation import same_weights
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.resume import work_folder
+from ytf_torch.run.side_by_side import (
+    job_of,
+    repairs_at_once,
+    side_by_side,
+    threads_of_a_repair,
+)
 from ytf_torch.run.work_folder import WorkFolder
-
-# No repair has such a seed.
-NO_CELL = ("", -1)
 
 
 def open_control(settings: CompareSettings, opened: Opened, clean_valid: ImageSet) -> Opened | None:
@@ -87,110 +82,59 @@ def compare(
     """Run every method with every seed and write the folder: comparison.json, comparison.csv and
     report.html. The record of every repair; None where `resume` finds this comparison finished.
 
-    resume, overwrite: see work_folder. Detectors are measured once, with the B′ of the recommended
-    repair, or of the first method where that is not compared; of the next one where it fails.
+    resume, overwrite: see work_folder. Repairs run at the same time where cores are idle, see
+    side_by_side.py. Detectors are measured once, see Plan.
     A repair that cannot be made has a record that says why, see failed_record.
     Raises InputError where a file cannot be read or written, and where no repair can be made.
     """
     check_loadable("detector")
     device = resolve_device(settings.device)
     inputs = inputs_record(opened.badnet, sets, settings, control, device)
-    with work_folder(settings.out, inputs, resume=resume, overwrite=overwrite) as work:
+    at_once = repairs_at_once(settings)
+    with (
+        work_folder(settings.out, inputs, resume=resume, overwrite=overwrite) as work,
+        threads_of_a_repair(settings),
+    ):
         if work.finished:
             return None
-        cells = len(settings.methods) * (settings.seeds + (control is not None))
-        done = track("repairs", cells, "repairs")
-        records, wanted = [], _measured_with(settings)
-        for place, method in enumerate(settings.methods):
-            name = name_of_method(method)
-            for seed in range(settings.seeds):
-                measured = wanted is None or (name, seed) == wanted
-                detectors = every("detector") if measured else ()
-                cell = Cell(f"{_kept_as(name, place)}-{seed}", method, seed, detectors)
-                records.append(_record(work, cell, opened.badnet, sets, track))
-                if measured:  # with the next one, whatever it is, where this one was not made
-                    wanted = None if "failed" in records[-1] else NO_CELL
+        plan, subjects = plan_of(settings), Subjects(opened.badnet, control, sets)
+        done = track("repairs", len(plan.cells), "repairs")
+        for cell in plan.cells:
+            record = work.find_record(cell.name)
+            if record is not None:
+                plan.records[cell.name] = record
                 done(1)
-        if not made(records):
-            reasons = "; ".join(f"{record['method']}: {record['failed']}" for record in records)
-            raise InputError(settings.model, f"none of the methods can repair it ({reasons})")
-        controls: dict[str, Record] = {}
-        if control is not None:
-            clean = ImageSets(sets.clean_valid, sets.clean_test)
-            for place, method in enumerate(settings.methods):
-                name = name_of_method(method)
-                cell = Cell(
-                    f"control-{_kept_as(name, place)}-0", method, 0, (), " on the clean control"
-                )
-                controls[name] = _record(work, cell, control, clean, track)
+        at_once = min(at_once, len(plan.cells) - len(plan.records))
+        if at_once > 1:
+            plan.start_longest_first(len(sets.clean_valid))
+            job = job_of(settings, subjects, work.inputs)
+            made_repairs = side_by_side(plan.next_cell, job, at_once, track)
+        else:
+            made_repairs = one_after_another(plan.next_cell, subjects, track)
+        _make_all(plan, work, made_repairs, done, settings.model)
+        work.finish(_writer(plan.of_badnet, plan.of_control, command, opened.doubts))
+    return plan.of_badnet
+
+
+def _make_all(
+    plan: Plan,
+    work: WorkFolder,
+    made_repairs: Generator[tuple[Cell, Record], None, None],
+    done: Callable[[int], None],
+    model: object,
+) -> None:
+    """Store the record of each repair as it is finished. Why one cannot be made is not stored: a
+    resumed comparison tries it again. Raises InputError where no repair of B can be made."""
+    with closing(made_repairs):  # ends its workers, even if this is interrupted
+        for cell, record in made_repairs:
+            if "failed" not in record:
+                work.keep_record(cell.name, record)
+            if cell.name not in plan.records:
                 done(1)
-        work.finish(_writer(records, controls, command, opened.doubts))
-    return records
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One repair of a comparison.
-
-    name: what its record is kept under. network: what it is made of, where that is not B.
-    """
-
-    name: str
-    method: str | Repair | Ranking
-    seed: int
-    detectors: Sequence[str]
-    network: str = ""
-
-
-def _kept_as(name: str, place: int) -> str:
-    """What the records of a method are kept under: its name, or its place among the methods where
-    somebody else has chosen a name that no file of ours has."""
-    return name if re.fullmatch("[a-z-]+", name) else f"other-{place}"
-
-
-def _measured_with(settings: CompareSettings) -> tuple[str, int] | None:
-    """The method and seed whose B′ detectors are measured with."""
-    recommended = RECOMMENDED_REPAIR in settings.names
-    return (RECOMMENDED_REPAIR if recommended else settings.names[0], 0)
-
-
-def _record(
-    work: WorkFolder, cell: Cell, checkpoint: Checkpoint, sets: ImageSets, track: Track
-) -> Record:
-    """The record of one repair: what an earlier start has kept, or made and kept now. Why there is
-    none is not kept: a later start tries again."""
-    known, name = work.find_record(cell.name), name_of_method(cell.method)
-    if known is not None:
-        return known
-
-    def within(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
-        return track(f"{name}{cell.network}, seed {cell.seed}: {phase}", total, unit)
-
-    try:
-        outcome = repair_and_measure(
-            checkpoint.model, sets, cell.method, cell.seed, cell.detectors, within
-        )
-    except Exception as error:
-        reason = why_no_repair(error, sets)
-        if reason is None:
-            raise
-        return failed_record(name, cell.seed, reason)
-    record = repair_record(outcome, checkpoint.provenance)
-    work.keep_record(cell.name, record)
-    return record
-
-
-def why_no_repair(error: Exception, sets: ImageSets) -> str | None:
-    """Why a repair cannot be made; None where the error is not the repair's: a file that cannot be
-    read or written, which would be the end of all others too, or a fault of ours."""
-    if is_out_of_memory(error):
-        return "there is not enough memory for this"
-    if isinstance(error, InputError) and not isinstance(error, OutputError):
-        where, problem, _ = error.args
-        files = tuple(str(faces.path) for faces in sets.every)
-        if isinstance(error, CannotRepairError) or not where.startswith(files):
-            return InputError(where, problem).line()
-    return None
+            plan.records[cell.name] = record
+            if plan.nothing_can_be_made:
+                reasons = "; ".join(f"{one['method']}: {one['failed']}" for one in plan.of_badnet)
+                raise InputError(model, f"none of the methods can repair it ({reasons})")
 
 
 def _writer(

@@ -6,6 +6,7 @@ the interrupted run's.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,6 +29,9 @@ DECISIVE = {"drops", "layer", "rank_at", "order", "engine", "precision"}
 
 # The keys by which the file of an image set is identified.
 FILE_FACTS = {"path", "bytes", "modified"}
+
+CHANGED = "was replaced or changed while the run was reading it"
+LEAVE_IT = "Leave it as it is until the run has ended, and run it again"
 
 
 def fingerprint(checkpoint: Checkpoint, sets: ImageSets, settings: PruneSettings) -> dict[str, Any]:
@@ -105,9 +109,24 @@ def check_unchanged(inputs: Mapping[str, Any]) -> None:
             if isinstance(recorded, dict) and recorded.keys() == FILE_FACTS:
                 path = Path(recorded["path"])
                 if _file_facts(path) != recorded:
-                    problem = "was replaced or changed while the run was reading it"
-                    remedy = "Leave it as it is until the run has ended, and run it again"
-                    raise InputError(path, problem, remedy)
+                    raise InputError(path, CHANGED, LEAVE_IT)
+
+
+def check_same(
+    inputs: Mapping[str, Any], found: Mapping[str, Any], model: Path, clean_control: Path | None
+) -> None:
+    """Raises InputError where another process of a comparison has found other inputs.
+
+    inputs, found: see comparison_record. model, clean_control: the files of the networks.
+    """
+    check_unchanged(inputs)
+    networks = {"model": model, "weights": model, "clean_control": clean_control}
+    found = json.loads(json.dumps(found))  # tuples become lists, as in `inputs`
+    different = [key for key in inputs if found.get(key) != inputs[key]]
+    if different:
+        # Image sets and settings are the same, so what is left is an installation.
+        changed = networks.get(different[0], "an installed package")
+        raise InputError(changed, CHANGED, LEAVE_IT)
 
 
 def _network_and_labels(checkpoint: Checkpoint, sets: ImageSets) -> dict[str, Any]:
