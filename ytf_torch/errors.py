@@ -90,6 +90,10 @@ class CannotRepairError(InputError):
     """A repair is not applicable to this network; another repair may be."""
 
 
+class CannotDetectError(InputError):
+    """A detector is not applicable to this network or these images; another detector may be."""
+
+
 class OutputError(InputError):
     """An output cannot be written: a full disk, a folder without permission."""
 

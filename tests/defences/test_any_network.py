@@ -16,7 +16,10 @@ from ytf_torch.defences.base import Candidate, Detector, Ranking, Repair, Scan
 from ytf_torch.defences.detectors.badexpert import BadExpert
 from ytf_torch.defences.detectors.energy_and_dissent import EnergyAndDissent
 from ytf_torch.defences.detectors.goodnet import Disagreement
+from ytf_torch.defences.detectors.ibd_psc import ParameterScaling
+from ytf_torch.defences.detectors.scale_up import ScaleUp
 from ytf_torch.defences.detectors.strip import Strip
+from ytf_torch.defences.detectors.ted import TopologicalEvolution
 from ytf_torch.defences.rankings.anp import AdversarialNeuronPruning
 from ytf_torch.defences.rankings.clp import ChannelLipschitz
 from ytf_torch.defences.rankings.kernel_norm import KernelNorm
@@ -56,6 +59,9 @@ DETECTORS: dict[str, Callable[[Network, ImageSet], Detector]] = {
     "energy-and-dissent": lambda network, faces: EnergyAndDissent(faces),
     "strip": lambda network, faces: Strip(faces, overlays=3),
     "badexpert": lambda network, faces: BadExpert(network, faces, epochs=1, batch=8),
+    "scale-up": ScaleUp,
+    "ibd-psc": ParameterScaling,
+    "ted": TopologicalEvolution,
 }
 SCANS: dict[str, Scan] = {
     "last-layer": LastLayerOutliers(),

@@ -9,7 +9,10 @@ from ytf_torch.defences.base import Candidate, Detector, Ranking, Repair, Scan
 from ytf_torch.defences.detectors.badexpert import BadExpert
 from ytf_torch.defences.detectors.energy_and_dissent import EnergyAndDissent
 from ytf_torch.defences.detectors.goodnet import Disagreement
+from ytf_torch.defences.detectors.ibd_psc import ParameterScaling
+from ytf_torch.defences.detectors.scale_up import ScaleUp
 from ytf_torch.defences.detectors.strip import Strip
+from ytf_torch.defences.detectors.ted import TopologicalEvolution
 from ytf_torch.defences.installed import cannot_be_used, load_installed, origin_of
 from ytf_torch.defences.names import name_of_method
 from ytf_torch.defences.rankings.anp import AdversarialNeuronPruning
@@ -53,6 +56,15 @@ DETECTORS: dict[str, MakeDetector] = {
     "goodnet": lambda network, clean_valid, seed, track: Disagreement(),
     "strip": lambda network, clean_valid, seed, track: Strip(clean_valid, seed=seed),
     "badexpert": lambda network, clean_valid, seed, track: BadExpert(
+        network, clean_valid, seed=seed, track=track
+    ),
+    "scale-up": lambda network, clean_valid, seed, track: ScaleUp(
+        network, clean_valid, track=track
+    ),
+    "ibd-psc": lambda network, clean_valid, seed, track: ParameterScaling(
+        network, clean_valid, seed=seed, track=track
+    ),
+    "ted": lambda network, clean_valid, seed, track: TopologicalEvolution(
         network, clean_valid, seed=seed, track=track
     ),
 }

@@ -15,14 +15,23 @@ REPAIRS = (
     "ft-sam",
     "i-bau",
 )
-DETECTORS = ("energy-and-dissent", "goodnet", "strip", "badexpert")
+DETECTORS = (
+    "energy-and-dissent",
+    "goodnet",
+    "strip",
+    "badexpert",
+    "scale-up",
+    "ibd-psc",
+    "ted",
+)
 SCANS = ("last-layer", "mm-bd", "neural-cleanse")
 
 RECOMMENDED = "recommended"
 RECOMMENDED_REPAIR = "distillation"
 RECOMMENDED_DETECTOR = "energy-and-dissent"
 QUICK_DETECTORS = ("energy-and-dissent", "goodnet")
-"""Those that cost a few forward passes for each image; STRIP costs a hundred."""
+"""Those that cost two forward passes for each image and have nothing to prepare; STRIP costs a
+hundred, SCALE-UP and IBD-PSC up to six, and TED compares each image with thousands."""
 
 
 def repair_called(name: str) -> str:

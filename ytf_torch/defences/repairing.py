@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ytf_torch.defences.base import Candidate, Ranking, Repair
 from ytf_torch.defences.detectors.figures import DetectorFigures, measure_detector
@@ -12,7 +12,7 @@ from ytf_torch.defences.evaluation import Evaluation, evaluate
 from ytf_torch.defences.methods import detector_by, last_candidate, repair_by
 from ytf_torch.defences.names import QUICK_DETECTORS, name_of_method
 from ytf_torch.device import exact_float32
-from ytf_torch.errors import InputError, argument
+from ytf_torch.errors import CannotDetectError, InputError, argument
 from ytf_torch.images.image_set import ImageSets
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track, untracked
@@ -23,7 +23,8 @@ class RepairOutcome:
     """A repaired network and its evaluation.
 
     seconds: time it took to make the candidate. evaluation: counts of B, B′ and GoodNet on all
-    sets. detectors: detection rates, by the detector's name.
+    sets. detectors: detection rates, by the detector's name. not_applicable: why a detector has
+    none, by its name.
     """
 
     method: str
@@ -32,6 +33,7 @@ class RepairOutcome:
     candidate: Candidate
     evaluation: Evaluation
     detectors: Mapping[str, DetectorFigures]
+    not_applicable: Mapping[str, str] = field(default_factory=dict)
 
 
 @exact_float32()
@@ -64,9 +66,14 @@ def repair_and_measure(
             "training diverged: weights of the repaired network are NaN or infinite",
             f"Choose another method with {argument('method')}",
         )
-    figures = {}
+    figures: dict[str, DetectorFigures] = {}
+    not_applicable: dict[str, str] = {}
     for name in detectors:
-        detector = detector_by(name, network, sets.clean_valid, seed, track)
+        try:
+            detector = detector_by(name, network, sets.clean_valid, seed, track)
+        except CannotDetectError as error:
+            not_applicable[name] = error.line()
+            continue
         figures[name] = measure_detector(
             detector,
             network,
@@ -91,4 +98,5 @@ def repair_and_measure(
             pairings=sets.pairings,
         ),
         figures,
+        not_applicable,
     )

@@ -12,7 +12,10 @@ from ytf_torch.defences.base import Candidate, Detector
 from ytf_torch.defences.detectors.badexpert import BadExpert
 from ytf_torch.defences.detectors.energy_and_dissent import EnergyAndDissent
 from ytf_torch.defences.detectors.goodnet import Disagreement
+from ytf_torch.defences.detectors.ibd_psc import ParameterScaling
+from ytf_torch.defences.detectors.scale_up import ScaleUp
 from ytf_torch.defences.detectors.strip import Strip
+from ytf_torch.defences.detectors.ted import TopologicalEvolution
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 
@@ -22,10 +25,15 @@ DETECTORS: dict[str, Make] = {
     "energy-and-dissent": lambda network, faces: EnergyAndDissent(faces),
     "strip": lambda network, faces: Strip(faces, overlays=20),
     "badexpert": lambda network, faces: BadExpert(network, faces, learning_rate=3e-4, batch=32),
+    "scale-up": ScaleUp,
+    "ibd-psc": ParameterScaling,
+    "ted": TopologicalEvolution,
 }
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+# SCALE-UP and IBD-PSC do not detect this trigger, see their own tests: bright faces are taken for
+# its target without it, and so are faces where all layers are amplified.
+@pytest.mark.parametrize("name", sorted(DETECTORS.keys() - {"scale-up", "ibd-psc"}))
 def test_triggered_faces_score_higher_than_clean_ones(
     name: str, badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:

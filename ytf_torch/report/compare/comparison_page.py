@@ -45,6 +45,7 @@ def comparison_html(
         trade_off=drawings(lambda size: trade_off_figure(rows, size)),
         roc=drawings(lambda size: roc_figure(curves, size)),
         detectors=_detectors(records),
+        not_applicable=_not_applicable(records),
         command=command,
         limits={"success": SUCCESS, "cost": FAIR_PRICE, "recognised": RECOGNISED},
         versions={"ytf-torch": tool_version(), "PyTorch": torch.__version__},
@@ -124,6 +125,14 @@ def _detectors(records: Sequence[Record]) -> dict[str, Any]:
         for name, figures in record["detectors"].items():
             detectors.setdefault(name, figures | {"method": record["method"]})
     return detectors
+
+
+def _not_applicable(records: Sequence[Record]) -> dict[str, str]:
+    """Why detectors were not measured, by their names."""
+    reasons: dict[str, str] = {}
+    for record in records:
+        reasons |= record.get("detectors_not_applicable", {})
+    return reasons
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -52,6 +52,12 @@ def repair_record(
             name: detector_record(figures) for name, figures in outcome.detectors.items()
         },
         "verdict": {"kind": verdict.kind, "headline": verdict.headline},
+        # Only where there are any: most records keep their bytes.
+        **(
+            {"detectors_not_applicable": dict(outcome.not_applicable)}
+            if outcome.not_applicable
+            else {}
+        ),
     }
 
 
