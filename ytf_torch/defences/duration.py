@@ -129,9 +129,7 @@ def faces_of_scan(scan: Scan, classes: int) -> float:
     """How many faces of a training step take as long as a scan for so many classes, which may end
     earlier."""
     match scan:
-        case MaximumMargin():
-            return scan.starts * scan.steps * classes
-        case NeuralCleanse():
-            return scan.batch * scan.steps * classes
+        case MaximumMargin() | NeuralCleanse():
+            return scan.images_shown(classes)
         case _:
             return 0.0
