@@ -60,7 +60,12 @@ def scan_command(
     check_out(out_folder)
     check_inputs_are_elsewhere(out_folder, files)
     from ytf_torch.defences.duration import duration, expected_seconds_of_twins
-    from ytf_torch.report.scan.scan_page import CAUTION, headline, twins_lines
+    from ytf_torch.report.scan.scan_page import (
+        CAUTION,
+        examined_sentence,
+        headline,
+        twins_lines,
+    )
     from ytf_torch.run.learning import learning_names, open_learned
     from ytf_torch.run.pair import open_network
     from ytf_torch.run.scan import scan
@@ -84,6 +89,8 @@ def scan_command(
     for name, found in outcome.suspicions.items():
         named = ", ".join(f"{c} ({found.anomaly[c]:.1f})" for c in found.candidates)
         say(f"{name}: {named or 'no candidate'} (threshold {found.threshold:.1f})")
+        if examined := examined_sentence(name, found):
+            say(examined)
     for line in twins_lines(outcome.among_twins):
         say(line)
     say(CAUTION)

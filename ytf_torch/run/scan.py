@@ -97,6 +97,7 @@ def scan_record(outcome: ScanOutcome, warnings: tuple[str, ...] = ()) -> dict[st
                 "candidates": list(suspicions.candidates),
                 "threshold": suspicions.threshold,
                 "anomaly": list(suspicions.anomaly),
+                "examined": suspicions.examined and list(suspicions.examined),
                 "triggers": {
                     label: {"size": float(trigger.mask.sum()), "reached": trigger.reached}
                     for label, trigger in suspicions.triggers.items()

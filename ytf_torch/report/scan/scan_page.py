@@ -53,7 +53,8 @@ def scan_html(
     return template("scan/scan.html").render(
         title=title,
         warnings=warnings,
-        headline=headline(candidates, among),
+        headline=headline(candidates, among).replace("p = ", "p\u00a0=\u00a0"),
+        examined=[examined_sentence(name, result) for name, result in suspicions.items()],
         among=among,
         smallest_p=min((1 / (len(each.twins) + 1) for each in among.values()), default=1.0),
         twins_limit=TWINS_LIMIT,
@@ -79,6 +80,19 @@ def _classes_sentence(candidates: tuple[int, ...]) -> str:
     noun = "Class" if len(candidates) == 1 else "Classes"
     verb = "stands" if len(candidates) == 1 else "stand"
     return f"{noun} {named}{more} {verb} out and could be a backdoor’s target, or could not."
+
+
+def examined_sentence(name: str, result: Suspicions) -> str:
+    """How many classes a scan examined in full; empty where all.
+
+    >>> from ytf_torch.defences.base import Suspicions
+    >>> examined_sentence("mm-bd", Suspicions((0.0, 0.0, 2.0), 1.3, examined=(1, 2)))
+    'mm-bd examined 2 of 3 classes in full, after a short look at all.'
+    """
+    if result.examined is None:
+        return ""
+    number, classes = len(result.examined), len(result.anomaly)
+    return f"{name} examined {number:,} of {classes:,} classes in full, after a short look at all."
 
 
 def twins_sentence(among: Mapping[str, AmongTwins]) -> str:
