@@ -120,6 +120,26 @@ def test_a_scan(
     assert "cannot say that a network is clean" in repr(found)
 
 
+def test_a_scan_among_clean_twins(
+    tmp_path: Path,
+    keras_file: Path,
+    faces: Path,
+    in_memory: list[ytf_torch.ImagesInMemory],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "cache"))
+    words = ["--model", keras_file, *flags(faces, "--clean-valid"), "--methods", "last-layer"]
+    run(scan.app, *words, "--twins", "1", "--out", tmp_path / "command")
+    found = ytf_torch.scan(keras_file, in_memory[0], methods="last-layer", twins=1)
+    found.write_report(tmp_path / "python")
+    texts = [(tmp_path / name / "result.json").read_bytes() for name in ("python", "command")]
+    assert texts[0] == texts[1]
+    assert found.p_value in (0.5, 1.0)
+    assert found.twins["last-layer"].p_value == found.p_value
+    assert f"p = {found.p_value:.2g}" in found.verdict
+
+
 def test_an_evaluation(
     tmp_path: Path,
     keras_file: Path,
@@ -197,6 +217,7 @@ def test_frames(keras_file: Path, given: tuple[Path, Path, Path]) -> None:
         (lambda b, v: PYTHON.compare(b, v, seeds=0), "`seeds`: expected a number of 1…"),
         (lambda b, v: PYTHON.compare(b, v, clean_control=b), "so it is no control"),
         (lambda b, v: PYTHON.scan(b, v, methods="magic"), "`methods`: expected all, or some"),
+        (lambda b, v: PYTHON.scan(b, v, twins=-1), "`twins`: expected a whole number of 0…999"),
         (lambda b, v: PYTHON.scan(b, 3), "`clean_valid`: expected a path or an image set"),
         (lambda b, v: PYTHON.detect(b, b, v), "the same weights"),
         (lambda b, v: PYTHON.detect(b, "none.h5", v), "none.h5: no such file"),

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from ytf_torch.defences.names import every, is_known, repair_called
+from ytf_torch.defences.names import MOST_TWINS, every, is_known, repair_called
 from ytf_torch.errors import argument, mismatch
 from ytf_torch.images.datasets import Samples, images_of_samples
 from ytf_torch.images.image_set import ImageSet
@@ -104,6 +104,14 @@ def seed_given(seed: object) -> int:
     number = -1 if isinstance(seed, bool) or not hasattr(seed, "__index__") else seed.__index__()
     if not 0 <= number < 2**63:
         raise mismatch(argument("seed"), "a whole number of 0…2⁶³−1", repr(seed)[:80])
+    return int(number)
+
+
+def twins_given(twins: object) -> int:
+    """A number of clean twins. Raises InputError unless it is an integer of 0…MOST_TWINS."""
+    number = -1 if isinstance(twins, bool) or not hasattr(twins, "__index__") else twins.__index__()
+    if not 0 <= number <= MOST_TWINS:
+        raise mismatch(argument("twins"), f"a whole number of 0…{MOST_TWINS}", repr(twins)[:80])
     return int(number)
 
 

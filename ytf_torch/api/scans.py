@@ -16,18 +16,20 @@ from ytf_torch.api.inputs import (
     images_given,
     methods_given,
     model_given,
+    twins_given,
 )
 from ytf_torch.api.tables import Shown
 from ytf_torch.defences.base import Scan, Suspicions
 from ytf_torch.defences.names import name_of_method
+from ytf_torch.defences.scans.twins import AmongTwins
 from ytf_torch.device import resolve_device
 from ytf_torch.errors import printable
 from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.drawing import Figure
 from ytf_torch.report.result_plots import draw_anomalies
-from ytf_torch.report.scan.scan_page import CAUTION, headline
-from ytf_torch.run.learning import open_learned
+from ytf_torch.report.scan.scan_page import CAUTION, TWINS_LIMIT, headline
+from ytf_torch.run.learning import learning_names, open_learned
 from ytf_torch.run.pair import open_network
 from ytf_torch.run.scan import ScanOutcome
 from ytf_torch.run.scan import scan as run_scan
@@ -64,7 +66,19 @@ class ScanResult(Shown):
     @property
     def verdict(self) -> str:
         """The scans' result and its limits, in sentences."""
-        return f"{headline(self.candidates)} {CAUTION}"
+        limits = f"{CAUTION} {TWINS_LIMIT}" if self.twins else CAUTION
+        return f"{headline(self.candidates, self.outcome.among_twins)} {limits}"
+
+    @property
+    def twins(self) -> Mapping[str, AmongTwins]:
+        """Name of the scan → the network's largest anomaly among those of its clean twins, with
+        p-value and false alarm rate; empty without twins."""
+        return self.outcome.among_twins
+
+    @property
+    def p_value(self) -> float | None:
+        """Of all scans together, by Bonferroni's bound; None without twins."""
+        return None if self.outcome.twins is None else self.outcome.twins.p_value
 
     def write_report(self, folder: str | Path) -> Path:
         """Write the folder of ytf-scan: result.json and report.html. Returns the path of
@@ -109,27 +123,32 @@ def scan(
     methods: str | Scan | Sequence[str | Scan] = "all",
     pixel_scale: float | str | None = None,
     preprocessing: PreprocessingForm | None = None,
+    twins: int = 0,
     device: str = "auto",
     track: Track = untracked,
 ) -> ScanResult:
     """Search for a backdoor's target class without triggered images.
 
-    methods: "all", names of scans of ytf-scan, or your own: objects with `suspicions`. For the
-    other arguments see `defend`.
+    methods: "all", names of scans of ytf-scan, or your own: objects with `suspicions`. twins:
+    number of clean networks of the same architecture that are trained on `clean_valid` for a
+    p-value of at least 1 / (twins + 1); they are cached. For the other arguments see `defend`.
     Raises InputError where a file, an array or an argument is invalid, as ytf-scan does.
 
     >>> ytf_torch.scan("bd_net.h5", "valid.h5", methods=["last-layer"]).candidates
     ()
     """
     names = methods_given(methods, "methods", "scan")
+    count = twins_given(twins)
     source, images = model_given(model), images_given(clean_valid, "clean_valid")
     resolved = resolve_device(device_given(device))
     opened = open_network(source, asked_preprocessing(pixel_scale, preprocessing))
     network = opened.badnet.model.to(resolved)
-    learned, doubts = open_learned(network, images, map(name_of_method, names))
+    learned, doubts = open_learned(
+        network, images, learning_names(map(name_of_method, names), count)
+    )
     opened = opened.doubted(doubts)
     title = source.name if isinstance(source, Path) else opened.badnet.provenance.source_file
     with temporary_run() as folder:
         shown = printable(title)
-        outcome = run_scan(network, learned, folder, shown, names, opened.doubts, track)
-        return ScanResult(outcome, opened.doubts, files_of(folder))
+        outcome = run_scan(network, learned, folder, shown, names, opened.doubts, track, count)
+        return ScanResult(outcome, (*opened.doubts, *outcome.doubts), files_of(folder))

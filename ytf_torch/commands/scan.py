@@ -10,8 +10,8 @@ import typer
 from ytf_torch.commands.networks import introduce
 from ytf_torch.commands.options import Device, PixelScale, PreprocessingOption, listed
 from ytf_torch.commands.start import start
-from ytf_torch.commands.terminal import App, progress_bars, say
-from ytf_torch.defences.names import every, is_known
+from ytf_torch.commands.terminal import App, note, progress_bars, say
+from ytf_torch.defences.names import MOST_TWINS, every, is_known
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.reading import checked_file, checked_source
 from ytf_torch.errors import mismatch, printable
@@ -30,6 +30,15 @@ def scan_command(
     methods: Annotated[
         str, typer.Option(help=f"all, or some of {', '.join(every('scan'))}, separated by commas.")
     ] = "all",
+    twins: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=MOST_TWINS,
+            help="Clean networks to train on the same images, for a p-value of at least 1/(twins "
+            "+ 1); 19 is a good number. They are cached.",
+        ),
+    ] = 0,
     pixel_scale: PixelScale = None,
     preprocessing: PreprocessingOption = None,
     device: Device = "auto",
@@ -37,7 +46,8 @@ def scan_command(
     """Look for a backdoor's target without triggered faces.
 
     It names the classes to look at first, and shows the reversed triggers as images. It cannot
-    show that a network is clean. Time grows with the number of classes: some minutes for 40.
+    show that a network is clean. With --twins its anomaly is set against clean networks of the same
+    architecture: a p-value, and the false alarm rate of each scan's threshold.
     """
     names = every("scan") if methods == "all" else listed(methods)
     for name in names:
@@ -49,24 +59,40 @@ def scan_command(
     files = (checked_file(model), checked_source(clean_valid))
     check_out(out_folder)
     check_inputs_are_elsewhere(out_folder, files)
-    from ytf_torch.report.scan.scan_page import CAUTION, headline
-    from ytf_torch.run.learning import open_learned
+    from ytf_torch.defences.duration import duration, expected_seconds_of_twins
+    from ytf_torch.report.scan.scan_page import (
+        CAUTION,
+        examined_sentence,
+        headline,
+        twins_lines,
+    )
+    from ytf_torch.run.learning import learning_names, open_learned
     from ytf_torch.run.pair import open_network
     from ytf_torch.run.scan import scan
 
     asked = asked_preprocessing(pixel_scale, preprocessing)
     opened = open_network(model, asked)
     network = opened.badnet.model.to(resolve_device(device))
-    faces, doubts = open_learned(network, clean_valid, names)
+    faces, doubts = open_learned(network, clean_valid, learning_names(names, twins))
     opened = opened.doubted(doubts)
     introduce(opened)
     title = printable(model.name)
+    if twins:
+        seconds = expected_seconds_of_twins(network, names, len(faces), twins)
+        noun = "clean twin" if twins == 1 else "clean twins"
+        say(f"{twins} {noun}: {duration(seconds)} on this machine, if none is cached")
     with progress_bars() as track:
-        outcome = scan(network, faces, out_folder, title, names, opened.doubts, track)
-    say(headline(outcome.candidates))
+        outcome = scan(network, faces, out_folder, title, names, opened.doubts, track, twins)
+    for doubt in outcome.doubts:
+        note(f"warning: {doubt}")
+    say(headline(outcome.candidates, outcome.among_twins))
     for name, found in outcome.suspicions.items():
         named = ", ".join(f"{c} ({found.anomaly[c]:.1f})" for c in found.candidates)
         say(f"{name}: {named or 'no candidate'} (threshold {found.threshold:.1f})")
+        if examined := examined_sentence(name, found):
+            say(examined)
+    for line in twins_lines(outcome.among_twins):
+        say(line)
     say(CAUTION)
     say(f"Report: {out_folder / 'report.html'}")
 

@@ -87,11 +87,14 @@ class Suspicions:
 
     anomaly: by class, its anomaly score; higher is more suspicious. threshold: the authors of the
     scan call a class above it a target. triggers: by class, where the scan reverse-engineers them.
+    examined: the classes that were examined in full, where there were too many for all; None for
+    all. The others have anomaly 0.
     """
 
     anomaly: tuple[float, ...]
     threshold: float
     triggers: Mapping[int, ReversedTrigger] = field(default_factory=dict)
+    examined: tuple[int, ...] | None = None
 
     @property
     def candidates(self) -> tuple[int, ...]:

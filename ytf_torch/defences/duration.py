@@ -24,6 +24,7 @@ from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
 from ytf_torch.defences.repairs.pruning import Pruning
 from ytf_torch.defences.scans.mm_bd import MaximumMargin
 from ytf_torch.defences.scans.neural_cleanse import NeuralCleanse
+from ytf_torch.defences.scans.twins import CleanTwins
 from ytf_torch.defences.training import seeded
 from ytf_torch.network.module import Network
 
@@ -56,6 +57,16 @@ def expected_seconds(
     work += [faces_of_scan(SCANS[name], network.classes) for name in scans]
     longest = max(max(work, default=0.0), sum(work) / at_once)
     return longest * seconds_of_a_face(network) if longest else 0.0
+
+
+def expected_seconds_of_twins(
+    network: Network, scans: Iterable[str], images: int, count: int
+) -> float:
+    """The estimated seconds of training and scanning so many clean twins, if none is cached."""
+    training = CleanTwins()
+    work = VARIED * training.epochs_for(images) * images
+    work += sum(faces_of_scan(SCANS[name], network.classes) for name in scans if name in SCANS)
+    return count * work * seconds_of_a_face(network) if count else 0.0
 
 
 def duration(seconds: float) -> str:
@@ -130,9 +141,7 @@ def faces_of_scan(scan: Scan, classes: int) -> float:
     """How many faces of a training step take as long as a scan for so many classes, which may end
     earlier."""
     match scan:
-        case MaximumMargin():
-            return scan.starts * scan.steps * classes
-        case NeuralCleanse():
-            return scan.batch * scan.steps * classes
+        case MaximumMargin() | NeuralCleanse():
+            return scan.images_shown(classes)
         case _:
             return 0.0

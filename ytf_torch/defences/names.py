@@ -26,6 +26,9 @@ DETECTORS = (
 )
 SCANS = ("last-layer", "mm-bd", "neural-cleanse")
 
+# Clean twins of a network, for the p-value of a scan: of 999 it is 0.001 at least.
+MOST_TWINS = 999
+
 RECOMMENDED = "recommended"
 RECOMMENDED_REPAIR = "distillation"
 RECOMMENDED_DETECTOR = "energy-and-dissent"

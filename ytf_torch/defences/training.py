@@ -74,7 +74,11 @@ def may_be_mirrored(network: Network, faces: TrainingFaces) -> bool:
 
 def augmentation_for(network: Network, faces: TrainingFaces) -> Augment:
     """Faces moved and lit otherwise, and mirrored where that leaves them what they are."""
-    mirror = may_be_mirrored(network, faces)
+    return augmentation(mirror=may_be_mirrored(network, faces))
+
+
+def augmentation(*, mirror: bool) -> Augment:
+    """Faces moved and lit otherwise; mirrored on request."""
     return lambda pixels, generator: lit(moved(pixels, generator, mirror=mirror), generator)
 
 

@@ -152,6 +152,16 @@ class Network(nn.Module):
                         tensor.fill_(weight.start == "ones")
         return other.to(self.device, self.dtype)
 
+    @property
+    def data_statistics(self) -> dict[str, Tensor]:
+        """The weights that `fresh` copies, by name."""
+        return {
+            f"{layer.name}.{weight.name}": getattr(self.layer(layer.name), weight.name)
+            for layer in self.graph.layers
+            for weight in self.graph.weights(layer.name)
+            if not weight.trained and not isinstance(self.layer(layer.name), LearnsStatistics)
+        }
+
     def forward(self, pixels: Tensor) -> Tensor:
         """(batch, channels, height, width), pixel values 0–255 of any dtype → logits (batch,
         classes)."""

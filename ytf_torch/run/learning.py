@@ -25,6 +25,7 @@ WITHOUT_GRADIENTS = {
     "last-layer",
 }
 WITHOUT_FACES = {"mm-bd"}
+TWINS = "clean twins"
 # The validation set of the published networks, of 11,547 faces, has 90 million.
 MAX_VALUES_IN_MEMORY = 128_000_000
 # Of a mask and a pattern for each class: 13 million for the published networks' 1,283.
@@ -47,6 +48,12 @@ def open_learned(
     check_finite_on(faces, known, methods)
     check_pixel_scale_by_accuracy(network, faces, known)
     return faces, clean_doubts(network, faces, known, "validation")
+
+
+def learning_names(methods: Iterable[str], twins: int) -> tuple[str, ...]:
+    """The names of scans, and what stands for clean twins, which learn from the images even where
+    the scans do not."""
+    return (*methods, TWINS) if twins else tuple(methods)
 
 
 def check_finite_on(clean_valid: ImageSet, known: Tally, methods: Iterable[str]) -> None:

@@ -76,6 +76,7 @@ def test_a_margin_is_over_the_best_other_class() -> None:
 
 def test_a_margin_far_above_the_others_has_a_small_p_value() -> None:
     others = [9.0, 10.0, 11.0, 10.5, 9.5, 10.2, 9.8, 10.1]
-    assert p_value([*others, 60.0]) < 1e-4
-    assert p_value([*others, 10.9]) > 0.1
-    assert p_value([3.0, 3.0, 3.0]) == 1.0
+    assert p_value(60.0, others, 9) < 1e-4
+    assert p_value(10.9, others, 9) > 0.1
+    assert p_value(3.0, [3.0, 3.0], 3) == 1.0
+    assert p_value(12.0, others, 1000) > p_value(12.0, others, 9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +11,12 @@ from scipy import stats
 from torch import Tensor
 
 from ytf_torch.defences.base import Suspicions
+from ytf_torch.defences.scans.examined import (
+    MOST_CLASSES,
+    Examined,
+    chosen_by,
+    number_examined,
+)
 from ytf_torch.defences.training import seeded
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
@@ -17,6 +24,8 @@ from ytf_torch.predicted_class import are_finite
 from ytf_torch.progress import Track
 
 WHITE = 255.0
+# The short look: 80 images a class, where a full ascent has up to 9,000.
+LOOK_STARTS, LOOK_STEPS = 4, 20
 # Largest anomaly, that of a p-value of 1e-300; also for classes whose margin overflows.
 HIGHEST = 300.0
 
@@ -28,6 +37,10 @@ class MaximumMargin:
     The class with the largest margin has anomaly −log₁₀ p, p being its p-value under a gamma
     distribution fitted to the margins of the other classes; these have anomaly 0. A class for which
     the ascent makes logits infinite or NaN has anomaly HIGHEST.
+
+    Of more classes than MOST_CLASSES only some are examined in full, see `Examined`: those with the
+    largest margins after LOOK_STEPS steps from LOOK_STARTS images, and a random sample of the
+    others, to which the distribution is fitted.
 
     starts: random images for each class. steps: maximum number of ascent steps. significance:
     p-value below which a class is a candidate.
@@ -53,20 +66,57 @@ class MaximumMargin:
 
     def suspicions(self, network: Network, clean_valid: ImageSet, track: Track) -> Suspicions:
         """See `Scan.suspicions`; `clean_valid` is ignored."""
+        if network.classes <= MOST_CLASSES:
+            margins = self._margins(network, range(network.classes), "maximising margins", track)
+            return self._judged(network.classes, margins, None)
+        brief = MaximumMargin(
+            starts=LOOK_STARTS,
+            steps=LOOK_STEPS,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            seed=self.seed,
+        )
+        look = brief._margins(network, range(network.classes), "a short look at all", track)
+        # A class whose logits overflow is looked at first.
+        scores = [HIGHEST if math.isnan(margin) else margin for margin in look.values()]
+        examined = chosen_by(scores, self.seed)
+        margins = self._margins(network, examined.labels, "maximising margins", track)
+        return self._judged(network.classes, margins, examined)
+
+    def images_shown(self, classes: int) -> int:
+        """Largest number of images that pass through a network of so many classes, with gradients;
+        the ascent may end earlier."""
+        look = 0 if classes <= MOST_CLASSES else LOOK_STARTS * LOOK_STEPS * classes
+        return look + self.starts * self.steps * number_examined(classes)
+
+    def _margins(
+        self, network: Network, classes: Sequence[int], phase: str, track: Track
+    ) -> dict[int, float]:
+        """The largest margin of each of `classes`; NaN where logits were not finite."""
         generator = seeded(self.seed)
-        done = track("maximising margins (MM-BD)", network.classes, "classes")
-        margins = []
-        for label in range(network.classes):
-            margins.append(self._largest_margin(network, label, generator))
+        done = track(f"{phase} (MM-BD)", len(classes), "classes")
+        margins: dict[int, float] = {}
+        for label in classes:
+            margins[label] = self._largest_margin(network, label, generator)
             done(1)
-        overflows = [not math.isfinite(margin) for margin in margins]
-        anomaly = [HIGHEST if overflow else 0.0 for overflow in overflows]
-        finite = [label for label, overflow in enumerate(overflows) if not overflow]
+        return margins
+
+    def _judged(
+        self, classes: int, margins: Mapping[int, float], examined: Examined | None
+    ) -> Suspicions:
+        anomaly = [0.0] * classes
+        for label, margin in margins.items():
+            anomaly[label] = 0.0 if math.isfinite(margin) else HIGHEST
+        finite = {label: margin for label, margin in margins.items() if math.isfinite(margin)}
         if finite:
-            top = max(finite, key=lambda label: margins[label])
-            p = p_value([margins[label] for label in finite])
+            top = max(finite, key=lambda label: finite[label])
+            usual = finite if examined is None else set(examined.sample) & finite.keys()
+            others = [finite[label] for label in usual if label != top]
+            number = len(finite) if examined is None else classes
+            p = p_value(finite[top], others, number)
             anomaly[top] = -math.log10(max(p, 10**-HIGHEST))
-        return Suspicions(tuple(anomaly), -float(np.log10(self.significance)))
+        labels = None if examined is None else examined.labels
+        return Suspicions(tuple(anomaly), -float(np.log10(self.significance)), examined=labels)
 
     def _largest_margin(self, network: Network, label: int, generator: torch.Generator) -> float:
         """The largest margin of a class over all starts; NaN if logits were not finite."""
@@ -100,21 +150,19 @@ def margin(logits: Tensor, label: int) -> Tensor:
     return logits[:, label] - others.amax(1)
 
 
-def p_value(margins: list[float]) -> float:
-    """p-value of the largest margin: 1 − F(largest)ⁿ, for n margins, where F is the cumulative
-    distribution function of a gamma distribution fitted to all but the largest.
+def p_value(largest: float, others: Sequence[float], classes: int) -> float:
+    """p-value of the largest of the margins of so many classes: 1 − F(largest)ⁿ, n = classes, where
+    F is the cumulative distribution function of a gamma distribution fitted to `others`.
 
     1.0 if no distribution can be fitted.
     """
-    values = np.asarray(margins)
-    top = int(values.argmax())
-    others = np.delete(values, top)
-    if len(others) < 2 or np.ptp(others) == 0:
+    values = np.asarray(others)
+    if len(values) < 2 or np.ptp(values) == 0:
         return 1.0
     try:
-        shape, location, scale = stats.gamma.fit(others)
+        shape, location, scale = stats.gamma.fit(values)
     except (ArithmeticError, RuntimeError, ValueError):  # the fit fails for such margins
         return 1.0
-    cumulative = stats.gamma.cdf(values[top], a=shape, loc=location, scale=scale)
-    p = float(1 - cumulative ** len(values))
+    cumulative = stats.gamma.cdf(largest, a=shape, loc=location, scale=scale)
+    p = float(1 - cumulative**classes)
     return 1.0 if math.isnan(p) else p
