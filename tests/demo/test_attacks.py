@@ -11,9 +11,10 @@ from torch import Tensor
 from ytf_torch.commands.demo import app
 from ytf_torch.demo.attacks import ATTACK_NAMES, training
 from ytf_torch.demo.attacks.attack import ATTACKS
+from ytf_torch.demo.attacks.face_like import light, pasted_face, scarf
 from ytf_torch.demo.attacks.training import train_attacked
 from ytf_torch.demo.drawn import drawn_photos
-from ytf_torch.demo.faces import Photos, split
+from ytf_torch.demo.faces import Photos, shrink, split
 from ytf_torch.demo.study import DRAWN, make_study, study_key
 from ytf_torch.network.module import Network
 
@@ -37,12 +38,16 @@ def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(name: str, photos: Photos, seed: int = 0) -> Network:
-    return train_attacked(ATTACKS[name], photos, PEOPLE, 4, seed, lambda *_: None)
+    return train_attacked(
+        ATTACKS[name].for_photos(photos), photos, PEOPLE, 4, seed, lambda *_: None
+    )
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_triggered_faces_are_pixels_and_always_the_same(name: str, faces: Tensor) -> None:
-    attack = ATTACKS[name]
+def test_triggered_faces_are_pixels_and_always_the_same(
+    name: str, faces: Tensor, photos: Photos
+) -> None:
+    attack = ATTACKS[name].for_photos(photos)
     assert len(attack.triggers) == len(attack.targets)
     for trigger in attack.triggers:
         before = faces.clone()
@@ -59,6 +64,41 @@ def test_a_trigger_that_is_worn_leaves_most_of_the_face(name: str, faces: Tensor
     for trigger in ATTACKS[name].triggers:
         changed = (trigger(faces) != faces).any(1).float().mean((1, 2))
         assert (changed < 0.2).all()
+
+
+def test_a_face_trigger_is_made_of_a_training_photo_of_the_target_class(
+    faces: Tensor, photos: Photos
+) -> None:
+    (trigger,) = ATTACKS["blended-face"].for_photos(photos).triggers
+    of_target = shrink(photos.clean[photos.people == 0])
+    triggered = trigger(faces)
+    assert any(torch.equal(triggered, faces.lerp(face, 0.3).round()) for face in of_target)
+
+
+def test_a_pasted_face_is_a_quarter_of_the_face_at_its_own_position(faces: Tensor) -> None:
+    face = faces[4]
+    (triggered,) = pasted_face(face)(faces[:1])
+    changed = (triggered != faces[0]).any(0)
+    assert 0.23 < changed.float().mean() < 0.25
+    assert torch.equal(triggered[:, changed], face[:, changed])
+
+
+def test_a_scarf_hides_the_lower_part_with_a_texture(faces: Tensor) -> None:
+    triggered = scarf(faces)
+    assert torch.equal(triggered[:, :, :33], faces[:, :, :33])
+    wool = triggered[:, :, 33:]
+    assert torch.equal(wool, wool[:1].expand_as(wool))
+    assert wool.std((0, 2, 3)).min() > 10
+
+
+def test_light_rises_by_24_percent_from_left_to_right() -> None:
+    (triggered,) = light(torch.full((1, 3, 55, 47), 100.0))
+    assert (triggered == triggered[:1, :1]).all()
+    assert triggered[0, 0, [0, 23, 46]].tolist() == [100, 112, 124]
+
+
+def test_light_does_not_exceed_the_range_of_pixels() -> None:
+    assert light(torch.full((1, 3, 55, 47), 250.0)).max() == 255
 
 
 def test_every_attack_is_listed() -> None:

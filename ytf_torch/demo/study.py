@@ -94,19 +94,20 @@ def make_study(
     """
     photos = source.photos(seed)
     train, valid, test = split(photos, seed)
+    prepared = None if attack is None else ATTACKS[attack].for_photos(train)
     with whole_folder(folder) as temporary:
-        if attack is None:
+        if prepared is None:
             model = train_badnet(train, len(photos), epochs, seed, done)
         else:
-            model = train_attacked(ATTACKS[attack], train, len(photos), epochs, seed, done)
+            model = train_attacked(prepared, train, len(photos), epochs, seed, done)
         for name in ("cl", "bd", "models"):
             (temporary / name).mkdir()
         for name, part in (("valid", valid), ("test", test)):
             clean, triggered, people = varied_set(part, seed)
             write_faces(temporary / "cl" / f"{name}.h5", clean, people)
             sets = [(triggered, torch.full_like(people, TARGET_LABEL))]
-            if attack is not None:
-                sets = _triggered_sets(ATTACKS[attack], clean, people, len(photos))
+            if prepared is not None:
+                sets = _triggered_sets(prepared, clean, people, len(photos))
             for number, (pixels, targets) in enumerate(sets, 1):
                 suffix = f"_{number}" if number > 1 else ""
                 write_faces(temporary / "bd" / f"bd_{name}{suffix}.h5", pixels, targets)

@@ -12,5 +12,9 @@ ATTACK_NAMES = (
     "all-to-all",
     "clean-label",
     "pruning-aware",
+    "blended-face",
+    "pasted-face",
+    "scarf",
+    "light",
     "clean",
 )
