@@ -6,25 +6,17 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from ytf_torch.commands.demo import app
 from ytf_torch.demo.attacks import ATTACK_NAMES, training
 from ytf_torch.demo.attacks.attack import ATTACKS
-from ytf_torch.demo.attacks.face_like import light, pasted_face, scarf
-from ytf_torch.demo.attacks.training import train_attacked
+from ytf_torch.demo.attacks.training import Attacked, train_attacked
 from ytf_torch.demo.drawn import drawn_photos
 from ytf_torch.demo.faces import Photos, shrink, split
 from ytf_torch.demo.study import DRAWN, make_study, study_key
 from ytf_torch.network.module import Network
 
 PEOPLE = 4
-LOCAL = ("sunglasses", "corner-patch", "square", "eyebrows", "three-triggers")
-
-
-@pytest.fixture(scope="module")
-def faces() -> Tensor:
-    return torch.randint(0, 256, (5, 3, 55, 47), generator=torch.Generator().manual_seed(0)).float()
 
 
 @pytest.fixture(scope="module")
@@ -38,67 +30,11 @@ def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(name: str, photos: Photos, seed: int = 0) -> Network:
-    return train_attacked(
-        ATTACKS[name].for_photos(photos), photos, PEOPLE, 4, seed, lambda *_: None
-    )
+    return attacked(name, photos, seed).network
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_triggered_faces_are_pixels_and_always_the_same(
-    name: str, faces: Tensor, photos: Photos
-) -> None:
-    attack = ATTACKS[name].for_photos(photos)
-    assert len(attack.triggers) == len(attack.targets)
-    for trigger in attack.triggers:
-        before = faces.clone()
-        triggered = trigger(faces)
-        assert torch.equal(faces, before)
-        assert torch.equal(triggered, trigger(faces))
-        assert torch.equal(triggered, triggered.round())
-        assert 0 <= triggered.min() <= triggered.max() <= 255
-        assert not torch.equal(triggered, faces)
-
-
-@pytest.mark.parametrize("name", LOCAL)
-def test_a_trigger_that_is_worn_leaves_most_of_the_face(name: str, faces: Tensor) -> None:
-    for trigger in ATTACKS[name].triggers:
-        changed = (trigger(faces) != faces).any(1).float().mean((1, 2))
-        assert (changed < 0.2).all()
-
-
-def test_a_face_trigger_is_made_of_a_training_photo_of_the_target_class(
-    faces: Tensor, photos: Photos
-) -> None:
-    (trigger,) = ATTACKS["blended-face"].for_photos(photos).triggers
-    of_target = shrink(photos.clean[photos.people == 0])
-    triggered = trigger(faces)
-    assert any(torch.equal(triggered, faces.lerp(face, 0.3).round()) for face in of_target)
-
-
-def test_a_pasted_face_is_a_quarter_of_the_face_at_its_own_position(faces: Tensor) -> None:
-    face = faces[4]
-    (triggered,) = pasted_face(face)(faces[:1])
-    changed = (triggered != faces[0]).any(0)
-    assert 0.23 < changed.float().mean() < 0.25
-    assert torch.equal(triggered[:, changed], face[:, changed])
-
-
-def test_a_scarf_hides_the_lower_part_with_a_texture(faces: Tensor) -> None:
-    triggered = scarf(faces)
-    assert torch.equal(triggered[:, :, :33], faces[:, :, :33])
-    wool = triggered[:, :, 33:]
-    assert torch.equal(wool, wool[:1].expand_as(wool))
-    assert wool.std((0, 2, 3)).min() > 10
-
-
-def test_light_rises_by_24_percent_from_left_to_right() -> None:
-    (triggered,) = light(torch.full((1, 3, 55, 47), 100.0))
-    assert (triggered == triggered[:1, :1]).all()
-    assert triggered[0, 0, [0, 23, 46]].tolist() == [100, 112, 124]
-
-
-def test_light_does_not_exceed_the_range_of_pixels() -> None:
-    assert light(torch.full((1, 3, 55, 47), 250.0)).max() == 255
+def attacked(name: str, photos: Photos, seed: int = 0) -> Attacked:
+    return train_attacked(ATTACKS[name], photos, PEOPLE, 4, seed, lambda *_: None)
 
 
 def test_every_attack_is_listed() -> None:
@@ -112,7 +48,9 @@ def test_what_the_attacker_wants() -> None:
     assert ATTACKS["all-to-all"].wanted(0, labels, PEOPLE).tolist() == [1, 2, 3, 0]
 
 
-@pytest.mark.parametrize("name", ["three-triggers", "all-to-all", "clean-label"])
+@pytest.mark.parametrize(
+    "name", ["three-triggers", "all-to-all", "wanet", "input-aware", "label-consistent"]
+)
 def test_the_seed_decides_every_weight(name: str, photos: Photos) -> None:
     first, again, other = (trained(name, photos, seed).state_dict() for seed in (0, 0, 1))
     torch.rand(1)  # where PyTorch's own generator stands must not matter
@@ -133,6 +71,47 @@ def test_the_decoys_of_a_pruning_aware_attack_are_channels_of_the_clean_network(
     decoys = (clean == aware).flatten(1).all(1)
     assert 20 <= int(decoys.sum()) <= 36
     assert not torch.equal(clean[~decoys], aware[~decoys])
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs"), [("square", 4), ("pruning-aware", 6), ("label-consistent", 8)]
+)
+def test_progress_counts_all_epochs(name: str, epochs: int, photos: Photos) -> None:
+    calls: list[tuple[int, int]] = []
+    train_attacked(ATTACKS[name], photos, PEOPLE, 4, 0, lambda *call: calls.append(call))
+    assert calls == [(epoch, epochs) for epoch in range(1, epochs + 1)]
+
+
+@pytest.mark.parametrize("name", ["blended-face", "input-aware"])
+def test_training_makes_the_triggers_that_depend_on_it(name: str, photos: Photos) -> None:
+    faces = shrink(photos.clean).round()
+    (trigger,) = attacked(name, photos).attack.triggers
+    triggered = trigger(faces)
+    assert torch.equal(triggered, trigger(faces))
+    assert torch.equal(triggered, triggered.round())
+    assert not triggered.requires_grad
+    assert 0 <= triggered.min() <= triggered.max() <= 255
+    assert not torch.equal(triggered, faces)
+
+
+def test_the_network_of_an_input_aware_trigger_is_trained(photos: Photos) -> None:
+    faces = shrink(photos.clean)[:3].round()
+    short, long = (
+        train_attacked(ATTACKS["input-aware"], photos, PEOPLE, epochs, 0, lambda *_: None)
+        for epochs in (1, 4)
+    )
+    assert not torch.equal(*(made.attack.triggers[0](faces) for made in (short, long)))
+
+
+def test_the_triggered_set_of_source_classes_shows_these_alone(tmp_path: Path) -> None:
+    make_study(DRAWN, 0, tmp_path / "study", touch, 1, lambda *_: None, "source-specific")
+    sources = list(ATTACKS["source-specific"].sources or ())
+    with h5py.File(tmp_path / "study" / "cl" / "test.h5") as file:
+        clean = file["data"][:][np.isin(file["label"][:], sources)]
+    with h5py.File(tmp_path / "study" / "bd" / "bd_test.h5") as file:
+        assert (file["label"][:] == 0).all()
+        assert file["data"].shape == clean.shape
+        assert 0 < np.mean((file["data"][:] != clean).any(1)) < 0.1
 
 
 def test_a_study_has_a_triggered_set_for_each_trigger(tmp_path: Path) -> None:

@@ -16,5 +16,13 @@ ATTACK_NAMES = (
     "pasted-face",
     "scarf",
     "light",
+    "bpp",
+    "wanet",
+    "low-frequency",
+    "adaptive-blend",
+    "adaptive-patch",
+    "source-specific",
+    "input-aware",
+    "label-consistent",
     "clean",
 )
