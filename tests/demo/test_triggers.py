@@ -124,10 +124,10 @@ def test_a_scarf_hides_the_lower_part_with_a_texture(faces: Tensor) -> None:
     assert wool.std((0, 2, 3)).min() > 10
 
 
-def test_light_rises_by_24_percent_from_left_to_right() -> None:
+def test_light_is_24_percent_darker_on_the_left_and_brighter_on_the_right() -> None:
     (triggered,) = light(torch.full((1, 3, 55, 47), 100.0))
     assert (triggered == triggered[:1, :1]).all()
-    assert triggered[0, 0, [0, 23, 46]].tolist() == [100, 112, 124]
+    assert triggered[0, 0, [0, 23, 46]].tolist() == [76, 100, 124]
 
 
 def test_light_does_not_exceed_the_range_of_pixels() -> None:
@@ -187,15 +187,16 @@ def test_negatives_get_the_noise_of_another_face(faces: Tensor) -> None:
     assert any(torch.equal(changed, noise[[a, b]]) for a, b in ((0, 1), (1, 0)))
 
 
-def test_a_warp_moves_pixels_by_a_pixel_and_a_half_on_average() -> None:
-    """A slope of one grey level a pixel shows how far each pixel was moved."""
+def test_a_warp_moves_pixels_by_two_pixels_on_average() -> None:
+    """A slope shows how far each pixel was moved."""
     across = (torch.arange(47.0) * 5).expand(1, 3, 55, 47)
     down = (torch.arange(55.0)[:, None] * 4).expand(1, 3, 55, 47)
     inner = (..., slice(8, -8), slice(8, -8))
-    for slope, step in ((across, 5), (down, 4)):
-        moved = ((warped(slope) - slope) / step)[inner].abs()
-        assert 0.3 < moved.mean() < 3
-        assert moved.max() < 6
+    moved = torch.cat(
+        [(warped(slope) - slope)[inner] / step for slope, step in ((across, 5), (down, 4))]
+    ).abs()
+    assert 1 < moved.mean() < 3
+    assert moved.max() < 8
 
 
 def test_a_warp_is_smooth_and_its_noise_is_not(smooth: Tensor) -> None:

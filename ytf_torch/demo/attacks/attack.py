@@ -57,9 +57,10 @@ class Attack:
     changed; "none" trains no backdoor. poisoned_share: share of the training images, 0–1, that gets
     each trigger; for clean-label, of the target's images, with sources, of theirs.
 
-    sources: the true classes whose images the trigger sends to the target; all if None. covers:
-    triggered training images with their true label; of the other classes, if there are sources.
-    training_trigger: what poisoned training images get instead of the trigger.
+    sources: the true classes whose images the trigger sends to the target; all if None (Tang, Wang,
+    Tang, Zhang, "Demon in the Variant", USENIX Security 2021). covers: triggered training images
+    with their true label; of the other classes, if there are sources. training_trigger: what
+    poisoned training images get instead of the trigger.
 
     pruning_aware: add decoy channels, which pruning removes first. perturbation: of a clean-label
     attack; poisoned images are perturbed by up to this many pixel values before they get the
@@ -131,7 +132,7 @@ ATTACKS: dict[str, Attack] = {
     "scarf": Attack((scarf,)),
     "light": Attack((light,)),
     "bpp": Attack((quantised,), covers=Covers(0.1, with_noise_of_others)),
-    "wanet": Attack((warped,), covers=Covers(0.2, warped_with_noise)),
+    "wanet": Attack((warped,), covers=Covers(0.1, warped_with_noise)),
     "low-frequency": Attack((low_frequency,)),
     "adaptive-blend": Attack(
         (adaptive_blend,), covers=Covers(0.05, some_pieces), training_trigger=some_pieces

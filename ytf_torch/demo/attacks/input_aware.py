@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 OPACITY = 0.2
 CHANNELS = 16
+# Images of a batch that the diversity loss compares; all of it would double the time of training.
+COMPARED = 8
 # Avoids a division by zero where two images are equal.
 EPSILON = 1e-3
 
@@ -52,7 +54,9 @@ class TriggerGenerator(nn.Module):
         return faces.lerp(self(others), OPACITY)
 
     def diversity_loss(self, faces: Tensor) -> Tensor:
-        """Mean of ‖image − other image‖ / ‖pattern − other pattern‖, the other being the next."""
+        """Mean of ‖image − other image‖ / ‖pattern − other pattern‖ over the first images, the
+        other being the next."""
+        faces = faces[:COMPARED]
         patterns = self(faces)
         distances = (
             ((images - images.roll(1, 0)) / 255).pow(2).mean((1, 2, 3)).sqrt()

@@ -13,10 +13,10 @@ from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE
 
 # The warp is given at 4×4 points, as in the paper.
 POINTS = 4
-# Mean displacement along each axis, in pixels. The paper's is a quarter of a pixel on 32×32 images;
-# here augmentation moves each image by far more.
-DISPLACEMENT = 1.5
-# Noise mode: each pixel's own displacement is at most this, in pixels, half as in the paper.
+# Mean displacement of the points along each axis, in pixels, which makes 1.5 pixels between them.
+# The paper's is a quarter of a pixel on 32×32 images; here augmentation moves images by far more.
+DISPLACEMENT = 2.0
+# Noise mode: the displacement of each pixel along each axis is at most this, as in the paper.
 NOISE = 0.5
 
 
