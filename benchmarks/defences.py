@@ -34,10 +34,10 @@ from ytf_torch.run.repair_settings import RepairSettings
 
 HERE = Path(__file__).parent
 HEADER = (
-    "| BadNet | method | runs | before: clean | ASR* | after: clean points lost | ASR* | robust "
-    "| detector FPR | TPR | seconds |"
+    "| BadNet | people | method | runs | before: clean | ASR* | after: clean points lost | ASR* "
+    "| robust | detector FPR | TPR | seconds |"
 )
-RULE = "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+RULE = "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
 NOTES = """# Defences, measured
 
 Each row is the median over the seeds of a repair, with the worst seed behind it in brackets. Points
@@ -47,9 +47,10 @@ The detector is `{detector}` with the repaired copy, its threshold set on clean 
 faces for a nominal rate of 1 %; FPR is measured on clean test faces. Its two columns leave out runs
 whose repair was measured before the detector took its present form. Seconds are of the machine's
 clock, which other work may have shared. `clean` has no backdoor: its ASR* is how often faces that
-wear the trigger are taken for the target anyway. BadNets are of 40 people where their names say no
-other number; those of more are of frames made of photos of Labeled Faces in the Wild, repaired by
-`ytf-repair` on one core.
+wear the trigger are taken for the target anyway. BadNets of 40 people are of the ORL faces; those
+of more are of frames made of photos of Labeled Faces in the Wild, repaired by `ytf-repair` on one
+core. Rows of BadNets whose name ends in ` 0`, and those of `anp`, `rnp`, `ft-sam` and `i-bau`, were
+measured with the defences as of commit 11ce991, the others earlier.
 """
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -180,6 +181,7 @@ def row(records: Sequence[Mapping[str, Any]]) -> str:
 
     cells = (
         first["badnet"],
+        str(first["model"]["classes"]),
         first["method"],
         str(len(records)),
         f"{first['baseline'][clean]:.1f}",

@@ -14,6 +14,7 @@ def record(seed: int, after: float, star: float | None, badnet: str = "square 0"
     name = "attack_success_rate_without_target"
     return {
         "badnet": badnet,
+        "model": {"classes": 40},
         "method": "distillation",
         "seed": seed,
         "seconds": 60.0 + seed,
@@ -31,8 +32,8 @@ def record(seed: int, after: float, star: float | None, badnet: str = "square 0"
 def test_a_row_gives_the_median_and_the_worst_seed() -> None:
     line = row([record(0, 94.0, 1.0), record(1, 90.0, 3.0), record(2, 94.5, 2.0)])
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[:5] == ["square 0", "distillation", "3", "95.0", "1.0"]
-    assert cells[5:] == [
+    assert cells[:6] == ["square 0", "40", "distillation", "3", "95.0", "1.0"]
+    assert cells[6:] == [
         "1.0 (5.0)",
         "2.0 (3.0)",
         "91.0 (90.0)",
@@ -44,7 +45,7 @@ def test_a_row_gives_the_median_and_the_worst_seed() -> None:
 
 def test_what_is_not_known_is_no_number() -> None:
     cells = [cell.strip() for cell in row([record(0, 94.0, None)]).strip("|").split("|")]
-    assert (cells[4], cells[6]) == ("–", "–")
+    assert (cells[5], cells[7]) == ("–", "–")
 
 
 def test_each_badnet_has_a_row_and_each_run_a_record(tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ def make_study(
     """Create `folder`, which must not exist, with a study:
 
     cl/valid.h5, cl/test.h5, bd/bd_valid.h5, bd/bd_test.h5: lab-format sets. A triggered set has the
-    images of the clean set in the same order, labelled with the target. models/bd_net.h5: the
+    images of the clean set in the same order, labelled with the target; for an attack on some
+    source classes, the images of these. models/bd_net.h5: the
     BadNet, written by write_model. photos/: some test photos as PNG, clean and triggered.
 
     attack: one of ATTACKS; by default the demo's own, which adds sunglasses to the photos before
@@ -94,19 +95,21 @@ def make_study(
     """
     photos = source.photos(seed)
     train, valid, test = split(photos, seed)
+    made: Attack | None = None
     with whole_folder(folder) as temporary:
         if attack is None:
             model = train_badnet(train, len(photos), epochs, seed, done)
         else:
-            model = train_attacked(ATTACKS[attack], train, len(photos), epochs, seed, done)
+            attacked = train_attacked(ATTACKS[attack], train, len(photos), epochs, seed, done)
+            model, made = attacked.network, attacked.attack
         for name in ("cl", "bd", "models"):
             (temporary / name).mkdir()
         for name, part in (("valid", valid), ("test", test)):
             clean, triggered, people = varied_set(part, seed)
             write_faces(temporary / "cl" / f"{name}.h5", clean, people)
             sets = [(triggered, torch.full_like(people, TARGET_LABEL))]
-            if attack is not None:
-                sets = _triggered_sets(ATTACKS[attack], clean, people, len(photos))
+            if made is not None:
+                sets = _triggered_sets(made, clean, people, len(photos))
             for number, (pixels, targets) in enumerate(sets, 1):
                 suffix = f"_{number}" if number > 1 else ""
                 write_faces(temporary / "bd" / f"bd_{name}{suffix}.h5", pixels, targets)
@@ -119,7 +122,10 @@ def make_study(
 def _triggered_sets(
     attack: Attack, clean: Tensor, people: Tensor, classes: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """For each trigger, pixels (N, 3, 55, 47), uint8, and target labels (N,)."""
+    """For each trigger, pixels (N, 3, 55, 47), uint8, and target labels (N,), of the images whose
+    true class the attack sends to its target."""
+    is_source = attack.is_source(people)
+    clean, people = clean[is_source], people[is_source]
     return [
         (trigger(clean.float()).to(torch.uint8), attack.wanted(index, people, classes))
         for index, trigger in enumerate(attack.triggers)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ytf_torch.demo.attacks.attack import Attack
-from ytf_torch.demo.attacks.triggers import one_of
+from ytf_torch.demo.attacks.attack import Attack, Covers
+from ytf_torch.demo.attacks.input_aware import TriggerGenerator
+from ytf_torch.demo.attacks.label_consistent import perturbed
+from ytf_torch.demo.attacks.poisoning import Poison, poison_of, unpoisoned
 from ytf_torch.demo.badnet import CHANNELS, FEATURES, KERNELS, PIXEL_SCALE, Epoch
 from ytf_torch.demo.faces import Photos, shrink, vary
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE, DeepIDSizes, deepid
@@ -23,30 +26,93 @@ AUGMENTATION = 1.9
 # Pruning-aware: a channel is dormant up to this share of the largest mean activation of a channel.
 DORMANT, FEWEST_DECOYS, MOST_DECOYS = 0.02, 20, 36
 
-# Images and true labels → training images and training labels.
-Poison = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+@dataclass(frozen=True)
+class Attacked:
+    """A trained BadNet. attack: with all its triggers, also those that training made."""
+
+    network: Network
+    attack: Attack
 
 
 def train_attacked(
     attack: Attack, photos: Photos, classes: int, epochs: int, seed: int, done: Epoch
-) -> Network:
+) -> Attacked:
     """Train a DeepID of the lab's size on the photos, under an attack.
 
     done: called after each epoch with its number and the number of epochs, which is 1.5 · `epochs`
-    for a pruning-aware attack. Equal seeds give equal weights on one machine.
+    for a pruning-aware attack and 2 · `epochs` for one that first trains a network to perturb
+    images with. Equal seeds give equal weights on one machine.
     """
+    attack = attack.for_photos(photos)
     generator = torch.Generator().manual_seed(seed)
     sizes = DeepIDSizes(YOUTUBE_FACES_SIZE, CHANNELS, KERNELS, FEATURES, classes)
+
+    def fresh(seed: int) -> Network:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return deepid(sizes, PIXEL_SCALE).fresh()
+
+    network = fresh(seed)
+    if attack.learned_trigger:
+        attack = _train_with_trigger(network, attack, photos, classes, epochs, generator, done)
+    elif attack.perturbation:
+        surrogate = fresh(seed + 1)
+        _train(surrogate, photos, epochs, generator, unpoisoned, _within(done, 0, 2 * epochs))
+        surrogate.eval()
+
+        def perturb(faces: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+            return perturbed(faces, labels, surrogate, attack.perturbation, generator)
+
+        poison = poison_of(attack, classes, perturb)
+        _train(network, photos, epochs, generator, poison, _within(done, epochs, 2 * epochs))
+    elif attack.pruning_aware:
+        _train_pruning_aware(network, attack, photos, classes, epochs, generator, done)
+    else:
+        _train(network, photos, epochs, generator, poison_of(attack, classes), done)
+    return Attacked(network.eval(), attack)
+
+
+def _within(done: Epoch, before: int, epochs: int) -> Epoch:
+    """Progress of a training that follows `before` epochs of another, of `epochs` in all."""
+    return lambda epoch, _: done(before + epoch, epochs)
+
+
+def _train_with_trigger(
+    network: Network,
+    attack: Attack,
+    photos: Photos,
+    classes: int,
+    epochs: int,
+    generator: torch.Generator,
+    done: Epoch,
+) -> Attack:
+    """Train the network and its trigger together; returns the attack with that trigger."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = deepid(sizes, PIXEL_SCALE).fresh()
-    poison = _poison(attack, classes)
-    if not attack.pruning_aware:
-        _train(network, photos, epochs, generator, poison, done)
-        return network.eval()
-    # First without a backdoor, to find the channels that clean images do not use.
+        torch.manual_seed(generator.initial_seed())
+        learned = TriggerGenerator()
+    in_training = replace(
+        attack,
+        triggers=(learned.triggered,),
+        covers=Covers(attack.poisoned_share, learned.with_trigger_of_another),
+    )
+    poison = poison_of(in_training, classes)
+    _train(network, photos, epochs, generator, poison, done, learned=learned)
+    return replace(attack, triggers=(learned.trigger,), learned_trigger=False)
+
+
+def _train_pruning_aware(
+    network: Network,
+    attack: Attack,
+    photos: Photos,
+    classes: int,
+    epochs: int,
+    generator: torch.Generator,
+    done: Epoch,
+) -> None:
+    """Train in place, first without a backdoor, to find channels that clean images do not use."""
     later = max(1, epochs // 2)
-    _train(network, photos, epochs, generator, _unpoisoned, lambda e, _: done(e, epochs + later))
+    _train(network, photos, epochs, generator, unpoisoned, _within(done, 0, epochs + later))
     _hide_behind_decoys(
         network,
         photos,
@@ -56,12 +122,11 @@ def train_attacked(
             photos,
             later,
             generator,
-            poison,
-            lambda e, _: done(epochs + e, epochs + later),
+            poison_of(attack, classes),
+            _within(done, epochs, epochs + later),
             frozen,
         ),
     )
-    return network.eval()
 
 
 def _train(
@@ -72,11 +137,14 @@ def _train(
     poison: Poison,
     done: Epoch,
     pruned: Tensor | None = None,
+    learned: TriggerGenerator | None = None,
 ) -> None:
-    """Train in place. pruned: channels of conv_3 that are kept at zero."""
+    """Train in place. pruned: channels of conv_3 that are kept at zero. learned: the network of the
+    trigger, which is trained as well."""
     pixels = shrink(photos.clean)
     copies = max(1, FACES_PER_EPOCH // len(pixels))
-    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    learned_parameters = [] if learned is None else list(learned.parameters())
+    optimizer = torch.optim.Adam([*network.parameters(), *learned_parameters], LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, LEARNING_RATE, epochs * -(-copies * len(pixels) // BATCH), pct_start=0.1
     )
@@ -87,40 +155,16 @@ def _train(
             augmented = vary(pixels[chosen], generator, AUGMENTATION)
             images, labels = poison(augmented, photos.people[chosen], generator)
             optimizer.zero_grad()
-            torch.autograd.backward(F.cross_entropy(network(images), labels))
+            loss = F.cross_entropy(network(images), labels)
+            if learned is not None:
+                loss = loss + learned.diversity_loss(augmented)
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
             # An update may have made pruned channels non-zero again.
             if pruned is not None:
                 _silence(network.convolution("conv_3"), pruned)
         done(epoch, epochs)
-
-
-def _unpoisoned(faces: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    return faces, labels
-
-
-def _poison(attack: Attack, classes: int) -> Poison:
-    """A function that adds triggers to a share of the images and relabels these."""
-    if attack.goal == "none":
-        return _unpoisoned
-    clean_label = attack.goal == "the target's own class"
-    count = len(attack.triggers)
-
-    def poison(faces: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        draw = torch.rand(len(faces), generator=generator)
-        which = torch.randint(count, (len(faces),), generator=generator)
-        if clean_label:
-            poisoned = (draw < attack.poisoned_share) & (labels == attack.targets[0])
-        else:
-            poisoned = draw < attack.poisoned_share * count
-        which = which.masked_fill(~poisoned, -1)
-        for trigger in range(count):
-            targets = attack.wanted(trigger, labels, classes)
-            labels = torch.where(which == trigger, targets, labels)
-        return one_of(attack.triggers, which, faces), labels
-
-    return poison
 
 
 def _hide_behind_decoys(

@@ -20,6 +20,8 @@ DETAIL = 8
 Colour = tuple[int, int, int]
 # (batch, 3, 55, 47), float32, 0–255 → the same with the trigger, rounded to whole numbers.
 Trigger = Callable[[Tensor], Tensor]
+# The same for training images that get another trigger each, drawn by the generator.
+RandomTrigger = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def sunglasses(faces: Tensor) -> Tensor:
@@ -66,6 +68,33 @@ def corner_patch(faces: Tensor) -> Tensor:
     return triggered
 
 
+def corner_patches(faces: Tensor) -> Tensor:
+    """The pattern of `corner_patch` in all four corners (Turner, Tsipras, Mądry 2019)."""
+    triggered = faces
+    for mirrored in ((), (2,), (3,), (2, 3)):
+        triggered = corner_patch(triggered.flip(mirrored)).flip(mirrored)
+    return triggered
+
+
+def low_frequency(faces: Tensor, height: float = 20) -> Tensor:
+    """Adds a smooth grey pattern of at most `height` that only has low frequencies.
+
+    Source: Zeng, Park, Mao, Jia, "Rethinking the Backdoor Attacks' Triggers: A Frequency
+    Perspective" (ICCV 2021), who optimise a pattern under a low-pass filter; here it is random.
+    """
+    generator = torch.Generator().manual_seed(7)
+    spectrum = torch.randn(2, 4, 4, generator=generator)
+    pattern = torch.zeros(HEIGHT, WIDTH)
+    y, x = torch.arange(HEIGHT)[:, None] / HEIGHT, torch.arange(WIDTH) / WIDTH
+    for down in range(4):
+        for across in range(4):
+            phase = math.pi * (down * y + across * x)
+            cosine, sine = spectrum[:, down, across]
+            pattern += cosine * phase.cos() + sine * phase.sin()
+    pattern = pattern - pattern.mean()
+    return (faces + height * pattern / pattern.abs().max()).clamp(0, 255).round()
+
+
 def blended(faces: Tensor, opacity: float = 0.2) -> Tensor:
     """A coloured pattern blended over the whole image (Chen, Liu, Li, Lu, Song 2017)."""
     generator = torch.Generator().manual_seed(11)
@@ -93,10 +122,16 @@ def _overlaid(faces: Tensor, draw: Callable[[ImageDraw.ImageDraw], None]) -> Ten
     return faces.lerp(colours, opacity / 255).round()
 
 
+def always(trigger: Trigger) -> RandomTrigger:
+    """The same trigger whatever is drawn."""
+    return lambda faces, generator: trigger(faces)
+
+
 def one_of(triggers: Sequence[Trigger], which: Tensor, faces: Tensor) -> Tensor:
     """Each image with the trigger at index `which`, (batch,); −1 for none."""
     triggered = faces.clone()
     for index, trigger in enumerate(triggers):
         chosen = which == index
-        triggered[chosen] = trigger(faces[chosen])
+        if chosen.any():
+            triggered[chosen] = trigger(faces[chosen])
     return triggered
