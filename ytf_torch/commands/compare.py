@@ -15,6 +15,7 @@ from ytf_torch.commands.options import (
     PreprocessingOption,
     Target,
     TriggeredSets,
+    TriggeredValidation,
     listed,
     shell_command,
 )
@@ -28,7 +29,7 @@ from ytf_torch.run.repair_settings import CompareSettings, check_comparison
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ytf_torch.report.compare.comparison import MethodRow
+    from ytf_torch.report.compare.comparison import MethodRow, Record
 
 app = App()
 METHODS = ", ".join((RECOMMENDED, *every("repair")))
@@ -57,6 +58,16 @@ def compare_command(
         Path | None,
         typer.Option(help="A network without a backdoor, to measure what each method costs."),
     ] = None,
+    relearning: Annotated[
+        bool,
+        typer.Option(
+            "--relearning",
+            help="Measure whether backdoors come back: each repaired network is trained on with a "
+            "few triggered faces, and so is a network that never had the backdoor and was repaired "
+            "alike. Costs two more repairs for each method.",
+        ),
+    ] = False,
+    poisoned_valid: TriggeredValidation = None,
     pixel_scale: PixelScale = None,
     preprocessing: PreprocessingOption = None,
     device: Device = "auto",
@@ -88,11 +99,11 @@ def compare_command(
             else tuple(map(repair_called, listed(methods))),
             seeds=seeds,
             clean_control=clean_control,
+            relearning=relearning,
+            poisoned_valid=tuple(poisoned_valid or ()),
         )
         check_comparison(settings)
         from ytf_torch.defences.duration import duration, expected_seconds
-        from ytf_torch.report.compare.comparison import method_rows
-        from ytf_torch.report.compare.comparison_page import headline
         from ytf_torch.run.compare import compare, open_control
         from ytf_torch.run.repair import open_repair
 
@@ -102,8 +113,12 @@ def compare_command(
             opened = opened.doubted(control.doubts)
         introduce(opened)
         runs_per_method = settings.seeds + (control is not None)
+        if settings.relearning:
+            runs_per_method += 2  # of B once more, and of its clean twin
         repairs = settings.names * runs_per_method
-        seconds = expected_seconds(opened.badnet.model, repairs, len(sets.clean_valid))
+        relearned = len(settings.names) if settings.relearning else 0
+        faces = len(sets.clean_valid)
+        seconds = expected_seconds(opened.badnet.model, repairs, faces, relearned=relearned)
         number_of_repairs = "1 repair" if len(repairs) == 1 else f"{len(repairs)} repairs"
         say(f"{number_of_repairs}: {duration(seconds)} on this machine, if none is done yet")
         with progress_bars() as track:
@@ -120,11 +135,7 @@ def compare_command(
         if records is None:
             say(f"{out_folder} already holds this comparison, finished.")
             return
-        rows = method_rows(records, {})
-        say(headline(rows))
-        print_rows(rows)
-        for line in (line for row in rows for line in row.failed):
-            say(f"Not made: {line}")
+        print_records(records)
         say(f"Report: {out_folder / 'report.html'}")
 
 
@@ -134,7 +145,24 @@ def command_line(settings: CompareSettings) -> str:
     options += [("--methods", ",".join(settings.names)), ("--seeds", settings.seeds)]
     if settings.clean_control is not None:
         options.append(("--clean-control", settings.clean_control))
+    options += [("--relearning", "")] if settings.relearning else []
+    options += [("--poisoned-valid", path) for path in settings.poisoned_valid]
     return shell_command("ytf-compare", options)
+
+
+def print_records(records: Sequence[Record]) -> None:
+    """Print which methods succeed, the table, what comes back, and which repairs are missing."""
+    from ytf_torch.report.compare.comparison import method_rows
+    from ytf_torch.report.compare.comparison_page import headline
+    from ytf_torch.report.relearning import findings
+
+    rows = method_rows(records, {})
+    say(headline(rows))
+    print_rows(rows)
+    for line in findings(records):
+        say(line)
+    for line in (line for row in rows for line in row.failed):
+        say(f"Not made: {line}")
 
 
 def print_rows(rows: Sequence[MethodRow]) -> None:

@@ -11,6 +11,7 @@ from ytf_torch.defences.detectors.figures import DetectorFigures, measure_detect
 from ytf_torch.defences.evaluation import Evaluation, evaluate
 from ytf_torch.defences.methods import detector_by, last_candidate, repair_by
 from ytf_torch.defences.names import QUICK_DETECTORS, name_of_method
+from ytf_torch.defences.relearning import Relearning
 from ytf_torch.device import exact_float32
 from ytf_torch.errors import InputError, argument
 from ytf_torch.images.image_set import ImageSets
@@ -23,7 +24,8 @@ class RepairOutcome:
     """A repaired network and its evaluation.
 
     seconds: time it took to make the candidate. evaluation: counts of B, B′ and GoodNet on all
-    sets. detectors: detection rates, by the detector's name.
+    sets. detectors: detection rates, by the detector's name. relearning: whether the backdoor comes
+    back; None where that was not requested.
     """
 
     method: str
@@ -32,6 +34,7 @@ class RepairOutcome:
     candidate: Candidate
     evaluation: Evaluation
     detectors: Mapping[str, DetectorFigures]
+    relearning: Relearning | None = None
 
 
 @exact_float32()

@@ -33,6 +33,7 @@ from ytf_torch.run.inputs import comparison_record as inputs_record
 from ytf_torch.run.learning import check_learning
 from ytf_torch.run.pair import Opened, check_same_input, name_of, open_network
 from ytf_torch.run.relation import same_weights
+from ytf_torch.run.relearning import open_relearning, with_relearning
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.resume import work_folder
 from ytf_torch.run.work_folder import WorkFolder
@@ -98,6 +99,7 @@ def compare(
     with work_folder(settings.out, inputs, resume=resume, overwrite=overwrite) as work:
         if work.finished:
             return None
+        relearned_from = open_relearning(settings, opened.badnet.model, sets)
         cells = len(settings.methods) * (settings.seeds + (control is not None))
         done = track("repairs", cells, "repairs")
         records, wanted = [], _measured_with(settings)
@@ -124,6 +126,11 @@ def compare(
                 )
                 controls[name] = _record(work, cell, control, clean, track)
                 done(1)
+        if relearned_from is not None:
+            kept = [_kept_as(name, place) for place, name in enumerate(settings.names)]
+            methods = list(zip(kept, settings.methods, strict=True))
+            given = (opened.badnet.model, sets.clean_valid, relearned_from)
+            records = with_relearning(records, methods, given, work, track)
         work.finish(_writer(records, controls, command, opened.doubts))
     return records
 
