@@ -37,7 +37,7 @@ TWO_GRADIENTS = 2.3
 UNLEARNED = 20.0
 ROBUST = 2.8
 MASKED = 0.7
-CLASSIFIED = 0.3
+CLASSIFIED = 0.23
 SWEPT = 0.9
 # Of the trial: seconds, and faces at once as most repairs take them.
 SECONDS, TRIAL_BATCH = 0.5, 64

@@ -16,10 +16,10 @@ from ytf_torch.defences.relearning import (
     Curve,
     Relearning,
 )
+from ytf_torch.report.compare.comparison_plots import COLOURS
 from ytf_torch.report.drawing import Line2D, drawn_with
 from ytf_torch.report.pictures import drawings
-from ytf_torch.report.plots import ATTACK, FAINT, STYLE, WIDE, Size, axes_of, rendered
-from ytf_torch.report.plots import CLEAN as BLUE
+from ytf_torch.report.plots import FAINT, STYLE, WIDE, Size, axes_of, rendered
 from ytf_torch.report.verdict import percent
 
 Record = Mapping[str, Any]
@@ -28,7 +28,6 @@ STEPS_KEY = f"steps_to_{BACK:g}"
 NUMBER_SHOWN = NUMBERS[1]
 """The number of triggered images that the sentence and the plot are about, if there were enough."""
 TWIN = "a network that never had the backdoor, trained and repaired alike,"
-COLOURS = (ATTACK, BLUE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 
 
 def relearning_record(found: Relearning) -> dict[str, Any]:
