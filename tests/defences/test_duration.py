@@ -7,6 +7,7 @@ from tests.made.keras_files import SMALL
 from ytf_torch.defences.duration import (
     duration,
     expected_seconds,
+    faces_of_relearning,
     faces_of_training,
     seconds_of_a_face,
 )
@@ -68,3 +69,15 @@ def test_at_the_same_time_they_take_as_long_as_their_share_or_the_longest() -> N
 )
 def test_a_time_is_said_as_roughly_as_it_is_known(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_relearning_takes_its_twin_once_and_curves_for_each_repair() -> None:
+    none, one, two = (faces_of_relearning(repairs, 1200) for repairs in (0, 1, 2))
+    assert none == 0
+    curves = two - one
+    assert one - curves == pytest.approx(1.7 * 24 * 1200)
+    # Two networks, three numbers of triggered images, 80 steps of 64 images, and the measuring.
+    assert 2 * 3 * 80 * 64 < curves < 3 * 2 * 3 * 80 * 64
+    network = deepid(SMALL).fresh().eval()
+    shortest = expected_seconds(network, ["clp"], 100)
+    assert expected_seconds(network, ["clp"], 100, relearned=1) > 2 * shortest

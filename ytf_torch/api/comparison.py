@@ -32,6 +32,7 @@ from ytf_torch.report.compare.comparison import MethodRow, method_rows
 from ytf_torch.report.compare.comparison_page import headline
 from ytf_torch.report.compare.comparison_plots import draw_trade_off
 from ytf_torch.report.drawing import Figure
+from ytf_torch.report.relearning import findings
 from ytf_torch.run.compare import compare as run_compare
 from ytf_torch.run.compare import open_control
 from ytf_torch.run.repair import open_repair
@@ -72,6 +73,11 @@ class Comparison(Shown):
         """Which methods succeed, in one sentence."""
         return headline(self.rows)
 
+    @property
+    def relearning(self) -> list[str]:
+        """Whether each backdoor comes back, in one sentence; empty where that was not measured."""
+        return findings(self.record["repairs"])
+
     def write_report(self, folder: str | Path) -> Path:
         """Write the folder of ytf-compare: comparison.csv, comparison.json and report.html. Returns
         the path of report.html.
@@ -108,7 +114,8 @@ class Comparison(Shown):
 
     @property
     def _below(self) -> list[str]:
-        return [*(f"Warning: {warning}" for warning in self.warnings), self.verdict]
+        warnings = [f"Warning: {warning}" for warning in self.warnings]
+        return [*warnings, self.verdict, *self.relearning]
 
 
 def _row(row: MethodRow) -> tuple[str, ...]:
@@ -127,6 +134,8 @@ def compare(
     methods: str | Repair | Ranking | Sequence[str | Repair | Ranking] = "all",
     seeds: int = 1,
     clean_control: Model | None = None,
+    relearning: bool = False,
+    poisoned_valid: Images | Sequence[Images] = (),
     target: int | None = None,
     pixel_scale: float | str | None = None,
     preprocessing: PreprocessingForm | None = None,
@@ -136,17 +145,18 @@ def compare(
     """Compare repairs of a backdoored network: lost accuracy and remaining attack success rate.
 
     methods: "all", names of methods of ytf-repair, or your own repairs and rankings. seeds: number
-    of runs per method. clean_control: a network without a backdoor, repaired for comparison. For
-    the other arguments see `defend`. Each run takes a minute or more. Runs are made side by side,
-    one on each core (`torch.get_num_threads()`), if all inputs are files and all methods names. An
-    interrupted comparison cannot be resumed; for that use `ytf-compare --resume`.
+    of runs per method. clean_control: a network without a backdoor, repaired for comparison.
+    relearning: whether to measure if backdoors come back, from the triggered validation images
+    `poisoned_valid`, or else from some of `poisoned_tests`; it makes two more repairs per method.
+    For the other arguments see `defend`. Each run takes a minute or more. Runs are made side by
+    side, one on each core (`torch.get_num_threads()`), if all inputs are files and all methods
+    names. An interrupted comparison cannot be resumed; for that use `ytf-compare --resume`.
     Raises InputError where a file, an array or an argument is invalid, as ytf-compare does.
 
     >>> result = ytf_torch.compare("bd_net.h5", "valid.h5", methods=["pruning", "clp"])
     >>> [row.method for row in result.rows], result.write_report("compared").name
     (['pruning', 'clp'], 'report.html')
     """
-    chosen = methods_given(methods, "methods", "repair")
     with temporary_run() as folder:
         settings = CompareSettings(
             model=model_given(model),
@@ -157,9 +167,11 @@ def compare(
             target=checked_target(target),
             device=device_given(device),
             preprocessing=asked_preprocessing(pixel_scale, preprocessing),
-            methods=chosen,
+            methods=methods_given(methods, "methods", "repair"),
             seeds=seeds,
             clean_control=optional_model(clean_control, "clean_control"),
+            relearning=relearning,
+            poisoned_valid=image_sets_given(poisoned_valid, "poisoned_valid"),
         )
         check_comparison(settings)
         opened, sets = open_repair(settings)

@@ -128,6 +128,7 @@ def repair(
     *,
     method: str | Repair | Ranking = RECOMMENDED,
     seed: int = 0,
+    poisoned_valid: Images | Sequence[Images] = (),
     target: int | None = None,
     pixel_scale: float | str | None = None,
     preprocessing: PreprocessingForm | None = None,
@@ -138,8 +139,9 @@ def repair(
 
     method: "recommended", a name of a method of ytf-repair, or your own: an object with
     `candidates`, or one with `scores`, which ranks channels for pruning. seed: of the random
-    numbers. For the other arguments see `defend`. Test and triggered images are used only for
-    measurement.
+    numbers. poisoned_valid: triggered validation images; with them it is measured whether the
+    backdoor comes back, see `outcome.relearning`, which takes a second repair. For the other
+    arguments see `defend`. Test and triggered images are used only for measurement.
     Raises InputError where a file, an array or an argument is invalid, as ytf-repair does.
 
     >>> result = ytf_torch.repair("bd_net.h5", "valid.h5", method="pruning")
@@ -156,6 +158,7 @@ def repair(
             target=checked_target(target),
             method=repair_called(method) if isinstance(method, str) else method,
             seed=seed_given(seed),
+            poisoned_valid=image_sets_given(poisoned_valid, "poisoned_valid"),
             device=device_given(device),
             preprocessing=asked_preprocessing(pixel_scale, preprocessing),
         )

@@ -15,6 +15,7 @@ from ytf_torch.commands.options import (
     PreprocessingOption,
     Target,
     TriggeredSets,
+    TriggeredValidation,
     listed,
     shell_command,
 )
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ytf_torch.network.module import Network
-    from ytf_torch.report.compare.comparison import MethodRow
+    from ytf_torch.report.compare.comparison import MethodRow, Record
 
 app = App()
 METHODS = ", ".join((RECOMMENDED, *every("repair")))
@@ -58,6 +59,16 @@ def compare_command(
         Path | None,
         typer.Option(help="A network without a backdoor, to measure what each method costs."),
     ] = None,
+    relearning: Annotated[
+        bool,
+        typer.Option(
+            "--relearning",
+            help="Measure whether backdoors come back: each repaired network is trained on with a "
+            "few triggered faces, and so is a network that never had the backdoor and was repaired "
+            "alike. Costs two more repairs for each method.",
+        ),
+    ] = False,
+    poisoned_valid: TriggeredValidation = None,
     pixel_scale: PixelScale = None,
     preprocessing: PreprocessingOption = None,
     device: Device = "auto",
@@ -89,10 +100,10 @@ def compare_command(
             else tuple(map(repair_called, listed(methods))),
             seeds=seeds,
             clean_control=clean_control,
+            relearning=relearning,
+            poisoned_valid=tuple(poisoned_valid or ()),
         )
         check_comparison(settings)
-        from ytf_torch.report.compare.comparison import method_rows
-        from ytf_torch.report.compare.comparison_page import headline
         from ytf_torch.run.compare import compare, open_control
         from ytf_torch.run.repair import open_repair
 
@@ -116,11 +127,7 @@ def compare_command(
         if records is None:
             say(f"{out_folder} already holds this comparison, finished.")
             return
-        rows = method_rows(records, {})
-        say(headline(rows))
-        print_rows(rows)
-        for line in (line for row in rows for line in row.failed):
-            say(f"Not made: {line}")
+        print_records(records)
         say(f"Report: {out_folder / 'report.html'}")
 
 
@@ -134,8 +141,11 @@ def expectation(settings: CompareSettings, network: Network, images: int) -> str
 
     repairs = settings.names * (settings.seeds + (settings.clean_control is not None))
     at_once = repairs_at_once(settings)
+    relearned = settings.names if settings.relearning else ()
     with threads_of_a_repair(settings):
         seconds = expected_seconds(network, repairs, images, at_once=at_once)
+        # Each of them is repaired once more, and so is the clean twin, one after another.
+        seconds += expected_seconds(network, relearned * 2, images, relearned=len(relearned))
     number_of_repairs = "1 repair" if len(repairs) == 1 else f"{len(repairs)} repairs"
     number_of_repairs += f", {at_once} at a time" if at_once > 1 else ""
     return f"{number_of_repairs}: {duration(seconds)} on this machine, if none is done yet"
@@ -147,7 +157,24 @@ def command_line(settings: CompareSettings) -> str:
     options += [("--methods", ",".join(settings.names)), ("--seeds", settings.seeds)]
     if settings.clean_control is not None:
         options.append(("--clean-control", settings.clean_control))
+    options += [("--relearning", "")] if settings.relearning else []
+    options += [("--poisoned-valid", path) for path in settings.poisoned_valid]
     return shell_command("ytf-compare", options)
+
+
+def print_records(records: Sequence[Record]) -> None:
+    """Print which methods succeed, the table, what comes back, and which repairs are missing."""
+    from ytf_torch.report.compare.comparison import method_rows
+    from ytf_torch.report.compare.comparison_page import headline
+    from ytf_torch.report.relearning import findings
+
+    rows = method_rows(records, {})
+    say(headline(rows))
+    print_rows(rows)
+    for line in findings(records):
+        say(line)
+    for line in (line for row in rows for line in row.failed):
+        say(f"Not made: {line}")
 
 
 def print_rows(rows: Sequence[MethodRow]) -> None:

@@ -15,6 +15,13 @@ TriggeredSets = Annotated[
     list[Path] | None,
     typer.Option(help="Triggered faces labelled with the target; may be given repeatedly."),
 ]
+TriggeredValidation = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Triggered validation faces, to measure how fast the backdoor is relearned from them; "
+        "may be given repeatedly.",
+    ),
+]
 Target = Annotated[
     int | None,
     typer.Option(

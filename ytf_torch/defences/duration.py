@@ -17,6 +17,8 @@ from ytf_torch.defences.base import Ranking, Repair, Scan
 from ytf_torch.defences.methods import REPAIRS, SCANS
 from ytf_torch.defences.rankings.anp import AdversarialNeuronPruning
 from ytf_torch.defences.rankings.rnp import ReconstructiveNeuronPruning
+from ytf_torch.defences.relearning import BATCH, MEASURED_AFTER, NUMBERS, STEPS, twin_epochs
+from ytf_torch.defences.relearning_images import MOST_MEASURED
 from ytf_torch.defences.repairs.distillation import Distillation
 from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
@@ -36,9 +38,10 @@ TWO_GRADIENTS = 2.3
 UNLEARNED = 20.0
 ROBUST = 2.8
 MASKED = 0.7
+CLASSIFIED = 0.23
 SWEPT = 0.9
 # Of the trial: seconds, and faces at once as most repairs take them.
-SECONDS, BATCH = 0.5, 64
+SECONDS, TRIAL_BATCH = 0.5, 64
 
 
 def expected_seconds(
@@ -47,15 +50,19 @@ def expected_seconds(
     faces: int,
     scans: Iterable[str] = (),
     at_once: int = 1,
+    relearned: int = 0,
 ) -> float:
     """About how long repairs by these methods will take, with so many clean faces, and at most the
     scans of these names of SCANS.
 
     at_once: the number of repairs and scans that run at the same time, each on a core of its own.
+    relearned: after how many of the repairs relearning is measured, one after another; without the
+    repairs of the clean twin.
     """
     work = [faces_of_method(method, faces) for method in methods]
     work += [faces_of_scan(SCANS[name], network.classes) for name in scans]
     longest = max(max(work, default=0.0), sum(work) / at_once)
+    longest += faces_of_relearning(relearned, faces)
     return longest * seconds_of_a_face(network) if longest else 0.0
 
 
@@ -88,11 +95,11 @@ def seconds_of_a_face(network: Network) -> float:
     """What one face of a training step takes here: forward, backward, optimiser."""
     trial = copy.deepcopy(network).train()
     optimizer = torch.optim.SGD(trial.parameters(), 1e-4, momentum=0.9)
-    shape = (BATCH, *network.input_shape)
+    shape = (TRIAL_BATCH, *network.input_shape)
     random = seeded(0)  # the process's own is left as it is
     with torch.enable_grad():
         pixels = torch.randint(256, shape, generator=random, dtype=torch.uint8).to(network.device)
-        labels = torch.randint(network.classes, (BATCH,), generator=random).to(network.device)
+        labels = torch.randint(network.classes, (TRIAL_BATCH,), generator=random).to(network.device)
         times: list[float] = []
         until = time.perf_counter() + SECONDS
         while len(times) < 2 or time.perf_counter() < until:
@@ -102,7 +109,7 @@ def seconds_of_a_face(network: Network) -> float:
             optimizer.step()
             next(trial.parameters()).detach().cpu()  # which waits for an accelerator
             times.append(time.perf_counter() - began)
-    return sorted(times)[len(times) // 2] / BATCH
+    return sorted(times)[len(times) // 2] / TRIAL_BATCH
 
 
 def faces_of_method(method: str, faces: int) -> float:
@@ -125,6 +132,15 @@ def faces_of_training(repair: Repair, faces: int) -> float:
             return UNLEARNED * repair.rounds * faces
         case _:
             return SWEPT * faces + _faces_of_ranking(getattr(repair, "ranking", None), faces)
+
+
+def faces_of_relearning(repairs: int, faces: int) -> float:
+    """How many faces of a training step take as long as the training of one clean twin, and the
+    curves of so many repaired networks and of the twins repaired alike."""
+    measured = CLASSIFIED * 2 * MOST_MEASURED * len(MEASURED_AFTER)
+    curve = STEPS * BATCH + measured
+    twin = VARIED * twin_epochs(faces) * faces
+    return twin + 2 * len(NUMBERS) * curve * repairs if repairs else 0.0
 
 
 def _faces_of_ranking(ranking: Ranking | None, faces: int) -> float:

@@ -11,6 +11,7 @@ from ytf_torch.defences.detectors.figures import DetectorFigures, measure_detect
 from ytf_torch.defences.evaluation import Evaluation, evaluate
 from ytf_torch.defences.methods import detector_by, last_candidate, repair_by
 from ytf_torch.defences.names import QUICK_DETECTORS, name_of_method
+from ytf_torch.defences.relearning import Relearning
 from ytf_torch.device import exact_float32
 from ytf_torch.errors import CannotDetectError, InputError, argument
 from ytf_torch.images.image_set import ImageSets
@@ -24,7 +25,8 @@ class RepairOutcome:
 
     seconds: time it took to make the candidate. evaluation: counts of B, B′ and GoodNet on all
     sets. detectors: detection rates, by the detector's name. not_applicable: why a detector has
-    none, by its name.
+    none, by its name. relearning: whether the backdoor comes back; None where that was not
+    requested.
     """
 
     method: str
@@ -34,6 +36,7 @@ class RepairOutcome:
     evaluation: Evaluation
     detectors: Mapping[str, DetectorFigures]
     not_applicable: Mapping[str, str] = field(default_factory=dict)
+    relearning: Relearning | None = None
 
 
 @exact_float32()

@@ -19,12 +19,13 @@ from ytf_torch.progress import Track, untracked
 from ytf_torch.report.compare.comparison import Record, comparison_csv, comparison_record
 from ytf_torch.report.compare.comparison_page import comparison_html
 from ytf_torch.run.compared_repair import Cell, Subjects, one_after_another
-from ytf_torch.run.comparison_plan import Plan, plan_of
+from ytf_torch.run.comparison_plan import Plan, plan_of, stored_as
 from ytf_torch.run.finished import write_report
 from ytf_torch.run.inputs import comparison_record as inputs_record
 from ytf_torch.run.learning import check_learning
 from ytf_torch.run.pair import Opened, check_same_input, name_of, open_network
 from ytf_torch.run.relation import same_weights
+from ytf_torch.run.relearning import open_relearning, with_relearning
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.resume import work_folder
 from ytf_torch.run.side_by_side import (
@@ -97,6 +98,7 @@ def compare(
     ):
         if work.finished:
             return None
+        relearned_from = open_relearning(settings, opened.badnet.model, sets)
         plan, subjects = plan_of(settings), Subjects(opened.badnet, control, sets)
         done = track("repairs", len(plan.cells), "repairs")
         for cell in plan.cells:
@@ -112,8 +114,14 @@ def compare(
         else:
             made_repairs = one_after_another(plan.next_cell, subjects, track)
         _make_all(plan, work, made_repairs, done, settings.model)
-        work.finish(_writer(plan.of_badnet, plan.of_control, command, opened.doubts))
-    return plan.of_badnet
+        records = plan.of_badnet
+        if relearned_from is not None:
+            kept = [stored_as(name, index) for index, name in enumerate(settings.names)]
+            methods = list(zip(kept, settings.methods, strict=True))
+            given = (opened.badnet.model, sets.clean_valid, relearned_from)
+            records = with_relearning(records, methods, given, work, track)
+        work.finish(_writer(records, plan.of_control, command, opened.doubts))
+    return records
 
 
 def _make_all(

@@ -88,7 +88,7 @@ def plan_of(settings: CompareSettings) -> Plan:
     """The plan of a comparison of which nothing is finished."""
     cells, controls = [], []
     for index, method in enumerate(settings.methods):
-        name = _stored_as(name_of_method(method), index)
+        name = stored_as(name_of_method(method), index)
         cells += [Cell(f"{name}-{seed}", method, seed) for seed in range(settings.seeds)]
         controls.append(Cell(f"control-{name}-0", method, 0, on_control=True))
     names = settings.names
@@ -100,7 +100,7 @@ def plan_of(settings: CompareSettings) -> Plan:
     )
 
 
-def _stored_as(name: str, index: int) -> str:
+def stored_as(name: str, index: int) -> str:
     """What the records of a method are stored under: its name, or its index among the methods where
     another package has chosen a name that no file of ours may have."""
     return name if re.fullmatch("[a-z-]+", name) else f"other-{index}"

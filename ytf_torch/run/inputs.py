@@ -75,7 +75,19 @@ def comparison_record(
         "clean_control": None if control is None else _weights_digest(control),
         "methods": list(settings.names),
         "seeds": settings.seeds,
+        **_relearning(settings),
     }
+
+
+def _relearning(settings: CompareSettings) -> dict[str, Any]:
+    """What a measurement of relearning depends on besides; nothing where there is none."""
+    if not settings.relearning:
+        return {}
+    triggered = [
+        _file_facts(images) if isinstance(images, Path) else _identity(images)
+        for images in settings.poisoned_valid
+    ]
+    return {"relearning": True, "poisoned_valid": triggered}
 
 
 def audit_inputs(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ytf_torch.defences.baseline import check_pixel_scale_by_accuracy
 from ytf_torch.defences.doubts import set_doubts
 from ytf_torch.defences.evaluation import evaluate
+from ytf_torch.defences.relearning import RelearningImages, clean_twin, relearning
 from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
 from ytf_torch.device import resolve_device
-from ytf_torch.images.image_set import ImageSets
+from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
+from ytf_torch.network.module import Network
 from ytf_torch.network.wrapped_module import save_network
 from ytf_torch.progress import Track, untracked
 from ytf_torch.report.repair.repair_page import repair_html
@@ -17,6 +21,7 @@ from ytf_torch.run.finished import write_report
 from ytf_torch.run.inputs import sets_record
 from ytf_torch.run.learning import check_finite_on, check_learning
 from ytf_torch.run.pair import Opened, open_network
+from ytf_torch.run.relearning import open_relearning
 from ytf_torch.run.repair_settings import MODEL_FILE, MeasuredInputs, RepairSettings
 from ytf_torch.run.resume import filled_folder
 from ytf_torch.run.sets import open_sets
@@ -64,12 +69,36 @@ def repair(
     checkpoint = opened.badnet
     with filled_folder(settings.out, sets_record(sets)) as folder:
         network = checkpoint.model.to(resolve_device(settings.device))
+        relearned_from = open_relearning(settings, network, sets)
         outcome = repair_and_measure(network, sets, settings.method, settings.seed, track=track)
+        if relearned_from is not None:
+            outcome = _relearned(
+                outcome, settings, network, sets.clean_valid, relearned_from, track
+            )
         save_network(repaired_checkpoint(checkpoint, outcome), folder / MODEL_FILE)
         record = repair_record(outcome, checkpoint.provenance, opened.doubts)
         page = repair_html(outcome, checkpoint.provenance, command, opened.doubts)
         write_report(folder, record, page)
     return outcome
+
+
+def _relearned(
+    outcome: RepairOutcome,
+    settings: RepairSettings,
+    network: Network,
+    clean_valid: ImageSet,
+    images: RelearningImages,
+    track: Track,
+) -> RepairOutcome:
+    """The outcome with a measurement of relearning. network: B."""
+    seed = settings.seed
+
+    def twin() -> Network:
+        return clean_twin(network, clean_valid, seed, track)
+
+    repaired = outcome.candidate.network
+    found = relearning(settings.method, seed, repaired, twin, clean_valid, images, track)
+    return replace(outcome, relearning=found)
 
 
 def repaired_checkpoint(checkpoint: Checkpoint, outcome: RepairOutcome) -> Checkpoint:

@@ -68,10 +68,23 @@ class RepairSettings(MeasuredInputs):
     """Everything that decides a repair.
 
     method: its name, or from Python an object. seed: equal ones give equal networks.
+    poisoned_valid: triggered validation sets; with them it is measured whether the backdoor comes
+    back, see defences/relearning.py.
     """
 
     method: str | Repair | Ranking = RECOMMENDED_REPAIR
     seed: int = 0
+    poisoned_valid: tuple[Path | ImageSet, ...] = ()
+
+    @property
+    def relearning(self) -> bool:
+        """Whether to measure if the backdoor comes back."""
+        return bool(self.poisoned_valid)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that is read."""
+        return (*super().files, *_paths(self.poisoned_valid))
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -85,12 +98,15 @@ class CompareSettings(MeasuredInputs):
 
     methods: names, or from Python objects, in the order of the table. seeds: how often each is run,
     with seeds 0, 1, 2, … clean_control: a network without a backdoor, to see what each method
-    costs it.
+    costs it. relearning: whether to measure if backdoors come back, see defences/relearning.py.
+    poisoned_valid: triggered validation sets, for that alone.
     """
 
     methods: tuple[str | Repair | Ranking, ...] = REPAIRS
     seeds: int = 1
     clean_control: Path | Checkpoint | None = None
+    relearning: bool = False
+    poisoned_valid: tuple[Path | ImageSet, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -101,7 +117,7 @@ class CompareSettings(MeasuredInputs):
     def files(self) -> tuple[Path, ...]:
         """Every file that is read."""
         control = (self.clean_control,) if isinstance(self.clean_control, Path) else ()
-        return (*super().files, *control)
+        return (*super().files, *control, *_paths(self.poisoned_valid))
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -112,6 +128,8 @@ class CompareSettings(MeasuredInputs):
 def check_settings(settings: RepairSettings) -> None:
     """Raises InputError where the method is not known, a file cannot be read, or OUT is taken."""
     _check_methods("method", [settings.method])
+    if settings.poisoned_valid:
+        _check_measured(settings, "poisoned_valid")
     for file in settings.files:
         checked_source(file)
     check_out(settings.out)
@@ -126,9 +144,26 @@ def check_comparison(settings: CompareSettings) -> None:
         raise InputError(argument("methods"), f"expected each once, found {found}")
     if not 1 <= settings.seeds <= MAX_SEEDS:
         raise mismatch(argument("seeds"), f"a number of 1…{MAX_SEEDS}", settings.seeds)
+    if settings.relearning:
+        _check_measured(settings, "relearning")
+    elif settings.poisoned_valid:
+        problem = f"is only used with {argument('relearning')}"
+        raise InputError(argument("poisoned_valid"), problem, "Add that, or leave this out")
     for file in settings.files:
         checked_source(file)
     check_inputs_are_elsewhere(settings.out, settings.files)
+
+
+def _paths(sets: Sequence[Path | ImageSet]) -> tuple[Path, ...]:
+    return tuple(path for path in sets if isinstance(path, Path))
+
+
+def _check_measured(settings: MeasuredInputs, name: str) -> None:
+    """Raises InputError where there are no triggered test images to measure relearning on. name: of
+    the argument that requests it."""
+    if not settings.poisoned_test:
+        problem = "the attack success rate is measured on triggered test faces, and there are none"
+        raise InputError(argument(name), problem, f"Give some with {argument('poisoned_test')}")
 
 
 def _check_methods(name: str, methods: Sequence[str | Repair | Ranking]) -> None:

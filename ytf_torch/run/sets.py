@@ -53,12 +53,21 @@ def open_measured(
     target: as for `open_sets`. Raises InputError where a set does not fit the network.
     """
     check_target(target, network.classes)
-    triggered = tuple(
-        _triggered(network, images, f"poisoned_tests[{index}]", target)
-        for index, images in enumerate(poisoned_tests)
-    )
+    triggered = open_triggered(network, poisoned_tests, "poisoned_tests", target)
     test = None if clean_test is None else images_for(network, clean_test, "clean_test")
     return test, triggered
+
+
+def open_triggered(
+    network: Network, sets: Sequence[Images], name: str, target: int | None
+) -> tuple[ImageSet, ...]:
+    """Open triggered sets, labelled with the target. name: of the argument, for messages.
+
+    target: as for `open_sets`. Raises InputError where a set does not fit the network.
+    """
+    return tuple(
+        _triggered(network, images, f"{name}[{index}]", target) for index, images in enumerate(sets)
+    )
 
 
 def _check_class_names(sets: Sequence[ImageSet]) -> None:

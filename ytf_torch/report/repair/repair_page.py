@@ -6,7 +6,8 @@ import torch
 
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.network.provenance import Provenance, tool_version
-from ytf_torch.report.repair.repair_record import counts
+from ytf_torch.report.relearning import relearning_shown
+from ytf_torch.report.repair.repair_record import counts, relearning_entry
 from ytf_torch.report.repair.repair_verdict import judge_repair
 from ytf_torch.report.templates import template
 
@@ -31,6 +32,7 @@ def repair_html(
         counts=counts(outcome),
         networks=networks,
         goodnet=evaluation.goodnet,
+        relearning=relearning_shown([{"method": outcome.method, **relearning_entry(outcome)}]),
         warnings=warnings,
         command=command,
         versions={"ytf-torch": tool_version(), "PyTorch": torch.__version__},

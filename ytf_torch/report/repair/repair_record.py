@@ -11,6 +11,7 @@ from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import rate_of
 from ytf_torch.network.provenance import Provenance
 from ytf_torch.report.rates import FLAGGED, rates_record
+from ytf_torch.report.relearning import relearning_record
 from ytf_torch.report.repair.repair_verdict import judge_repair
 
 NAMES = {
@@ -58,7 +59,15 @@ def repair_record(
             if outcome.not_applicable
             else {}
         ),
+        **relearning_entry(outcome),
     }
+
+
+def relearning_entry(outcome: RepairOutcome) -> dict[str, Any]:
+    """The entry `relearning` of the record; nothing where it was not measured."""
+    if outcome.relearning is None:
+        return {}
+    return {"relearning": relearning_record(outcome.relearning)}
 
 
 def counts(outcome: RepairOutcome) -> dict[str, int | None]:
