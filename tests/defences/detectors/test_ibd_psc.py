@@ -117,8 +117,9 @@ def test_the_score_is_the_published_one_in_another_form() -> None:
             copied = classifier("grey digits")
             for name in ["first", "second"][-count:]:
                 layer, centre = copied.layer(name), detector.centres[name]
-                layer.weight *= detector.factor
-                layer.bias.mul_(detector.factor).sub_((detector.factor - 1) * centre)
+                for weight in layer.parameters():
+                    weight.mul_(detector.factor)
+                layer.get_parameter("bias").sub_((detector.factor - 1) * centre)
             softmaxes.append(copied(pixels).double().softmax(1)[range(40), predicted])
         scores = detector.scores(network, None, pixels)
     published = torch.stack(softmaxes).mean(0)
