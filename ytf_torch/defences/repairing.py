@@ -69,23 +69,7 @@ def repair_and_measure(
             "training diverged: weights of the repaired network are NaN or infinite",
             f"Choose another method with {argument('method')}",
         )
-    figures: dict[str, DetectorFigures] = {}
-    not_applicable: dict[str, str] = {}
-    for name in detectors:
-        try:
-            detector = detector_by(name, network, sets.clean_valid, seed, track)
-        except CannotDetectError as error:
-            not_applicable[name] = error.line()
-            continue
-        figures[name] = measure_detector(
-            detector,
-            network,
-            candidate,
-            sets.clean_valid,
-            sets.clean_test,
-            sets.poisoned_tests,
-            track,
-        )
+    figures, not_applicable = _measured(detectors, network, candidate, sets, seed, track)
     return RepairOutcome(
         name_of_method(method),
         seed,
@@ -103,3 +87,25 @@ def repair_and_measure(
         figures,
         not_applicable,
     )
+
+
+def _measured(
+    detectors: Sequence[str],
+    network: Network,
+    candidate: Candidate,
+    sets: ImageSets,
+    seed: int,
+    track: Track,
+) -> tuple[dict[str, DetectorFigures], dict[str, str]]:
+    """The detection rates by the detector's name, and why others cannot be measured."""
+    figures: dict[str, DetectorFigures] = {}
+    not_applicable: dict[str, str] = {}
+    for name in detectors:
+        try:
+            detector = detector_by(name, network, sets.clean_valid, seed, track)
+        except CannotDetectError as error:
+            not_applicable[name] = error.line()
+            continue
+        images = (sets.clean_valid, sets.clean_test, sets.poisoned_tests)
+        figures[name] = measure_detector(detector, network, candidate, *images, track)
+    return figures, not_applicable

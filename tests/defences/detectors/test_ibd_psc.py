@@ -116,10 +116,10 @@ def test_the_score_is_the_published_one_in_another_form() -> None:
         for count in detector.counts:
             copied = classifier("grey digits")
             for name in ["first", "second"][-count:]:
-                centre = detector.centres[name]
-                weight, bias = copied.layer(name).parameters()
-                weight.mul_(detector.factor)
-                bias.mul_(detector.factor).sub_((detector.factor - 1) * centre)
+                layer, centre = copied.layer(name), detector.centres[name]
+                for weight in layer.parameters():
+                    weight.mul_(detector.factor)
+                layer.get_parameter("bias").sub_((detector.factor - 1) * centre)
             softmaxes.append(copied(pixels).double().softmax(1)[range(40), predicted])
         scores = detector.scores(network, None, pixels)
     published = torch.stack(softmaxes).mean(0)
