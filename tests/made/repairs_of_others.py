@@ -48,13 +48,13 @@ class Unchanged:
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def prepare(self, clean_valid: ImageSet) -> None:
+    def prepare(self, clean_valid: ImageSet, track: Track) -> None:
         pass
 
     def candidates(
         self, network: Network, clean_valid: ImageSet, track: Track
     ) -> Iterator[Candidate]:
-        self.prepare(clean_valid)
+        self.prepare(clean_valid, track)
         yield Candidate("unchanged", network, ("left as it was",))
 
 
@@ -77,15 +77,18 @@ class Digest(Unchanged):
 class Meeting(Unchanged):
     """Ends when two processes are at work, and names them in files."""
 
-    def prepare(self, clean_valid: ImageSet) -> None:
+    def prepare(self, clean_valid: ImageSet, track: Track) -> None:
+        done = track("meeting", 3, "processes")
         (folder() / f"met-{os.getpid()}").touch()
         wait_for(lambda: len(list(folder().glob("met-*"))) == 2)
+        done(2)
+        time.sleep(1)  # long enough for the bar to be drawn
 
 
 class Killed(Unchanged):
     """Is killed when the record of kernel-norm is stored, unless there is a file `spared`."""
 
-    def prepare(self, clean_valid: ImageSet) -> None:
+    def prepare(self, clean_valid: ImageSet, track: Track) -> None:
         if not (folder() / "spared").exists():
             wait_for(stored("kernel-norm"))
             os.kill(os.getpid(), signal.SIGKILL)
@@ -94,7 +97,7 @@ class Killed(Unchanged):
 class Waiting(Unchanged):
     """Names its process in a file, and takes forever unless there is a file `go-on`."""
 
-    def prepare(self, clean_valid: ImageSet) -> None:
+    def prepare(self, clean_valid: ImageSet, track: Track) -> None:
         (folder() / f"waiting-{self.seed}-{os.getpid()}").touch()
         while not (folder() / "go-on").exists():
             time.sleep(0.02)
@@ -103,7 +106,7 @@ class Waiting(Unchanged):
 class LateFailure(Unchanged):
     """Fails; where there is a file `late`, only when the record of kernel-norm is stored."""
 
-    def prepare(self, clean_valid: ImageSet) -> None:
+    def prepare(self, clean_valid: ImageSet, track: Track) -> None:
         if (folder() / "late").exists():
             wait_for(stored("kernel-norm"))
         raise CannotRepairError(clean_valid.path, "nothing to offer")
@@ -112,7 +115,7 @@ class LateFailure(Unchanged):
 class Hungry(Unchanged):
     """Has enough memory only when Patient has ended."""
 
-    def prepare(self, clean_valid: ImageSet) -> None:
+    def prepare(self, clean_valid: ImageSet, track: Track) -> None:
         (folder() / "tried").touch()
         if not stored("patient")():
             raise MemoryError
@@ -121,14 +124,14 @@ class Hungry(Unchanged):
 class Patient(Unchanged):
     """Ends when Hungry has been tried."""
 
-    def prepare(self, clean_valid: ImageSet) -> None:
+    def prepare(self, clean_valid: ImageSet, track: Track) -> None:
         wait_for((folder() / "tried").exists)
 
 
 class Raises(Unchanged):
     """Raises the error that a file `error` names."""
 
-    def prepare(self, clean_valid: ImageSet) -> None:
+    def prepare(self, clean_valid: ImageSet, track: Track) -> None:
         raise {
             "InputError": InputError(clean_valid.path, "cannot be read (gone)", "Look for it"),
             "MemoryError": MemoryError(),

@@ -113,12 +113,22 @@ def test_results_are_those_of_one_process_bit_for_bit(
 
 @pytest.mark.slow
 def test_two_repairs_run_at_the_same_time_in_processes_of_their_own(
-    files: dict[str, Path], tmp_path: Path
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert compare(files, tmp_path / "out", "meeting", "--seeds", "2").exit_code == 0
+    """Progress has a bar for all repairs, and one for each that is running."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # standard error is a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    done = compare(files, tmp_path / "out", "meeting", "--seeds", "2")
+    assert done.exit_code == 0
     processes = {int(path.name.removeprefix("met-")) for path in tmp_path.glob("met-*")}
     assert len(processes - {os.getpid()}) == 2
     assert not any(map(is_running, processes))
+    drawn = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", " ", done.stderr).split())
+    whole, left = r"repairs \W+ 0/2 repairs", r"\S+ left \S+"
+    running = r"meeting, seed (\d): meeting \W+ 2/3 processes"
+    seeds = re.findall(rf"{whole} {left} {running} {left} {running}", drawn)
+    assert {"0", "1"} in map(set, seeds)
 
 
 @posix
