@@ -4,6 +4,7 @@ never had it."""
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -154,7 +155,9 @@ class RepairsOnlyOne:
     def __init__(self, only: Network) -> None:
         self.only = only
 
-    def candidates(self, network: Network, clean_valid: ImageSet, track: Track):  # type: ignore[no-untyped-def]
+    def candidates(
+        self, network: Network, clean_valid: ImageSet, track: Track
+    ) -> Iterator[Candidate]:
         if network is not self.only:
             raise CannotRepairError("the network", "it has no weak spot")
         yield Candidate("same", network, ())
