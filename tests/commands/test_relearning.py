@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from tests.made.badnet import TARGET, faces, made_badnet, with_trigger
 from tests.made.keras_files import write_faces
 from ytf_torch.commands import compare, repair
-from ytf_torch.defences.relearning import MEASURED_AFTER, NUMBERS
+from ytf_torch.defences.relearning import MEASURED_AFTER, NUMBERS, relearning
 from ytf_torch.report.relearning import finding, findings
+from ytf_torch.run import relearning as run
 from ytf_torch.run.repair_settings import RepairSettings
 
 
@@ -74,9 +75,6 @@ def test_a_comparison_says_of_each_repair_whether_the_backdoor_comes_back(
 def test_what_is_measured_already_is_not_measured_again(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ytf_torch.defences.relearning import relearning
-    from ytf_torch.run import relearning as run
-
     made: list[str] = []
 
     def cut_off(*arguments: Any) -> Any:
