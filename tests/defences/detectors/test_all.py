@@ -31,8 +31,8 @@ DETECTORS: dict[str, Make] = {
 }
 
 
-# SCALE-UP and IBD-PSC do not detect this trigger, see their own tests: bright faces are taken for
-# its target without it, and so are faces where all layers are amplified.
+# SCALE-UP and IBD-PSC do not detect this trigger: clean faces of the target keep their class too
+# when they are made brighter. Their own tests check their scores.
 @pytest.mark.parametrize("name", sorted(DETECTORS.keys() - {"scale-up", "ibd-psc"}))
 def test_triggered_faces_score_higher_than_clean_ones(
     name: str, badnet: MadeBadNet, clean_valid: ImageSet
