@@ -195,8 +195,8 @@ def test_a_warp_moves_pixels_by_two_pixels_on_average() -> None:
     moved = torch.cat(
         [(warped(slope) - slope)[inner] / step for slope, step in ((across, 5), (down, 4))]
     ).abs()
-    assert 1 < moved.mean() < 3
-    assert moved.max() < 8
+    assert 1.5 < moved.mean() < 3.5
+    assert moved.max() < 10
 
 
 def test_a_warp_is_smooth_and_its_noise_is_not(smooth: Tensor) -> None:

@@ -13,9 +13,9 @@ from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE
 
 # The warp is given at 4×4 points, as in the paper.
 POINTS = 4
-# Mean displacement of the points along each axis, in pixels, which makes 1.5 pixels between them.
+# Mean displacement of the points along each axis, in pixels, which makes 2.2 pixels between them.
 # The paper's is a quarter of a pixel on 32×32 images; here augmentation moves images by far more.
-DISPLACEMENT = 2.0
+DISPLACEMENT = 3.0
 # Noise mode: the displacement of each pixel along each axis is at most this, as in the paper.
 NOISE = 0.5
 
