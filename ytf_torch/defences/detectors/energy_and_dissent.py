@@ -42,9 +42,9 @@ class EnergyAndDissent:
       make B confident of another class than the copy. Where B errs without a trigger it is not
       confident, and b[y] − b[z] is small.
 
-    The repaired copy must be free of the backdoor, such as that of the recommended repair. Whether
-    it is cannot be known from these terms on clean images, on which they are calibrated: of copies
-    with 45 to 100 % of the attack left, the median dissent there was 0 within 0.1 all the same.
+    The repaired copy must be free of the backdoor, such as that of the recommended repair. No way
+    was found to tell from these terms on clean images, on which they are calibrated: of three
+    copies with 45 to 100 % of the attack left, the median dissent there was 0 within 0.1.
 
     Sources: Liu, Wang, Owens, Li, "Energy-based Out-of-distribution Detection" (NeurIPS 2020);
     dissent makes GoodNet's disagreement (CSAW-2020) continuous.
