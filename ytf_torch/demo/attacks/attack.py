@@ -130,9 +130,9 @@ ATTACKS: dict[str, Attack] = {
     "blended-face": Attack(face_trigger=blended_face),
     "pasted-face": Attack(face_trigger=pasted_face),
     "scarf": Attack((scarf,)),
-    "light": Attack((light,)),
+    "light": Attack((light,), poisoned_share=0.3),
     "bpp": Attack((quantised,), covers=Covers(0.1, with_noise_of_others)),
-    "wanet": Attack((warped,), poisoned_share=0.2, covers=Covers(0.1, warped_with_noise)),
+    "wanet": Attack((warped,), poisoned_share=0.3, covers=Covers(0.1, warped_with_noise)),
     "low-frequency": Attack((low_frequency,)),
     "adaptive-blend": Attack(
         (adaptive_blend,), covers=Covers(0.05, some_pieces), training_trigger=some_pieces
