@@ -21,9 +21,14 @@ from benchmarks.learning import lab_network
 from benchmarks.ordinary import BATCH, OrdinaryNetwork
 from benchmarks.stopwatch import Contestant, take_turns, warm_up
 from ytf_torch.commands.start import keep_memory
-from ytf_torch.defences.repairs.distillation import LESSON_BATCH, RELIT, TEACHER_BATCH, Distillation
+from ytf_torch.defences.repairs.distillation import (
+    LESSON_BATCH,
+    RELIGHTING,
+    TEACHER_BATCH,
+    Distillation,
+)
 from ytf_torch.defences.training import seeded
-from ytf_torch.defences.variations import covered, lit, mixed, moved
+from ytf_torch.defences.variations import mix, occlude, relight, warp
 from ytf_torch.device import exact_float32
 from ytf_torch.network.module import Network
 
@@ -108,8 +113,8 @@ def varying(network: Network, passes: int) -> Contestant:
     pixels, generator = torch.rand(LESSON_BATCH, *network.input_shape) * 255, seeded(0)
 
     def vary() -> None:
-        varied = lit(moved(pixels, generator), generator)
-        mixed(varied, generator, Distillation().mixed_share)[0].round().to(torch.uint8)
+        varied = relight(warp(pixels, generator), generator)
+        mix(varied, generator, Distillation().mixed_share)[0].round().to(torch.uint8)
 
     return processor_seconds(vary, LESSON_BATCH * passes)
 
@@ -132,9 +137,9 @@ def covering(network: Network) -> Contestant:
     generator, shares = seeded(0), Distillation().covered_shares
 
     def cover() -> None:
-        shown = lit(pixels.float(), generator, RELIT)
+        shown = relight(pixels.float(), generator, RELIGHTING)
         for share in shares:
-            shown = covered(shown, generator, share)
+            shown = occlude(shown, generator, share)
 
     return processor_seconds(cover, BATCH)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.made.classifiers import classifier, pictures
 from ytf_torch.defences.training import TrainingFaces, augmentation_for, known, may_be_mirrored
-from ytf_torch.defences.variations import moved
+from ytf_torch.defences.variations import warp
 from ytf_torch.network.module import Network
 
 
@@ -51,7 +51,7 @@ def test_an_augmented_picture_differs_by_its_mirroring_alone(kind: str) -> None:
     network = classifier(kind)
     pixels = pictures(network).float()
     both = [
-        moved(pixels, torch.Generator().manual_seed(0), mirror=mirror) for mirror in (True, False)
+        warp(pixels, torch.Generator().manual_seed(0), mirror=mirror) for mirror in (True, False)
     ]
     same = [bool(torch.equal(one, other)) for one, other in zip(*both, strict=True)]
     assert 0 < sum(same) < len(same)

@@ -7,14 +7,14 @@ import torch
 from torch import Generator, Tensor
 
 from ytf_torch.defences.training import seeded
-from ytf_torch.defences.variations import COVERS, covered, glasses, lit, mixed, moved
+from ytf_torch.defences.variations import OCCLUSIONS, glasses, mix, occlude, relight, warp
 
 VARIATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
-    "moved": moved,
-    "lit": lit,
-    "mixed": lambda faces, generator: mixed(faces, generator, 1.0)[0],
-    "covered": lambda faces, generator: covered(faces, generator, 1.0),
-    **{cover.__name__: cover for cover in COVERS},
+    "warp": warp,
+    "relight": relight,
+    "mix": lambda faces, generator: mix(faces, generator, 1.0)[0],
+    "occlude": lambda faces, generator: occlude(faces, generator, 1.0),
+    **{cover.__name__: cover for cover in OCCLUSIONS},
 }
 
 
@@ -35,7 +35,7 @@ def test_a_variation_is_drawn_by_its_generator_and_leaves_its_input(
     assert not torch.equal(once, other)
 
 
-@pytest.mark.parametrize("name", ["moved", "lit", "mixed", "covered"])
+@pytest.mark.parametrize("name", ["warp", "relight", "mix", "occlude"])
 def test_a_varied_face_is_still_of_pixel_values(name: str, faces: Tensor) -> None:
     varied = VARIATIONS[name](faces, seeded(0))
     assert -1e-3 <= varied.min() <= varied.max() <= 255 + 1e-3
@@ -46,7 +46,7 @@ def test_a_share_of_the_faces_is_mixed_and_it_is_said_which_are_not(
     share: float, faces: Tensor
 ) -> None:
     many = faces.repeat(10, 1, 1, 1)
-    shown, alone = mixed(many, seeded(0), share)
+    shown, alone = mix(many, seeded(0), share)
     assert torch.equal(shown[alone], many[alone])
     assert float(alone.float().mean()) == pytest.approx(1 - share, abs=0.06)
 
@@ -54,7 +54,7 @@ def test_a_share_of_the_faces_is_mixed_and_it_is_said_which_are_not(
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_a_share_of_the_faces_is_covered(share: float, faces: Tensor) -> None:
     many = faces.repeat(10, 1, 1, 1)
-    changed = (covered(many, seeded(0), share) != many).flatten(1).any(1)
+    changed = (occlude(many, seeded(0), share) != many).flatten(1).any(1)
     # A patch may lie beyond the edge of the picture.
     assert share - 0.15 <= float(changed.float().mean()) <= share + 0.06
 
@@ -62,14 +62,14 @@ def test_a_share_of_the_faces_is_covered(share: float, faces: Tensor) -> None:
 def test_a_dark_face_stays_within_its_light(faces: Tensor) -> None:
     """More light is at most 1.25 + 0.2 + 0.2 times as much, 12 and some noise."""
     dark = torch.full((200, 3, 21, 17), 40.0)
-    bright = lit(dark, seeded(0))
+    bright = relight(dark, seeded(0))
     assert bright.max() <= 40 * 1.65 + 12 + 3 * 6
     assert bright.flatten(1).mean(1).std() > 3
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_none_or_one_face_can_be_varied(count: int, faces: Tensor) -> None:
-    for name in ("lit", "mixed", "covered"):
+    for name in ("relight", "mix", "occlude"):
         assert VARIATIONS[name](faces[:count], seeded(0)).shape == (count, 3, 21, 17)
 
 

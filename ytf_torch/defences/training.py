@@ -1,4 +1,4 @@
-"""Clean validation faces as repairs train on them: all in memory, drawn in a seeded order."""
+"""Training on clean validation faces: faces in memory, seeded batches, augmentation."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ytf_torch.defences.variations import lit, moved
+from ytf_torch.defences.variations import relight, warp
 from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.layers.kind import LearnsStatistics
 from ytf_torch.network.module import Network
 
-# Of the pictures that a network recognises, those that it recognises mirrored. Measured: 1.00 for
-# faces (ORL), 0.43 for road signs (GTSRB), 0.38 for digits (MNIST).
+# Images are mirrored in training if a network recognises mirrored ones at least this often,
+# relative to the images themselves. Measured: 1.00 for faces (ORL), 0.43 for road signs (GTSRB),
+# 0.38 for digits (MNIST).
 KNOWN_MIRRORED = 0.75
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -24,7 +25,7 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class TrainingFaces:
-    """Faces in memory: pixels (faces, 3, H, W), 0–255, as they are stored; labels (faces,)."""
+    """Faces in memory: pixels (faces, 3, H, W), 0–255, in the dtype of the set; labels (faces,)."""
 
     pixels: Tensor
     labels: Tensor
@@ -34,7 +35,7 @@ class TrainingFaces:
 
     @classmethod
     def of(cls, faces: ImageSet, device: torch.device) -> TrainingFaces:
-        """All faces of a set, in its order, on `device`."""
+        """All faces of a set, in its order, copied to `device`."""
         pixels, labels = zip(
             *((batch.pixels, batch.labels) for batch in faces.batches()), strict=True
         )
@@ -43,10 +44,10 @@ class TrainingFaces:
     def drawn(
         self, epochs: int, batch: int, generator: torch.Generator, done: Callable[[int], None]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of pixels and labels: every face once an epoch, in an order of its own.
+        """Batches of pixels and labels, shuffled anew in each epoch; the last one of an epoch may
+        be smaller.
 
-        The last batch of an epoch may have fewer. generator: a CPU generator. done: is told how
-        many faces each batch had, after it was used.
+        generator: a CPU generator. done: called with the number of faces of a batch after its use.
         """
         for _ in range(epochs):
             order = torch.randperm(len(self), generator=generator).to(self.labels.device)
@@ -57,7 +58,7 @@ class TrainingFaces:
 
 @torch.inference_mode()
 def known(network: Network, faces: TrainingFaces, *, mirrored: bool = False) -> int:
-    """How many of the faces, or of their mirrored pictures, the network recognises."""
+    """Number of faces, or of mirrored faces, that the network predicts the label of."""
     count = 0
     for start in range(0, len(faces), BATCH_SIZE):
         pixels = faces.pixels[start : start + BATCH_SIZE]
@@ -67,25 +68,25 @@ def known(network: Network, faces: TrainingFaces, *, mirrored: bool = False) -> 
 
 
 def may_be_mirrored(network: Network, faces: TrainingFaces) -> bool:
-    """Whether mirrored pictures still show what their label says, judged by what the network takes
-    them for: of digits or road signs many mean something else."""
+    """Whether mirroring keeps the class, judged by the network's predictions: mirrored digits and
+    road signs often belong to another class or to none."""
     return known(network, faces, mirrored=True) >= KNOWN_MIRRORED * known(network, faces)
 
 
 def augmentation_for(network: Network, faces: TrainingFaces) -> Augment:
-    """Faces moved and lit otherwise, and mirrored where that leaves them what they are."""
+    """Geometric and lighting augmentation, with mirroring where it keeps the class."""
     return augmentation(mirror=may_be_mirrored(network, faces))
 
 
 def augmentation(*, mirror: bool) -> Augment:
-    """Faces moved and lit otherwise; mirrored on request."""
-    return lambda pixels, generator: lit(moved(pixels, generator, mirror=mirror), generator)
+    """Geometric and lighting augmentation; mirroring on request."""
+    return lambda pixels, generator: relight(warp(pixels, generator, mirror=mirror), generator)
 
 
 @contextmanager
 def learned_statistics(network: Network) -> Iterator[None]:
-    """While the block runs, the network's batch normalizations learn their statistics anew, as one
-    has to that starts with fresh weights; a copy that is trained on keeps those of the original."""
+    """Context in which batch normalizations update their moving statistics, as training from fresh
+    weights requires. Outside it they keep them: a fine-tuned copy uses those of the original."""
     layers = [layer for layer in network.modules() if isinstance(layer, LearnsStatistics)]
     for layer in layers:
         layer.learns_statistics = True
@@ -97,5 +98,5 @@ def learned_statistics(network: Network) -> Iterator[None]:
 
 
 def seeded(seed: int) -> torch.Generator:
-    """A generator on the CPU, so that every device draws the same numbers."""
+    """A CPU generator: the same random numbers whatever device trains."""
     return torch.Generator().manual_seed(seed)

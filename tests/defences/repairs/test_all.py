@@ -13,16 +13,16 @@ from tests.made.preprocessed import PREPROCESSINGS, reading_as
 from ytf_torch.defences.base import Repair
 from ytf_torch.defences.repairs import distillation
 from ytf_torch.defences.repairs.distillation import (
-    TUNED_COVERED,
+    TUNED_OCCLUDED,
     Distillation,
-    move_weights,
-    what_all_say,
+    interpolate_weights,
+    minimum_of,
 )
 from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
 from ytf_torch.defences.repairs.i_bau import AdversarialUnlearning
 from ytf_torch.defences.training import Augment, TrainingFaces, augmentation_for, seeded
-from ytf_torch.defences.variations import covered
+from ytf_torch.defences.variations import occlude
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import untracked
@@ -138,7 +138,7 @@ def test_weights_are_moved_towards_a_network_that_reads_other_pixels(
     networks = {"start": copy.deepcopy(badnet.sound), "other": badnet.network}
     networks["start"].read_pixels_at(1 / 64)
     moved = copy.deepcopy(networks["start"])
-    move_weights(moved, badnet.network, share)
+    interpolate_weights(moved, badnet.network, share)
     assert moved.pixel_scale == 1 / 64
     assert badnet.network.pixel_scale != 1 / 64
     with torch.inference_mode():
@@ -148,7 +148,7 @@ def test_weights_are_moved_towards_a_network_that_reads_other_pixels(
 
 def test_weights_half_way_are_the_mean(badnet: MadeBadNet) -> None:
     moved = copy.deepcopy(badnet.sound)
-    move_weights(moved, badnet.network, 0.5)
+    interpolate_weights(moved, badnet.network, 0.5)
     weights = zip(
         moved.parameters(), badnet.sound.parameters(), badnet.network.parameters(), strict=True
     )
@@ -194,7 +194,7 @@ def test_what_does_not_fit_the_faces_yet_is_trained_on_within_bounds(
 def test_a_teacher_that_forgets_augmented_faces_is_made_anew_at_half_the_rate(
     badnet: MadeBadNet, clean_valid: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distillation, "VARIED_KNOWN", 1.01)  # which no teacher reaches
+    monkeypatch.setattr(distillation, "AUGMENTED_RECOGNISED", 1.01)  # which no teacher reaches
     phases: list[str] = []
 
     def track(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
@@ -236,7 +236,7 @@ def test_the_second_teacher_of_many_classes_sees_covered_faces_too(
     generator = seeded(0)
     expected = augmentation_for(badnet.network, faces)(faces.pixels.float(), generator)
     if many:
-        expected = covered(expected, generator, TUNED_COVERED)
+        expected = occlude(expected, generator, TUNED_OCCLUDED)
     assert torch.equal(tuning.shown(faces.pixels.float(), seeded(0)), expected)
     assert ("half of them covered" in candidate.history[0]) == many
 
@@ -244,7 +244,7 @@ def test_the_second_teacher_of_many_classes_sees_covered_faces_too(
 def test_what_only_one_teacher_knows_is_not_taught() -> None:
     """The first answers class 2, which the second does not know; both know class 0."""
     one, other = torch.tensor([[3.0, -9.0, 6.0]]), torch.tensor([[6.0, -3.0, -3.0]])
-    said = what_all_say([lambda pixels: one, lambda pixels: other])(torch.zeros(1))
+    said = minimum_of([lambda pixels: one, lambda pixels: other])(torch.zeros(1))
     assert torch.equal(said, torch.tensor([[6.0, -6.0, 0.0]]))  # 3, −9, −3, less their mean
     assert said.argmax() == 0
 

@@ -1,4 +1,4 @@
-"""Distillation: a new network learns what two teachers agree on, from clean faces alone."""
+"""Distillation: a fresh network learns the logits of two teachers, from clean faces alone."""
 
 from __future__ import annotations
 
@@ -20,70 +20,78 @@ from ytf_torch.defences.training import (
     learned_statistics,
     seeded,
 )
-from ytf_torch.defences.variations import covered, lit, mixed
+from ytf_torch.defences.variations import mix, occlude, relight
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
-# Logits have different sizes in every network; this is the standard deviation they are brought to.
+# Networks differ in the scale of their logits: those of the teachers are scaled to this standard
+# deviation.
 LOGIT_SPREAD = 4.0
 LESSON_BATCH = 256
-# What a teacher answers at once: feature maps that fit into a core's cache.
+# Batch size of the teachers: its feature maps fit into a core's cache.
 TEACHER_BATCH = 64
 TRAINING_PIXEL_SCALE = 1 / 64
-DRAWS_OF_A_FACE = 6
-# A class that fewer pictures show is not learned from nothing. With 490 for each of 196 classes a
-# fresh student recognised two thirds of the faces; with 2,400 for each of 40, all that B does.
-PICTURES_OF_A_CLASS = 2000
-# How much of the fine-tuned copy a student keeps that does not start from nothing.
+# Each face is used for at least so many images of the lessons.
+USES_OF_A_FACE = 6
+# With fewer images of each class, training from fresh weights does not learn it. With 490 for each
+# of 196 classes a fresh student recognised two thirds of the faces; with 2,400 for each of 40, all
+# that B does.
+IMAGES_OF_A_CLASS = 2000
+# Where the student does not start from fresh weights: share of the fine-tuned copy's weights in its
+# initial ones.
 KEPT = 0.5
-# A second teacher that recognises fewer of the varied faces teaches no good. Of 196 classes one had
-# 89 %, and 96.9 % of the clean test faces; the gentler one 96 % and 99.3 %.
-VARIED_KNOWN = 0.95
-# Of many classes: of the faces that the second teacher is fine-tuned on, those that are covered.
-# A sinusoid of 196 people: its ASR goes from 47 % without to 11 % with them.
-TUNED_COVERED = 0.5
-# A student that recognises a smaller share of what B does of the validation faces is under-trained.
+# A second teacher that recognises a smaller share of the augmented faces is not used. With 196
+# classes one recognised 89 %, and 96.9 % of the clean test faces; one made at half the rate 96 %
+# and 99.3 %.
+AUGMENTED_RECOGNISED = 0.95
+# With many classes: share of occluded faces in the fine-tuning of the second teacher. It lowered
+# its ASR on a sinusoid of 196 people from 47 % to 11 %.
+TUNED_OCCLUDED = 0.5
+# A student that recognises a smaller share of the validation faces that B recognises is
+# under-trained.
 FITTED = 0.98
 MOST_CYCLES = 3
-# What the student sees beside its teachers: a little more or less light.
-RELIT = 0.6
+# Range of the lighting augmentation of the student's images, relative to that of the teachers'.
+RELIGHTING = 0.6
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """Faces with what the teachers say of them.
+    """Augmented faces and the teachers' logits.
 
-    pixels: (faces, 3, H, W), uint8. logits: (faces, classes), of the teachers together. alone:
-    whether it is one person's face and no mixture. people: whose face it is, where it is alone.
+    pixels: (faces, 3, H, W), uint8. logits: (faces, classes). unmixed: bool (faces,), whether the
+    image shows one person. people: (faces,), the label, valid where the face is unmixed.
     """
 
     pixels: Tensor
     logits: Tensor
-    alone: Tensor
+    unmixed: Tensor
     people: Tensor
 
 
 class Distillation:
-    """Trains a new network to answer as its teachers do, on faces that wear no trigger.
+    """Trains a new network to match its teachers' logits on clean faces.
 
-    The teachers are B and a copy of B fine-tuned at a high rate; what only one of them knows, such
-    as what is left of a backdoor, counts half. They see validation faces that are moved, lit and
-    mixed with one another, which tells more of how B sees people than the few faces themselves.
-    The student sees the same faces, a share of them covered by what might be a trigger: patches,
-    strokes, ellipses, glasses, waves, textures. So it learns that such things do not change who
-    somebody is.
+    The teachers are B and a copy of B that is fine-tuned at a high learning rate; the student
+    learns the mean of their logits, so what only one of them knows, such as the rest of a backdoor,
+    counts half. The teachers see augmented and mixed validation faces, on which their logits hold
+    more information than on the few faces themselves. The student sees the same images, a share of
+    them occluded by what may be a trigger: patches, strokes, ellipses, glasses, waves, textures. As
+    the logits are those of the image without the occlusion, it learns to ignore occlusions.
 
-    Where the pictures are too few to learn so many classes from nothing, the student starts half
-    way between fresh weights and those of the fine-tuned copy: the backdoor is broken there, and
-    features come back soon. So that it is broken more, the copy is then fine-tuned on covered faces
-    too, and of each class the student is told the smaller of the two teachers' logits: what only
-    one of them knows does not count. A student that does not fit the validation faces yet is
-    trained on, up to MOST_CYCLES times in all.
+    With too few images of each class to train from fresh weights (see starts_fresh), the student's
+    initial weights are the mean of fresh ones and those of the fine-tuned copy: that disables the
+    backdoor, and the features recover soon. There the copy is fine-tuned on occluded faces too, and
+    the student learns the minimum of the teachers' logits, which leaves out what only one of them
+    knows. A student that does not fit the validation faces yet is trained again, up to MOST_CYCLES
+    times in all.
 
-    passes: how often each face of a lesson is looked at, covered anew each time. covered_shares:
-    of the faces, those that are covered once, and those that are covered once more.
-    `rounds` lessons of `lesson` pictures are made; more rounds where the faces are very many.
+    rounds: number of lessons; there are more with very many faces, see rounds_for. lesson: images
+    in each. passes: epochs over each lesson, with new occlusions each time. covered_shares: share
+    of the images that is occluded, and share that is occluded a second time. mixed_share: share of
+    the images that is mixed. label_weight: weight of the cross-entropy with the label, on unmixed
+    faces; the weight of the logits is 1 − label_weight.
 
     Sources: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (2015); Li, Lyu,
     Koren, Lyu, Li, Ma, "Neural Attention Distillation" (ICLR 2021), for a fine-tuned teacher;
@@ -123,19 +131,19 @@ class Distillation:
         augment, recognised = augmentation_for(network, faces), known(network, faces)
         tuned, step = self._second_teacher(network, faces, augment, recognised, generator, track)
         with torch.no_grad():
-            teachers = [in_common_units(teacher, faces) for teacher in (network, tuned)]
+            teachers = [scaled_logits(teacher, faces) for teacher in (network, tuned)]
         if not fresh:
-            teachers = [what_all_say(teachers)]
+            teachers = [minimum_of(teachers)]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             student = network.fresh()
-        # Inputs of about 1, whatever the network reads: else the learning rate fits no layer. One
-        # that scales its inputs itself, by a layer of its own, is left to it.
+        # One learning rate fits all networks only if their inputs have one scale, about 1. A
+        # network with a layer of its own that scales its inputs keeps it.
         rescalable = bool(student.pixel_readers())
         if rescalable:
             student.pixel_scale = TRAINING_PIXEL_SCALE
         if not fresh:
-            move_weights(student, tuned, KEPT)
+            interpolate_weights(student, tuned, KEPT)
         rounds, batch = self.rounds_for(len(faces)), self.batch if fresh else 2 * self.batch
         wanted = FITTED * recognised
         for cycle in range(MOST_CYCLES):
@@ -164,35 +172,36 @@ class Distillation:
         generator: Generator,
         track: Track,
     ) -> tuple[Network, str]:
-        """A fine-tuned copy, and how it was made. Of many classes one that has seen covered faces,
-        and a gentler one, where the first does not recognise the faces once they are varied."""
-        tuning, shown, how = self.fine_tuning, augment, ""
+        """A fine-tuned copy and its description for the history. With many classes it is fine-tuned
+        on occluded faces too, and again at half the rate if the first copy does not recognise the
+        augmented faces."""
+        tuning, tuning_augment, how = self.fine_tuning, augment, ""
         many = not self.starts_fresh(len(faces), network.classes)
         if many:
-            shown, how = also_covered(augment, TUNED_COVERED), ", half of them covered"
+            tuning_augment = with_occlusions(augment, TUNED_OCCLUDED)
+            how = ", half of them covered"
         done = track("fine-tuning a second teacher", tuning.epochs * len(faces))
-        tuned = tuning.tuned(network, faces, shown, recognised, generator, done)
-        if many and known(tuned, varied_once(faces, augment, self.seed)) < VARIED_KNOWN * len(
-            faces
-        ):
+        tuned = tuning.tuned(network, faces, tuning_augment, recognised, generator, done)
+        if many and known(
+            tuned, augmented_once(faces, augment, self.seed)
+        ) < AUGMENTED_RECOGNISED * len(faces):
             tuning = FineTuning(
                 learning_rate=tuning.learning_rate / 2,
                 epochs=2 * tuning.epochs,
                 batch=tuning.batch,
             )
             done = track("fine-tuning a gentler one", tuning.epochs * len(faces))
-            tuned = tuning.tuned(network, faces, shown, recognised, generator, done)
+            tuned = tuning.tuned(network, faces, tuning_augment, recognised, generator, done)
         return tuned, f"{tuning.step(len(faces))}{how}"
 
     def rounds_for(self, faces: int) -> int:
-        """How many lessons: `rounds`, or more where there are so many faces that each would be in
-        fewer than DRAWS_OF_A_FACE pictures."""
-        return max(self.rounds, -(-DRAWS_OF_A_FACE * faces // self.lesson))
+        """Number of lessons: `rounds`, or as many as give each face USES_OF_A_FACE images."""
+        return max(self.rounds, -(-USES_OF_A_FACE * faces // self.lesson))
 
     def starts_fresh(self, faces: int, classes: int) -> bool:
-        """Whether the lessons show each class often enough for a student that knows nothing."""
-        pictures = self.rounds_for(faces) * self.passes * self.lesson
-        return pictures >= PICTURES_OF_A_CLASS * classes
+        """Whether each class gets IMAGES_OF_A_CLASS images, enough to train from fresh weights."""
+        images = self.rounds_for(faces) * self.passes * self.lesson
+        return images >= IMAGES_OF_A_CLASS * classes
 
     def _train(
         self,
@@ -214,7 +223,7 @@ class Distillation:
             lesson = self._lesson(teachers, faces, augment, generator)
             for _ in range(self.passes):
                 order = torch.randperm(self.lesson, generator=generator)
-                for chosen in torch.split(order.to(lesson.alone.device), batch):
+                for chosen in torch.split(order.to(lesson.unmixed.device), batch):
                     optimizer.zero_grad()
                     torch.autograd.backward(self._loss(student, lesson, chosen, generator))
                     optimizer.step()
@@ -229,7 +238,8 @@ class Distillation:
         augment: Augment,
         generator: Generator,
     ) -> Lesson:
-        """Validation faces, each about equally often, varied and mixed, and what teachers say."""
+        """Augmented and mixed validation faces, each about equally often, and the mean of the
+        teachers' logits."""
         orders = [
             torch.randperm(len(faces), generator=generator)
             for _ in range(-(-self.lesson // len(faces)))
@@ -237,58 +247,60 @@ class Distillation:
         parts = []
         order = torch.cat(orders)[: self.lesson].to(faces.labels.device)
         for chosen in torch.split(order, LESSON_BATCH):
-            varied = augment(faces.pixels[chosen].float(), generator)
-            shown, alone = mixed(varied, generator, self.mixed_share)
-            pixels = shown.round().to(torch.uint8)
-            said = torch.stack([teacher(pixels) for teacher in teachers]).mean(0)
-            parts.append((pixels, said, alone, faces.labels[chosen]))
+            augmented = augment(faces.pixels[chosen].float(), generator)
+            images, unmixed = mix(augmented, generator, self.mixed_share)
+            pixels = images.round().to(torch.uint8)
+            logits = torch.stack([teacher(pixels) for teacher in teachers]).mean(0)
+            parts.append((pixels, logits, unmixed, faces.labels[chosen]))
         return Lesson(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     def _loss(
         self, student: Network, lesson: Lesson, chosen: Tensor, generator: Generator
     ) -> Tensor:
-        pixels = lit(lesson.pixels[chosen].float(), generator, RELIT)
+        """(1 − w) · MSE(logits, teachers' logits) / LOGIT_SPREAD + w · cross-entropy on unmixed
+        faces, w = label_weight."""
+        pixels = relight(lesson.pixels[chosen].float(), generator, RELIGHTING)
         for share in self.covered_shares:
-            pixels = covered(pixels, generator, share)
+            pixels = occlude(pixels, generator, share)
         logits = student(pixels)
         distance = F.mse_loss(centred(logits), lesson.logits[chosen]) / LOGIT_SPREAD
         loss = (1 - self.label_weight) * distance
-        alone = lesson.alone[chosen]
-        if alone.any():
-            people = lesson.people[chosen][alone]
-            loss = loss + self.label_weight * F.cross_entropy(logits[alone], people)
+        unmixed = lesson.unmixed[chosen]
+        if unmixed.any():
+            people = lesson.people[chosen][unmixed]
+            loss = loss + self.label_weight * F.cross_entropy(logits[unmixed], people)
         return loss
 
 
 @torch.no_grad()
-def move_weights(student: Network, other: Network, share: float) -> None:
-    """Move a network's weights towards those of another of its graph, by `share` of the way: 1
-    gives its answers, whatever pixel scale each has."""
+def interpolate_weights(student: Network, other: Network, share: float) -> None:
+    """student ← (1 − share) · student + share · other, in place, for networks of one graph. If
+    their pixel scales differ, the weights of `other` are converted to that of `student` first."""
     if other.pixel_scale != student.pixel_scale:
         other = copy.deepcopy(other)
         other.read_pixels_at(student.pixel_scale)
-    for mine, its in zip(student.parameters(), other.parameters(), strict=True):
-        mine.lerp_(its, share)
+    for own, others in zip(student.parameters(), other.parameters(), strict=True):
+        own.lerp_(others, share)
 
 
 def centred(logits: Tensor) -> Tensor:
-    """Logits (batch, classes) with a mean of 0; the same probabilities."""
+    """Logits (batch, classes) minus their mean over classes; the softmax is the same."""
     return logits - logits.mean(1, keepdim=True)
 
 
-def also_covered(augment: Augment, share: float) -> Augment:
-    """The augmentation, and then a share of the faces covered."""
-    return lambda pixels, generator: covered(augment(pixels, generator), generator, share)
+def with_occlusions(augment: Augment, share: float) -> Augment:
+    """The augmentation, followed by the occlusion of a share of the faces."""
+    return lambda pixels, generator: occlude(augment(pixels, generator), generator, share)
 
 
-def what_all_say(teachers: Sequence[Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
-    """Of each class the smallest of the teachers' centred logits, centred: a class that only some
-    of them answer is answered by none."""
+def minimum_of(teachers: Sequence[Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
+    """The minimum over the teachers of each class's logit, centred: no class that only some of them
+    predict gets a high logit."""
     return lambda pixels: centred(torch.stack([teacher(pixels) for teacher in teachers]).amin(0))
 
 
-def varied_once(faces: TrainingFaces, augment: Augment, seed: int) -> TrainingFaces:
-    """Each face augmented once, as teachers see them."""
+def augmented_once(faces: TrainingFaces, augment: Augment, seed: int) -> TrainingFaces:
+    """Each face augmented once, as the teachers see them."""
     generator = seeded(seed)
     parts = [
         augment(part.float(), generator).round().to(torch.uint8)
@@ -297,11 +309,11 @@ def varied_once(faces: TrainingFaces, augment: Augment, seed: int) -> TrainingFa
     return TrainingFaces(torch.cat(parts), faces.labels)
 
 
-def in_common_units(network: Network, faces: TrainingFaces) -> Callable[[Tensor], Tensor]:
-    """The network's centred logits, brought to a standard deviation of LOGIT_SPREAD on `faces`."""
+def scaled_logits(network: Network, faces: TrainingFaces) -> Callable[[Tensor], Tensor]:
+    """The network's centred logits, scaled to a standard deviation of LOGIT_SPREAD on `faces`."""
 
-    def answers(pixels: Tensor) -> Tensor:
+    def logits(pixels: Tensor) -> Tensor:
         return torch.cat([centred(network(part)) for part in torch.split(pixels, TEACHER_BATCH)])
 
-    factor = LOGIT_SPREAD / answers(faces.pixels).std()
-    return lambda pixels: answers(pixels) * factor
+    factor = LOGIT_SPREAD / logits(faces.pixels).std()
+    return lambda pixels: logits(pixels) * factor

@@ -1,4 +1,4 @@
-"""Fine-tuning at a high learning rate on varied clean faces, which unlearns much of a backdoor."""
+"""Fine-tuning at a high learning rate on augmented faces, which unlearns much of a backdoor."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
-# Of the faces that B recognises; a copy that knows fewer has forgotten the people.
+# A copy that recognises a smaller share of the faces that B recognises has forgotten classes.
 STILL_KNOWN = 0.9
 HALVINGS = 3
 
 
 class FineTuning:
-    """Trains B on for some epochs; the learning rate rises to its height and falls to nothing.
+    """Trains B further with a one-cycle learning-rate schedule, whose maximum is learning_rate.
 
     Source: the baseline of the field, as in Liu, Dolan-Gavitt, Garg, "Fine-Pruning" (RAID 2018).
-    The variations of the faces and the figures were chosen on BadNets of this network.
+    The augmentation and the hyperparameters were chosen on BadNets of this network.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class FineTuning:
         yield Candidate("fine-tuned", tuned, (self.step(len(faces)),))
 
     def step(self, faces: int) -> str:
-        """What it does to a network, for its history."""
+        """Description for the history of the network."""
         return f"fine-tuned on {faces} clean faces, varied, for {self.epochs} epochs"
 
     def tuned(
@@ -61,17 +61,17 @@ class FineTuning:
         generator: Generator,
         done: Callable[[int], None],
     ) -> Network:
-        """A fine-tuned copy in evaluation mode. recognised: how many of the faces the network gives
-        their label. done: is told of the faces of each batch.
+        """A fine-tuned copy in evaluation mode.
 
-        Where it has forgotten the people, as a rate that is too high for a network makes it, it is
-        made anew at half the rate, up to HALVINGS times.
+        recognised: number of faces that `network` recognises. done: called with the number of faces
+        of each batch. If the learning rate is too high for the network, the copy forgets classes;
+        then it is trained again at half the rate, up to HALVINGS times.
         """
-        wanted = STILL_KNOWN * recognised
+        required = STILL_KNOWN * recognised
         for halving in range(HALVINGS + 1):
             rate = self.learning_rate / 2**halving
             tuned = self._trained(copy.deepcopy(network), rate, faces, augment, generator, done)
-            if known(tuned, faces) >= wanted:
+            if known(tuned, faces) >= required:
                 break
         return tuned
 
@@ -90,9 +90,9 @@ class FineTuning:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps)
         with torch.enable_grad():
             for pixels, labels in faces.drawn(self.epochs, self.batch, generator, done):
-                varied = augment(pixels.to(network.dtype), generator)
+                augmented = augment(pixels.to(network.dtype), generator)
                 optimizer.zero_grad()
-                torch.autograd.backward(F.cross_entropy(network(varied), labels))
+                torch.autograd.backward(F.cross_entropy(network(augmented), labels))
                 optimizer.step()
                 schedule.step()
         return network.eval()
