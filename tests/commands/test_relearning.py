@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_a_comparison_says_of_each_repair_whether_the_backdoor_comes_back(
     asked = [*words, "--methods", "clp,kernel-norm", "--seeds", "2", "--relearning"]
     done = CliRunner().invoke(compare.app, asked)
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith("8 repairs: a")
+    assert re.match(r"8 repairs(, \d+ at a time)?: a", done.stdout)
     out = tmp_path / "out"
     records = json.loads((out / "comparison.json").read_text())["repairs"]
     measured = [(r["method"], r["seed"]) for r in records if "relearning" in r]

@@ -141,12 +141,13 @@ def expectation(settings: CompareSettings, network: Network, images: int) -> str
 
     repairs = settings.names * (settings.seeds + (settings.clean_control is not None))
     at_once = repairs_at_once(settings)
-    relearned = settings.names if settings.relearning else ()
+    # Relearning repairs B once more with each method, and the clean twin, one after another.
+    relearned = settings.names * 2 if settings.relearning else ()
     with threads_of_a_repair(settings):
         seconds = expected_seconds(network, repairs, images, at_once=at_once)
-        # Each of them is repaired once more, and so is the clean twin, one after another.
-        seconds += expected_seconds(network, relearned * 2, images, relearned=len(relearned))
-    number_of_repairs = "1 repair" if len(repairs) == 1 else f"{len(repairs)} repairs"
+        seconds += expected_seconds(network, relearned, images, relearned=len(relearned) // 2)
+    count = len(repairs) + len(relearned)
+    number_of_repairs = "1 repair" if count == 1 else f"{count} repairs"
     number_of_repairs += f", {at_once} at a time" if at_once > 1 else ""
     return f"{number_of_repairs}: {duration(seconds)} on this machine, if none is done yet"
 
