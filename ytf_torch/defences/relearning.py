@@ -28,14 +28,15 @@ from torch.nn import functional as F
 from ytf_torch.defences.base import Ranking, Repair
 from ytf_torch.defences.methods import last_candidate, repair_by
 from ytf_torch.defences.names import name_of_method
-from ytf_torch.defences.repairs.distillation import TRAINING_PIXEL_SCALE
 from ytf_torch.defences.training import (
-    Augment,
+    TRAINING_PIXEL_SCALE,
     TrainingFaces,
     augmentation_for,
+    fresh_network,
     known,
     learned_statistics,
     seeded,
+    train,
 )
 from ytf_torch.device import exact_float32
 from ytf_torch.errors import CannotRepairError, InputError
@@ -196,7 +197,18 @@ def clean_twin(network: Network, clean_valid: ImageSet, seed: int, track: Track)
     augment, best, most = augmentation_for(network, faces), None, -1
     for rate in TWIN_RATES:
         done = track("training a clean twin", twin_epochs(len(faces)) * len(faces))
-        twin = _trained_afresh(network, faces, augment, rate, seed, done)
+        twin = fresh_network(network, seed)
+        with learned_statistics(twin):
+            train(
+                twin,
+                faces,
+                augment,
+                learning_rate=rate,
+                epochs=twin_epochs(len(faces)),
+                batch=BATCH,
+                generator=seeded(seed),
+                done=done,
+            )
         recognised = known(twin, faces)
         if recognised > most:
             best, most = twin, recognised
@@ -209,32 +221,6 @@ def clean_twin(network: Network, clean_valid: ImageSet, seed: int, track: Track)
 def twin_epochs(images: int) -> int:
     """Epochs that a clean twin is trained for, with so many validation images."""
     return max(TWIN_EPOCHS, -(-FEWEST_SHOWN // images))
-
-
-def _trained_afresh(
-    network: Network,
-    faces: TrainingFaces,
-    augment: Augment,
-    rate: float,
-    seed: int,
-    done: Callable[[int], None],
-) -> Network:
-    generator = seeded(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        twin = network.fresh()
-    optimizer = torch.optim.Adam(twin.train().parameters(), rate)
-    epochs = twin_epochs(len(faces))
-    steps = epochs * -(-len(faces) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
-    with torch.enable_grad(), learned_statistics(twin):
-        for pixels, labels in faces.drawn(epochs, BATCH, generator, done):
-            varied = augment(pixels.to(twin.dtype), generator)
-            optimizer.zero_grad()
-            torch.autograd.backward(F.cross_entropy(twin(varied), labels))
-            optimizer.step()
-            schedule.step()
-    return twin.eval()
 
 
 def _measured(network: Network, images: RelearningImages) -> tuple[Share, Share]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ytf_torch.defences.variations import relight, warp
 from ytf_torch.images.batches import BATCH_SIZE
@@ -19,6 +20,10 @@ from ytf_torch.network.module import Network
 # relative to the images themselves. Measured: 1.00 for faces (ORL), 0.43 for road signs (GTSRB),
 # 0.38 for digits (MNIST).
 KNOWN_MIRRORED = 0.75
+
+# Pixel scale of networks that are trained from fresh weights: one learning rate fits all networks
+# only if their inputs have one scale, about 1.
+TRAINING_PIXEL_SCALE = 1 / 64
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -95,6 +100,44 @@ def learned_statistics(network: Network) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.learns_statistics = False
+
+
+def fresh_network(network: Network, seed: int) -> Network:
+    """See `Network.fresh`; equal seeds give equal weights, and PyTorch's generator is left as it
+    is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return network.fresh()
+
+
+def train(
+    network: Network,
+    faces: TrainingFaces,
+    augment: Augment,
+    *,
+    learning_rate: float,
+    epochs: int,
+    batch: int,
+    generator: torch.Generator,
+    done: Callable[[int], None],
+) -> None:
+    """Train in place on augmented faces with their labels: Adam, with a one-cycle learning-rate
+    schedule whose maximum is learning_rate. The network is in evaluation mode afterwards.
+
+    generator, done: see TrainingFaces.drawn.
+    """
+    network.train()
+    steps = epochs * -(-len(faces) // batch)
+    optimizer = torch.optim.Adam(network.parameters(), learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps)
+    with torch.enable_grad():
+        for pixels, labels in faces.drawn(epochs, batch, generator, done):
+            augmented = augment(pixels.to(network.dtype), generator)
+            optimizer.zero_grad()
+            torch.autograd.backward(F.cross_entropy(network(augmented), labels))
+            optimizer.step()
+            schedule.step()
+    network.eval()
 
 
 def seeded(seed: int) -> torch.Generator:

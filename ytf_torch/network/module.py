@@ -138,14 +138,14 @@ class Network(nn.Module):
         generator to reproduce them. Statistics that Keras's adapt() computes from data, such as
         those of a Normalization layer, are copied: training does not learn them.
         """
-        other = Network(self.graph, self.pixel_preprocessing)
+        other, copied = Network(self.graph, self.pixel_preprocessing), self.data_statistics
         with torch.no_grad():
             for layer in self.graph.layers:
                 for weight in self.graph.weights(layer.name):
-                    module = other.layer(layer.name)
-                    tensor = getattr(module, weight.name)
-                    if not weight.trained and not isinstance(module, LearnsStatistics):
-                        tensor.copy_(getattr(self.layer(layer.name), weight.name))
+                    tensor = getattr(other.layer(layer.name), weight.name)
+                    statistic = copied.get(f"{layer.name}.{weight.name}")
+                    if statistic is not None:
+                        tensor.copy_(statistic)
                     elif weight.start == "glorot":
                         nn.init.xavier_uniform_(tensor)
                     else:

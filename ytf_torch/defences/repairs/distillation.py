@@ -13,9 +13,11 @@ from torch.nn import functional as F
 from ytf_torch.defences.base import Candidate
 from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.training import (
+    TRAINING_PIXEL_SCALE,
     Augment,
     TrainingFaces,
     augmentation_for,
+    fresh_network,
     known,
     learned_statistics,
     seeded,
@@ -31,7 +33,6 @@ LOGIT_SPREAD = 4.0
 LESSON_BATCH = 256
 # Batch size of the teachers: its feature maps fit into a core's cache.
 TEACHER_BATCH = 64
-TRAINING_PIXEL_SCALE = 1 / 64
 # Each face is used for at least so many images of the lessons.
 USES_OF_A_FACE = 6
 # With fewer images of each class, training from fresh weights does not learn it. With 490 for each
@@ -134,9 +135,7 @@ class Distillation:
             teachers = [scaled_logits(teacher, faces) for teacher in (network, tuned)]
         if not fresh:
             teachers = [minimum_of(teachers)]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            student = network.fresh()
+        student = fresh_network(network, self.seed)
         # One learning rate fits all networks only if their inputs have one scale, about 1. A
         # network with a layer of its own that scales its inputs keeps it.
         rescalable = bool(student.pixel_readers())

@@ -5,12 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 
-import torch
 from torch import Generator
-from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
-from ytf_torch.defences.training import Augment, TrainingFaces, augmentation_for, known, seeded
+from ytf_torch.defences.training import (
+    Augment,
+    TrainingFaces,
+    augmentation_for,
+    known,
+    seeded,
+    train,
+)
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -69,30 +74,17 @@ class FineTuning:
         """
         required = STILL_KNOWN * recognised
         for halving in range(HALVINGS + 1):
-            rate = self.learning_rate / 2**halving
-            tuned = self._trained(copy.deepcopy(network), rate, faces, augment, generator, done)
+            tuned = copy.deepcopy(network)
+            train(
+                tuned,
+                faces,
+                augment,
+                learning_rate=self.learning_rate / 2**halving,
+                epochs=self.epochs,
+                batch=self.batch,
+                generator=generator,
+                done=done,
+            )
             if known(tuned, faces) >= required:
                 break
         return tuned
-
-    def _trained(
-        self,
-        network: Network,
-        learning_rate: float,
-        faces: TrainingFaces,
-        augment: Augment,
-        generator: Generator,
-        done: Callable[[int], None],
-    ) -> Network:
-        network.train()
-        steps = self.epochs * -(-len(faces) // self.batch)
-        optimizer = torch.optim.Adam(network.parameters(), learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps)
-        with torch.enable_grad():
-            for pixels, labels in faces.drawn(self.epochs, self.batch, generator, done):
-                augmented = augment(pixels.to(network.dtype), generator)
-                optimizer.zero_grad()
-                torch.autograd.backward(F.cross_entropy(network(augmented), labels))
-                optimizer.step()
-                schedule.step()
-        return network.eval()

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Generator
-from torch.nn import functional as F
-
 from ytf_torch.defences.training import (
+    TRAINING_PIXEL_SCALE,
     Augment,
     TrainingFaces,
+    fresh_network,
     known,
     learned_statistics,
     seeded,
+    train,
 )
 from ytf_torch.errors import CannotRepairError, InputError, argument
 from ytf_torch.metrics import Share
 from ytf_torch.network.module import Network
 
-TRAINING_PIXEL_SCALE = 1 / 64
 # A twin that recognises a smaller share of the images that it is trained on is under-trained.
 FITTED = 0.98
 MOST_CYCLES = 3
@@ -80,47 +78,35 @@ class CleanTwins:
         Raises InputError where the network cannot be started anew, as some modules of a user.
         """
         generator = seeded(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            twin = _fresh(network)
+        twin = _fresh(network, seed)
         # Inputs of about 1, for which the learning rate was chosen; a network that scales its
         # inputs by a layer of its own is left to it.
         rescalable = bool(twin.pixel_readers())
         if rescalable:
             twin.pixel_scale = TRAINING_PIXEL_SCALE
         for _ in range(MOST_CYCLES):
-            with torch.enable_grad(), learned_statistics(twin):
-                self._train(twin.train(), images, augment, generator, done)
-            recognised = known(twin.eval(), images) / len(images)
+            with learned_statistics(twin):
+                train(
+                    twin,
+                    images,
+                    augment,
+                    learning_rate=self.learning_rate,
+                    epochs=self.epochs_for(len(images)),
+                    batch=self.batch,
+                    generator=generator,
+                    done=done,
+                )
+            recognised = known(twin, images) / len(images)
             if recognised >= FITTED:
                 break
         if rescalable:
             twin.read_pixels_at(network.pixel_scale)
         return Twin(twin, recognised)
 
-    def _train(
-        self,
-        twin: Network,
-        images: TrainingFaces,
-        augment: Augment,
-        generator: Generator,
-        done: Callable[[int], None],
-    ) -> None:
-        epochs = self.epochs_for(len(images))
-        steps = epochs * -(-len(images) // self.batch)
-        optimizer = torch.optim.Adam(twin.parameters(), self.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, steps)
-        for pixels, labels in images.drawn(epochs, self.batch, generator, done):
-            augmented = augment(pixels.to(twin.dtype), generator)
-            optimizer.zero_grad()
-            torch.autograd.backward(F.cross_entropy(twin(augmented), labels))
-            optimizer.step()
-            schedule.step()
 
-
-def _fresh(network: Network) -> Network:
+def _fresh(network: Network, seed: int) -> Network:
     try:
-        return network.fresh()
+        return fresh_network(network, seed)
     except CannotRepairError as error:
         where, problem, *_ = error.args
         remedy = f"Give {argument('twins', 0)}"
