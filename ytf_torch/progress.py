@@ -41,6 +41,15 @@ def branch(track: Track) -> Iterator[Track]:
         yield track
 
 
+def titled(track: Track, title: str) -> Track:
+    """A Track whose phases begin with a title."""
+
+    def within(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
+        return track(f"{title}: {phase}", total, unit)
+
+    return within
+
+
 def untracked(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
     """A Track that ignores progress."""
     return lambda done: None

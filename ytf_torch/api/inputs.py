@@ -101,17 +101,19 @@ def device_given(device: object) -> str:
 
 def seed_given(seed: object) -> int:
     """A random seed. Raises InputError unless it is an integer of 0…2⁶³−1."""
-    number = -1 if isinstance(seed, bool) or not hasattr(seed, "__index__") else seed.__index__()
-    if not 0 <= number < 2**63:
-        raise mismatch(argument("seed"), "a whole number of 0…2⁶³−1", repr(seed)[:80])
-    return int(number)
+    return _whole_number(seed, "seed", 2**63 - 1, "2⁶³−1")
 
 
 def twins_given(twins: object) -> int:
     """A number of clean twins. Raises InputError unless it is an integer of 0…MOST_TWINS."""
-    number = -1 if isinstance(twins, bool) or not hasattr(twins, "__index__") else twins.__index__()
-    if not 0 <= number <= MOST_TWINS:
-        raise mismatch(argument("twins"), f"a whole number of 0…{MOST_TWINS}", repr(twins)[:80])
+    return _whole_number(twins, "twins", MOST_TWINS, str(MOST_TWINS))
+
+
+def _whole_number(value: object, name: str, most: int, written: str) -> int:
+    """Raises InputError unless the argument is an integer of 0…most. written: `most` in words."""
+    number = -1 if isinstance(value, bool) or not hasattr(value, "__index__") else value.__index__()
+    if not 0 <= number <= most:
+        raise mismatch(argument(name), f"a whole number of 0…{written}", repr(value)[:80])
     return int(number)
 
 

@@ -139,14 +139,16 @@ def expectation(settings: CompareSettings, network: Network, images: int) -> str
     from ytf_torch.defences.duration import duration, expected_seconds
     from ytf_torch.run.side_by_side import repairs_at_once, threads_of_a_repair
 
-    repairs = settings.names * (settings.seeds + (settings.clean_control is not None))
-    at_once = repairs_at_once(settings)
+    names, at_once = settings.names, repairs_at_once(settings)
+    repairs = names * (settings.number_of_repairs // len(names))
+    relearned = len(names) if settings.relearning else 0
     # Relearning repairs B once more with each method, and the clean twin, one after another.
-    relearned = settings.names * 2 if settings.relearning else ()
+    afterwards = names * 2 if settings.relearning else ()
     with threads_of_a_repair(settings):
-        seconds = expected_seconds(network, repairs, images, at_once=at_once)
-        seconds += expected_seconds(network, relearned, images, relearned=len(relearned) // 2)
-    count = len(repairs) + len(relearned)
+        seconds = expected_seconds(
+            network, repairs, images, at_once=at_once, relearned=relearned, afterwards=afterwards
+        )
+    count = len(repairs) + len(afterwards)
     number_of_repairs = "1 repair" if count == 1 else f"{count} repairs"
     number_of_repairs += f", {at_once} at a time" if at_once > 1 else ""
     return f"{number_of_repairs}: {duration(seconds)} on this machine, if none is done yet"

@@ -51,18 +51,20 @@ def expected_seconds(
     scans: Iterable[str] = (),
     at_once: int = 1,
     relearned: int = 0,
+    afterwards: Iterable[str] = (),
 ) -> float:
     """About how long repairs by these methods will take, with so many clean faces, and at most the
     scans of these names of SCANS.
 
     at_once: the number of repairs and scans that run at the same time, each on a core of its own.
     relearned: after how many of the repairs relearning is measured, one after another; without the
-    repairs of the clean twin.
+    repairs of the clean twin. afterwards: methods of repairs that are made then, one after another.
     """
     work = [faces_of_method(method, faces) for method in methods]
     work += [faces_of_scan(SCANS[name], network.classes) for name in scans]
     longest = max(max(work, default=0.0), sum(work) / at_once)
     longest += faces_of_relearning(relearned, faces)
+    longest += sum(faces_of_method(method, faces) for method in afterwards)
     return longest * seconds_of_a_face(network) if longest else 0.0
 
 

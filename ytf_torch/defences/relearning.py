@@ -43,7 +43,7 @@ from ytf_torch.errors import CannotRepairError, InputError
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import Share
 from ytf_torch.network.module import Network
-from ytf_torch.progress import Track
+from ytf_torch.progress import Track, titled
 
 NUMBERS = (5, 20, 50)
 """Numbers of triggered images."""
@@ -134,8 +134,7 @@ def relearning(
     make_twin: returns the clean twin of B, see `clean_twin`.
     """
 
-    def within(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
-        return track(f"{name_of_method(method)}, relearning: {phase}", total, unit)
+    within = titled(track, f"{name_of_method(method)}, relearning")
 
     def curves(network: Network) -> tuple[Curve, ...]:
         numbers = [number for number in NUMBERS if number <= len(images.triggered)]

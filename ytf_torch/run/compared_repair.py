@@ -11,7 +11,7 @@ from ytf_torch.defences.repairing import repair_and_measure
 from ytf_torch.errors import CannotRepairError, InputError, OutputError, is_out_of_memory
 from ytf_torch.images.image_set import ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
-from ytf_torch.progress import Track, branch
+from ytf_torch.progress import Track, branch, titled
 from ytf_torch.report.compare.comparison import Record, failed_record
 from ytf_torch.report.repair.repair_record import repair_record
 
@@ -82,20 +82,11 @@ def why_no_repair(error: Exception, sets: ImageSets) -> str | None:
     return None
 
 
-def titled(track: Track, cell: Cell) -> Track:
-    """A Track whose phases begin with the title of a repair."""
-
-    def within(phase: str, total: int, unit: str = "faces") -> Callable[[int], None]:
-        return track(f"{cell.title}: {phase}", total, unit)
-
-    return within
-
-
 def one_after_another(
     next_cell: Callable[[], Cell | None], subjects: Subjects, track: Track
 ) -> Generator[tuple[Cell, Record], None, None]:
     """Make repairs in this process, until `next_cell` returns None; yields each with its record."""
     while (cell := next_cell()) is not None:
         with branch(track) as own_track:
-            record = subjects.record_of(cell, titled(own_track, cell))
+            record = subjects.record_of(cell, titled(own_track, cell.title))
         yield cell, record

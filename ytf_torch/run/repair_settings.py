@@ -114,6 +114,12 @@ class CompareSettings(MeasuredInputs):
         return tuple(map(name_of_method, self.methods))
 
     @property
+    def number_of_repairs(self) -> int:
+        """Number of repairs of B, with every method and seed, and of the clean control, with every
+        method; without those of relearning."""
+        return len(self.methods) * (self.seeds + (self.clean_control is not None))
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """Every file that is read."""
         control = (self.clean_control,) if isinstance(self.clean_control, Path) else ()

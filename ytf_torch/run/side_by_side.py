@@ -28,9 +28,9 @@ import torch
 from ytf_torch.device import resolve_device
 from ytf_torch.disk.interpreter import python_command, signals_blocked
 from ytf_torch.errors import InputError, WorkerFaultError
-from ytf_torch.progress import Track, branch
+from ytf_torch.progress import Track, branch, titled
 from ytf_torch.report.compare.comparison import Record
-from ytf_torch.run.compared_repair import OUT_OF_MEMORY, Cell, Subjects, titled
+from ytf_torch.run.compared_repair import OUT_OF_MEMORY, Cell, Subjects
 from ytf_torch.run.repair_settings import CompareSettings
 from ytf_torch.run.sent_errors import error_of
 
@@ -51,8 +51,9 @@ Message = Mapping[str, Any]
 def repairs_at_once(settings: CompareSettings) -> int:
     """How many repairs of a comparison run at the same time: one for each core that PyTorch may use
     (its number of threads), where they can run in several processes."""
-    at_most = len(settings.methods) * (settings.seeds + (settings.clean_control is not None))
-    return min(torch.get_num_threads(), at_most) if _may_be_divided(settings) else 1
+    if not _may_be_divided(settings):
+        return 1
+    return min(torch.get_num_threads(), settings.number_of_repairs)
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def _may_be_divided(settings: CompareSettings) -> bool:
     inputs = (settings.model, settings.clean_valid, *settings.poisoned_test)
     optional = (settings.clean_test, settings.clean_control)
     return (
-        len(settings.methods) * settings.seeds + (settings.clean_control is not None) > 1
+        settings.number_of_repairs > 1
         and all(isinstance(method, str) for method in settings.methods)
         and all(isinstance(path, Path) for path in inputs)
         and all(path is None or isinstance(path, Path) for path in optional)
@@ -186,7 +187,7 @@ class _Worker:
     def begin(self, cell: Cell, track: Track) -> None:
         """Start a repair. track: shows its progress, in a branch of its own."""
         self.cell = cell
-        self.track = titled(self.bars.enter_context(branch(track)), cell)
+        self.track = titled(self.bars.enter_context(branch(track)), cell.title)
         self._send(
             {
                 "name": cell.name,
