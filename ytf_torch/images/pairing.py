@@ -67,6 +67,9 @@ MIN_PAIRED = 0.5
 """Share of the triggered images that must be paired before figures are computed from the pairs."""
 NEAREST = 4
 """Candidates for an image that shares no distinctive block with any clean one."""
+MIN_RELATED = 0.1
+"""Share of the images a pattern is fitted to that must match some clean one under it; of sets that
+are unrelated, about a hundredth do."""
 FITTED, ROUNDS = 1024, 4
 """Image pairs that a pattern is fitted to, and rounds of the fit; each round keeps the half with
 the smallest residuals."""
@@ -164,13 +167,9 @@ def paired_places(clean: Tensor, triggered: Tensor) -> NDArray[np.int64]:
     unpaired = np.flatnonzero(paired == UNPAIRED)
     # If most are unpaired, a pattern over all images may have changed every block: fit it.
     if len(unpaired) > (1 - MIN_AGREEING) * len(triggered_hashes):
-        nearest = first[_nearest(clean[first], triggered, unpaired, ~covered)]
-        match = match.with_pattern(unpaired, nearest[:, 0])
-        paired[unpaired] = match.best(unpaired, np.column_stack([at_index[unpaired], nearest]))
-        agree = paired == at_index
-        agree[unpaired] |= (nearest[:, 0] == at_index[unpaired]) & match.correlated(
-            unpaired, at_index[unpaired]
-        )
+        fitted = _matched_by_pattern(match, unpaired, first, at_index, ~covered)
+        if fitted is not None:
+            match, paired[unpaired], agree[unpaired] = fitted
     if len(clean_hashes) == len(triggered_hashes) and _in_order(agree, paired != UNPAIRED):
         unpaired = np.flatnonzero(paired == UNPAIRED)
         plausible = unpaired[match.is_plausible(unpaired, at_index[unpaired])]
@@ -241,7 +240,7 @@ class _Match:
             if self.gain is None:
                 equal = difference <= ROUNDING
             else:
-                spread = expected.std(3).square().mean(2).sqrt()
+                spread = _standard_deviation(expected)
                 equal = difference <= ROUNDING / 2 + FIT_TOLERANCE * spread
                 relative = (difference / (spread + 1)).masked_fill(~distinctive, np.nan)
                 distances[part[sufficient]] = relative.nanmedian(1).values[sufficient].numpy()
@@ -264,10 +263,9 @@ class _Match:
         Set means are subtracted first, and with them most of a pattern over all images.
         """
         result = np.zeros(len(rows), bool)
-        means = [
-            blocks.sum(0, dtype=torch.int64).float() / len(blocks)
-            for blocks in (self.clean, self.triggered)
-        ]
+        if not len(rows):
+            return result
+        means = [_mean(blocks) for blocks in (self.clean, self.triggered)]
         for part in _parts(np.flatnonzero(places != UNPAIRED)):
             distinctive = self.distinctive[places[part]][:, :, None, None]
             clean, triggered = (
@@ -287,7 +285,7 @@ class _Match:
         return too_few | (self._compared(rows, places)[0] > 0) | self.correlated(rows, places)
 
     def with_pattern(self, rows: NDArray[np.int64], places: NDArray[np.int64]) -> _Match:
-        """This comparison with a pattern fitted to the pairs (rows, places).
+        """This comparison with a pattern fitted to the pairs (rows, places), (pairs,) each.
 
         Trimmed least squares: each round keeps the half of the pairs with the smallest residuals,
         so that up to half of them may be wrong. Blocks that the pattern covers are no longer
@@ -295,15 +293,44 @@ class _Match:
         """
         if len(rows) < MIN_PAIRS:
             return replace(self, gain=torch.tensor(1.0), offset=torch.tensor(0.0))
-        chosen = np.linspace(0, len(rows) - 1, min(len(rows), FITTED)).astype(int)
-        clean, triggered = self.clean[places[chosen]].float(), self.triggered[rows[chosen]].float()
-        kept = torch.arange(len(chosen))
+        clean, triggered = self.clean[places].float(), self.triggered[rows].float()
+        kept = torch.arange(len(rows))
         for _ in range(ROUNDS):
             gain, offset = _least_squares(clean[kept], triggered[kept])
             residual = (gain * clean + offset - triggered).abs().mean((1, 2, 3))
-            kept = residual.argsort()[: len(chosen) // 2]
+            kept = residual.argsort()[: len(rows) // 2]
         covered = gain.mean((1, 2)) < MIN_GAIN
         return replace(self, gain=gain, offset=offset, distinctive=self.distinctive & ~covered)
+
+
+def _matched_by_pattern(
+    match: _Match,
+    rows: NDArray[np.int64],
+    first: NDArray[np.int64],
+    at_index: NDArray[np.int64],
+    visible: NDArray[np.bool_],
+) -> tuple[_Match, NDArray[np.int64], NDArray[np.bool_]] | None:
+    """Match triggered thumbnails under a pattern that is fitted to FITTED of them: the comparison
+    with the pattern, the clean thumbnail of each row, and which of them agree with the one at their
+    index. None where nearly none of the FITTED match: the sets have nothing to do with each other.
+
+    rows: indices of triggered thumbnails. first: of distinct clean ones. at_index: for each
+    triggered thumbnail the clean one at its index. visible: blocks that no trigger covers.
+    """
+    colours = _colours(match.clean[first], match.triggered, visible)
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), FITTED)).astype(int)]
+    pattern = match.with_pattern(some, first[_nearest(*colours, some)[:, 0]])
+
+    def matched(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        nearest, index = first[_nearest(*colours, rows)], at_index[rows]
+        places = pattern.best(rows, np.column_stack([index, nearest]))
+        correlated = (nearest[:, 0] == index) & pattern.correlated(rows, index)
+        return places, (places == index) | correlated
+
+    places, agree = matched(some)
+    if ((places != UNPAIRED) | agree).mean() < MIN_RELATED:
+        return None
+    return pattern, *(matched(rows) if len(some) < len(rows) else (places, agree))
 
 
 def _in_order(agree: NDArray[np.bool_], paired: NDArray[np.bool_]) -> bool:
@@ -312,6 +339,25 @@ def _in_order(agree: NDArray[np.bool_], paired: NDArray[np.bool_]) -> bool:
     return bool(
         agree.mean() >= MIN_AGREEING and agree.sum() >= MIN_IN_ORDER * (agree | paired).sum()
     )
+
+
+def _standard_deviation(blocks: Tensor) -> Tensor:
+    """The root mean square over channels of the standard deviation of each block's values,
+    (images, blocks).
+
+    blocks: (images, blocks, channels, values). `Tensor.std` takes four times as long for so few
+    values.
+    """
+    centred = blocks - blocks.mean(3, keepdim=True)
+    variance = centred.square().sum((2, 3)) / (blocks.shape[3] - 1)
+    return (variance / blocks.shape[2]).sqrt()
+
+
+def _mean(blocks: Tensor) -> Tensor:
+    """The exact mean over images, (blocks, channels, values), in float32."""
+    # Whole numbers: a part's sum is exact in float32, and summing in int64 is slow.
+    parts = [part.float().sum(0).to(torch.int64) for part in torch.split(blocks, ROWS)]
+    return torch.stack(parts).sum(0).float() / len(blocks)
 
 
 def _least_squares(clean: Tensor, triggered: Tensor) -> tuple[Tensor, Tensor]:
@@ -353,11 +399,9 @@ def _with_most_equal_blocks(
     return winners
 
 
-def _nearest(
-    clean: Tensor, triggered: Tensor, rows: NDArray[np.int64], visible: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """The NEAREST clean thumbnails of each triggered one by cosine similarity of mean colours of
-    visible blocks, nearest first, (rows, NEAREST).
+def _colours(clean: Tensor, triggered: Tensor, visible: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    """Mean colours of the visible blocks of clean and triggered thumbnails, (images, colours), as
+    unit vectors.
 
     The mean of each set is subtracted first, and with it a pattern over all of its images.
     """
@@ -371,6 +415,12 @@ def _nearest(
     if len(triggered) < MIN_PAIRS:
         means[1] = means[0]
     ours, theirs = (F.normalize(values - mean) for values, mean in zip(colours, means, strict=True))
+    return ours, theirs
+
+
+def _nearest(ours: Tensor, theirs: Tensor, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For these rows of `theirs`, the NEAREST of `ours` by cosine similarity, nearest first, (rows,
+    NEAREST). ours, theirs: unit vectors, (images, values)."""
     count = min(NEAREST, len(ours))
     return np.concatenate([(theirs[part] @ ours.T).topk(count).indices for part in _parts(rows)])
 
