@@ -7,6 +7,7 @@ from tests.made.keras_files import SMALL
 from ytf_torch.defences.duration import (
     duration,
     expected_seconds,
+    faces_of_detectors,
     faces_of_relearning,
     faces_of_training,
     seconds_of_a_face,
@@ -54,6 +55,19 @@ def test_at_the_same_time_they_take_as_long_as_their_share_or_the_longest() -> N
     assert expected_seconds(network, methods, 1000, at_once=25) < together / 5
     one = expected_seconds(network, ["ft-sam"], 1000)
     assert expected_seconds(network, ["ft-sam", "clp"], 1000, at_once=2) > one / 3
+
+
+def test_detectors_take_as_long_as_the_images_they_score_and_are_measured_once() -> None:
+    strip, expert, other = (
+        faces_of_detectors([name], 1000, 2000) for name in ("strip", "badexpert", "goodnet")
+    )
+    assert strip > 5 * expert > 10 * other > 10 * 3000
+    assert faces_of_detectors(["strip", "goodnet"], 1000, 2000) == strip + other
+    assert faces_of_detectors([], 1000, 2000) == 0
+    network = deepid(SMALL).fresh().eval()
+    alone = expected_seconds(network, ["clp"], 100)
+    assert expected_seconds(network, ["clp"] * 4, 100, detecting=strip) > 50 * alone
+    assert expected_seconds(network, [], 100, detecting=strip) == 0
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,14 @@ from ytf_torch.commands.options import (
 from ytf_torch.commands.repair import shared_options
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
-from ytf_torch.defences.names import RECOMMENDED, every, repair_called
+from ytf_torch.defences.names import RECOMMENDED, RECOMMENDED_REPAIR, every, repair_called
 from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.run.repair_settings import CompareSettings, check_comparison
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ytf_torch.images.image_set import ImageSets
     from ytf_torch.network.module import Network
     from ytf_torch.report.compare.comparison import MethodRow, Record
 
@@ -112,7 +113,7 @@ def compare_command(
         if control is not None:
             opened = opened.doubted(control.doubts)
         introduce(opened)
-        say(expectation(settings, opened.badnet.model, len(sets.clean_valid)))
+        say(expectation(settings, opened.badnet.model, sets))
         with progress_bars() as track:
             records = compare(
                 settings,
@@ -131,22 +132,28 @@ def compare_command(
         say(f"Report: {out_folder / 'report.html'}")
 
 
-def expectation(settings: CompareSettings, network: Network, images: int) -> str:
-    """How many repairs there are, and about how long they take, in one sentence.
-
-    images: the number of clean validation images.
-    """
-    from ytf_torch.defences.duration import duration, expected_seconds
+def expectation(settings: CompareSettings, network: Network, sets: ImageSets) -> str:
+    """How many repairs there are, and about how long they take, in one sentence."""
+    from ytf_torch.defences.duration import duration, expected_seconds, faces_of_detectors
     from ytf_torch.run.side_by_side import repairs_at_once, threads_of_a_repair
 
-    names, at_once = settings.names, repairs_at_once(settings)
+    # The repair that detectors are measured with comes first.
+    names = tuple(sorted(settings.names, key=lambda name: name != RECOMMENDED_REPAIR))
+    at_once = repairs_at_once(settings)
+    images, measured = len(sets.clean_valid), sum(map(len, sets.measured))
     repairs = names * (settings.number_of_repairs // len(names))
     relearned = len(names) if settings.relearning else 0
     # Relearning repairs B once more with each method, and the clean twin, one after another.
     afterwards = names * 2 if settings.relearning else ()
     with threads_of_a_repair(settings):
         seconds = expected_seconds(
-            network, repairs, images, at_once=at_once, relearned=relearned, afterwards=afterwards
+            network,
+            repairs,
+            images,
+            at_once=at_once,
+            relearned=relearned,
+            afterwards=afterwards,
+            detecting=faces_of_detectors(every("detector"), images, measured),
         )
     count = len(repairs) + len(afterwards)
     number_of_repairs = "1 repair" if count == 1 else f"{count} repairs"

@@ -40,6 +40,9 @@ ROBUST = 2.8
 MASKED = 0.7
 CLASSIFIED = 0.23
 SWEPT = 0.9
+# Of detectors: a score, and the calibration or training for each clean validation image.
+SCORED, SCORED_BY_STRIP = 1.3, 35.0
+CALIBRATED, EXPERT_TRAINED = 1.5, 9.0
 # Of the trial: seconds, and faces at once as most repairs take them.
 SECONDS, TRIAL_BATCH = 0.5, 64
 
@@ -52,15 +55,19 @@ def expected_seconds(
     at_once: int = 1,
     relearned: int = 0,
     afterwards: Iterable[str] = (),
+    detecting: float = 0.0,
 ) -> float:
     """About how long repairs by these methods will take, with so many clean faces, and at most the
     scans of these names of SCANS.
 
+    detecting: see faces_of_detectors, for the detectors that are measured with the first repair.
     at_once: the number of repairs and scans that run at the same time, each on a core of its own.
     relearned: after how many of the repairs relearning is measured, one after another; without the
     repairs of the clean twin. afterwards: methods of repairs that are made then, one after another.
     """
     work = [faces_of_method(method, faces) for method in methods]
+    if work:
+        work[0] += detecting
     work += [faces_of_scan(SCANS[name], network.classes) for name in scans]
     longest = max(max(work, default=0.0), sum(work) / at_once)
     longest += faces_of_relearning(relearned, faces)
@@ -143,6 +150,17 @@ def faces_of_relearning(repairs: int, faces: int) -> float:
     curve = STEPS * BATCH + measured
     twin = VARIED * twin_epochs(faces) * faces
     return twin + 2 * len(NUMBERS) * curve * repairs if repairs else 0.0
+
+
+def faces_of_detectors(names: Iterable[str], valid: int, measured: int) -> float:
+    """How many faces of a training step take as long as these detectors: their calibration with so
+    many clean validation images, and the scores of these and of so many measured images."""
+    faces = 0.0
+    for name in names:
+        score = SCORED_BY_STRIP if name == "strip" else SCORED
+        faces += score * (valid + measured)
+        faces += (EXPERT_TRAINED if name == "badexpert" else CALIBRATED) * valid
+    return faces
 
 
 def _faces_of_ranking(ranking: Ranking | None, faces: int) -> float:
