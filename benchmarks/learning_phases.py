@@ -114,7 +114,7 @@ def varying(network: Network, passes: int) -> Contestant:
 
     def vary() -> None:
         varied = relight(warp(pixels, generator), generator)
-        mix(varied, generator, Distillation().mixed_share)[0].round().to(torch.uint8)
+        mix(varied, generator, Distillation().mixed_share).images.round().to(torch.uint8)
 
     return processor_seconds(vary, LESSON_BATCH * passes)
 

@@ -12,7 +12,7 @@ from ytf_torch.defences.variations import OCCLUSIONS, glasses, mix, occlude, rel
 VARIATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "warp": warp,
     "relight": relight,
-    "mix": lambda faces, generator: mix(faces, generator, 1.0)[0],
+    "mix": lambda faces, generator: mix(faces, generator, 1.0).images,
     "occlude": lambda faces, generator: occlude(faces, generator, 1.0),
     **{cover.__name__: cover for cover in OCCLUSIONS},
 }
@@ -42,13 +42,22 @@ def test_a_varied_face_is_still_of_pixel_values(name: str, faces: Tensor) -> Non
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
-def test_a_share_of_the_faces_is_mixed_and_it_is_said_which_are_not(
-    share: float, faces: Tensor
-) -> None:
+def test_a_share_of_the_faces_is_mixed_with_others(share: float, faces: Tensor) -> None:
     many = faces.repeat(10, 1, 1, 1)
-    shown, alone = mix(many, seeded(0), share)
-    assert torch.equal(shown[alone], many[alone])
+    mixture = mix(many, seeded(0), share)
+    alone = mixture.unmixed
+    assert torch.equal(mixture.images[alone], many[alone])
+    assert (mixture.share[alone] == 0).all()
     assert float(alone.float().mean()) == pytest.approx(1 - share, abs=0.06)
+
+
+def test_a_mixture_says_how_much_of_which_face_it_contains() -> None:
+    """Of plain grey faces the mean brightness is that of the two faces, by their shares."""
+    greys = torch.linspace(0, 250, 400)
+    mixture = mix(greys.view(-1, 1, 1, 1).expand(-1, 3, 21, 17), seeded(0), 1.0)
+    expected = greys.lerp(greys[mixture.others], mixture.share)
+    assert torch.allclose(mixture.images.flatten(1).mean(1), expected, atol=1e-2)
+    assert 0.3 < mixture.share.mean() < 0.6
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])

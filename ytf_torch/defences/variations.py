@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -67,19 +68,31 @@ def relight(faces: Tensor, generator: Generator, amount: float = 1.0) -> Tensor:
     return (faces * light).add_(within(12)).add_(noise).clamp_(0, 255)
 
 
-def mix(faces: Tensor, generator: Generator, share: float) -> tuple[Tensor, Tensor]:
-    """Mix a share of the faces with other faces of the batch: half of these by mixup, with 25–75 %
-    of the other face, half by CutMix, with a box of the other face.
+@dataclass(frozen=True)
+class Mixture:
+    """Faces of a batch, a share of which is mixed with other faces of the batch.
 
-    Returns the faces and which of them are unmixed, bool (batch,).
+    images: as the faces. others: (batch,), the index of the face that may be mixed in. share:
+    (batch,), the share of the image that it takes, 0–1. unmixed: bool (batch,).
     """
+
+    images: Tensor
+    others: Tensor
+    share: Tensor
+    unmixed: Tensor
+
+
+def mix(faces: Tensor, generator: Generator, share: float) -> Mixture:
+    """Mix a share of the faces with other faces of the batch: half of these by mixup, with 25–75 %
+    of the other face, half by CutMix, with a box of the other face."""
     count = len(faces)
-    others = faces[torch.randperm(count, generator=generator).to(faces.device)]
+    others = torch.randperm(count, generator=generator).to(faces.device)
     draw = _uniform(generator, count)
     blend = torch.where(draw < share / 2, _uniform(generator, count, 0.25, 0.75), 0.0)
     pasted = (draw >= share / 2) & (draw < share) & _random_boxes(faces, generator, 0.2, 0.7)
     weight = torch.where(pasted, 1.0, blend).to(faces)
-    return faces.lerp(others, weight), (draw >= share).flatten().to(faces.device)
+    unmixed = (draw >= share).flatten().to(faces.device)
+    return Mixture(faces.lerp(faces[others], weight), others, weight.flatten(1).mean(1), unmixed)
 
 
 def occlude(faces: Tensor, generator: Generator, share: float) -> Tensor:

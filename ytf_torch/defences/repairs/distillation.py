@@ -247,10 +247,10 @@ class Distillation:
         order = torch.cat(orders)[: self.lesson].to(faces.labels.device)
         for chosen in torch.split(order, LESSON_BATCH):
             augmented = augment(faces.pixels[chosen].float(), generator)
-            images, unmixed = mix(augmented, generator, self.mixed_share)
-            pixels = images.round().to(torch.uint8)
+            mixture = mix(augmented, generator, self.mixed_share)
+            pixels = mixture.images.round().to(torch.uint8)
             logits = torch.stack([teacher(pixels) for teacher in teachers]).mean(0)
-            parts.append((pixels, logits, unmixed, faces.labels[chosen]))
+            parts.append((pixels, logits, mixture.unmixed, faces.labels[chosen]))
         return Lesson(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     def _loss(
