@@ -21,12 +21,8 @@ from benchmarks.learning import lab_network
 from benchmarks.ordinary import BATCH, OrdinaryNetwork
 from benchmarks.stopwatch import Contestant, take_turns, warm_up
 from ytf_torch.commands.start import keep_memory
-from ytf_torch.defences.repairs.distillation import (
-    LESSON_BATCH,
-    RELIGHTING,
-    TEACHER_BATCH,
-    Distillation,
-)
+from ytf_torch.defences.lessons import LESSON_BATCH, TEACHER_BATCH
+from ytf_torch.defences.repairs.distillation import RELIGHTING, Distillation
 from ytf_torch.defences.training import seeded
 from ytf_torch.defences.variations import mix, occlude, relight, warp
 from ytf_torch.device import exact_float32

@@ -16,7 +16,6 @@ from ytf_torch.defences.repairs.distillation import (
     TUNED_OCCLUDED,
     Distillation,
     interpolate_weights,
-    minimum_of,
 )
 from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.repairs.ft_sam import SharpnessAwareFineTuning
@@ -239,14 +238,6 @@ def test_the_second_teacher_of_many_classes_sees_covered_faces_too(
         expected = occlude(expected, generator, TUNED_OCCLUDED)
     assert torch.equal(tuning.shown(faces.pixels.float(), seeded(0)), expected)
     assert ("half of them covered" in candidate.history[0]) == many
-
-
-def test_what_only_one_teacher_knows_is_not_taught() -> None:
-    """The first answers class 2, which the second does not know; both know class 0."""
-    one, other = torch.tensor([[3.0, -9.0, 6.0]]), torch.tensor([[6.0, -3.0, -3.0]])
-    said = minimum_of([lambda pixels: one, lambda pixels: other])(torch.zeros(1))
-    assert torch.equal(said, torch.tensor([[6.0, -6.0, 0.0]]))  # 3, −9, −3, less their mean
-    assert said.argmax() == 0
 
 
 def test_a_network_in_double_precision_stays_one(badnet: MadeBadNet, clean_valid: ImageSet) -> None:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
+from ytf_torch.defences.lessons import (
+    LESSON_BATCH,
+    LOGIT_SPREAD,
+    Lesson,
+    Teacher,
+    centred,
+    lesson_of,
+    mean_of,
+    minimum_of,
+    scaled_logits,
+)
 from ytf_torch.defences.repairs.fine_tuning import FineTuning
 from ytf_torch.defences.training import (
     TRAINING_PIXEL_SCALE,
@@ -22,17 +32,11 @@ from ytf_torch.defences.training import (
     learned_statistics,
     seeded,
 )
-from ytf_torch.defences.variations import mix, occlude, relight
+from ytf_torch.defences.variations import occlude, relight
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
-# Networks differ in the scale of their logits: those of the teachers are scaled to this standard
-# deviation.
-LOGIT_SPREAD = 4.0
-LESSON_BATCH = 256
-# Batch size of the teachers: its feature maps fit into a core's cache.
-TEACHER_BATCH = 64
 # Each face is used for at least so many images of the lessons.
 USES_OF_A_FACE = 6
 # With fewer images of each class, training from fresh weights does not learn it. With 490 for each
@@ -55,20 +59,6 @@ FITTED = 0.98
 MOST_CYCLES = 3
 # Range of the lighting augmentation of the student's images, relative to that of the teachers'.
 RELIGHTING = 0.6
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """Augmented faces and the teachers' logits.
-
-    pixels: (faces, 3, H, W), uint8. logits: (faces, classes). unmixed: bool (faces,), whether the
-    image shows one person. people: (faces,), the label, valid where the face is unmixed.
-    """
-
-    pixels: Tensor
-    logits: Tensor
-    unmixed: Tensor
-    people: Tensor
 
 
 class Distillation:
@@ -133,8 +123,7 @@ class Distillation:
         tuned, step = self._second_teacher(network, faces, augment, recognised, generator, track)
         with torch.no_grad():
             teachers = [scaled_logits(teacher, faces) for teacher in (network, tuned)]
-        if not fresh:
-            teachers = [minimum_of(teachers)]
+        teacher = mean_of(teachers) if fresh else minimum_of(teachers)
         student = fresh_network(network, self.seed)
         # One learning rate fits all networks only if their inputs have one scale, about 1. A
         # network with a layer of its own that scales its inputs keeps it.
@@ -149,7 +138,7 @@ class Distillation:
             phase = "distilling" if cycle == 0 else f"distilling, cycle {cycle + 1}"
             done = track(phase, rounds * self.passes * self.lesson, "pictures")
             with torch.enable_grad(), learned_statistics(student):
-                teach = (teachers, faces, augment, rounds, batch, generator, done)
+                teach = (teacher, faces, augment, rounds, batch, generator, done)
                 self._train(student.train(), *teach)
             if known(student.eval(), faces) >= wanted:
                 break
@@ -205,7 +194,7 @@ class Distillation:
     def _train(
         self,
         student: Network,
-        teachers: Sequence[Callable[[Tensor], Tensor]],
+        teacher: Teacher,
         faces: TrainingFaces,
         augment: Augment,
         rounds: int,
@@ -219,7 +208,7 @@ class Distillation:
             optimizer, self.learning_rate, steps, pct_start=0.25
         )
         for _ in range(rounds):
-            lesson = self._lesson(teachers, faces, augment, generator)
+            lesson = lesson_of(teacher, faces, augment, self.lesson, self.mixed_share, generator)
             for _ in range(self.passes):
                 order = torch.randperm(self.lesson, generator=generator)
                 for chosen in torch.split(order.to(lesson.unmixed.device), batch):
@@ -228,30 +217,6 @@ class Distillation:
                     optimizer.step()
                     schedule.step()
                     done(len(chosen))
-
-    @torch.no_grad()
-    def _lesson(
-        self,
-        teachers: Sequence[Callable[[Tensor], Tensor]],
-        faces: TrainingFaces,
-        augment: Augment,
-        generator: Generator,
-    ) -> Lesson:
-        """Augmented and mixed validation faces, each about equally often, and the mean of the
-        teachers' logits."""
-        orders = [
-            torch.randperm(len(faces), generator=generator)
-            for _ in range(-(-self.lesson // len(faces)))
-        ]
-        parts = []
-        order = torch.cat(orders)[: self.lesson].to(faces.labels.device)
-        for chosen in torch.split(order, LESSON_BATCH):
-            augmented = augment(faces.pixels[chosen].float(), generator)
-            mixture = mix(augmented, generator, self.mixed_share)
-            pixels = mixture.images.round().to(torch.uint8)
-            logits = torch.stack([teacher(pixels) for teacher in teachers]).mean(0)
-            parts.append((pixels, logits, mixture.unmixed, faces.labels[chosen]))
-        return Lesson(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     def _loss(
         self, student: Network, lesson: Lesson, chosen: Tensor, generator: Generator
@@ -282,20 +247,9 @@ def interpolate_weights(student: Network, other: Network, share: float) -> None:
         own.lerp_(others, share)
 
 
-def centred(logits: Tensor) -> Tensor:
-    """Logits (batch, classes) minus their mean over classes; the softmax is the same."""
-    return logits - logits.mean(1, keepdim=True)
-
-
 def with_occlusions(augment: Augment, share: float) -> Augment:
     """The augmentation, followed by the occlusion of a share of the faces."""
     return lambda pixels, generator: occlude(augment(pixels, generator), generator, share)
-
-
-def minimum_of(teachers: Sequence[Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
-    """The minimum over the teachers of each class's logit, centred: no class that only some of them
-    predict gets a high logit."""
-    return lambda pixels: centred(torch.stack([teacher(pixels) for teacher in teachers]).amin(0))
 
 
 def augmented_once(faces: TrainingFaces, augment: Augment, seed: int) -> TrainingFaces:
@@ -306,13 +260,3 @@ def augmented_once(faces: TrainingFaces, augment: Augment, seed: int) -> Trainin
         for part in torch.split(faces.pixels, LESSON_BATCH)
     ]
     return TrainingFaces(torch.cat(parts), faces.labels)
-
-
-def scaled_logits(network: Network, faces: TrainingFaces) -> Callable[[Tensor], Tensor]:
-    """The network's centred logits, scaled to a standard deviation of LOGIT_SPREAD on `faces`."""
-
-    def logits(pixels: Tensor) -> Tensor:
-        return torch.cat([centred(network(part)) for part in torch.split(pixels, TEACHER_BATCH)])
-
-    factor = LOGIT_SPREAD / logits(faces.pixels).std()
-    return lambda pixels: logits(pixels) * factor
