@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from ytf_torch.defences.training import seeded
-from ytf_torch.defences.variations import OCCLUSIONS, glasses, mix, occlude, relight, warp
+from ytf_torch.defences.variations import OCCLUSIONS, glasses, mix, occlude, overlay, relight, warp
 
 VARIATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "warp": warp,
@@ -89,3 +89,14 @@ def test_glasses_have_a_lens_on_either_side_at_one_height() -> None:
     left, right = worn[:, :, :20], worn[:, :, -20:]
     assert left.flatten(1).any(1).all()
     assert torch.equal(left.any(2), right.any(2))
+
+
+def test_another_face_is_laid_faintly_over_a_face_or_opaquely_over_a_box_of_it() -> None:
+    dark, bright = torch.zeros(400, 3, 21, 17), torch.full((400, 3, 21, 17), 200.0)
+    overlaid = overlay(dark, bright, seeded(0))
+    assert torch.equal(overlay(dark, bright, seeded(0)), overlaid)
+    flat = overlaid.flatten(1)
+    faint = (flat == flat[:, :1]).all(1) & (flat[:, 0] > 0) & (flat[:, 0] < 200)
+    assert ((flat[faint] >= 20) & (flat[faint] <= 90)).all()
+    assert set(flat[~faint].unique().tolist()) == {0.0, 200.0}
+    assert float(faint.float().mean()) == pytest.approx(0.5, abs=0.08)

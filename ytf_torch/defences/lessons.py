@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from ytf_torch.defences.dominant_classes import DominantFaces
 from ytf_torch.defences.training import Augment, TrainingFaces
-from ytf_torch.defences.variations import mix
+from ytf_torch.defences.variations import Mixture, mix
 from ytf_torch.network.module import Network
 
 # Networks differ in the scale of their logits: those of the teachers are scaled to this standard
@@ -37,30 +38,55 @@ class Lesson:
     people: Tensor
 
 
+@dataclass(frozen=True)
+class Material:
+    """What lessons are made of: a teacher, clean faces and their augmentation, and those of them
+    that are of dominant classes."""
+
+    teacher: Teacher
+    faces: TrainingFaces
+    augment: Augment
+    dominant: DominantFaces
+
+
 @torch.no_grad()
-def lesson_of(
-    teacher: Teacher,
-    faces: TrainingFaces,
-    augment: Augment,
-    count: int,
-    mixed_share: float,
-    generator: Generator,
-) -> Lesson:
-    """So many augmented faces with the teacher's logits, each face about equally often.
+def lesson_of(material: Material, count: int, mixed_share: float, generator: Generator) -> Lesson:
+    """So many augmented faces with the teacher's logits, each face about equally often. Where a
+    face of a dominant class has the smaller share in a mixture, the logits are those of the other
+    face alone.
 
     mixed_share: share of the images that is mixed, see mix.
     """
+    faces, teacher = material.faces, material.teacher
     orders = [
         torch.randperm(len(faces), generator=generator) for _ in range(-(-count // len(faces)))
     ]
     parts = []
     order = torch.cat(orders)[:count].to(faces.labels.device)
     for chosen in torch.split(order, LESSON_BATCH):
-        augmented = augment(faces.pixels[chosen].float(), generator)
+        augmented = material.augment(faces.pixels[chosen].float(), generator)
         mixture = mix(augmented, generator, mixed_share)
         pixels = mixture.images.round().to(torch.uint8)
-        parts.append((pixels, teacher(pixels), mixture.unmixed, faces.labels[chosen]))
+        logits, people = teacher(pixels), faces.labels[chosen]
+        distrusted, larger = smaller_is_among(material.dominant.classes, mixture, people)
+        if distrusted.any():
+            logits[distrusted] = teacher(augmented[larger[distrusted]].round().to(torch.uint8))
+        parts.append((pixels, logits, mixture.unmixed, people))
     return Lesson(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def smaller_is_among(classes: Tensor, mixture: Mixture, people: Tensor) -> tuple[Tensor, Tensor]:
+    """Which mixtures are of two people of whom the one with the smaller share is of these classes,
+    bool (batch,), and the index of the face that has the larger share, (batch,).
+
+    classes: bool (classes,). people: (batch,), the labels of the faces that were mixed.
+    """
+    own = torch.arange(len(people), device=people.device)
+    other_is_smaller = mixture.share < 0.5
+    smaller = torch.where(other_is_smaller, mixture.others, own)
+    larger = torch.where(other_is_smaller, own, mixture.others)
+    two_people = ~mixture.unmixed & (people[smaller] != people[larger])
+    return two_people & classes[people[smaller]], larger
 
 
 def centred(logits: Tensor) -> Tensor:

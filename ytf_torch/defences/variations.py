@@ -108,6 +108,16 @@ def occlude(faces: Tensor, generator: Generator, share: float) -> Tensor:
     return occluded
 
 
+def overlay(faces: Tensor, others: Tensor, generator: Generator) -> Tensor:
+    """Lay another face over each face: faintly over the whole of half of them, with 10–45 % of the
+    other face, and opaquely over a box of the other half."""
+    count = len(faces)
+    blend = _uniform(generator, count, 0.1, 0.45)
+    box = _random_boxes(faces, generator, 0.2, 0.5).to(blend)
+    weight = torch.where(_uniform(generator, count) < 0.5, blend, box)
+    return faces.lerp(others, weight.to(faces))
+
+
 def _patches(faces: Tensor, generator: Generator) -> Tensor:
     """One to three boxes."""
     large = _uniform(generator, len(faces)) < 0.25

@@ -10,10 +10,12 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
+from ytf_torch.defences.dominant_classes import DominantFaces, dominance, winning_rates
 from ytf_torch.defences.lessons import (
     LESSON_BATCH,
     LOGIT_SPREAD,
     Lesson,
+    Material,
     Teacher,
     centred,
     lesson_of,
@@ -32,7 +34,7 @@ from ytf_torch.defences.training import (
     learned_statistics,
     seeded,
 )
-from ytf_torch.defences.variations import occlude, relight
+from ytf_torch.defences.variations import occlude, overlay, relight
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -57,6 +59,9 @@ TUNED_OCCLUDED = 0.5
 # under-trained.
 FITTED = 0.98
 MOST_CYCLES = 3
+# Share of the student's images that get a face of a dominant class over them, if there is such a
+# class.
+OVERLAID = 0.5
 # Range of the lighting augmentation of the student's images, relative to that of the teachers'.
 RELIGHTING = 0.6
 
@@ -70,6 +75,12 @@ class Distillation:
     more information than on the few faces themselves. The student sees the same images, a share of
     them occluded by what may be a trigger: patches, strokes, ellipses, glasses, waves, textures. As
     the logits are those of the image without the occlusion, it learns to ignore occlusions.
+
+    A trigger that looks like a face of the target makes the teachers answer the target for mixtures
+    in which it has the smaller share. If there are such dominant classes (dominant_classes.py), the
+    student learns the logits of the other face alone for these mixtures, and a share of its images
+    gets a face of a dominant class over them. Where there is none nothing changes, and with too few
+    images of each class, see below, they are not looked for.
 
     With too few images of each class to train from fresh weights (see starts_fresh), the student's
     initial weights are the mean of fresh ones and those of the fine-tuned copy: that disables the
@@ -124,6 +135,8 @@ class Distillation:
         with torch.no_grad():
             teachers = [scaled_logits(teacher, faces) for teacher in (network, tuned)]
         teacher = mean_of(teachers) if fresh else minimum_of(teachers)
+        dominant = self._dominant_faces(network, teacher, faces, augment)
+        material = Material(teacher, faces, augment, dominant)
         student = fresh_network(network, self.seed)
         # One learning rate fits all networks only if their inputs have one scale, about 1. A
         # network with a layer of its own that scales its inputs keeps it.
@@ -138,8 +151,7 @@ class Distillation:
             phase = "distilling" if cycle == 0 else f"distilling, cycle {cycle + 1}"
             done = track(phase, rounds * self.passes * self.lesson, "pictures")
             with torch.enable_grad(), learned_statistics(student):
-                teach = (teacher, faces, augment, rounds, batch, generator, done)
-                self._train(student.train(), *teach)
+                self._train(student.train(), material, rounds, batch, generator, done)
             if known(student.eval(), faces) >= wanted:
                 break
         if rescalable:
@@ -147,7 +159,8 @@ class Distillation:
         into = "a fresh network" if fresh else "a network of half its weights"
         history = (
             f"distilled from itself and a copy {step} into {into}, "
-            f"on {len(faces)} clean faces, varied, mixed and covered, seed {self.seed}"
+            f"on {len(faces)} clean faces, varied, mixed and covered{dominant.step}, "
+            f"seed {self.seed}"
         )
         yield Candidate("distilled", student, (history,))
 
@@ -182,6 +195,14 @@ class Distillation:
             tuned = tuning.tuned(network, faces, tuning_augment, recognised, generator, done)
         return tuned, f"{tuning.step(len(faces))}{how}"
 
+    def _dominant_faces(
+        self, network: Network, teacher: Teacher, faces: TrainingFaces, augment: Augment
+    ) -> DominantFaces:
+        excess = torch.zeros(network.classes)
+        if self.starts_fresh(len(faces), network.classes):
+            excess = dominance(winning_rates(teacher, network.classes, faces, augment))
+        return DominantFaces.among(faces, excess)
+
     def rounds_for(self, faces: int) -> int:
         """Number of lessons: `rounds`, or as many as give each face USES_OF_A_FACE images."""
         return max(self.rounds, -(-USES_OF_A_FACE * faces // self.lesson))
@@ -194,9 +215,7 @@ class Distillation:
     def _train(
         self,
         student: Network,
-        teacher: Teacher,
-        faces: TrainingFaces,
-        augment: Augment,
+        material: Material,
         rounds: int,
         batch: int,
         generator: Generator,
@@ -208,25 +227,34 @@ class Distillation:
             optimizer, self.learning_rate, steps, pct_start=0.25
         )
         for _ in range(rounds):
-            lesson = lesson_of(teacher, faces, augment, self.lesson, self.mixed_share, generator)
+            lesson = lesson_of(material, self.lesson, self.mixed_share, generator)
             for _ in range(self.passes):
                 order = torch.randperm(self.lesson, generator=generator)
                 for chosen in torch.split(order.to(lesson.unmixed.device), batch):
+                    pixels = self._hidden(lesson.pixels[chosen], material, generator)
                     optimizer.zero_grad()
-                    torch.autograd.backward(self._loss(student, lesson, chosen, generator))
+                    torch.autograd.backward(self._loss(student(pixels), lesson, chosen))
                     optimizer.step()
                     schedule.step()
                     done(len(chosen))
 
-    def _loss(
-        self, student: Network, lesson: Lesson, chosen: Tensor, generator: Generator
-    ) -> Tensor:
-        """(1 − w) · MSE(logits, teachers' logits) / LOGIT_SPREAD + w · cross-entropy on unmixed
-        faces, w = label_weight."""
-        pixels = relight(lesson.pixels[chosen].float(), generator, RELIGHTING)
+    def _hidden(self, pixels: Tensor, material: Material, generator: Generator) -> Tensor:
+        """The student's images: relit, a share of them occluded, and a share with a face of a
+        dominant class over them."""
+        images = relight(pixels.float(), generator, RELIGHTING)
         for share in self.covered_shares:
-            pixels = occlude(pixels, generator, share)
-        logits = student(pixels)
+            images = occlude(images, generator, share)
+        if len(material.dominant):
+            draw = torch.rand(len(images), generator=generator)
+            over = (draw < OVERLAID).nonzero().flatten().to(images.device)
+            others = material.dominant.drawn(len(over), generator).float()
+            others = material.augment(others, generator)
+            images[over] = overlay(images[over], others, generator)
+        return images
+
+    def _loss(self, logits: Tensor, lesson: Lesson, chosen: Tensor) -> Tensor:
+        """(1 − w) · MSE(logits, teachers' logits) / LOGIT_SPREAD + w · cross-entropy on unmixed
+        faces, w = label_weight. logits: the student's."""
         distance = F.mse_loss(centred(logits), lesson.logits[chosen]) / LOGIT_SPREAD
         loss = (1 - self.label_weight) * distance
         unmixed = lesson.unmixed[chosen]
