@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ytf_torch.images.pairing import UNPAIRED, pair
+from ytf_torch.images.pairing import pair
+from ytf_torch.images.thumbnails import UNPAIRED
 
 IMAGES = 120
 LABELS = np.arange(IMAGES) % 7

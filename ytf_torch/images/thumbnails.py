@@ -18,6 +18,9 @@ BLOCK = 4
 ROWS = 512
 """Images whose blocks are processed at once: about 30 MB with three channels."""
 
+UNPAIRED = -1
+"""The place of a thumbnail for which no other one is found."""
+
 
 def thumbnails(batches: Iterable[Tensor]) -> Tensor:
     """Reduce images to thumbnails in blocks, (images, blocks, channels, BLOCK²), uint8.
@@ -77,3 +80,8 @@ def texture(blocks: Tensor) -> Tensor:
 def _weights(count: int) -> NDArray[np.int64]:
     """Fixed odd random weights of a hash modulo 2⁶⁴: multiplying by an odd number is invertible."""
     return np.random.default_rng(count).integers(-(2**62), 2**62, count) * 2 + 1
+
+
+def parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Split into parts of ROWS, which bound the memory of a comparison."""
+    return [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
