@@ -59,9 +59,6 @@ TUNED_OCCLUDED = 0.5
 # under-trained.
 FITTED = 0.98
 MOST_CYCLES = 3
-# Share of the student's images that get a face of a dominant class over them, if there is such a
-# class.
-OVERLAID = 0.5
 # Range of the lighting augmentation of the student's images, relative to that of the teachers'.
 RELIGHTING = 0.6
 
@@ -246,7 +243,7 @@ class Distillation:
             images = occlude(images, generator, share)
         if len(material.dominant):
             draw = torch.rand(len(images), generator=generator)
-            over = (draw < OVERLAID).nonzero().flatten().to(images.device)
+            over = (draw < material.dominant.overlaid).nonzero().flatten().to(images.device)
             others = material.dominant.drawn(len(over), generator).float()
             others = material.augment(others, generator)
             images[over] = overlay(images[over], others, generator)
