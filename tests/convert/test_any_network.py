@@ -71,6 +71,7 @@ def test_weights_alone_ask_for_their_architecture(shared: Path, name: str) -> No
 
 
 @pytest.mark.real_keras
+@pytest.mark.usefixtures("keras_once")
 @pytest.mark.shared_files
 @pytest.mark.parametrize("name", NETS)
 def test_a_published_network_answers_as_in_keras(shared: Path, name: str) -> None:
@@ -180,6 +181,7 @@ def test_weights_alone_are_read_with_their_architecture(
 
 
 @pytest.mark.real_keras
+@pytest.mark.usefixtures("keras_once")
 @pytest.mark.shared_files
 @pytest.mark.parametrize("name", ALONE)
 def test_real_keras_loads_weights_alone_into_the_same_architecture(
@@ -193,6 +195,7 @@ def test_real_keras_loads_weights_alone_into_the_same_architecture(
 
 
 @pytest.mark.real_keras
+@pytest.mark.usefixtures("keras_once")
 @pytest.mark.shared_files
 @pytest.mark.parametrize(("name", "ending"), LOADED_BY_BOTH)
 def test_both_keras_answer_alike_from_what_is_written(
