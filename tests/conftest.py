@@ -73,6 +73,15 @@ def keras_once(imported_keras: KerasOnce, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.fixture
+def short_repairs() -> Iterator[None]:
+    """Repairs of tests/made/short_repairs.py under the names of the built-in ones."""
+    from tests.made.short_repairs import short_training
+
+    with short_training():
+        yield
+
+
+@pytest.fixture
 def keras_file(tmp_path: Path) -> Path:
     """A full Keras model of a small DeepID with random weights."""
     return write_keras_file(tmp_path / "bd_net.h5", SMALL, random_weights(SMALL))
