@@ -81,6 +81,7 @@ def main() -> None:
     real_keras(sys.argv[1])
     for line in sys.stdin:
         print(json.dumps(run_in_a_fork(json.loads(line))), flush=True)
+    os._exit(0)
 
 
 if __name__ == "__main__":
