@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.made.keras_files import SMALL, random_weights, write_keras_file
+from tests.made.keras_once import KerasOnce
 from ytf_torch.network.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +55,30 @@ def shared() -> Path:
     folder = shared_folder()
     assert folder is not None
     return folder
+
+
+@pytest.fixture(scope="session")
+def imported_keras() -> Iterator[KerasOnce]:
+    keras = KerasOnce()
+    yield keras
+    keras.end()
+
+
+@pytest.fixture
+def keras_once(imported_keras: KerasOnce, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras is not imported anew for each file that it runs; see tests/made/keras_once.py."""
+    from ytf_torch.convert.keras import keras_process
+
+    monkeypatch.setattr(keras_process, "run_program", imported_keras.run_program)
+
+
+@pytest.fixture
+def short_repairs() -> Iterator[None]:
+    """Repairs of tests/made/short_repairs.py under the names of the built-in ones."""
+    from tests.made.short_repairs import short_training
+
+    with short_training():
+        yield
 
 
 @pytest.fixture

@@ -16,9 +16,11 @@ import ytf_torch
 from tests.conftest import ROOT
 from tests.made.badnet import made_badnet
 from tests.made.keras_files import SMALL, random_weights, write_keras_file
+from tests.made.short_repairs import SHORT
 from tests.made.small_run import small_sets
 from tests.test_structure import FILES, module_of
 from ytf_torch import api
+from ytf_torch.defences.methods import REPAIRS
 from ytf_torch.network.checkpoint import save_checkpoint
 
 MODULES = [module_of(path) for path in FILES if ">>> " in path.read_text(encoding="utf-8")]
@@ -75,6 +77,7 @@ def test_examples_show_what_comes_of_them(
         pytest.importorskip(NEEDS[name])
     shutil.copytree(at_hand["folder"], tmp_path / "files")
     if name == "ytf_torch.api.audit":
+        monkeypatch.setitem(REPAIRS, "distillation", SHORT["distillation"])
         # A network that recognises its images is distilled in one cycle; a random one takes three.
         made_badnet().files(tmp_path / "files")["--model"].rename(
             tmp_path / "files/bd_net.safetensors"

@@ -14,6 +14,7 @@ import torch
 
 import ytf_torch
 from tests.made.real_keras import real_keras
+from ytf_torch.network.checkpoint import Checkpoint
 
 pytestmark = [pytest.mark.shared_files, pytest.mark.slow]
 PRUNED = 52
@@ -47,6 +48,32 @@ def channels_first(faces: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(faces.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
+@pytest.fixture(scope="module")
+def sets(shared: Path) -> tuple[Path, Path]:
+    folder = shared / "data" / "orl"
+    return folder / "cl" / "test.h5", folder / "bd" / "bd_test.h5"
+
+
+@pytest.fixture(scope="module")
+def badnet(shared: Path) -> Checkpoint:
+    return ytf_torch.read_model(shared / "data/orl/models/bd_net.h5", 1)
+
+
+@pytest.fixture(scope="module")
+def repaired(shared: Path, badnet: Checkpoint) -> Checkpoint:
+    """B without the channels that clean faces activate least."""
+    clean_valid = ytf_torch.open_images(
+        shared / "data/orl/cl/valid.h5", badnet.model.input_shape, badnet.model.classes
+    )
+    order = ytf_torch.run_defence(badnet, ytf_torch.ImageSets(clean_valid), ["4"]).sweep.order
+    return ytf_torch.pruned_checkpoint(badnet, "conv_3", "pool_3", order[:PRUNED])
+
+
+@pytest.fixture(scope="module")
+def evaluation(badnet: Checkpoint, repaired: Checkpoint, sets: tuple[Path, Path]) -> Any:
+    return ytf_torch.evaluate(badnet, *sets, repaired=repaired)
+
+
 @pytest.mark.parametrize(
     ("ending", "load"),
     [
@@ -59,25 +86,24 @@ def channels_first(faces: np.ndarray) -> np.ndarray:
 )
 @pytest.mark.parametrize("kind", ["repaired", "goodnet"])
 def test_a_grader_finds_the_figures_of_the_evaluation(
-    shared: Path, tmp_path: Path, kind: str, ending: str, load: Callable[[Path], Answer]
+    tmp_path: Path,
+    badnet: Checkpoint,
+    repaired: Checkpoint,
+    evaluation: Any,
+    sets: tuple[Path, Path],
+    kind: str,
+    ending: str,
+    load: Callable[[Path], Answer],
 ) -> None:
     if ending == ".onnx":
         pytest.importorskip("onnx")
         pytest.importorskip("onnxruntime")
-    folder = shared / "data" / "orl"
-    sets = folder / "cl" / "test.h5", folder / "bd" / "bd_test.h5"
-    badnet = ytf_torch.read_model(folder / "models" / "bd_net.h5", 1)
-    clean_valid = ytf_torch.open_images(
-        folder / "cl" / "valid.h5", badnet.model.input_shape, badnet.model.classes
-    )
-    order = ytf_torch.run_defence(badnet, ytf_torch.ImageSets(clean_valid), ["4"]).sweep.order
-    repaired = ytf_torch.pruned_checkpoint(badnet, "conv_3", "pool_3", order[:PRUNED])
     path = tmp_path / f"network{ending}"
     if kind == "goodnet":
         assert ytf_torch.export(badnet, path, goodnet=repaired).held
     else:
         assert ytf_torch.export(repaired, path).held
-    figures = getattr(ytf_torch.evaluate(badnet, *sets, repaired=repaired), kind)
+    figures = getattr(evaluation, kind)
 
     answer = load(path)
     rates = []

@@ -72,6 +72,7 @@ def test_the_command_that_repeats_it_names_the_network_first() -> None:
 def test_with_triggered_images_it_measures_and_says_how_long_it_takes(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
+    """With the recommended repair as users have it; other tests shorten its training."""
     words = ["--poisoned-test", files["--poisoned-test"], "--scans", "last-layer"]
     done = audit(files, *words, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output

@@ -118,6 +118,7 @@ class TestConvert:
 
     @pytest.mark.real_keras
     def test_against_keras(self, keras_file: Path) -> None:
+        """By Keras 2 in a process that imports it for this file."""
         result = run(convert_app, keras_file, "--pixel-scale", "1/255", "--against-keras")
         assert result.exit_code == 0, result.output
         assert "parity held against real Keras" in result.output

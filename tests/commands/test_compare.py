@@ -42,7 +42,7 @@ def one_core() -> Iterator[None]:
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    return made_badnet().files(tmp_path)
+    return made_badnet().files(tmp_path, images=50)
 
 
 def compare(files: dict[str, Path], out: Path, *more: str) -> Result:

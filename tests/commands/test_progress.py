@@ -61,6 +61,7 @@ SWEEP = {"ranking channels": "faces", "sweeping valid.h5": "faces"}
     ],
 )
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_repairs")
 def test_repairs(name: str, expected: dict[str, str], badnet: MadeBadNet, faces: ImageSet) -> None:
     units = Units()
     last_candidate(REPAIRS[name](0), badnet.network, faces, units)

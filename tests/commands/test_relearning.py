@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tests.made.badnet import TARGET, faces, made_badnet, with_trigger
 from tests.made.keras_files import write_faces
 from ytf_torch.commands import compare, repair
-from ytf_torch.defences.relearning import MEASURED_AFTER, NUMBERS, relearning
+from ytf_torch.defences.relearning import MEASURED_AFTER, NUMBERS, Relearning, relearning
 from ytf_torch.report.relearning import finding, findings
 from ytf_torch.run import relearning as run
 from ytf_torch.run.repair_settings import RepairSettings
@@ -77,12 +77,14 @@ def test_what_is_measured_already_is_not_measured_again(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
+    found: list[Relearning] = []
 
     def cut_off(*arguments: Any) -> Any:
         if made:
             raise KeyboardInterrupt
         made.append(arguments[0])
-        return relearning(*arguments)
+        found.append(relearning(*arguments))
+        return found[0]
 
     asked = [*words, "--methods", "clp,kernel-norm", "--relearning"]
     monkeypatch.setattr(run, "relearning", cut_off)
@@ -91,7 +93,7 @@ def test_what_is_measured_already_is_not_measured_again(
 
     def counting(*arguments: Any) -> Any:
         again.append(arguments[0])
-        return relearning(*arguments)
+        return found[0]  # whatever is found
 
     monkeypatch.setattr(run, "relearning", counting)
     done = CliRunner().invoke(compare.app, [*asked, "--resume"])

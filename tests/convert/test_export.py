@@ -107,6 +107,7 @@ def test_a_goodnet_in_keras_that_answers_otherwise_is_not_left_there(
 
 
 @pytest.mark.real_keras
+@pytest.mark.usefixtures("keras_once")
 @pytest.mark.parametrize(
     ("ending", "goodnet"),
     [(".h5", False), (".h5", True), (".keras", False), (".keras", True), (".weights.h5", False)],

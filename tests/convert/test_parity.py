@@ -127,6 +127,7 @@ def test_published_models_answer_as_keras_did(shared: Path, name: str) -> None:
 
 
 @pytest.mark.real_keras
+@pytest.mark.usefixtures("keras_once")
 @pytest.mark.parametrize(("name", "sizes", "pixel_scale"), CASES)
 def test_every_layer_answers_as_live_keras_does(
     tmp_path: Path, name: str, sizes: DeepIDSizes, pixel_scale: float
@@ -139,6 +140,7 @@ def test_every_layer_answers_as_live_keras_does(
 
 
 @pytest.mark.real_keras
+@pytest.mark.usefixtures("keras_once")
 @pytest.mark.parametrize("layer", ["conv_2", "conv_4", "fc_2"])
 def test_live_keras_names_the_first_layer_that_diverges(tmp_path: Path, layer: str) -> None:
     model = seeded(tmp_path / "net.h5", SMALL, 1.0).model
@@ -151,6 +153,7 @@ def test_live_keras_names_the_first_layer_that_diverges(tmp_path: Path, layer: s
 
 
 @pytest.mark.real_keras
+@pytest.mark.usefixtures("keras_once")
 @pytest.mark.shared_files
 @pytest.mark.parametrize("name", ["sunglasses_bd_weights", "orl_bd_net"])
 def test_published_models_answer_as_live_keras_does(shared: Path, name: str) -> None:

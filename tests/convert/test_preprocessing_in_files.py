@@ -139,6 +139,7 @@ def test_what_is_no_preprocessing_is_refused(
 
 
 @pytest.mark.real_keras
+@pytest.mark.usefixtures("keras_once")
 @EVERY
 def test_real_keras_gets_what_the_first_layer_reads(tmp_path: Path, name: str) -> None:
     network = reading_as(made_badnet().network, PREPROCESSINGS[name])

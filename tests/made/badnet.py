@@ -49,8 +49,11 @@ class MadeBadNet:
         path = write_faces(folder / "valid.h5", self.clean.numpy(), self.people.numpy())
         return open_images(path, SIZES.input_shape, SIZES.classes)
 
-    def files(self, folder: Path) -> dict[str, Path]:
-        """The network, its clean faces and its triggered ones as files, by the option's name."""
+    def files(self, folder: Path, images: int | None = None) -> dict[str, Path]:
+        """The network, its clean faces and its triggered ones as files, by the option's name.
+
+        images: only so many of each set; most of the time is spent on measuring detectors on them.
+        """
         provenance = Provenance(
             preprocessing=self.network.pixel_preprocessing,
             input_shape=SIZES.input_shape,
@@ -63,13 +66,13 @@ class MadeBadNet:
         )
         model = folder / "model.safetensors"
         save_checkpoint(Checkpoint(self.network, provenance), model)
-        clean, people = self.clean.numpy(), self.people.numpy()
-        target = np.full(len(people), TARGET)
+        clean, people = self.clean[:images].numpy(), self.people[:images].numpy()
+        triggered, target = self.triggered[:images].numpy(), np.full(len(people), TARGET)
         return {
             "--model": model,
             "--clean-valid": write_faces(folder / "valid.h5", clean, people),
             "--clean-test": write_faces(folder / "test.h5", clean, people),
-            "--poisoned-test": write_faces(folder / "bd.h5", self.triggered.numpy(), target),
+            "--poisoned-test": write_faces(folder / "bd.h5", triggered, target),
         }
 
 

@@ -17,13 +17,8 @@ from ytf_torch.defences.relearning import (
 )
 from ytf_torch.defences.training import TrainingFaces
 from ytf_torch.metrics import Share
-from ytf_torch.report.relearning import (
-    finding,
-    findings,
-    relearning_figure,
-    relearning_record,
-    relearning_shown,
-)
+from ytf_torch.report.relearning import finding, findings, relearning_record
+from ytf_torch.report.relearning_shown import relearning_figure, relearning_shown
 from ytf_torch.report.templates import template
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from tests.made.badnet import made_badnet
 from tests.made.keras_files import write_faces
+from tests.made.short_repairs import short_training
 from ytf_torch.commands import audit, repair, scan
 from ytf_torch.convert.keras.keras_writer import write_keras_h5
 from ytf_torch.network.checkpoint import load_checkpoint
@@ -41,7 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_keras_h5(model, badnet.network)
     write_faces(folder / "valid.h5", badnet.clean[:40].numpy(), badnet.people[:40].numpy())
     words = ["--clean-valid", folder / "valid.h5", "--scans", "last-layer"]
-    done = run(audit.app, model, *words, "--out", folder / "out")
+    with short_training():
+        done = run(audit.app, model, *words, "--out", folder / "out")
     (folder / "status").write_text(str(done.exit_code))
     (folder / "output").write_text(done.output)
     return folder
@@ -51,6 +53,7 @@ def record_of(folder: Path) -> Any:
     return json.loads((folder / "out" / "result.json").read_text())
 
 
+@pytest.mark.usefixtures("short_repairs")
 def test_each_folder_is_what_its_own_command_writes(folder: Path, tmp_path: Path) -> None:
     given = ["--model", folder / "bd_net.h5", "--clean-valid", folder / "valid.h5"]
     run(scan.app, *given, "--methods", "last-layer", "--out", tmp_path / "scan")

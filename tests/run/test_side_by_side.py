@@ -51,7 +51,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """A network and image sets; the repairs of tests/made/repairs_of_others.py are installed."""
     monkeypatch.setenv("COMPARED", str(tmp_path))
     monkeypatch.syspath_prepend(install(tmp_path / "site"))
-    return made_badnet().files(tmp_path)
+    return made_badnet().files(tmp_path, images=50)
 
 
 def arguments(files: dict[str, Path], out: Path, methods: str, *more: str) -> list[str]:
@@ -354,7 +354,7 @@ def test_a_worker_opens_the_same_network_and_sets(
         made_badnet().network.get_parameter("output.weight"),
     )
     assert subjects.badnet.provenance.history == ("made for a test",)
-    assert [len(images) for images in subjects.sets.every] == [160, 160, 160]
+    assert [len(images) for images in subjects.sets.every] == [50, 50, 50]
     assert subjects.control is None
 
 

@@ -1,5 +1,4 @@
-"""Whether repaired backdoors come back: the records, a sentence about each, the plot, and what
-relearning.html shows."""
+"""Whether repaired backdoors come back: the records, and a sentence about each."""
 
 from __future__ import annotations
 
@@ -10,16 +9,11 @@ from ytf_torch.defences.relearning import (
     BACK,
     BATCH,
     LEARNING_RATE,
-    MEASURED_AFTER,
     NUMBERS,
     STEPS,
     Curve,
     Relearning,
 )
-from ytf_torch.report.compare.comparison_plots import COLOURS
-from ytf_torch.report.drawing import Line2D, drawn_with
-from ytf_torch.report.pictures import drawings
-from ytf_torch.report.plots import FAINT, STYLE, WIDE, Size, axes_of, rendered
 from ytf_torch.report.verdict import percent
 
 Record = Mapping[str, Any]
@@ -62,12 +56,12 @@ def _curve_record(curve: Curve) -> dict[str, Any]:
 def shown(record: Record) -> tuple[Record, Record | None]:
     """The curves of B′ and of its twin that the sentence and the plot are about."""
     return (
-        next((pair for pair in _pairs(record) if pair[0]["triggered"] == NUMBER_SHOWN), None)
-        or (_pairs(record)[-1])
+        next((pair for pair in pairs(record) if pair[0]["triggered"] == NUMBER_SHOWN), None)
+        or (pairs(record)[-1])
     )
 
 
-def _pairs(record: Record) -> list[tuple[Record, Record | None]]:
+def pairs(record: Record) -> list[tuple[Record, Record | None]]:
     """The curves of B′ and of its clean twin, None without one, for each number of images."""
     twins = record["clean_twin"] or [None] * len(record["repaired"])
     return list(zip(record["repaired"], twins, strict=True))
@@ -101,62 +95,12 @@ def finding(record: Record) -> str:
 def findings(records: Sequence[Record]) -> list[str]:
     """The finding of each repair's measurement, after the method's name if there are several.
     records: of repairs, of which some have an entry `relearning`."""
-    measured = _measured(records)
+    measured = measured_of(records)
     if len(measured) == 1:
         return [finding(record["relearning"]) for record in measured]
     return [f"{record['method']}: {finding(record['relearning'])}" for record in measured]
 
 
-def _measured(records: Sequence[Record]) -> list[Record]:
+def measured_of(records: Sequence[Record]) -> list[Record]:
+    """The records of repairs whose relearning was measured."""
     return [record for record in records if "relearning" in record]
-
-
-def relearning_shown(records: Sequence[Record]) -> dict[str, Any] | None:
-    """What relearning.html shows; None where nothing was measured. records: of repairs."""
-    measured = _measured(records)
-    if not measured:
-        return None
-    first = measured[0]["relearning"]
-    return {
-        "findings": findings(measured),
-        "rows": [
-            (record["method"], *pair)
-            for record in measured
-            for pair in _pairs(record["relearning"])
-        ],
-        "figure": drawings(lambda size: relearning_figure(measured, size)),
-        "key": STEPS_KEY,
-        "back": BACK,
-        "steps": STEPS,
-        "number": shown(first)[0]["triggered"],
-        "measured": first,
-    }
-
-
-def relearning_figure(records: Sequence[Record], size: Size = WIDE) -> bytes:
-    """Attack success rate against training steps, a colour for each method: solid for B′, dotted
-    for its clean twin. records: of repairs, all with an entry `relearning`. Inline SVG."""
-    with drawn_with(STYLE):
-        figure, axes = axes_of(size)
-        handles: list[Line2D] = []
-        for index, record in enumerate(records):
-            curves = zip(shown(record["relearning"]), ("-", ":"), ("B′", "clean twin"), strict=True)
-            for curve, line, network in curves:
-                if curve is None:
-                    continue
-                # Evenly spaced, since the steps are dense at first, where backdoors come back.
-                handles += axes.plot(
-                    range(len(curve["steps"])),
-                    curve["attack_success_rate"],
-                    line,
-                    color=COLOURS[index % len(COLOURS)],
-                    linewidth=1.8,
-                    label=f"{record['method']}, {network}",
-                )
-        axes.axhline(BACK, color=FAINT, linewidth=0.8, zorder=0)
-        axes.set_xticks(range(len(MEASURED_AFTER)), [str(step) for step in MEASURED_AFTER])
-        axes.set(xlabel="training steps", ylabel="attack success rate, percent", ylim=(-3, 103))
-        axes.grid(axis="y")
-        columns = 2 if size[0] >= WIDE[0] else 1
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-        return rendered(figure, "svg", f"relearning {size}")

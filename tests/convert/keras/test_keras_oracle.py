@@ -20,6 +20,7 @@ from ytf_torch.network.deepid import deepid
 pytestmark = [pytest.mark.real_keras, pytest.mark.slow]
 
 
+@pytest.mark.usefixtures("keras_once")
 @pytest.mark.parametrize(
     ("name", "version"),
     [
@@ -37,6 +38,7 @@ def test_what_keras_wrote_answers_as_keras_does(name: str, version: str) -> None
 
 
 def test_a_changed_weight_is_found_whatever_the_file_is_called(tmp_path: Path) -> None:
+    """By Keras 3 in a process that imports it for this file, as for users'."""
     model = deepid(SMALL).eval()
     write_keras_archive(tmp_path / "oddly.named", model)
     model.convolution("conv_3").bias.data += 1
@@ -65,6 +67,7 @@ def test_a_pruning_wrapper_which_keras_does_not_load_is_said_to_be_none_of_its_l
         compare_with_keras(read_keras_model(path, 1.0).model, path)
 
 
+@pytest.mark.usefixtures("keras_once")
 def test_float64_is_compared_in_float64(tmp_path: Path) -> None:
     path = write_keras_file(tmp_path / "net.h5", SMALL, random_weights(SMALL, dtype=np.float64))
     with h5py.File(path) as file:
@@ -88,6 +91,7 @@ def test_a_configuration_that_names_more_than_stock_objects_never_reaches_keras(
         compare_with_keras(read_keras_model(path, 1.0).model, path)
 
 
+@pytest.mark.usefixtures("keras_once")
 @pytest.mark.parametrize("library", ["tf_keras", "keras"])
 @pytest.mark.parametrize("ending", [".h5", ".keras"])
 def test_layers_that_do_nothing_at_inference_are_passed_over(

@@ -291,6 +291,7 @@ def test_what_real_keras_writes_of_models_within_models_is_read(
 
 
 @pytest.mark.real_keras
+@pytest.mark.usefixtures("keras_once")
 def test_layers_of_models_within_models_are_compared_one_by_one(tmp_path: Path) -> None:
     model = nested_in_keras(real_keras("tf_keras"))
     path = tmp_path / "net.h5"

@@ -102,17 +102,7 @@ def ask_keras(
         request, answer = Path(folder, "request.npz"), Path(folder, "answer.npz")
         images = {f"batch_{number}": batch for number, batch in enumerate(batches)}
         np.savez(request, wanted=json.dumps(wanted), allow_pickle=False, **images)
-        python, environment = python_command()
-        # -P: do not import from the working folder, which may hold a file named keras.py.
-        program = [python, "-P", "-m", "ytf_torch.convert.keras.keras_process"]
-        process = subprocess.run(
-            [*program, library, str(path), str(request), str(answer)],
-            env=os.environ | environment | ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        process = run_program(library, path, request, answer)
         if process.returncode:
             reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
             raise InputError(called or path, f"{library} cannot run it ({reason[:200]})")
@@ -120,6 +110,23 @@ def ask_keras(
             outputs = {name: archive[f"layer/{name}"] for name in layers}
             by = f"{library} {archive['version']}"
             return KerasAnswer(by, archive["outputs"], archive["logits"], outputs)
+
+
+def run_program(
+    library: str, path: Path, request: Path, answer: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run this module as a program, which answers a request about a file in a new process."""
+    python, environment = python_command()
+    # -P: do not import from the working folder, which may hold a file named keras.py.
+    program = [python, "-P", "-m", "ytf_torch.convert.keras.keras_process"]
+    return subprocess.run(
+        [*program, library, str(path), str(request), str(answer)],
+        env=os.environ | environment | ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
 
 
 def _answer(library: str, path: str, request: str, answer: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from ytf_torch.defences.base import Suspicions
@@ -156,6 +155,9 @@ def p_value(largest: float, others: Sequence[float], classes: int) -> float:
 
     1.0 if no distribution can be fitted.
     """
+    # Takes a second, and most processes that may scan do not: commands, workers of comparisons.
+    from scipy import stats
+
     values = np.asarray(others)
     if len(values) < 2 or np.ptp(values) == 0:
         return 1.0

@@ -11,7 +11,7 @@ from ytf_torch.network.provenance import tool_version
 from ytf_torch.report.compare.comparison import MethodRow, Record, made, method_rows
 from ytf_torch.report.compare.comparison_plots import attack_of, roc_figure, trade_off_figure
 from ytf_torch.report.pictures import drawings
-from ytf_torch.report.relearning import relearning_shown
+from ytf_torch.report.relearning_shown import relearning_shown
 from ytf_torch.report.templates import template
 from ytf_torch.report.thresholds import FAIR_PRICE, RECOGNISED, SUCCESS
 from ytf_torch.report.verdict import UNKNOWN, percent

@@ -6,7 +6,7 @@ import torch
 
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.network.provenance import Provenance, tool_version
-from ytf_torch.report.relearning import relearning_shown
+from ytf_torch.report.relearning_shown import relearning_shown
 from ytf_torch.report.repair.repair_record import counts, relearning_entry
 from ytf_torch.report.repair.repair_verdict import judge_repair
 from ytf_torch.report.templates import template
