@@ -18,6 +18,9 @@ from ytf_torch.images.pairing import Pairing, pair
 
 UNLABELLED = -1
 
+# Images at once when sets are paired: in the batches of a network every core has too little to do.
+PAIRING_BATCH = 256
+
 
 @dataclass(frozen=True)
 class ImageBatch:
@@ -137,7 +140,7 @@ class CheckedSet:
     def paired_with(self, clean: ImageSet) -> Pairing:
         """See ImageSet."""
         clean_pixels, triggered_pixels = (
-            (batch.pixels for batch in images.batches()) for images in (clean, self)
+            (batch.pixels for batch in images.batches(PAIRING_BATCH)) for images in (clean, self)
         )
         return pair(clean_pixels, clean.labels, triggered_pixels)
 
