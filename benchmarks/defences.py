@@ -49,8 +49,10 @@ whose repair was measured before the detector took its present form. Seconds are
 clock, which other work may have shared. `clean` has no backdoor: its ASR* is how often faces that
 wear the trigger are taken for the target anyway. BadNets of 40 people are of the ORL faces; those
 of more are of frames made of photos of Labeled Faces in the Wild, repaired by `ytf-repair` on one
-core. Rows of BadNets whose name ends in ` 0`, and those of `anp`, `rnp`, `ft-sam` and `i-bau`, were
-measured with the defences as of commit 11ce991, the others earlier.
+core. Measured with the defences as of commit 70813f1: `blended-face 0`, `low-frequency 0`,
+`input-aware 0`, `adaptive-blend 0`, `light 0`, `wanet 0` and `wanet of 1.5 pixels 0`; as of
+5c498b5: `adaptive-patch 0`, `bpp 0` and `rnp`; as of 11ce991: `anp` and the other BadNets whose name ends in
+` 0`; the rest earlier. `ft-sam` diverges on `orl-keras`.
 """
 
 app = typer.Typer(pretty_exceptions_enable=False)
