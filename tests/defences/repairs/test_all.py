@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 
 import pytest
@@ -87,14 +88,25 @@ def test_equal_seeds_give_equal_networks(
 
 def test_the_worst_weights_of_ft_sam_are_at_its_radius(badnet: MadeBadNet) -> None:
     """In each weight's own size: the length of move ÷ |weight| is the radius."""
-    repair = SharpnessAwareFineTuning(radius=0.5)
-    moves = repair.worst_moves(badnet.network, badnet.clean[:32], badnet.people[:32])
+    network, faces, people = badnet.network, badnet.clean[:32], badnet.people[:32]
+    moves = SharpnessAwareFineTuning.worst_moves(network, faces, people, 0.5)
     parts = [
         (move / weight.detach().abs()).nan_to_num(0)
         for move, weight in zip(moves, badnet.network.parameters(), strict=True)
     ]
     length = torch.stack([part.norm() for part in parts]).norm()
     assert float(length) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_radius_and_rate_at_which_ft_sam_forgets_the_people_are_quartered(
+    badnet: MadeBadNet, clean_valid: ImageSet
+) -> None:
+    repair = SharpnessAwareFineTuning(radius=2.0, learning_rate=0.5, epochs=5, batch=32)
+    (candidate,) = repair.candidates(badnet.network, clean_valid, untracked)
+    assert re.search(r"at (0.25|0.0625|0.0156) of its radius", candidate.history[0])
+    assert candidate.network.pixel_scale == badnet.network.pixel_scale
+    before = badnet.clean_accuracy(badnet.network)
+    assert badnet.clean_accuracy(candidate.network) >= before / 2
 
 
 def test_a_rate_at_which_the_people_are_forgotten_is_halved(

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
-from ytf_torch.defences.training import TrainingFaces, seeded
+from ytf_torch.defences.training import TRAINING_PIXEL_SCALE, TrainingFaces, known, seeded
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
+
+# After TRIED epochs a copy must recognise this share of the faces that the network recognises. Else
+# training starts again with a quarter of the radius and the learning rate, up to SHRINKINGS times,
+# and with inputs of a scale of about 1.
+TRIED, STILL_KNOWN = 3, 0.5
+SHRUNK, SHRINKINGS = 0.25, 3
 
 
 class SharpnessAwareFineTuning:
     """Fine-tunes on clean validation faces; each step follows the gradient at the worst weights
     within `radius`, measured in each weight's own size, which moves backdoor channels further.
+
+    The defaults suit networks with batch normalization and normalized inputs. The lab's network
+    has neither, and the first step ends it: where that happens, both rates are reduced.
 
     Source: Zhu, Wei, Shen, Fan, Wu, "Enhancing Fine-Tuning Based Backdoor Defense with
     Sharpness-Aware Minimization" (ICCV 2023), with the defaults of BackdoorBench.
@@ -44,30 +53,66 @@ class SharpnessAwareFineTuning:
     ) -> Iterator[Candidate]:
         """See Repair."""
         faces = TrainingFaces.of(clean_valid, network.device)
+        required = STILL_KNOWN * known(network, faces)
+        done = track("fine-tuning (FT-SAM)", self.epochs * len(faces))
+        history = f"fine-tuned by FT-SAM on {len(faces)} clean faces for {self.epochs} epochs"
+        tuned, share = None, 1.0
+        for shrinking in range(SHRINKINGS + 1):
+            share = SHRUNK**shrinking
+            least = required if shrinking < SHRINKINGS else 0
+            tuned = self._tuned(network, faces, share, least, done)
+            if tuned is not None:
+                break
+        assert tuned is not None  # the last attempt requires nothing
+        if share < 1:
+            history += f", at {share:.3g} of its radius and learning rate"
+        yield Candidate("ft-sam", tuned.eval(), (history,))
+
+    def _tuned(
+        self,
+        network: Network,
+        faces: TrainingFaces,
+        share: float,
+        required: float,
+        done: Callable[[int], None],
+    ) -> Network | None:
+        """A fine-tuned copy; None where it recognises fewer than `required` faces after TRIED
+        epochs. share: of the radius and of the learning rate; below 1 the copy is trained with
+        inputs of a scale of about 1."""
         tuned = copy.deepcopy(network).train()
+        rescaled = share < 1 and bool(tuned.pixel_readers())
+        if rescaled:
+            tuned.read_pixels_at(TRAINING_PIXEL_SCALE)
         optimizer = torch.optim.SGD(
             tuned.parameters(),
-            lr=self.learning_rate,
+            lr=share * self.learning_rate,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
         )
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            optimizer, self.epochs * -(-len(faces) // self.batch)
-        )
-        done = track("fine-tuning (FT-SAM)", self.epochs * len(faces))
+        steps = -(-len(faces) // self.batch)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs * steps)
+        batches = faces.drawn(self.epochs, self.batch, seeded(self.seed), done)
         with torch.enable_grad():
-            for pixels, labels in faces.drawn(self.epochs, self.batch, seeded(self.seed), done):
-                moves = self.worst_moves(tuned, pixels, labels)
+            for step, (pixels, labels) in enumerate(batches):
+                if step == TRIED * steps:
+                    if known(tuned.eval(), faces) < required:
+                        return None
+                    tuned.train()
+                moves = self.worst_moves(tuned, pixels, labels, share * self.radius)
                 _move(tuned, moves, 1)
                 optimizer.zero_grad()
                 torch.autograd.backward(F.cross_entropy(tuned(pixels), labels))
                 _move(tuned, moves, -1)
                 optimizer.step()
                 schedule.step()
-        history = f"fine-tuned by FT-SAM on {len(faces)} clean faces for {self.epochs} epochs"
-        yield Candidate("ft-sam", tuned.eval(), (history,))
+        if rescaled:
+            tuned.read_pixels_at(network.pixel_scale)
+        return tuned
 
-    def worst_moves(self, network: Network, pixels: Tensor, labels: Tensor) -> list[Tensor]:
+    @staticmethod
+    def worst_moves(
+        network: Network, pixels: Tensor, labels: Tensor, radius: float
+    ) -> list[Tensor]:
         """The moves of all weights, within the radius, that raise the loss most to first order."""
         parameters = list(network.parameters())
         loss = F.cross_entropy(network(pixels), labels)
@@ -76,7 +121,7 @@ class SharpnessAwareFineTuning:
         scaled = [w.detach().abs() * g for w, g in zip(parameters, gradients, strict=True)]
         length = torch.stack([part.norm() for part in scaled]).norm().clamp_min(1e-12)
         return [
-            w.detach().abs() * part * (self.radius / length)
+            w.detach().abs() * part * (radius / length)
             for w, part in zip(parameters, scaled, strict=True)
         ]
 
