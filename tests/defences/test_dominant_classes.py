@@ -77,7 +77,9 @@ def test_faces_of_dominant_classes_are_drawn_by_how_dominant_they_are() -> None:
     assert lit.unique().tolist() == [1, 3]
     assert float((lit == 1).float().mean()) == pytest.approx(0.75, abs=0.03)
     assert dominant.drawn(0, seeded(0)).shape == (0, 1, 1, CLASSES)
-    assert "2 classes" in dominant.step
+    assert "of classes 1, 3, which outweigh others" in dominant.step
+    alone = DominantFaces.among(FACES, torch.tensor([0.0, 0.6, 0.0, 0.0, 0.0, 0.0]))
+    assert "of class 1, which outweighs others" in alone.step
 
 
 @pytest.mark.parametrize(

@@ -66,11 +66,13 @@ class DominantFaces:
     @property
     def step(self) -> str:
         """What the history of a student says of them; empty if there are none."""
-        number = int(self.classes.sum())
-        if not number:
+        classes = self.classes.nonzero().flatten().tolist()
+        if not classes:
             return ""
-        classes = "one class" if number == 1 else f"{number} classes"
-        return f", also with faces of {classes} that outweigh others in mixtures"
+        if len(classes) == 1:
+            return f", also with faces of class {classes[0]}, which outweighs others in mixtures"
+        names = ", ".join(map(str, classes))
+        return f", also with faces of classes {names}, which outweigh others in mixtures"
 
     def drawn(self, count: int, generator: Generator) -> Tensor:
         """The pixels of some of them, (count, 3, H, W)."""
