@@ -51,8 +51,8 @@ wear the trigger are taken for the target anyway. BadNets of 40 people are of th
 of more are of frames made of photos of Labeled Faces in the Wild, repaired by `ytf-repair` on one
 core. Measured with the defences as of commit 70813f1: `blended-face 0`, `low-frequency 0`,
 `input-aware 0`, `adaptive-blend 0`, `light 0`, `wanet 0` and `wanet of 1.5 pixels 0`; as of
-a7e1292: `sinusoid 0`, `ft-sam` and `i-bau`; as of 5c498b5: `adaptive-patch 0`, `bpp 0` and `rnp`; as of
-11ce991: `anp` and the other BadNets whose name ends in ` 0`; the rest earlier.
+a7e1292: `sinusoid 0`, `ft-sam` and `i-bau`; as of 5c498b5: `adaptive-patch 0`, `bpp 0` and
+`rnp`; as of 11ce991: `anp` and the other BadNets whose name ends in ` 0`; the rest earlier.
 """
 
 app = typer.Typer(pretty_exceptions_enable=False)
