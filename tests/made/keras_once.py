@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import traceback
 from pathlib import Path
 
 from tests.made.real_keras import real_keras
+from ytf_torch.convert.keras.keras_process import ENVIRONMENT, SECONDS
 
 KERAS_PROGRAM = "ytf_torch.convert.keras.keras_process"
 
@@ -40,8 +42,6 @@ class KerasOnce:
         return subprocess.CompletedProcess([library, *paths], status, "", message)
 
     def _start(self, library: str) -> subprocess.Popen[str]:
-        from ytf_torch.convert.keras.keras_process import ENVIRONMENT
-
         return subprocess.Popen(
             [sys.executable, "-m", __name__, library],
             env=os.environ | ENVIRONMENT,
@@ -63,6 +63,7 @@ def run_in_a_fork(arguments: list[str]) -> tuple[int, str]:
         if child == 0:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
+            signal.alarm(SECONDS)  # the limit of a process of its own
             try:
                 sys.argv[1:] = arguments
                 runpy.run_module(KERAS_PROGRAM, run_name="__main__")
