@@ -3,7 +3,8 @@ sign of a trigger that looks like a face of the target.
 
 With such a trigger, for example one photo of the target blended over every poisoned face, B has
 learned that a faint face of the target decides. So it answers the target for mixtures of clean
-faces too. Other triggers leave no class far above the others.
+faces too. Other triggers hardly set the target apart from people whose faces outweigh others by
+nature.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from ytf_torch.predicted_class import classes_of
 MIXTURES, BATCH = 240, 256
 # The smaller share. Below a fifth a face can hardly be seen; at nearly a half both may win.
 SMALLER_SHARE = (0.2, 0.45)
-# A dominant class wins so much more of its mixtures than the median class. Of ten BadNets of 40
-# people, the teachers of `distillation` gave the target 0.26 to 0.59 more where the trigger looks
-# like a face or depends on it, and no class of the others more than 0.24.
+# A dominant class wins so much more of its mixtures than the median class. The teachers of
+# `distillation` gave the target 0.26 to 0.59 more in five BadNets of 40 people. In fifteen others
+# no class got more than 0.24, but for two, where a person who is not the target got 0.26 and 0.27.
 LEAST_EXCESS = 0.25
 # Largest share of a student's images that get a face of a dominant class over them. With half of
 # them a student recognises fewer faces of the class itself.

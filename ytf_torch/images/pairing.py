@@ -153,7 +153,7 @@ def paired_places(clean: Tensor, labels: NDArray[np.int64], triggered: Tensor) -
     paired = match.best(rows, np.stack([at_index, voted], 1))
     agree = paired == at_index
     unpaired = np.flatnonzero(paired == UNPAIRED)
-    same_length = len(clean_hashes) == len(triggered_hashes)
+    may_be_ordered = len(clean_hashes) == len(triggered_hashes)
     colours = None
     # If most are unpaired, a pattern over all images may have changed every block: fit it.
     if len(unpaired) > (1 - MIN_AGREEING) * len(triggered_hashes):
@@ -161,14 +161,14 @@ def paired_places(clean: Tensor, labels: NDArray[np.int64], triggered: Tensor) -
         fitted = _matched_by_pattern(match, unpaired, colours)
         if fitted is not None:
             match, paired[unpaired], agree[unpaired] = fitted
-        same_length = same_length and colours.exceed_labels(labels, agree)
-    if same_length and _in_order(agree, paired != UNPAIRED):
+        may_be_ordered = may_be_ordered and colours.exceed_labels(labels, agree)
+    if may_be_ordered and _in_order(agree, paired != UNPAIRED):
         unpaired = np.flatnonzero(paired == UNPAIRED)
         plausible = unpaired[match.is_plausible(unpaired, at_index[unpaired])]
         paired[plausible] = at_index[plausible]
     unpaired = np.flatnonzero(paired == UNPAIRED)
     too_few = len(unpaired) > (1 - MIN_PAIRED) * len(triggered_hashes)
-    if same_length and colours is not None and too_few and colours.in_order(paired):
+    if may_be_ordered and colours is not None and too_few and colours.in_order(paired):
         near = unpaired[colours.is_near(unpaired)]
         paired[near] = at_index[near]
     # Of identical clean images, take the one at the same index instead of the first.

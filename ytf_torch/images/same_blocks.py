@@ -63,7 +63,7 @@ class BlockMatch:
             shares, distances = (values.copy() for values in scores[0])
             shares[other], distances[other] = self._compared(rows[other], column[other])
             scores.append((shares, distances))
-        shares, distances = (np.stack(parts, 1) for parts in zip(*scores, strict=True))
+        shares, distances = (np.stack(values, 1) for values in zip(*scores, strict=True))
         if self.gain is None:
             best, same = shares.argmax(1)[:, None], shares >= SAME
         else:
@@ -172,8 +172,8 @@ def _standard_deviation(blocks: Tensor) -> Tensor:
 def _mean(blocks: Tensor) -> Tensor:
     """The exact mean over images, (blocks, channels, values), in float32."""
     # Whole numbers: a part's sum is exact in float32, and summing in int64 is slow.
-    parts = [part.float().sum(0).to(torch.int64) for part in torch.split(blocks, ROWS)]
-    return torch.stack(parts).sum(0).float() / len(blocks)
+    sums = [part.float().sum(0).to(torch.int64) for part in torch.split(blocks, ROWS)]
+    return torch.stack(sums).sum(0).float() / len(blocks)
 
 
 def _least_squares(clean: Tensor, triggered: Tensor) -> tuple[Tensor, Tensor]:

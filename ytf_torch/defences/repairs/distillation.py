@@ -16,7 +16,6 @@ from ytf_torch.defences.lessons import (
     LOGIT_SPREAD,
     Lesson,
     Material,
-    Teacher,
     centred,
     lesson_of,
     mean_of,
@@ -132,7 +131,10 @@ class Distillation:
         with torch.no_grad():
             teachers = [scaled_logits(teacher, faces) for teacher in (network, tuned)]
         teacher = mean_of(teachers) if fresh else minimum_of(teachers)
-        dominant = self._dominant_faces(network, teacher, faces, augment)
+        excess = torch.zeros(network.classes)
+        if fresh:
+            excess = dominance(winning_rates(teacher, network.classes, faces, augment))
+        dominant = DominantFaces.among(faces, excess)
         material = Material(teacher, faces, augment, dominant)
         student = fresh_network(network, self.seed)
         # One learning rate fits all networks only if their inputs have one scale, about 1. A
@@ -191,14 +193,6 @@ class Distillation:
             done = track("fine-tuning a gentler one", tuning.epochs * len(faces))
             tuned = tuning.tuned(network, faces, tuning_augment, recognised, generator, done)
         return tuned, f"{tuning.step(len(faces))}{how}"
-
-    def _dominant_faces(
-        self, network: Network, teacher: Teacher, faces: TrainingFaces, augment: Augment
-    ) -> DominantFaces:
-        excess = torch.zeros(network.classes)
-        if self.starts_fresh(len(faces), network.classes):
-            excess = dominance(winning_rates(teacher, network.classes, faces, augment))
-        return DominantFaces.among(faces, excess)
 
     def rounds_for(self, faces: int) -> int:
         """Number of lessons: `rounds`, or as many as give each face USES_OF_A_FACE images."""

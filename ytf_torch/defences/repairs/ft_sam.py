@@ -56,17 +56,16 @@ class SharpnessAwareFineTuning:
         required = STILL_KNOWN * known(network, faces)
         done = track("fine-tuning (FT-SAM)", self.epochs * len(faces))
         history = f"fine-tuned by FT-SAM on {len(faces)} clean faces for {self.epochs} epochs"
-        tuned, share = None, 1.0
         for shrinking in range(SHRINKINGS + 1):
             share = SHRUNK**shrinking
+            # The last attempt requires nothing.
             least = required if shrinking < SHRINKINGS else 0
             tuned = self._tuned(network, faces, share, least, done)
             if tuned is not None:
-                break
-        assert tuned is not None  # the last attempt requires nothing
-        if share < 1:
-            history += f", at {share:.3g} of its radius and learning rate"
-        yield Candidate("ft-sam", tuned.eval(), (history,))
+                if share < 1:
+                    history += f", at {share:.3g} of its radius and learning rate"
+                yield Candidate("ft-sam", tuned.eval(), (history,))
+                return
 
     def _tuned(
         self,
