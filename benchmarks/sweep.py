@@ -48,6 +48,7 @@ from ytf_torch.images.arrays import ImagesInMemory
 from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.images.opening import open_images
+from ytf_torch.images.read_once import read_once
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.deepid import DeepIDSizes
 from ytf_torch.network.module import Network
@@ -489,7 +490,7 @@ def phases_of_prune(files: LabFiles) -> dict[str, float]:
     valid, test, poisoned = (
         open_images(path, model.input_shape, model.classes) for path in _set_paths(files)
     )
-    sets = ImageSets(valid, test, (poisoned,))
+    sets = read_once(ImageSets(valid, test, (poisoned,)))
     lap("opening model and sets")
     defence = run_defence(checkpoint, sets, ("2", "4", "10"), track=watch)
     exhibits = gather_exhibits(checkpoint.model, sets, defence)

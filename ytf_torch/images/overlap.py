@@ -10,17 +10,18 @@ import torch
 from numpy.typing import NDArray
 
 from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.line_hashes import hashed_lines, line_hashes
+from ytf_torch.images.read_once import ReadOnce
 from ytf_torch.images.repeated import evenly_spread
 
 COMPARED = 24  # candidates that are compared in full, for each pair of sets
-LINES = 3  # lines of each image that are hashed
 
 
 def shared_images(sets: Sequence[ImageSet]) -> dict[tuple[int, int], int]:
     """How many images of a set are in an earlier set too, pixel for pixel, as {(index of the
     earlier set, index of the set): count}, for pairs of sets that share any.
 
-    Of each image only LINES lines are read, and 8 bytes are kept. A trigger may leave these lines
+    Of each image only some lines are hashed, and 8 bytes are kept. A trigger may leave these lines
     unchanged, so COMPARED of the candidates are then compared in full; if one of them differs, the
     pair counts as sharing none. Raises InputError if a file cannot be read.
     """
@@ -50,20 +51,8 @@ def _are_equal(
 
 
 def digests(images: ImageSet) -> NDArray[np.int64]:
-    """A hash of LINES lines of each image, (images,): equal for equal lines, whatever their dtype,
-    and almost never for different ones.
-
-    `Σ bits(float32(value)) · weight` modulo 2⁶⁴, with fixed odd random weights. Integer sums that
-    wrap around are exact, so the hash does not depend on how many images are read at once.
-    """
-    channels, height, width = images.input_shape
-    step = max(height // LINES, 1)
-    lines = images.lines(step // 2, step)
-    count = len(range(step // 2, height, step))
-    weights = np.random.default_rng(0).integers(-(2**62), 2**62, channels * count * width) * 2 + 1
-    # Adding 0 turns -0.0, whose bits differ, into 0.0.
-    parts = [
-        (part.astype(np.float32) + 0).reshape(len(part), -1).view(np.int32) @ weights
-        for part in lines
-    ]
-    return np.concatenate(parts)
+    """A hash of some lines of each image, (images,), see line_hashes."""
+    if isinstance(images, ReadOnce):
+        return images.line_hashes()
+    lines = hashed_lines(images.input_shape[1])
+    return np.concatenate([line_hashes(part) for part in images.lines(lines.start, lines.step)])

@@ -117,13 +117,17 @@ def pair(
     >>> pair([pixels], np.arange(24), [pixels.flip(0)]).places[:3]
     array([23, 22, 21])
     """
-    clean_blocks, triggered_blocks = thumbnails(clean), thumbnails(triggered)
-    if clean_blocks.shape[1:] != triggered_blocks.shape[1:]:
-        return Pairing(np.full(len(triggered_blocks), UNPAIRED))
-    places = paired_places(clean_blocks, labels, triggered_blocks)
+    return pair_thumbnails(thumbnails(clean), labels, thumbnails(triggered))
+
+
+def pair_thumbnails(clean: Tensor, labels: NDArray[np.int64], triggered: Tensor) -> Pairing:
+    """`pair`, from thumbnails (images, blocks, channels, values)."""
+    if clean.shape[1:] != triggered.shape[1:]:
+        return Pairing(np.full(len(triggered), UNPAIRED))
+    places = paired_places(clean, labels, triggered)
     elsewhere = (places != UNPAIRED) & (places != np.arange(len(places)))
     if elsewhere.any():
-        places[elsewhere & _contradictory(clean_blocks, labels)[places]] = UNPAIRED
+        places[elsewhere & _contradictory(clean, labels)[places]] = UNPAIRED
     return Pairing(places)
 
 

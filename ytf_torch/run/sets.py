@@ -17,6 +17,7 @@ from ytf_torch.images.arrays import IN_MEMORY, ImagesInMemory
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.images.labels import BACKDOORED_CLASS
 from ytf_torch.images.opening import open_images, open_unlabelled
+from ytf_torch.images.read_once import read_once
 from ytf_torch.network.module import Network
 
 Images = Path | ImageSet
@@ -29,7 +30,7 @@ def open_sets(
     poisoned_tests: Sequence[Images],
     target: int | None = None,
 ) -> ImageSets:
-    """Open the image sets of a run.
+    """Open the image sets of a run. Comparing their images with each other reads none again.
 
     target: the attacker's target class, for triggered images that carry their true labels.
     Raises InputError where a set does not fit the network, or holds the same images as another.
@@ -37,7 +38,7 @@ def open_sets(
     test, triggered = open_measured(network, clean_test, poisoned_tests, target)
     valid = images_for(network, clean_valid, "clean_valid")
     check_distinct(valid, test, triggered)
-    sets = ImageSets(valid, test, triggered)
+    sets = read_once(ImageSets(valid, test, triggered))
     _check_class_names(sets.every)
     return sets
 
