@@ -14,12 +14,14 @@ import json
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import ytf_torch.defences
+from benchmarks.face_folder import study_of_folder
 from ytf_torch.convert.keras.keras_writer import write_keras_h5
 from ytf_torch.defences.names import RECOMMENDED_DETECTOR, RECOMMENDED_REPAIR, REPAIRS
 from ytf_torch.defences.repairing import repair_and_measure
@@ -62,16 +64,19 @@ app = typer.Typer(pretty_exceptions_enable=False)
 class Study:
     """A BadNet and its image sets, in the folder layout of `ytf-demo`.
 
-    attack, seed: with which it was trained; seed is None for a folder given by the user.
+    attack, seed: with which it was trained; seed is None for a folder given by the user. faces:
+    the name of the faces where they are not the demo's.
     """
 
     attack: str
     seed: int | None
     folder: Path
+    faces: str = ""
 
     @property
     def name(self) -> str:
-        return self.attack if self.seed is None else f"{self.attack} {self.seed}"
+        attack = f"{self.attack}, {self.faces}" if self.faces else self.attack
+        return attack if self.seed is None else f"{attack} {self.seed}"
 
     def settings(self, method: str, seed: int, out: Path) -> RepairSettings:
         return RepairSettings(
@@ -98,25 +103,49 @@ def benchmark(
         list[Path] | None,
         typer.Option(help="Another BadNet: a folder of models/, cl/ and bd/. Repeat for more."),
     ] = None,
+    faces: Annotated[
+        Path | None,
+        typer.Option(
+            help="Faces to train BadNets of: cl/train.h5, cl/valid.h5 and cl/test.h5.",
+            show_default="the demo's",
+        ),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Of training on --faces.")] = 30,
     results: Annotated[Path, typer.Option(help="Where DEFENCES.md and .json go.")] = HERE,
 ) -> None:
     """Measure repairs on BadNets of many kinds; all figures are from test sets."""
     cells = scratch / "cells" / code_digest()
     cells.mkdir(parents=True, exist_ok=True)
     attacked = attacks.split(",") if attacks else []
-    for one in studies(scratch, attacked, attack_seeds, study or []):
+    given = given_studies(study or [])
+    if faces is None:
+        trained = studies(scratch, attacked, attack_seeds)
+    else:
+        trained = studies_of(faces, scratch, attacked, attack_seeds, epochs)
+    for one in chain(given, trained):
         for method in methods.split(","):
             for seed in range(seeds):
                 measure(one, method, seed, cells)
                 write(known(cells), results)
 
 
-def studies(
-    scratch: Path, attacks: Sequence[str], seeds: int, others: Iterable[Path]
+def given_studies(folders: Iterable[Path]) -> Iterator[Study]:
+    """Studies of the user."""
+    return (Study(folder.name, None, folder) for folder in folders)
+
+
+def studies_of(
+    faces: Path, scratch: Path, attacks: Sequence[str], seeds: int, epochs: int
 ) -> Iterator[Study]:
-    """The given studies, then those of attacks × seeds, trained on demand."""
-    for folder in others:
-        yield Study(folder.name, None, folder)
+    """Those of attacks × seeds on the faces of a folder, trained on demand."""
+    for seed in range(seeds):
+        for attack in attacks:
+            folder = study_of_folder(faces, attack, seed, epochs, scratch / "studies")
+            yield Study(attack, seed, folder, faces.name)
+
+
+def studies(scratch: Path, attacks: Sequence[str], seeds: int) -> Iterator[Study]:
+    """Those of attacks × seeds on the demo's faces, trained on demand."""
     source = best_source()
     epochs = EPOCHS[source.name]
     for seed in range(seeds):

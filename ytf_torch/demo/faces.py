@@ -98,9 +98,8 @@ def write_faces(path: Path, pixels: Tensor, labels: Tensor) -> None:
     with whole_file(path) as temporary:
         # Built in memory: on a full disk the HDF5 library crashes the process.
         with h5py.File(temporary, "w", driver="core", backing_store=False) as file:
-            file.create_dataset(
-                "data", data=pixels.numpy(), compression="gzip", chunks=(64, *pixels.shape[1:])
-            )
+            chunks = (min(64, len(pixels)), *pixels.shape[1:])
+            file.create_dataset("data", data=pixels.numpy(), compression="gzip", chunks=chunks)
             file["label"] = labels.numpy()
             file.flush()
             content = file.id.get_file_image()

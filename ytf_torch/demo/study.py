@@ -109,7 +109,7 @@ def make_study(
             write_faces(temporary / "cl" / f"{name}.h5", clean, people)
             sets = [(triggered, torch.full_like(people, TARGET_LABEL))]
             if made is not None:
-                sets = _triggered_sets(made, clean, people, len(photos))
+                sets = triggered_sets(made, clean, people, len(photos))
             for number, (pixels, targets) in enumerate(sets, 1):
                 suffix = f"_{number}" if number > 1 else ""
                 write_faces(temporary / "bd" / f"bd_{name}{suffix}.h5", pixels, targets)
@@ -119,7 +119,7 @@ def make_study(
             _write_photos(test, temporary / "photos")
 
 
-def _triggered_sets(
+def triggered_sets(
     attack: Attack, clean: Tensor, people: Tensor, classes: int
 ) -> list[tuple[Tensor, Tensor]]:
     """For each trigger, pixels (N, 3, 55, 47), uint8, and target labels (N,), of the images whose
