@@ -14,6 +14,7 @@ import json
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,9 +38,9 @@ from ytf_torch.run.repair_settings import RepairSettings
 HERE = Path(__file__).parent
 HEADER = (
     "| BadNet | people | method | runs | before: clean | ASR* | after: clean points lost | ASR* "
-    "| robust | detector FPR | TPR | seconds |"
+    "| robust | detector FPR | TPR | seconds | code |"
 )
-RULE = "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+RULE = "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|"
 NOTES = """# Defences, measured
 
 Each row is the median over the seeds of a repair, with the worst seed behind it in brackets. Points
@@ -51,10 +52,8 @@ whose repair was measured before the detector took its present form. Seconds are
 clock, which other work may have shared. `clean` has no backdoor: its ASR* is how often faces that
 wear the trigger are taken for the target anyway. BadNets of 40 people are of the ORL faces; those
 of more are of frames made of photos of Labeled Faces in the Wild, repaired by `ytf-repair` on one
-core. Measured with the defences as of commit 70813f1: `blended-face 0`, `low-frequency 0`,
-`input-aware 0`, `adaptive-blend 0`, `light 0`, `wanet 0` and `wanet of 1.5 pixels 0`; as of
-a7e1292: `sinusoid 0`, `ft-sam` and `i-bau`; as of 5c498b5: `adaptive-patch 0`, `bpp 0` and
-`rnp`; as of 11ce991: `anp` and the other BadNets whose name ends in ` 0`; the rest earlier.
+core. "Code" is the digest of the defences' code that a row was measured with; the code that wrote
+this table has {digest}. Rows of other digests were measured with earlier code.
 """
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -62,7 +61,8 @@ app = typer.Typer(pretty_exceptions_enable=False)
 
 @dataclass(frozen=True)
 class Study:
-    """A BadNet and its image sets, in the folder layout of `ytf-demo`.
+    """A BadNet and its image sets, in the folder layout of `ytf-demo`. A file `scale` holds the
+    pixel scale where it is not 1.
 
     attack, seed: with which it was trained; seed is None for a folder given by the user. faces:
     the name of the faces where they are not the demo's.
@@ -78,9 +78,15 @@ class Study:
         attack = f"{self.attack}, {self.faces}" if self.faces else self.attack
         return attack if self.seed is None else f"{attack} {self.seed}"
 
+    @property
+    def pixel_scale(self) -> float:
+        """What the file `scale` in the folder says, 1 without one."""
+        scale = self.folder / "scale"
+        return float(Fraction(scale.read_text().strip())) if scale.is_file() else PIXEL_SCALE
+
     def settings(self, method: str, seed: int, out: Path) -> RepairSettings:
         return RepairSettings(
-            model=self.folder / "models" / "bd_net.h5",
+            model=next(iter(sorted((self.folder / "models").glob("bd_net.*"))), self.folder),
             clean_valid=self.folder / "cl" / "valid.h5",
             out=out,
             clean_test=self.folder / "cl" / "test.h5",
@@ -88,7 +94,7 @@ class Study:
             method=method,
             seed=seed,
             device="cpu",
-            preprocessing=Preprocessing(PIXEL_SCALE),
+            preprocessing=Preprocessing(self.pixel_scale),
         )
 
 
@@ -170,6 +176,7 @@ def measure(study: Study, method: str, seed: int, cells: Path) -> None:
     for detector in record["detectors"].values():
         del detector["curve"]
     record |= {"attack": study.attack, "attack_seed": study.seed, "badnet": study.name}
+    record["code"] = code_digest()
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(row([record]), flush=True)
@@ -192,7 +199,8 @@ def write(records: Sequence[Mapping[str, Any]], folder: Path) -> None:
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for record in records:
         groups.setdefault((record["badnet"], record["method"]), []).append(record)
-    lines = [NOTES.format(detector=RECOMMENDED_DETECTOR), HEADER, RULE, *map(row, groups.values())]
+    notes = NOTES.format(detector=RECOMMENDED_DETECTOR, digest=code_digest())
+    lines = [notes, HEADER, RULE, *map(row, groups.values())]
     (folder / "DEFENCES.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "DEFENCES.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
 
@@ -223,6 +231,7 @@ def row(records: Sequence[Mapping[str, Any]]) -> str:
         spread(each["false_positive_rate"]["1"] for each in detectors),
         spread((each["true_positive_rate"]["1"] for each in detectors), min),
         spread(record["seconds"] for record in records),
+        ", ".join(sorted({record["code"] for record in records})),
     )
     return f"| {' | '.join(cells)} |"
 

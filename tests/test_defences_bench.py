@@ -18,6 +18,7 @@ def record(seed: int, after: float, star: float | None, badnet: str = "square 0"
         "method": "distillation",
         "seed": seed,
         "seconds": 60.0 + seed,
+        "code": f"c0de{seed}",
         "baseline": {"clean_test_accuracy": 95.0, name: star},
         "repaired": {"clean_test_accuracy": after, name: star, "robust_accuracy": 90.0 + seed},
         "detectors": {
@@ -40,6 +41,7 @@ def test_a_row_gives_the_median_and_the_worst_seed() -> None:
         "2.0 (3.0)",
         "99.0 (98.0)",
         "61.0 (62.0)",
+        "c0de0, c0de1, c0de2",
     ]
 
 
@@ -63,6 +65,19 @@ def test_a_repair_that_was_measured_before_is_read_from_its_file(tmp_path: Path)
     assert known(tmp_path) == [record(1, 94.0, 1.0)]
     with pytest.raises(Exception, match="nowhere"):
         measure(study, "distillation", 2, tmp_path)
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(None, 1.0), ("1/255\n", 1 / 255), ("1", 1.0)])
+def test_a_study_says_at_which_scale_its_network_reads_pixels(
+    tmp_path: Path, scale: str | None, expected: float
+) -> None:
+    if scale is not None:
+        (tmp_path / "scale").write_text(scale)
+    assert Study("square", None, tmp_path).pixel_scale == expected
+
+
+def test_a_study_of_given_faces_is_named_after_them(tmp_path: Path) -> None:
+    assert Study("square", 0, tmp_path, "196 people").name == "square, 196 people 0"
 
 
 def test_the_recommended_repair_comes_first(tmp_path: Path) -> None:
