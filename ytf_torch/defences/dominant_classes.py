@@ -26,9 +26,10 @@ SMALLER_SHARE = (0.2, 0.45)
 # `distillation` gave the target 0.26 to 0.59 more in five BadNets of 40 people. In fifteen others
 # no class got more than 0.24, but for two, where a person who is not the target got 0.26 and 0.27.
 LEAST_EXCESS = 0.25
-# Largest share of a student's images that get a face of a dominant class over them. With half of
-# them a student recognises fewer faces of the class itself.
-MOST_OVERLAID = 0.5
+# The share of a student's images that get a face of a dominant class over them is its excess less
+# NATURAL_EXCESS, which many people have, and at most MOST_OVERLAID. The more of them do, the fewer
+# unseen faces a student recognises.
+NATURAL_EXCESS, MOST_OVERLAID = 0.15, 0.5
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,11 @@ class DominantFaces:
 
     @property
     def overlaid(self) -> float:
-        """The share of a student's images that get one of these faces over them: the excess of the
-        most dominant class, up to MOST_OVERLAID; 0 without any."""
-        return min(float(self.weights.max()), MOST_OVERLAID) if len(self) else 0.0
+        """The share of a student's images that get one of these faces over them, by the excess of
+        the most dominant class; 0 without any."""
+        if not len(self):
+            return 0.0
+        return min(float(self.weights.max()) - NATURAL_EXCESS, MOST_OVERLAID)
 
     @property
     def step(self) -> str:

@@ -51,9 +51,9 @@ class Material:
 
 @torch.no_grad()
 def lesson_of(material: Material, count: int, mixed_share: float, generator: Generator) -> Lesson:
-    """So many augmented faces with the teacher's logits, each face about equally often. Where a
-    face of a dominant class has the smaller share in a mixture, the logits are those of the other
-    face alone.
+    """So many augmented faces with the teacher's logits, each face about equally often. Where the
+    teacher is not trusted, see distrusted, the logits are those of the face with the larger share
+    alone.
 
     mixed_share: share of the images that is mixed, see mix.
     """
@@ -66,27 +66,30 @@ def lesson_of(material: Material, count: int, mixed_share: float, generator: Gen
     for chosen in torch.split(order, LESSON_BATCH):
         augmented = material.augment(faces.pixels[chosen].float(), generator)
         mixture = mix(augmented, generator, mixed_share)
-        pixels = mixture.images.round().to(torch.uint8)
-        logits, people = teacher(pixels), faces.labels[chosen]
-        distrusted, larger = smaller_is_among(material.dominant.classes, mixture, people)
-        if distrusted.any():
-            logits[distrusted] = teacher(augmented[larger[distrusted]].round().to(torch.uint8))
-        parts.append((pixels, logits, mixture.unmixed, people))
+        pixels, people = mixture.images.round().to(torch.uint8), faces.labels[chosen]
+        replaced, larger = distrusted(material.dominant.classes, mixture, people)
+        shown = pixels.clone()
+        shown[replaced] = augmented[larger[replaced]].round().to(torch.uint8)
+        parts.append((pixels, teacher(shown), mixture.unmixed, people))
     return Lesson(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def smaller_is_among(classes: Tensor, mixture: Mixture, people: Tensor) -> tuple[Tensor, Tensor]:
-    """Which mixtures are of two people of whom the one with the smaller share is of these classes,
-    bool (batch,), and the index of the face that has the larger share, (batch,).
+def distrusted(dominant: Tensor, mixture: Mixture, people: Tensor) -> tuple[Tensor, Tensor]:
+    """For which mixtures of two people the teacher is not trusted, bool (batch,), and the index of
+    the face that has the larger share, (batch,).
 
-    classes: bool (classes,). people: (batch,), the labels of the faces that were mixed.
+    A face that is pasted in may be a trigger, as in an image that carries a piece of a photo of the
+    target: what the teacher says of the image then is the backdoor, even where it does not predict
+    the target. A blended face may be one if it is of a dominant class and has the smaller share.
+
+    dominant: bool (classes,). people: (batch,), the labels of the faces that were mixed.
     """
     own = torch.arange(len(people), device=people.device)
     other_is_smaller = mixture.share < 0.5
     smaller = torch.where(other_is_smaller, mixture.others, own)
     larger = torch.where(other_is_smaller, own, mixture.others)
     two_people = ~mixture.unmixed & (people[smaller] != people[larger])
-    return two_people & classes[people[smaller]], larger
+    return two_people & (mixture.pasted | dominant[people[smaller]]), larger
 
 
 def centred(logits: Tensor) -> Tensor:

@@ -73,13 +73,15 @@ class Mixture:
     """Faces of a batch, a share of which is mixed with other faces of the batch.
 
     images: as the faces. others: (batch,), the index of the face that may be mixed in. share:
-    (batch,), the share of the image that it takes, 0–1. unmixed: bool (batch,).
+    (batch,), the share of the image that it takes, 0–1. unmixed: bool (batch,). pasted: bool
+    (batch,), whether the other face is in a box, not blended over the whole image.
     """
 
     images: Tensor
     others: Tensor
     share: Tensor
     unmixed: Tensor
+    pasted: Tensor
 
 
 def mix(faces: Tensor, generator: Generator, share: float) -> Mixture:
@@ -89,10 +91,16 @@ def mix(faces: Tensor, generator: Generator, share: float) -> Mixture:
     others = torch.randperm(count, generator=generator).to(faces.device)
     draw = _uniform(generator, count)
     blend = torch.where(draw < share / 2, _uniform(generator, count, 0.25, 0.75), 0.0)
-    pasted = (draw >= share / 2) & (draw < share) & _random_boxes(faces, generator, 0.2, 0.7)
-    weight = torch.where(pasted, 1.0, blend).to(faces)
-    unmixed = (draw >= share).flatten().to(faces.device)
-    return Mixture(faces.lerp(faces[others], weight), others, weight.flatten(1).mean(1), unmixed)
+    unmixed, is_pasted = draw >= share, (draw >= share / 2) & (draw < share)
+    box = is_pasted & _random_boxes(faces, generator, 0.2, 0.7)
+    weight = torch.where(box, 1.0, blend).to(faces)
+    return Mixture(
+        faces.lerp(faces[others], weight),
+        others,
+        weight.flatten(1).mean(1),
+        unmixed.flatten().to(faces.device),
+        is_pasted.flatten().to(faces.device),
+    )
 
 
 def occlude(faces: Tensor, generator: Generator, share: float) -> Tensor:

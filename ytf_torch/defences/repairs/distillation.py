@@ -72,11 +72,15 @@ class Distillation:
     them occluded by what may be a trigger: patches, strokes, ellipses, glasses, waves, textures. As
     the logits are those of the image without the occlusion, it learns to ignore occlusions.
 
-    A trigger that looks like a face of the target makes the teachers answer the target for mixtures
-    in which it has the smaller share. If there are such dominant classes (dominant_classes.py), the
-    student learns the logits of the other face alone for these mixtures, and a share of its images
-    gets a face of a dominant class over them. Where there is none nothing changes, and with too few
-    images of each class, see below, they are not looked for.
+    A face that is pasted into another is an occlusion as well: the student learns the logits of the
+    face without it. Those of the pasted image contain the backdoor where the trigger is a piece of
+    a face, even if the teachers do not predict the target.
+
+    A trigger that looks like a face of the target makes the teachers answer the target for blended
+    faces in which it has the smaller share. If there are such dominant classes
+    (dominant_classes.py), the student learns the logits of the other face alone for these, and a
+    share of its images gets a face of a dominant class over them. With too few images of each
+    class, see below, they are not looked for.
 
     With too few images of each class to train from fresh weights (see starts_fresh), the student's
     initial weights are the mean of fresh ones and those of the fine-tuned copy: that disables the
