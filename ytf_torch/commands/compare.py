@@ -22,7 +22,7 @@ from ytf_torch.commands.options import (
 from ytf_torch.commands.repair import shared_options
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, one_line_errors, out, progress_bars, say
-from ytf_torch.defences.names import RECOMMENDED, RECOMMENDED_REPAIR, every, repair_called
+from ytf_torch.defences.names import RECOMMENDED, every, name_of_method, repair_called
 from ytf_torch.network.preprocessing import asked_preprocessing
 from ytf_torch.run.repair_settings import CompareSettings, check_comparison
 
@@ -135,16 +135,18 @@ def compare_command(
 def expectation(settings: CompareSettings, network: Network, sets: ImageSets) -> str:
     """How many repairs there are, and about how long they take, in one sentence."""
     from ytf_torch.defences.duration import duration, expected_seconds, faces_of_detectors
+    from ytf_torch.run.comparison_plan import plan_of
     from ytf_torch.run.side_by_side import repairs_at_once, threads_of_a_repair
 
+    plan = plan_of(settings)
+    repairs = [name_of_method(cell.method) for cell in plan.cells]
     # The repair that detectors are measured with comes first.
-    names = tuple(sorted(settings.names, key=lambda name: name != RECOMMENDED_REPAIR))
+    repairs.insert(0, repairs.pop(plan.measured))
     at_once = repairs_at_once(settings)
     images, measured = len(sets.clean_valid), sum(map(len, sets.measured))
-    repairs = names * (settings.number_of_repairs // len(names))
-    relearned = len(names) if settings.relearning else 0
+    relearned = len(settings.names) if settings.relearning else 0
     # Relearning repairs B once more with each method, and the clean twin, one after another.
-    afterwards = names * 2 if settings.relearning else ()
+    afterwards = settings.names * 2 if settings.relearning else ()
     with threads_of_a_repair(settings):
         seconds = expected_seconds(
             network,
