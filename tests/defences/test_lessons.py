@@ -6,16 +6,17 @@ import torch
 from ytf_torch.defences.dominant_classes import DominantFaces
 from ytf_torch.defences.lessons import (
     Material,
-    distrusted,
     lesson_of,
     mean_of,
     minimum_of,
+    smaller_is_among,
+    without_piece,
 )
 from ytf_torch.defences.training import TrainingFaces, seeded
 from ytf_torch.defences.variations import Mixture
 
 
-def material(*dominant: float) -> Material:
+def material(*dominant: float, pieces_trusted: bool = True) -> Material:
     """Seven people; the picture of each is of one grey value, by which the teacher knows it: the
     logits are that value, for every class."""
     faces = TrainingFaces(
@@ -27,6 +28,7 @@ def material(*dominant: float) -> Material:
         faces,
         lambda pixels, generator: pixels,
         DominantFaces.among(faces, torch.tensor(dominant or [0.0] * 7)),
+        pieces_trusted,
     )
 
 
@@ -38,25 +40,41 @@ def test_a_lesson_is_of_every_face_about_equally_often_with_what_the_teacher_say
     assert torch.equal(lesson.logits[:, 0].long(), 30 * lesson.people)
 
 
-def has_box(pixels: torch.Tensor) -> torch.Tensor:
+def has_piece(pixels: torch.Tensor) -> torch.Tensor:
     """Which pictures are not of one grey value: blends of these faces are."""
     values = pixels.flatten(1)
     return values.amax(1) != values.amin(1)
 
 
-def test_blended_faces_are_taught_as_the_teacher_sees_them() -> None:
+def test_mixed_faces_are_taught_as_the_teacher_sees_them() -> None:
     lesson = lesson_of(material(), 490, 1.0, seeded(0))
-    blended = ~has_box(lesson.pixels)
-    assert 0.4 < blended.float().mean() < 0.7
-    brightness = lesson.pixels.flatten(1).float().mean(1)
-    assert torch.equal(lesson.logits[blended, 0], brightness[blended])
+    assert torch.equal(lesson.logits[:, 0], lesson.pixels.flatten(1).float().mean(1))
 
 
-def test_a_face_that_is_pasted_in_does_not_change_what_is_taught() -> None:
-    lesson = lesson_of(material(), 490, 1.0, seeded(0))
-    pasted = has_box(lesson.pixels)
+def test_a_piece_of_another_face_raises_no_logit() -> None:
+    """The teacher says of the piece of a brighter face that every class is likelier."""
+    trusting = lesson_of(material(), 490, 1.0, seeded(0))
+    lesson = lesson_of(material(pieces_trusted=False), 490, 1.0, seeded(0))
+    assert torch.equal(lesson.pixels, trusting.pixels)
+    pasted = has_piece(lesson.pixels)
     assert pasted.sum() > 150
-    assert torch.equal(lesson.logits[pasted, 0].long(), 30 * lesson.people[pasted])
+    blended = ~pasted & (lesson.logits == trusting.logits).all(1)
+    assert blended.sum() > 150
+    brightness, whole = trusting.logits[pasted, 0], 30.0 * lesson.people[pasted]
+    ours = lesson.logits[pasted].gather(1, lesson.people[pasted, None]).squeeze(1)
+    others = lesson.logits[pasted].sum(1) - ours
+    # Centred: six times the smaller one and once the own one, less their mean.
+    expected = (whole - torch.minimum(whole, brightness)) * 6 / 7
+    assert torch.allclose(ours, expected, atol=1e-3)
+    assert torch.allclose(others, -expected, atol=1e-3)
+
+
+def test_without_a_piece_others_are_not_likelier_and_the_own_person_not_less_likely() -> None:
+    logits = torch.tensor([[5.0, 1.0, -2.0, 0.0], [1.0, 2.0, -3.0, 4.0]])
+    whole = torch.tensor([[0.0, 3.0, -1.0, 2.0], [2.0, 1.0, 1.0, 0.0]])
+    taught = without_piece(logits, whole, torch.tensor([1, 0]))
+    expected = torch.tensor([[0.0, 3.0, -2.0, 0.0], [2.0, 1.0, -3.0, 0.0]])
+    assert torch.equal(taught, expected - expected.mean(1, keepdim=True))
 
 
 def test_a_smaller_share_of_a_dominant_face_does_not_change_what_is_taught() -> None:
@@ -65,42 +83,38 @@ def test_a_smaller_share_of_a_dominant_face_does_not_change_what_is_taught() -> 
     corrected = lesson_of(material(0, 0, 0, 0, 0, 0, 0.5), 490, 1.0, seeded(0))
     assert torch.equal(plain.pixels, corrected.pixels)
     brightness = plain.pixels.flatten(1).float().mean(1)
+    assert torch.equal(plain.logits[:, 0], brightness)
     changed = (corrected.logits != plain.logits)[:, 0]
-    assert 0.03 < changed.float().mean() < 0.15
-    assert not has_box(plain.pixels[changed]).any()
+    assert 0.05 < changed.float().mean() < 0.2
     # What is taught instead is one of the six other faces, and darker than the mixture.
     assert set(corrected.logits[changed].unique().tolist()) <= {30.0 * one for one in range(6)}
     assert (corrected.logits[changed, 0] < brightness[changed]).all()
 
 
 @pytest.mark.parametrize(
-    ("dominant", "pasted", "expected"),
+    ("dominant", "expected"),
     [
-        pytest.param([], [], [False, False, False, False], id="all are trusted"),
-        pytest.param([5], [], [True, True, False, False], id="on either side of a half"),
-        pytest.param([4, 5], [], [True, True, True, False], id="not one person with itself"),
-        pytest.param([], [0, 2], [True, False, True, False], id="no pasted face"),
-        pytest.param([5], [2, 3], [True, True, True, False], id="both"),
+        pytest.param([], [False, False, False, False], id="none is dominant"),
+        pytest.param([5], [True, True, False, False], id="on either side of a half"),
+        pytest.param([4, 5], [True, True, True, False], id="not one person with itself"),
     ],
 )
-def test_which_mixtures_the_teacher_is_not_trusted_on(
-    dominant: list[int], pasted: list[int], expected: list[bool]
-) -> None:
+def test_the_smaller_of_two_people_is_found(dominant: list[int], expected: list[bool]) -> None:
     """Four mixtures of persons 4, 5, 6 and 4 with the next one."""
     mixture = Mixture(
         torch.zeros(4, 3, 2, 2),
         others=torch.tensor([1, 2, 3, 0]),
         share=torch.tensor([0.3, 0.7, 0.4, 0.4]),
         unmixed=torch.zeros(4, dtype=torch.bool),
-        pasted=torch.isin(torch.arange(4), torch.tensor(pasted)),
+        pasted=torch.zeros(4, dtype=torch.bool),
     )
     classes = torch.isin(torch.arange(7), torch.tensor(dominant))
-    found, larger = distrusted(classes, mixture, torch.tensor([4, 5, 6, 4]))
+    found, larger = smaller_is_among(classes, mixture, torch.tensor([4, 5, 6, 4]))
     assert found.tolist() == expected
     assert larger.tolist() == [0, 2, 2, 3]
 
 
-def test_an_image_that_is_not_mixed_is_taught_as_the_teacher_sees_it() -> None:
+def test_an_image_that_is_not_mixed_has_no_smaller_share() -> None:
     mixture = Mixture(
         torch.zeros(2, 3, 2, 2),
         others=torch.tensor([1, 0]),
@@ -108,7 +122,7 @@ def test_an_image_that_is_not_mixed_is_taught_as_the_teacher_sees_it() -> None:
         unmixed=torch.ones(2, dtype=torch.bool),
         pasted=torch.zeros(2, dtype=torch.bool),
     )
-    found, _ = distrusted(torch.ones(7, dtype=torch.bool), mixture, torch.tensor([4, 5]))
+    found, _ = smaller_is_among(torch.ones(7, dtype=torch.bool), mixture, torch.tensor([4, 5]))
     assert not found.any()
 
 

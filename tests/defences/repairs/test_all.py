@@ -257,3 +257,14 @@ def test_a_network_in_double_precision_stays_one(badnet: MadeBadNet, clean_valid
     repair = Distillation(rounds=1, lesson=20, passes=1, fine_tuning=FineTuning(epochs=1))
     (candidate,) = repair.candidates(double, clean_valid.part(0, 20), untracked)
     assert candidate.network.dtype == torch.float64
+
+
+def test_a_batch_may_be_without_an_image_that_gets_a_dominant_face(
+    badnet: MadeBadNet, clean_valid: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fifth of the images get one: of batches of eight, every sixth has none."""
+    monkeypatch.setattr(distillation, "dominance", lambda rates: 0.3 * (rates.argsort() == 0))
+    tuning = FineTuning(epochs=1)
+    repair = Distillation(rounds=1, lesson=2500, passes=4, batch=8, fine_tuning=tuning)
+    (candidate,) = repair.candidates(badnet.network, clean_valid, untracked)
+    assert "outweighs others in mixtures" in candidate.history[0]

@@ -72,15 +72,12 @@ class Distillation:
     them occluded by what may be a trigger: patches, strokes, ellipses, glasses, waves, textures. As
     the logits are those of the image without the occlusion, it learns to ignore occlusions.
 
-    A face that is pasted into another is an occlusion as well: the student learns the logits of the
-    face without it. Those of the pasted image contain the backdoor where the trigger is a piece of
-    a face, even if the teachers do not predict the target.
-
-    A trigger that looks like a face of the target makes the teachers answer the target for blended
-    faces in which it has the smaller share. If there are such dominant classes
-    (dominant_classes.py), the student learns the logits of the other face alone for these, and a
-    share of its images gets a face of a dominant class over them. With too few images of each
-    class, see below, they are not looked for.
+    The piece of another face in a mixed image may look like a trigger: the student learns logits
+    that it does not raise, see without_piece in lessons.py. A trigger that looks like a whole face
+    of the target makes the teachers answer the target for blended faces in which it has the smaller
+    share. If there are such dominant classes (dominant_classes.py), the student learns the logits
+    of the other face alone for these mixtures, and a share of its images gets a face of a dominant
+    class over them. With too few images of each class, see below, neither is done.
 
     With too few images of each class to train from fresh weights (see starts_fresh), the student's
     initial weights are the mean of fresh ones and those of the fine-tuned copy: that disables the
@@ -139,7 +136,7 @@ class Distillation:
         if fresh:
             excess = dominance(winning_rates(teacher, network.classes, faces, augment))
         dominant = DominantFaces.among(faces, excess)
-        material = Material(teacher, faces, augment, dominant)
+        material = Material(teacher, faces, augment, dominant, pieces_trusted=not fresh)
         student = fresh_network(network, self.seed)
         # One learning rate fits all networks only if their inputs have one scale, about 1. A
         # network with a layer of its own that scales its inputs keeps it.
@@ -242,9 +239,10 @@ class Distillation:
         if len(material.dominant):
             draw = torch.rand(len(images), generator=generator)
             over = (draw < material.dominant.overlaid).nonzero().flatten().to(images.device)
-            others = material.dominant.drawn(len(over), generator).float()
-            others = material.augment(others, generator)
-            images[over] = overlay(images[over], others, generator)
+            if len(over):
+                others = material.dominant.drawn(len(over), generator).float()
+                others = material.augment(others, generator)
+                images[over] = overlay(images[over], others, generator)
         return images
 
     def _loss(self, logits: Tensor, lesson: Lesson, chosen: Tensor) -> Tensor:
