@@ -109,6 +109,16 @@ def test_a_radius_and_rate_at_which_ft_sam_forgets_the_people_are_quartered(
     assert badnet.clean_accuracy(candidate.network) >= before / 2
 
 
+def test_a_rate_at_which_i_bau_forgets_the_people_is_quartered(
+    badnet: MadeBadNet, clean_valid: ImageSet
+) -> None:
+    repair = AdversarialUnlearning(rounds=2, learning_rate=0.2, batch=50)
+    (candidate,) = repair.candidates(badnet.network, clean_valid, untracked)
+    assert re.search(r"at (0.25|0.0625|0.0156) of its learning rate", candidate.history[0])
+    before = badnet.clean_accuracy(badnet.network)
+    assert badnet.clean_accuracy(candidate.network) >= before / 2
+
+
 def test_a_rate_at_which_the_people_are_forgotten_is_halved(
     badnet: MadeBadNet, clean_valid: ImageSet
 ) -> None:

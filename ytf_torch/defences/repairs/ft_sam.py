@@ -10,24 +10,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
+from ytf_torch.defences.repairs.smaller_rates import first_that_still_knows
 from ytf_torch.defences.training import TRAINING_PIXEL_SCALE, TrainingFaces, known, seeded
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
-# After TRIED epochs a copy must recognise this share of the faces that the network recognises. Else
-# training starts again with a quarter of the radius and the learning rate, up to SHRINKINGS times,
-# and with inputs of a scale of about 1.
-TRIED, STILL_KNOWN = 3, 0.5
-SHRUNK, SHRINKINGS = 0.25, 3
+# Epochs after which a copy must not have forgotten the faces. Else training starts again with a
+# smaller radius and learning rate, and with inputs of a scale of about 1.
+TRIED = 3
 
 
 class SharpnessAwareFineTuning:
     """Fine-tunes on clean validation faces; each step follows the gradient at the worst weights
     within `radius`, measured in each weight's own size, which moves backdoor channels further.
 
-    The defaults suit networks with batch normalization and normalized inputs. The lab's network
-    has neither, and the first step ends it: where that happens, both rates are reduced.
+    Where the first steps end the network, both rates are reduced, see smaller_rates.py.
 
     Source: Zhu, Wei, Shen, Fan, Wu, "Enhancing Fine-Tuning Based Backdoor Defense with
     Sharpness-Aware Minimization" (ICCV 2023), with the defaults of BackdoorBench.
@@ -53,19 +51,15 @@ class SharpnessAwareFineTuning:
     ) -> Iterator[Candidate]:
         """See Repair."""
         faces = TrainingFaces.of(clean_valid, network.device)
-        required = STILL_KNOWN * known(network, faces)
         done = track("fine-tuning (FT-SAM)", self.epochs * len(faces))
+        tuned, share = first_that_still_knows(
+            lambda share, required: self._tuned(network, faces, share, required, done),
+            known(network, faces),
+        )
         history = f"fine-tuned by FT-SAM on {len(faces)} clean faces for {self.epochs} epochs"
-        for shrinking in range(SHRINKINGS + 1):
-            share = SHRUNK**shrinking
-            # The last attempt requires nothing.
-            least = required if shrinking < SHRINKINGS else 0
-            tuned = self._tuned(network, faces, share, least, done)
-            if tuned is not None:
-                if share < 1:
-                    history += f", at {share:.3g} of its radius and learning rate"
-                yield Candidate("ft-sam", tuned.eval(), (history,))
-                return
+        if share < 1:
+            history += f", at {share:.3g} of its radius and learning rate"
+        yield Candidate("ft-sam", tuned.eval(), (history,))
 
     def _tuned(
         self,

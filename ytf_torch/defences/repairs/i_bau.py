@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
-from ytf_torch.defences.training import TrainingFaces, seeded
+from ytf_torch.defences.repairs.smaller_rates import first_that_still_knows
+from ytf_torch.defences.training import TrainingFaces, known, seeded
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
@@ -25,7 +26,8 @@ class AdversarialUnlearning:
 
     norm: the largest Euclidean norm of the perturbation, where 1 is a whole pixel value from black
     to white. share: of the faces in a batch that carry it when weights are changed.
-    fixed_point_steps: terms of the series for the hypergradient.
+    fixed_point_steps: terms of the series for the hypergradient. Where the first round ends the
+    network, the learning rate is reduced, see smaller_rates.py.
 
     Source: Zeng, Chen, Park, Mao, Jin, Jia, "Adversarial Unlearning of Backdoors via Implicit
     Hypergradient" (ICLR 2022), with the defaults of its authors' code.
@@ -59,12 +61,31 @@ class AdversarialUnlearning:
     ) -> Iterator[Candidate]:
         """See Repair."""
         faces = TrainingFaces.of(clean_valid, network.device)
+        done = track("unlearning (I-BAU)", 2 * self.rounds * len(faces))
+        unlearned, share = first_that_still_knows(
+            lambda share, required: self._unlearned(network, faces, share, required, done),
+            known(network, faces),
+        )
+        history = f"unlearned by I-BAU on {len(faces)} clean faces in {self.rounds} rounds"
+        if share < 1:
+            history += f", at {share:.3g} of its learning rate"
+        yield Candidate("i-bau", unlearned.eval(), (history,))
+
+    def _unlearned(
+        self,
+        network: Network,
+        faces: TrainingFaces,
+        share: float,
+        required: float,
+        done: Callable[[int], None],
+    ) -> Network | None:
+        """A copy, trained at a share of the learning rate; None where it recognises fewer than
+        `required` faces after the first round."""
         generator = seeded(self.seed)
         unlearned = copy.deepcopy(network).train()
-        optimizer = torch.optim.Adam(unlearned.parameters(), self.learning_rate)
-        done = track("unlearning (I-BAU)", 2 * self.rounds * len(faces))
+        optimizer = torch.optim.Adam(unlearned.parameters(), share * self.learning_rate)
         with torch.enable_grad():
-            for _ in range(self.rounds):
+            for round_ in range(self.rounds):
                 perturbation = torch.zeros(
                     network.input_shape, dtype=network.dtype, device=network.device
                 )
@@ -75,8 +96,11 @@ class AdversarialUnlearning:
                     self._follow_hypergradient(
                         unlearned, optimizer, perturbation, pixels, labels, generator
                     )
-        history = f"unlearned by I-BAU on {len(faces)} clean faces in {self.rounds} rounds"
-        yield Candidate("i-bau", unlearned.eval(), (history,))
+                if round_ == 0:
+                    if known(unlearned.eval(), faces) < required:
+                        return None
+                    unlearned.train()
+        return unlearned
 
     def _inner(self, network: Network, delta: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
         """What the perturbation minimises: minus the loss on faces that carry it."""
