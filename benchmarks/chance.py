@@ -32,7 +32,8 @@ NOTES = """# Chance rates of triggers
 ASR* is the attack success rate without the target's own faces, in percent, of the network that was
 trained with the trigger, and of networks of as many people that were trained without it: their
 median, their lowest and highest, and which network has the highest. Robust is the share of the
-triggered faces to which those assign their true class, the median.
+triggered faces to which those assign their true class, the median. Some attacks share a trigger, as
+`sunglasses` and `pruning-aware` do: the highest rate is then that of the other.
 
 | trigger | people | its BadNet | other networks | median | lowest | highest | of | robust |
 |---|--:|--:|--:|--:|--:|--:|---|--:|

@@ -73,7 +73,7 @@ def repair_command(
     only measured, never used to choose; without triggered faces nothing is stated about the attack.
     With --poisoned-valid the report also says whether the backdoor comes back when the repaired
     network is trained on with a few triggered faces, next to a network that never had it and was
-    repaired alike: that second repair doubles the time.
+    repaired alike: to train and repair that one about doubles the time of the recommended repair.
     Exit status 1 if the repaired network loses more than 4 points of clean validation accuracy, or
     does not fit the faces that it was trained on.
     """
