@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from tests.conftest import ROOT
@@ -178,9 +179,10 @@ class TestConvert:
         run(convert_app, keras_file)
         assert run(convert_app, keras_file, "--reference", reference).exit_code == 1
         assert not target.exists()
-        target.write_text("precious")
+        save_file({"weight": torch.zeros(3)}, target)
+        precious = target.read_bytes()
         assert run(convert_app, keras_file, "--reference", reference).exit_code == 1
-        assert target.read_text() == "precious"
+        assert target.read_bytes() == precious
 
     def test_the_source_is_never_overwritten(self, keras_file: Path) -> None:
         before = keras_file.read_bytes()
