@@ -30,4 +30,5 @@ network that loses more on its own validation images is unfit for use."""
 
 RUINOUS_PRICE = 20.0
 """Percentage points of clean accuracy. In ytf-prune the user sets the cost by the drops, so only a
-loss of this or more is reported: a network that guesses has no backdoor either."""
+loss of this or more is reported: a network that guesses has no backdoor either. A repair that costs
+as much on clean test images is unfit for use, whatever it recognises of those it was trained on."""

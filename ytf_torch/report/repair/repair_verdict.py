@@ -5,7 +5,15 @@ from __future__ import annotations
 from ytf_torch.defences.names import RECOMMENDED_REPAIR
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import Figures, Share, significantly_above
-from ytf_torch.report.thresholds import FAILED, FAIR_PRICE, FITTED, GONE, RECOGNISED, SUCCESS
+from ytf_torch.report.thresholds import (
+    FAILED,
+    FAIR_PRICE,
+    FITTED,
+    GONE,
+    RECOGNISED,
+    RUINOUS_PRICE,
+    SUCCESS,
+)
 from ytf_torch.report.verdict import (
     SHOWS_ON_TRIGGERED_FACES,
     UNKNOWN,
@@ -20,8 +28,9 @@ PRUNING = ("pruning", "kernel-norm", "clp", "anp", "rnp")
 
 
 def judge_repair(outcome: RepairOutcome) -> Verdict:
-    """The verdict on a repair: first whether the repaired network is fit for use, judged on the
-    clean validation images, then whether the attack still succeeds.
+    """The verdict on a repair: first whether the repaired network is fit for use, by the clean
+    validation images and, if it is ruined, the clean test images, then whether the attack still
+    succeeds.
 
     Without triggered images it never states that a network is clean. Of several triggered sets, the
     one with the highest attack success rate decides.
@@ -35,7 +44,7 @@ def judge_repair(outcome: RepairOutcome) -> Verdict:
 
 
 def is_unfit(outcome: RepairOutcome) -> bool:
-    """Whether the repaired network recognises too few clean validation images to be used."""
+    """Whether the repaired network recognises too few clean images to be used."""
     return _why_unfit(outcome) is not None
 
 
@@ -57,6 +66,15 @@ def _why_unfit(outcome: RepairOutcome) -> str | None:
         return (
             f"The repaired network is not fit for use: it recognises only {percent(after.rate)} of "
             "the very faces that it was trained on."
+        )
+    test_before, test_after = _clean(outcome)
+    if test_before is None or test_after is None:
+        return None
+    if test_before.rate - test_after.rate >= RUINOUS_PRICE:
+        return (
+            "The repaired network is not fit for use: it recognises "
+            f"{percent(test_after.rate)} of the clean test faces, of which the network as it came "
+            f"recognises {percent(test_before.rate)}."
         )
     return None
 
