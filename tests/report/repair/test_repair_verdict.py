@@ -171,6 +171,18 @@ def test_an_unfit_network_is_told_what_became_of_the_attack_and_what_else_to_try
     assert "What else to try: the method distillation; another seed" in verdict.detail
 
 
+@pytest.mark.parametrize(("left", "advised"), [(100, True), (50, True), (10, True), (0, False)])
+def test_who_still_has_a_backdoor_reads_what_else_to_try(left: float, *, advised: bool) -> None:
+    verdict = judge_repair(outcome(Measured(attack=(100, left)), method="pruning"))
+    assert ("What else to try: the method distillation" in verdict.detail) == advised
+    assert verdict.detail.startswith("Accuracy on the clean test faces went from")
+
+
+def test_what_else_to_try_is_said_once() -> None:
+    verdict = judge_repair(outcome(Measured(valid=(97, 73), attack=(100, 60))))
+    assert verdict.detail.count("What else to try") == 1
+
+
 def test_what_prunes_need_not_fit_the_faces_but_may_not_cost_more_than_it_may() -> None:
     assert not is_unfit(outcome(Measured(valid=(92, 88)), method="pruning"))
     assert is_unfit(outcome(Measured(valid=(92, 87.9)), method="pruning"))

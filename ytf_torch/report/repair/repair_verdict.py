@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ytf_torch.defences.names import RECOMMENDED_REPAIR
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import Figures, Share, significantly_above
@@ -36,11 +38,13 @@ def judge_repair(outcome: RepairOutcome) -> Verdict:
     one with the highest attack success rate decides.
     """
     unfit = _why_unfit(outcome)
-    attack = _judge_attack(outcome)
-    if unfit is None:
-        return attack
-    about = "" if attack.kind == "unknown" else f"{attack.headline} "
-    return Verdict("unfit", unfit, f"{about}{_what_else(outcome.method)} {attack.detail}")
+    attack, advice = _judge_attack(outcome), _what_else(outcome.method)
+    if unfit is not None:
+        about = "" if attack.kind == "unknown" else f"{attack.headline} "
+        return Verdict("unfit", unfit, f"{about}{advice} {attack.detail}")
+    if attack.kind in ("failed", "weakened"):
+        return replace(attack, detail=f"{attack.detail} {advice}")
+    return attack
 
 
 def is_unfit(outcome: RepairOutcome) -> bool:
