@@ -31,20 +31,20 @@ def check_replaceable(path: Path) -> None:
 
 def _what_else(path: Path) -> str | None:
     """What a file is that is no earlier output; None if it may be one."""
-    ending, words = path.suffix.lower(), kind_of(path).words
+    ending, found = path.suffix.lower(), kind_of(path)
     if ending in (".h5", ".hdf5"):
         if not is_hdf5(path):
-            return words
+            return found.words
         from ytf_torch.disk.hdf5 import kind, open_hdf5
 
         with open_hdf5(path) as file:
             return "an image set" if kind(file, "data") == "a dataset" else None
     formats = {".safetensors": SAFETENSORS, ".keras": KERAS_ARCHIVE, ".onnx": ONNX}
     if ending in formats:
-        return None if kind_of(path) == formats[ending] else words
+        return None if found == formats[ending] else found.words
     if ending == ".pt2":
-        return None if is_zip(path) and kind_of(path) != NUMPY else words
-    return None if _is_json(path) else words
+        return None if is_zip(path) and found != NUMPY else found.words
+    return None if _is_json(path) else found.words
 
 
 def _is_json(path: Path) -> bool:

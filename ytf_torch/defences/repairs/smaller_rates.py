@@ -25,12 +25,10 @@ def first_that_still_knows(
     early on, to the copy, or None if it recognises fewer. The last attempt requires 0.
     recognised: the number of faces that the network recognises.
     """
-    for shrinking in range(SHRINKINGS):
+    for shrinking in range(SHRINKINGS + 1):
         share = SHRUNK**shrinking
-        trained = attempt(share, STILL_KNOWN * recognised)
+        required = STILL_KNOWN * recognised if shrinking < SHRINKINGS else 0
+        trained = attempt(share, required)
         if trained is not None:
             return trained, share
-    share = SHRUNK**SHRINKINGS
-    trained = attempt(share, 0)
-    assert trained is not None
-    return trained, share
+    raise AssertionError("the last attempt requires nothing")

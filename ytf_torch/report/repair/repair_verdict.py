@@ -61,11 +61,7 @@ def points_lost(outcome: RepairOutcome) -> float | None:
 def _why_unfit(outcome: RepairOutcome) -> str | None:
     before, after = _on_validation(outcome)
     if before.rate - after.rate > FAIR_PRICE:
-        return (
-            f"The repaired network is not fit for use: it recognises {percent(after.rate)} of the "
-            f"clean validation faces, of which the network as it came recognises "
-            f"{percent(before.rate)}."
-        )
+        return _recognises_too_few("validation", before, after)
     if outcome.method not in PRUNING and after.rate < FITTED <= before.rate:
         return (
             f"The repaired network is not fit for use: it recognises only {percent(after.rate)} of "
@@ -75,12 +71,15 @@ def _why_unfit(outcome: RepairOutcome) -> str | None:
     if test_before is None or test_after is None:
         return None
     if test_before.rate - test_after.rate >= RUINOUS_PRICE:
-        return (
-            "The repaired network is not fit for use: it recognises "
-            f"{percent(test_after.rate)} of the clean test faces, of which the network as it came "
-            f"recognises {percent(test_before.rate)}."
-        )
+        return _recognises_too_few("test", test_before, test_after)
     return None
+
+
+def _recognises_too_few(use: str, before: Share, after: Share) -> str:
+    return (
+        f"The repaired network is not fit for use: it recognises {percent(after.rate)} of the "
+        f"clean {use} faces, of which the network as it came recognises {percent(before.rate)}."
+    )
 
 
 def _what_else(method: str) -> str:
