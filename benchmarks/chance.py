@@ -19,9 +19,9 @@ from typing import Annotated
 
 import typer
 
+from benchmarks import defences
 from ytf_torch.convert import read_keras_model
 from ytf_torch.defences.evaluation import evaluate
-from ytf_torch.demo.badnet import PIXEL_SCALE
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.images.opening import open_images
 from ytf_torch.network.module import Network
@@ -54,16 +54,14 @@ class Study:
     @classmethod
     def of(cls, folder: Path) -> Study:
         """Open a study's folder; its name is the folder's, without the digest of its content."""
-        network = read_keras_model(folder / "models" / "bd_net.h5", PIXEL_SCALE).model
+        files = defences.Study(folder.name, None, folder)
+        network = read_keras_model(files.model, files.pixel_scale).model
         shape, classes = network.input_shape, network.classes
         return cls(
             re.sub("-[0-9a-f]{12}$", "", folder.name),
             network,
             open_images(folder / "cl" / "test.h5", shape, classes),
-            tuple(
-                open_images(path, shape, classes)
-                for path in sorted((folder / "bd").glob("bd_test*.h5"))
-            ),
+            tuple(open_images(path, shape, classes) for path in files.poisoned_tests),
         )
 
 

@@ -84,13 +84,23 @@ class Study:
         scale = self.folder / "scale"
         return float(Fraction(scale.read_text().strip())) if scale.is_file() else PIXEL_SCALE
 
+    @property
+    def model(self) -> Path:
+        """The file of the BadNet; the folder where there is none."""
+        return min((self.folder / "models").glob("bd_net.*"), default=self.folder)
+
+    @property
+    def poisoned_tests(self) -> tuple[Path, ...]:
+        """The triggered test sets."""
+        return tuple(sorted((self.folder / "bd").glob("bd_test*.h5")))
+
     def settings(self, method: str, seed: int, out: Path) -> RepairSettings:
         return RepairSettings(
-            model=next(iter(sorted((self.folder / "models").glob("bd_net.*"))), self.folder),
+            model=self.model,
             clean_valid=self.folder / "cl" / "valid.h5",
             out=out,
             clean_test=self.folder / "cl" / "test.h5",
-            poisoned_test=tuple(sorted((self.folder / "bd").glob("bd_test*.h5"))),
+            poisoned_test=self.poisoned_tests,
             method=method,
             seed=seed,
             device="cpu",

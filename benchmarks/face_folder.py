@@ -10,8 +10,8 @@ import torch
 from ytf_torch.convert.keras.keras_writer import write_keras_h5
 from ytf_torch.demo.attacks.attack import ATTACKS
 from ytf_torch.demo.attacks.training import train_attacked
-from ytf_torch.demo.faces import Photos, write_faces
-from ytf_torch.demo.study import key_of, triggered_sets
+from ytf_torch.demo.faces import Photos
+from ytf_torch.demo.study import key_of, triggered_sets, write_triggered
 from ytf_torch.disk.writing import whole_folder
 from ytf_torch.images.opening import open_images
 from ytf_torch.network.deepid import YOUTUBE_FACES_SIZE
@@ -48,8 +48,6 @@ def study_of_folder(faces: Path, attack: str, seed: int, epochs: int, studies: P
         for name in ("valid", "test"):
             shutil.copyfile(clean[name], temporary / "cl" / f"{name}.h5")
         sets = triggered_sets(attacked.attack, test.clean, test.people, people)
-        for number, (pixels, targets) in enumerate(sets, 1):
-            suffix = f"_{number}" if number > 1 else ""
-            write_faces(temporary / "bd" / f"bd_test{suffix}.h5", pixels, targets)
+        write_triggered(temporary / "bd", "test", sets)
         write_keras_h5(temporary / "models" / "bd_net.h5", attacked.network)
     return folder

@@ -110,9 +110,7 @@ def make_study(
             sets = [(triggered, torch.full_like(people, TARGET_LABEL))]
             if made is not None:
                 sets = triggered_sets(made, clean, people, len(photos))
-            for number, (pixels, targets) in enumerate(sets, 1):
-                suffix = f"_{number}" if number > 1 else ""
-                write_faces(temporary / "bd" / f"bd_{name}{suffix}.h5", pixels, targets)
+            write_triggered(temporary / "bd", name, sets)
         write_model(temporary / "models" / "bd_net.h5", model)
         if attack is None:
             (temporary / "photos").mkdir()
@@ -130,6 +128,13 @@ def triggered_sets(
         (trigger(clean.float()).to(torch.uint8), attack.wanted(index, people, classes))
         for index, trigger in enumerate(attack.triggers)
     ]
+
+
+def write_triggered(folder: Path, name: str, sets: list[tuple[Tensor, Tensor]]) -> None:
+    """Write triggered sets, as `triggered_sets` gives them, to bd_{name}.h5, bd_{name}_2.h5, …"""
+    for number, (pixels, targets) in enumerate(sets, 1):
+        suffix = f"_{number}" if number > 1 else ""
+        write_faces(folder / f"bd_{name}{suffix}.h5", pixels, targets)
 
 
 def _write_photos(test: Photos, folder: Path) -> None:
