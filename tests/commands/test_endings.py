@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import typer
 
+from tests.conftest import ROOT
 from ytf_torch.commands.endings import STOPPING, one_line_errors
 from ytf_torch.errors import InputError, OutputError, ProcessLostError
 
@@ -95,6 +98,28 @@ class TestSignals:
             time.sleep(5)
         assert end.value.code == 128 + number
         assert capsys.readouterr().err == f"error: stopped by {number.name}\n"
+
+    def test_no_exception_is_raised_while_pytorch_loads(
+        self, tmp_path: Path, number: signal.Signals
+    ) -> None:
+        """In the initialization of its C++ part an exception would abort the process."""
+        (tmp_path / "torch.py").write_text("import part_of_torch\n")
+        (tmp_path / "part_of_torch.py").write_text(
+            f"import os\ntry:\n    os.kill(os.getpid(), {number.value})\n    sum(range(1000))\n"
+            "except BaseException:\n    os.abort()\n"
+        )
+        code = (
+            "from ytf_torch.commands.endings import one_line_errors\n"
+            "with one_line_errors('Go on with --resume'):\n    import torch"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        )
+        assert done.returncode == 128 + number
+        assert done.stderr == f"error: stopped by {number.name}\n"
 
     def test_handlers_are_as_before_afterwards(self, number: signal.Signals) -> None:
         before = signal.getsignal(number)

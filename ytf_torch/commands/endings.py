@@ -86,8 +86,10 @@ class _Stopping:
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
-        if self.number is not None and not self.lost:
-            # A second signal does not wait for clean-up.
+        second = self.number is not None and not self.lost
+        # A second signal does not wait for clean-up. While PyTorch loads there is nothing to clean
+        # up, and an exception in its C++ initialization would abort the process (SIGABRT).
+        if second or _is_loading_pytorch(frame):
             end_at_once(number, frame)
         self.number, self.lost = signal.Signals(number), False
         raise StoppedError(self.number)
@@ -100,6 +102,15 @@ class _Stopping:
             threading.Timer(0.01, os.kill, (os.getpid(), self.number)).start()
         else:
             self.hook(unraised)
+
+
+def _is_loading_pytorch(frame: FrameType | None) -> bool:
+    """Whether the interrupted code is part of the first import of PyTorch."""
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "torch":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def handle(handler: Handler) -> dict[signal.Signals, Handler]:
