@@ -92,7 +92,9 @@ def audit_command(
         from ytf_torch.report.audit.audit_record import is_no
         from ytf_torch.run.audit import Commands, audit, expected_seconds_of_audit
         from ytf_torch.run.repair import open_repair
+        from ytf_torch.run.resume import check_out_may_be_used
 
+        check_out_may_be_used(settings.out, resume=resume, overwrite=overwrite)
         opened, sets = open_repair(settings)
         (note_doubts if json_record else introduce)(opened)
         seconds = expected_seconds_of_audit(settings, opened, sets)

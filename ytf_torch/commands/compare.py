@@ -107,7 +107,9 @@ def compare_command(
         check_comparison(settings)
         from ytf_torch.run.compare import compare, open_control
         from ytf_torch.run.repair import open_repair
+        from ytf_torch.run.resume import check_out_may_be_used
 
+        check_out_may_be_used(settings.out, resume=resume, overwrite=overwrite)
         opened, sets = open_repair(settings)
         control = open_control(settings, opened, sets.clean_valid)
         if control is not None:

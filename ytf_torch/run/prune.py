@@ -29,7 +29,7 @@ from ytf_torch.report.prune.prune_record import FaceFiles, Run
 from ytf_torch.run.folder import write_run
 from ytf_torch.run.inputs import fingerprint, inputs_record
 from ytf_torch.run.places import check_inputs_are_elsewhere
-from ytf_torch.run.resume import work_folder
+from ytf_torch.run.resume import check_out_may_be_used, work_folder
 from ytf_torch.run.sets import open_sets
 from ytf_torch.run.settings import PruneSettings
 from ytf_torch.run.work_folder import WorkFolder
@@ -59,6 +59,9 @@ def defend(
     with process_group(device), ExitStack() as stack:
         work: WorkFolder | None = None
         with together():
+            check_inputs_are_elsewhere(settings.out, settings.files)
+            if is_first():
+                check_out_may_be_used(settings.out, resume=resume, overwrite=overwrite)
             checkpoint, sets = open_inputs(settings)
             settings = settings.of_network(checkpoint.model.graph)
         check_same(
@@ -108,7 +111,6 @@ def _computing(checkpoint: Checkpoint, settings: PruneSettings, device: torch.de
 
 def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, ImageSets]:
     """Open the model and the image sets, checked against it. Raises InputError."""
-    check_inputs_are_elsewhere(settings.out, settings.files)
     checkpoint = read_model(settings.model, settings.asked)
     sets = open_sets(
         checkpoint.model,

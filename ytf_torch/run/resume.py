@@ -66,10 +66,8 @@ def work_folder(
     # Through JSON and back, so that they compare equal to what inputs.json holds.
     out, inputs = out.absolute(), json.loads(json.dumps(inputs))
     path = work_path(out)
-    check_is_ours(path)
     # _begin checks this again under the lock; here no work folder has been created yet.
-    if not resume and not _was_interrupted_while_replacing(out, path):
-        check_may_be_written(out, overwrite=overwrite)
+    check_out_may_be_used(out, resume=resume, overwrite=overwrite)
     with locked(out, path):
         keep, work = True, None
         try:
@@ -86,6 +84,16 @@ def work_folder(
         finally:
             if not keep or not _has_results(path):
                 _remove_work_folder(path)
+
+
+def check_out_may_be_used(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raises InputError where work_folder refuses OUT whatever the inputs are. It reads no image,
+    so commands call it first: opening large sets takes seconds."""
+    out = out.absolute()
+    path = work_path(out)
+    check_is_ours(path)
+    if not resume and not _was_interrupted_while_replacing(out, path):
+        check_may_be_written(out, overwrite=overwrite)
 
 
 @contextmanager
