@@ -112,7 +112,9 @@ def test_mixed_up_sets_are_said_before_the_repair_and_before_any_verdict(
     off = (TARGET + 1) % 5
     done = repair(files, out, "--target", str(off))
     assert done.exit_code == 0, done.output
-    (warning,) = json.loads((out / "result.json").read_text())["warnings"]
+    record = json.loads((out / "result.json").read_text())
+    (warning,) = record["warnings"]
+    assert record["verdict"]["kind"] == "doubtful"
     assert f"labelled {off}, but B answers class {TARGET} for" in warning
     assert f"warning: {warning}" in done.stderr
     page = html.unescape((out / "report.html").read_text())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ytf_torch.defences.base import Candidate, Ranking, Repair
 from ytf_torch.defences.detectors.figures import DetectorFigures, measure_detector
+from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.evaluation import Evaluation, evaluate
 from ytf_torch.defences.methods import detector_by, last_candidate, repair_by
 from ytf_torch.defences.names import QUICK_DETECTORS, name_of_method
@@ -26,7 +27,7 @@ class RepairOutcome:
     seconds: time it took to make the candidate. evaluation: counts of B, B′ and GoodNet on all
     sets. detectors: detection rates, by the detector's name. not_applicable: why a detector has
     none, by its name. relearning: whether the backdoor comes back; None where that was not
-    requested.
+    requested. doubts: grave warnings about the image sets, which replace the verdict.
     """
 
     method: str
@@ -37,6 +38,7 @@ class RepairOutcome:
     detectors: Mapping[str, DetectorFigures]
     not_applicable: Mapping[str, str] = field(default_factory=dict)
     relearning: Relearning | None = None
+    doubts: Sequence[Doubt] = ()
 
 
 @exact_float32()

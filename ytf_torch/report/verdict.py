@@ -52,6 +52,11 @@ def judge(defence: Defence, doubts: Sequence[Doubt] = ()) -> Verdict:
     grave = next((doubt for doubt in doubts if doubt.grave), None)
     if grave is None:
         return _judge_figures(defence)
+    return doubtful(grave)
+
+
+def doubtful(grave: Doubt) -> Verdict:
+    """The verdict where a grave warning replaces it."""
     return Verdict("doubtful", grave.headline, f"{grave.detail} {UNTIL_THEN}")
 
 

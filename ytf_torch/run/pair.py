@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from ytf_torch.convert.model_file import check_asked, read_model, tells_pixel_scale
+from ytf_torch.defences.doubts import Doubt
 from ytf_torch.errors import InputError, argument, as_argument, mismatch
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.network.checkpoint import Checkpoint
@@ -28,16 +29,20 @@ class Opened:
     """An opened network.
 
     scale_from: the source of its preprocessing: "asked" (the caller specified it), "file" (a file
-    records it) or "assumed". doubts: warnings about the network, one sentence each.
+    records it) or "assumed". doubts: warnings about the network and its image sets, one sentence
+    each. grave: those of them after which figures may not mean what they seem to mean.
     """
 
     badnet: Checkpoint
     scale_from: ScaleFrom
     doubts: tuple[str, ...] = ()
+    grave: tuple[Doubt, ...] = ()
 
     def doubted(self, doubts: Iterable[object]) -> Self:
         """A copy with further warnings."""
-        return replace(self, doubts=(*self.doubts, *map(str, doubts)))
+        further = tuple(doubts)
+        grave = (doubt for doubt in further if isinstance(doubt, Doubt) and doubt.grave)
+        return replace(self, doubts=(*self.doubts, *map(str, further)), grave=(*self.grave, *grave))
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ def repair(
         network = checkpoint.model.to(resolve_device(settings.device))
         relearned_from = open_relearning(settings, network, sets)
         outcome = repair_and_measure(network, sets, settings.method, settings.seed, track=track)
+        outcome = replace(outcome, doubts=opened.grave)
         if relearned_from is not None:
             outcome = _relearned(
                 outcome, settings, network, sets.clean_valid, relearned_from, track

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from tests.made.badnet import made_badnet
 from ytf_torch.defences.base import Candidate
+from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.evaluation import Evaluation, TriggeredTallies
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import Tally
@@ -203,3 +204,10 @@ def test_where_it_is_not_known_which_faces_are_the_targets_own_nothing_is_gone()
     verdict = judge_repair(RepairOutcome("distillation", 0, 1, found.candidate, unpaired, {}))
     assert verdict.kind == "unsure"
     assert "some of them may be the target’s own" in verdict.headline
+
+
+def test_a_grave_doubt_stands_before_any_verdict() -> None:
+    grave = Doubt("These look like clean faces.", "Give triggered ones.")
+    found = judge_repair(replace(outcome(Measured()), doubts=(grave,)))
+    assert (found.kind, found.headline) == ("doubtful", "These look like clean faces.")
+    assert found.detail.startswith("Give triggered ones. Until this is settled, the figures may")

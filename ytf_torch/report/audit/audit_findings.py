@@ -152,7 +152,7 @@ def _of_clean(record: Record) -> tuple[str, ...]:
         for name, set_name in names.items()
         if before[name] is not None
     ]
-    if repaired["unfit"]:
+    if repaired["verdict"]["kind"] == "unfit":
         sentences.append(repaired["verdict"]["headline"])
     return tuple(sentences)
 

@@ -20,6 +20,7 @@ from ytf_torch.report.verdict import (
     SHOWS_ON_TRIGGERED_FACES,
     UNKNOWN,
     Verdict,
+    doubtful,
     harmless,
     percent,
 )
@@ -35,8 +36,11 @@ def judge_repair(outcome: RepairOutcome) -> Verdict:
     succeeds.
 
     Without triggered images it never states that a network is clean. Of several triggered sets, the
-    one with the highest attack success rate decides.
+    one with the highest attack success rate decides. A grave warning about the sets replaces the
+    verdict.
     """
+    if outcome.doubts:
+        return doubtful(outcome.doubts[0])
     unfit = _why_unfit(outcome)
     attack, advice = _judge_attack(outcome), _what_else(outcome.method)
     if unfit is not None:
