@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any
 
 from ytf_torch.report.surroundings import importing_matplotlib
@@ -12,7 +13,6 @@ with importing_matplotlib():
     import matplotlib as mpl
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_pdf import PdfPages
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -24,10 +24,10 @@ __all__ = [
     "Figure",
     "Line2D",
     "Patch",
-    "PdfPages",
     "drawn_with",
     "empty_figure",
     "mpl",
+    "pdf_pages",
 ]
 
 
@@ -47,3 +47,13 @@ def empty_figure(size: tuple[float, float]) -> Figure:
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+@contextmanager
+def pdf_pages(buffer: BytesIO, metadata: dict[str, Any]) -> Iterator[Any]:
+    """matplotlib's PdfPages, whose methods have no types; the PDF is written to `buffer`."""
+    # Imported here: few runs write a PDF, and this loads fontTools too.
+    with importing_matplotlib():
+        from matplotlib.backends.backend_pdf import PdfPages
+    with PdfPages(buffer, metadata=metadata) as pages:
+        yield pages

@@ -7,7 +7,7 @@ import textwrap
 
 from ytf_torch.errors import printable
 from ytf_torch.metrics import Share
-from ytf_torch.report.drawing import Bbox, Figure, PdfPages, drawn_with, empty_figure
+from ytf_torch.report.drawing import Bbox, Figure, drawn_with, empty_figure, pdf_pages
 from ytf_torch.report.plots import FAINT, INK, STYLE, draw_sweep
 from ytf_torch.report.prune.headline import headline_rows
 from ytf_torch.report.prune.prune_record import Run
@@ -29,7 +29,7 @@ def hand_in_pdf(run: Run) -> bytes:
     """
     buffer = io.BytesIO()
     metadata = {"Title": f"Pruning of {_name(run)}", "CreationDate": None, "Producer": "ytf-torch"}
-    with drawn_with(STYLE | {"pdf.fonttype": 42}), PdfPages(buffer, metadata=metadata) as pages:
+    with drawn_with(STYLE | {"pdf.fonttype": 42}), pdf_pages(buffer, metadata) as pages:
         pages.savefig(_first_page(run))
         pages.savefig(draw_sweep(run.defence, (A4[0], 4.6)))
     return buffer.getvalue()
