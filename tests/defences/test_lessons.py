@@ -6,11 +6,10 @@ import torch
 from ytf_torch.defences.dominant_classes import DominantFaces
 from ytf_torch.defences.lessons import (
     Material,
+    distrusted,
     lesson_of,
     mean_of,
     minimum_of,
-    smaller_is_among,
-    without_piece,
 )
 from ytf_torch.defences.training import TrainingFaces, seeded
 from ytf_torch.defences.variations import Mixture
@@ -51,30 +50,15 @@ def test_mixed_faces_are_taught_as_the_teacher_sees_them() -> None:
     assert torch.equal(lesson.logits[:, 0], lesson.pixels.flatten(1).float().mean(1))
 
 
-def test_a_piece_of_another_face_raises_no_logit() -> None:
-    """The teacher says of the piece of a brighter face that every class is likelier."""
+def test_of_an_image_with_a_piece_of_another_face_the_logits_without_it_are_taught() -> None:
     trusting = lesson_of(material(), 490, 1.0, seeded(0))
     lesson = lesson_of(material(pieces_trusted=False), 490, 1.0, seeded(0))
     assert torch.equal(lesson.pixels, trusting.pixels)
     pasted = has_piece(lesson.pixels)
     assert pasted.sum() > 150
-    blended = ~pasted & (lesson.logits == trusting.logits).all(1)
-    assert blended.sum() > 150
-    brightness, whole = trusting.logits[pasted, 0], 30.0 * lesson.people[pasted]
-    ours = lesson.logits[pasted].gather(1, lesson.people[pasted, None]).squeeze(1)
-    others = lesson.logits[pasted].sum(1) - ours
-    # Centred: six times the smaller one and once the own one, less their mean.
-    expected = (whole - torch.minimum(whole, brightness)) * 6 / 7
-    assert torch.allclose(ours, expected, atol=1e-3)
-    assert torch.allclose(others, -expected, atol=1e-3)
-
-
-def test_without_a_piece_others_are_not_likelier_and_the_own_person_not_less_likely() -> None:
-    logits = torch.tensor([[5.0, 1.0, -2.0, 0.0], [1.0, 2.0, -3.0, 4.0]])
-    whole = torch.tensor([[0.0, 3.0, -1.0, 2.0], [2.0, 1.0, 1.0, 0.0]])
-    taught = without_piece(logits, whole, torch.tensor([1, 0]))
-    expected = torch.tensor([[0.0, 3.0, -2.0, 0.0], [2.0, 1.0, -3.0, 0.0]])
-    assert torch.equal(taught, expected - expected.mean(1, keepdim=True))
+    assert torch.equal(lesson.logits[pasted, 0], 30.0 * lesson.people[pasted])
+    assert (~pasted).sum() > 150
+    assert torch.equal(lesson.logits[~pasted], trusting.logits[~pasted])
 
 
 def test_a_smaller_share_of_a_dominant_face_does_not_change_what_is_taught() -> None:
@@ -92,29 +76,34 @@ def test_a_smaller_share_of_a_dominant_face_does_not_change_what_is_taught() -> 
 
 
 @pytest.mark.parametrize(
-    ("dominant", "expected"),
+    ("dominant", "pieces_trusted", "expected"),
     [
-        pytest.param([], [False, False, False, False], id="none is dominant"),
-        pytest.param([5], [True, True, False, False], id="on either side of a half"),
-        pytest.param([4, 5], [True, True, True, False], id="not one person with itself"),
+        pytest.param([], True, [False] * 5, id="none is dominant"),
+        pytest.param([5], True, [True, True, False, False, False], id="on either side of a half"),
+        pytest.param([4, 5], True, [True, True, True, False, True], id="not a person with itself"),
+        pytest.param([], False, [False, False, False, False, True], id="a piece of another person"),
+        pytest.param([5], False, [True, True, False, False, True], id="both"),
     ],
 )
-def test_the_smaller_of_two_people_is_found(dominant: list[int], expected: list[bool]) -> None:
-    """Four mixtures of persons 4, 5, 6 and 4 with the next one."""
+def test_with_which_mixtures_the_teacher_is_not_trusted(
+    dominant: list[int], pieces_trusted: bool, expected: list[bool]
+) -> None:
+    """Mixtures of persons 4, 5, 6, 4 and 6 with the next one, where the last two are pasted in."""
     mixture = Mixture(
-        torch.zeros(4, 3, 2, 2),
-        others=torch.tensor([1, 2, 3, 0]),
-        share=torch.tensor([0.3, 0.7, 0.4, 0.4]),
-        unmixed=torch.zeros(4, dtype=torch.bool),
-        pasted=torch.zeros(4, dtype=torch.bool),
+        torch.zeros(5, 3, 2, 2),
+        others=torch.tensor([1, 2, 3, 0, 3]),
+        share=torch.tensor([0.3, 0.7, 0.4, 0.4, 0.4]),
+        unmixed=torch.zeros(5, dtype=torch.bool),
+        pasted=torch.tensor([False, False, False, True, True]),
     )
-    classes = torch.isin(torch.arange(7), torch.tensor(dominant))
-    found, larger = smaller_is_among(classes, mixture, torch.tensor([4, 5, 6, 4]))
+    weights = [0.5 * (person in dominant) for person in range(7)]
+    given = material(*weights, pieces_trusted=pieces_trusted)
+    found, larger = distrusted(given, mixture, torch.tensor([4, 5, 6, 4, 6]))
     assert found.tolist() == expected
-    assert larger.tolist() == [0, 2, 2, 3]
+    assert larger.tolist() == [0, 2, 2, 3, 4]
 
 
-def test_an_image_that_is_not_mixed_has_no_smaller_share() -> None:
+def test_the_teacher_is_trusted_with_an_image_that_is_not_mixed() -> None:
     mixture = Mixture(
         torch.zeros(2, 3, 2, 2),
         others=torch.tensor([1, 0]),
@@ -122,7 +111,8 @@ def test_an_image_that_is_not_mixed_has_no_smaller_share() -> None:
         unmixed=torch.ones(2, dtype=torch.bool),
         pasted=torch.zeros(2, dtype=torch.bool),
     )
-    found, _ = smaller_is_among(torch.ones(7, dtype=torch.bool), mixture, torch.tensor([4, 5]))
+    given = material(*[0.5] * 7, pieces_trusted=False)
+    found, _ = distrusted(given, mixture, torch.tensor([4, 5]))
     assert not found.any()
 
 

@@ -41,8 +41,8 @@ class Lesson:
 @dataclass(frozen=True)
 class Material:
     """What lessons are made of: a teacher, clean faces and their augmentation, and those of them
-    that are of dominant classes. pieces_trusted: whether what the teacher says of an image with a
-    piece of another face in it is taught as it is, see without_piece."""
+    that are of dominant classes. pieces_trusted: whether the teacher's logits of an image with a
+    piece of another face in it are taught, see distrusted."""
 
     teacher: Teacher
     faces: TrainingFaces
@@ -53,9 +53,9 @@ class Material:
 
 @torch.no_grad()
 def lesson_of(material: Material, count: int, mixed_share: float, generator: Generator) -> Lesson:
-    """So many augmented faces with the teacher's logits, each face about equally often. Where a
-    face of a dominant class has the smaller share in a mixture, the logits are those of the other
-    face alone.
+    """So many augmented faces with the teacher's logits, each face about equally often. Where the
+    teacher is not trusted with a mixture, see distrusted, the logits are those of the face with the
+    larger share alone.
 
     mixed_share: share of the images that is mixed, see mix.
     """
@@ -68,44 +68,33 @@ def lesson_of(material: Material, count: int, mixed_share: float, generator: Gen
     for chosen in torch.split(order, LESSON_BATCH):
         augmented = material.augment(faces.pixels[chosen].float(), generator)
         mixture = mix(augmented, generator, mixed_share)
-        pixels = mixture.images.round().to(torch.uint8)
-        logits, people, pasted = teacher(pixels), faces.labels[chosen], mixture.pasted
-        if not material.pieces_trusted and pasted.any():
-            whole = teacher(augmented[pasted].round().to(torch.uint8))
-            logits[pasted] = without_piece(logits[pasted], whole, people[pasted])
-        distrusted, larger = smaller_is_among(material.dominant.classes, mixture, people)
-        if distrusted.any():
-            logits[distrusted] = teacher(augmented[larger[distrusted]].round().to(torch.uint8))
-        parts.append((pixels, logits, mixture.unmixed, people))
+        pixels, people = mixture.images.round().to(torch.uint8), faces.labels[chosen]
+        replaced, larger = distrusted(material, mixture, people)
+        shown = pixels.clone()
+        shown[replaced] = augmented[larger[replaced]].round().to(torch.uint8)
+        parts.append((pixels, teacher(shown), mixture.unmixed, people))
     return Lesson(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def without_piece(logits: Tensor, whole: Tensor, people: Tensor) -> Tensor:
-    """What is taught of images into which a piece of another face is pasted, (images, classes): no
-    class gets a higher logit by the piece, and the person whose image it is does not get a lower
-    one.
+def distrusted(material: Material, mixture: Mixture, people: Tensor) -> tuple[Tensor, Tensor]:
+    """Which mixtures of two people the teacher is not trusted with, bool (batch,), and the index of
+    the face that has the larger share, (batch,).
 
-    The piece may look like a trigger. Then it raises the logit of the target, whoever it shows.
+    A piece of a face may be a trigger, and then it raises the logit of the target whoever it shows,
+    often without making it the highest one. A blended face may be one if it is of a dominant class
+    and has the smaller share.
 
-    logits, whole: those of the images with the piece and without it, (images, classes). people:
-    (images,), whose images they are.
-    """
-    own = people[:, None]
-    return centred(torch.minimum(logits, whole).scatter(1, own, whole.gather(1, own)))
-
-
-def smaller_is_among(classes: Tensor, mixture: Mixture, people: Tensor) -> tuple[Tensor, Tensor]:
-    """Which mixtures are of two people of whom the one with the smaller share is of these classes,
-    bool (batch,), and the index of the face that has the larger share, (batch,).
-
-    classes: bool (classes,). people: (batch,), the labels of the faces that were mixed.
+    people: (batch,), the labels of the faces that were mixed.
     """
     own = torch.arange(len(people), device=people.device)
     other_is_smaller = mixture.share < 0.5
     smaller = torch.where(other_is_smaller, mixture.others, own)
     larger = torch.where(other_is_smaller, own, mixture.others)
     two_people = ~mixture.unmixed & (people[smaller] != people[larger])
-    return two_people & classes[people[smaller]], larger
+    suspect = material.dominant.classes[people[smaller]]
+    if not material.pieces_trusted:
+        suspect = suspect | mixture.pasted
+    return two_people & suspect, larger
 
 
 def centred(logits: Tensor) -> Tensor:

@@ -72,9 +72,9 @@ class Distillation:
     them occluded by what may be a trigger: patches, strokes, ellipses, glasses, waves, textures. As
     the logits are those of the image without the occlusion, it learns to ignore occlusions.
 
-    The piece of another face in a mixed image may look like a trigger: the student learns logits
-    that it does not raise, see without_piece in lessons.py. A trigger that looks like a whole face
-    of the target makes the teachers answer the target for blended faces in which it has the smaller
+    A piece of another face in a mixed image is an occlusion as well, as it may look like a trigger:
+    the student learns the logits of the image without it. A trigger that looks like a whole face of
+    the target makes the teachers answer the target for blended faces in which it has the smaller
     share. If there are such dominant classes (dominant_classes.py), the student learns the logits
     of the other face alone for these mixtures, and a share of its images gets a face of a dominant
     class over them. With too few images of each class, see below, neither is done.
