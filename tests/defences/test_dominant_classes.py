@@ -97,3 +97,17 @@ def test_without_a_dominant_class_there_is_no_face_of_one() -> None:
     assert len(dominant) == 0
     assert dominant.step == ""
     assert not dominant.classes.any()
+
+
+@pytest.mark.parametrize(("classes", "mixtures"), [(40, 9_600), (100, 20_000), (1_283, 38_490)])
+def test_many_classes_get_fewer_mixtures_each(classes: int, mixtures: int) -> None:
+    seen = 0
+
+    def logits_of(pixels: Tensor) -> Tensor:
+        nonlocal seen
+        seen += len(pixels)
+        return torch.zeros(len(pixels), classes)
+
+    faces = TrainingFaces(torch.zeros(classes, 1, 1, 1, dtype=torch.uint8), torch.arange(classes))
+    winning_rates(logits_of, classes, faces, unchanged)
+    assert mixtures <= seen < mixtures + 256

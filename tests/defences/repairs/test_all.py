@@ -139,7 +139,12 @@ def test_a_few_faces_are_enough_to_run(
 
 def test_more_faces_make_more_lessons_of_one_size() -> None:
     repair = Distillation(rounds=3, lesson=4800)
-    assert [repair.rounds_for(faces) for faces in (1, 1200, 2400, 11_547)] == [3, 3, 3, 15]
+    assert [repair.rounds_for(faces, 1283) for faces in (1, 1200, 2400, 11_547)] == [3, 3, 3, 15]
+
+
+def test_a_student_from_fresh_weights_gets_more_lessons() -> None:
+    assert [Distillation().rounds_for(1200, classes) for classes in (40, 196)] == [8, 5]
+    assert Distillation().rounds_for(11_547, 40) == 15
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,9 @@ USES_OF_A_FACE = 6
 # of 196 classes a fresh student recognised two thirds of the faces; with 2,400 for each of 40, all
 # that B does.
 IMAGES_OF_A_CLASS = 2000
+# A student that starts from fresh weights is trained longer by this factor. As pieces of other
+# faces teach it less than the teachers' logits of them would, it has more to learn from the others.
+LONGER = 1.6
 # Where the student does not start from fresh weights: share of the fine-tuned copy's weights in its
 # initial ones.
 KEPT = 0.5
@@ -72,12 +75,12 @@ class Distillation:
     them occluded by what may be a trigger: patches, strokes, ellipses, glasses, waves, textures. As
     the logits are those of the image without the occlusion, it learns to ignore occlusions.
 
-    A piece of another face in a mixed image is an occlusion as well, as it may look like a trigger:
-    the student learns the logits of the image without it. A trigger that looks like a whole face of
-    the target makes the teachers answer the target for blended faces in which it has the smaller
-    share. If there are such dominant classes (dominant_classes.py), the student learns the logits
-    of the other face alone for these mixtures, and a share of its images gets a face of a dominant
-    class over them. With too few images of each class, see below, neither is done.
+    A trigger that looks like a whole face of the target makes the teachers answer the target for
+    blended faces in which it has the smaller share. If there are such dominant classes
+    (dominant_classes.py), the student learns the logits of the other face alone for these mixtures,
+    and a share of its images gets a face of a dominant class over them. A piece of another face in
+    a mixed image is an occlusion as well, as it may look like a trigger: the student learns the
+    logits of the image without it, unless there are too few images of each class, see below.
 
     With too few images of each class to train from fresh weights (see starts_fresh), the student's
     initial weights are the mean of fresh ones and those of the fine-tuned copy: that disables the
@@ -86,11 +89,12 @@ class Distillation:
     knows. A student that does not fit the validation faces yet is trained again, up to MOST_CYCLES
     times in all.
 
-    rounds: number of lessons; there are more with very many faces, see rounds_for. lesson: images
-    in each. passes: epochs over each lesson, with new occlusions each time. covered_shares: share
-    of the images that is occluded, and share that is occluded a second time. mixed_share: share of
-    the images that is mixed. label_weight: weight of the cross-entropy with the label, on unmixed
-    faces; the weight of the logits is 1 − label_weight.
+    rounds: number of lessons; there are more for a student from fresh weights and with very many
+    faces, see rounds_for. lesson: images in each. passes: epochs over each lesson, with new
+    occlusions each time. covered_shares: share of the images that is occluded, and share that is
+    occluded a second time. mixed_share: share of the images that is mixed. label_weight: weight of
+    the cross-entropy with the label, on unmixed faces; the weight of the logits is
+    1 − label_weight.
 
     Sources: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (2015); Li, Lyu,
     Koren, Lyu, Li, Ma, "Neural Attention Distillation" (ICLR 2021), for a fine-tuned teacher;
@@ -132,9 +136,7 @@ class Distillation:
         with torch.no_grad():
             teachers = [scaled_logits(teacher, faces) for teacher in (network, tuned)]
         teacher = mean_of(teachers) if fresh else minimum_of(teachers)
-        excess = torch.zeros(network.classes)
-        if fresh:
-            excess = dominance(winning_rates(teacher, network.classes, faces, augment))
+        excess = dominance(winning_rates(teacher, network.classes, faces, augment))
         dominant = DominantFaces.among(faces, excess)
         material = Material(teacher, faces, augment, dominant, pieces_trusted=not fresh)
         student = fresh_network(network, self.seed)
@@ -145,7 +147,8 @@ class Distillation:
             student.pixel_scale = TRAINING_PIXEL_SCALE
         if not fresh:
             interpolate_weights(student, tuned, KEPT)
-        rounds, batch = self.rounds_for(len(faces)), self.batch if fresh else 2 * self.batch
+        rounds = self.rounds_for(len(faces), network.classes)
+        batch = self.batch if fresh else 2 * self.batch
         wanted = FITTED * recognised
         for cycle in range(MOST_CYCLES):
             phase = "distilling" if cycle == 0 else f"distilling, cycle {cycle + 1}"
@@ -195,14 +198,19 @@ class Distillation:
             tuned = tuning.tuned(network, faces, tuning_augment, recognised, generator, done)
         return tuned, f"{tuning.step(len(faces))}{how}"
 
-    def rounds_for(self, faces: int) -> int:
-        """Number of lessons: `rounds`, or as many as give each face USES_OF_A_FACE images."""
-        return max(self.rounds, -(-USES_OF_A_FACE * faces // self.lesson))
+    def rounds_for(self, faces: int, classes: int) -> int:
+        """Number of lessons: `rounds`, LONGER times as many for a student that starts from fresh
+        weights, or as many as give each face USES_OF_A_FACE images."""
+        rounds = int(LONGER * self.rounds) if self.starts_fresh(faces, classes) else self.rounds
+        return max(rounds, self._rounds_of_faces(faces))
 
     def starts_fresh(self, faces: int, classes: int) -> bool:
         """Whether each class gets IMAGES_OF_A_CLASS images, enough to train from fresh weights."""
-        images = self.rounds_for(faces) * self.passes * self.lesson
-        return images >= IMAGES_OF_A_CLASS * classes
+        rounds = max(self.rounds, self._rounds_of_faces(faces))
+        return rounds * self.passes * self.lesson >= IMAGES_OF_A_CLASS * classes
+
+    def _rounds_of_faces(self, faces: int) -> int:
+        return -(-USES_OF_A_FACE * faces // self.lesson)
 
     def _train(
         self,
