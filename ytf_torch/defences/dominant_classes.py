@@ -33,7 +33,7 @@ LEAST_EXCESS = 0.25
 # The share of a student's images that get a face of a dominant class over them is its excess less
 # NATURAL_EXCESS, which many people have, and at most MOST_OVERLAID. The more of them do, the fewer
 # unseen faces a student recognises.
-NATURAL_EXCESS, MOST_OVERLAID = 0.1, 0.5
+NATURAL_EXCESS, MOST_OVERLAID = 0.2, 0.5
 
 
 @dataclass(frozen=True)

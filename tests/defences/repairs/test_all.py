@@ -278,7 +278,7 @@ def test_a_batch_may_be_without_an_image_that_gets_a_dominant_face(
     badnet: MadeBadNet, clean_valid: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fifth of the images get one: of batches of eight, every sixth has none."""
-    monkeypatch.setattr(distillation, "dominance", lambda rates: 0.3 * (rates.argsort() == 0))
+    monkeypatch.setattr(distillation, "dominance", lambda rates: 0.4 * (rates.argsort() == 0))
     tuning = FineTuning(epochs=1)
     repair = Distillation(rounds=1, lesson=2500, passes=4, batch=8, fine_tuning=tuning)
     (candidate,) = repair.candidates(badnet.network, clean_valid, untracked)
