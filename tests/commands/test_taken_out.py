@@ -26,4 +26,4 @@ def test_a_taken_out_is_refused_before_images_are_read(command: str, tmp_path: P
     app = import_module(f"ytf_torch.commands.{command}").app
     done = CliRunner().invoke(app, [*named, "--out", str(tmp_path / "taken")])
     assert done.exit_code == 2
-    assert done.output.startswith(f"error: {tmp_path / 'taken'}: ")
+    assert done.stderr.strip().startswith(f"error: {tmp_path / 'taken'}: ")
