@@ -59,10 +59,7 @@ def defend(
     with process_group(device), ExitStack() as stack:
         work: WorkFolder | None = None
         with together():
-            check_inputs_are_elsewhere(settings.out, settings.files)
-            if is_first():
-                check_out_may_be_used(settings.out, resume=resume, overwrite=overwrite)
-            checkpoint, sets = open_inputs(settings)
+            checkpoint, sets = open_inputs(settings, resume=resume, overwrite=overwrite)
             settings = settings.of_network(checkpoint.model.graph)
         check_same(
             "the model, the face sets or the settings", fingerprint(checkpoint, sets, settings)
@@ -109,8 +106,14 @@ def _computing(checkpoint: Checkpoint, settings: PruneSettings, device: torch.de
     return replace(checkpoint, model=copy.deepcopy(checkpoint.model).to(device, precision))
 
 
-def open_inputs(settings: PruneSettings) -> tuple[Checkpoint, ImageSets]:
-    """Open the model and the image sets, checked against it. Raises InputError."""
+def open_inputs(
+    settings: PruneSettings, *, resume: bool, overwrite: bool
+) -> tuple[Checkpoint, ImageSets]:
+    """Open the model and the image sets, checked against it, where OUT may be used. Raises
+    InputError."""
+    check_inputs_are_elsewhere(settings.out, settings.files)
+    if is_first():
+        check_out_may_be_used(settings.out, resume=resume, overwrite=overwrite)
     checkpoint = read_model(settings.model, settings.asked)
     sets = open_sets(
         checkpoint.model,
