@@ -52,7 +52,7 @@ def empty_figure(size: tuple[float, float]) -> Figure:
 @contextmanager
 def pdf_pages(buffer: BytesIO, metadata: dict[str, Any]) -> Iterator[Any]:
     """matplotlib's PdfPages, whose methods have no types; the PDF is written to `buffer`."""
-    # Imported here: few runs write a PDF, and this loads fontTools too.
+    # Imported here: few runs write a PDF, and this loads fontTools.subset too.
     with importing_matplotlib():
         from matplotlib.backends.backend_pdf import PdfPages
     with PdfPages(buffer, metadata=metadata) as pages:
