@@ -121,6 +121,25 @@ class TestSignals:
         assert done.returncode == 128 + number
         assert done.stderr == f"error: stopped by {number.name}\n"
 
+    @pytest.mark.parametrize("launcher", ["", "TORCHELASTIC_RUN_ID"])
+    def test_a_process_of_torchrun_that_ends_at_once_leaves_the_line_to_the_others(
+        self, launcher: str, number: signal.Signals
+    ) -> None:
+        code = (
+            "import os\n"
+            "from ytf_torch.commands.endings import end_at_once, handle\n"
+            "handle(end_at_once)\n"
+            f"os.kill(os.getpid(), {number.value})\nsum(range(1000))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)} | ({launcher: "1"} if launcher else {}),
+        )
+        assert done.returncode == 128 + number
+        assert done.stderr == ("" if launcher else f"error: stopped by {number.name}\n")
+
     def test_handlers_are_as_before_afterwards(self, number: signal.Signals) -> None:
         before = signal.getsignal(number)
         with one_line_errors():

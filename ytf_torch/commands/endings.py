@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
+from ytf_torch.distributed import is_first_to_report, launched
 from ytf_torch.errors import (
     InputError,
     ProcessLostError,
@@ -129,10 +130,15 @@ def handle(handler: Handler) -> dict[signal.Signals, Handler]:
 
 
 def end_at_once(number: int, frame: FrameType | None) -> None:
-    """A signal handler that ends this process immediately, with one line on standard error."""
+    """A signal handler that ends this process immediately, with one line on standard error.
+
+    Nothing is printed where torchrun started this process: torchrun reports the signal itself, and
+    it also sends SIGTERM when another process has failed, which has then printed why.
+    """
     try:
-        # os.write and os._exit, because the interrupted code may hold locks of sys.stderr.
-        os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
+        if not launched():
+            # os.write and os._exit, because the interrupted code may hold locks of sys.stderr.
+            os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
     finally:
         os._exit(128 + number)
 
@@ -192,8 +198,5 @@ def _place(trace: TracebackType | None) -> str:
 
 def report(line: str) -> None:
     """Print an error on standard error. Of several processes, only the first to fail prints."""
-    # Not imported: if it is not loaded yet, this process has not joined a distributed run.
-    distributed = sys.modules.get("ytf_torch.distributed")
-    is_first = getattr(distributed, "is_first_to_report", lambda: True)
-    if is_first():
+    if is_first_to_report():
         print(f"error: {line}", file=sys.stderr, flush=True)
