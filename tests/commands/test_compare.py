@@ -13,7 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from tests.made.badnet import made_badnet
+from tests.made.badnet import TARGET, made_badnet
 from ytf_torch.commands.compare import app
 from ytf_torch.convert.keras.keras_writer import write_keras_h5
 from ytf_torch.defences.names import DETECTORS
@@ -82,6 +82,26 @@ def test_a_comparison_has_a_row_for_each_method_and_the_clean_control(
     assert all(method in page for method in METHODS)
     assert done.stdout.startswith("6 repairs: a")
     assert "points lost on the clean control" in page
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_mixed_up_sets_are_said_instead_of_the_methods_that_succeed(
+    files: dict[str, Path], tmp_path: Path, at_once: int
+) -> None:
+    torch.set_num_threads(at_once)
+    off = (TARGET + 1) % 5
+    del files["--clean-test"]
+    out = tmp_path / "out"
+    done = compare(files, out, "--target", str(off), "--methods", "clp,kernel-norm")
+    assert done.exit_code == 0, done.output
+    record = json.loads((out / "comparison.json").read_text())
+    (warning,) = record["warnings"]
+    assert f"labelled {off}, but B answers class {TARGET} for" in warning
+    assert {row["verdicts"][0] for row in record["methods"].values()} == {"doubtful"}
+    for repair in record["repairs"]:
+        assert warning.startswith(repair["verdict"]["headline"])
+    for said in (done.stdout, html.unescape((out / "report.html").read_text())):
+        assert "cannot be said before the warnings about the image sets are settled" in said
 
 
 @pytest.mark.slow

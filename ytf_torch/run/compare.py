@@ -16,7 +16,12 @@ from ytf_torch.errors import InputError
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.progress import Track, untracked
-from ytf_torch.report.compare.comparison import Record, comparison_csv, comparison_record
+from ytf_torch.report.compare.comparison import (
+    Record,
+    comparison_csv,
+    comparison_record,
+    doubted,
+)
 from ytf_torch.report.compare.comparison_page import comparison_html
 from ytf_torch.run.compared_repair import Cell, Subjects, one_after_another
 from ytf_torch.run.comparison_plan import Plan, plan_of, stored_as
@@ -114,7 +119,7 @@ def compare(
         else:
             made_repairs = one_after_another(plan.next_cell, subjects, track)
         _make_all(plan, work, made_repairs, done, settings.model)
-        records = plan.of_badnet
+        records = doubted(plan.of_badnet, opened.grave)
         if relearned_from is not None:
             kept = [stored_as(name, index) for index, name in enumerate(settings.names)]
             methods = list(zip(kept, settings.methods, strict=True))

@@ -49,6 +49,11 @@ def row(method: str, *verdicts: str, **figures: float) -> MethodRow:
             "No method removes the backdoor at a bearable price; distillation leaves the attack "
             "the least success, 0.0 %, and costs 1.0 points of clean test accuracy.",
         ),
+        (
+            [row("distillation", "doubtful"), row("fine-tuning", "doubtful")],
+            "Which method removes the backdoor cannot be said before the warnings about the image "
+            "sets are settled.",
+        ),
     ],
 )
 def test_a_method_succeeds_only_where_the_faces_are_regained_at_a_bearable_price(

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from ytf_torch.defences.doubts import Doubt
+from ytf_torch.report.verdict import doubtful
+
 Record = Mapping[str, Any]
 
 COLUMNS = (
@@ -44,6 +47,16 @@ class MethodRow:
 def failed_record(method: str, seed: int, reason: str) -> dict[str, Any]:
     """The record of a repair that could not be made."""
     return {"method": method, "seed": seed, "failed": reason}
+
+
+def doubted(records: Sequence[Record], grave: Sequence[Doubt]) -> list[Record]:
+    """The records of repairs with the verdict of ytf-repair where there are grave warnings about
+    the image sets: the first of them replaces it."""
+    if not grave:
+        return list(records)
+    found = doubtful(grave[0])
+    verdict = {"kind": found.kind, "headline": found.headline}
+    return [record if "failed" in record else {**record, "verdict": verdict} for record in records]
 
 
 def made(records: Sequence[Record]) -> list[Record]:

@@ -18,6 +18,10 @@ from ytf_torch.report.verdict import UNKNOWN, percent
 
 # The kinds of verdicts on repairs after which the attack still works, or the network does not.
 NO_SUCCESS = {"failed", "weakened", "unfit"}
+DOUBTFUL = (
+    "Which method removes the backdoor cannot be said before the warnings about the image sets are "
+    "settled."
+)
 
 
 def comparison_html(
@@ -55,7 +59,10 @@ def comparison_html(
 
 
 def headline(rows: Sequence[MethodRow]) -> str:
-    """A sentence that names the successful methods."""
+    """A sentence that names the successful methods, unless a grave warning about the image sets
+    forbids it."""
+    if any("doubtful" in row.verdicts for row in rows):
+        return DOUBTFUL
     judged = [row for row in rows if attack_of(row) is not None]
     if not judged:
         return UNKNOWN
