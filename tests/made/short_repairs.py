@@ -14,7 +14,7 @@ from ytf_torch.defences.repairs.distillation import Distillation
 from ytf_torch.defences.repairs.pruning import Pruning
 
 SHORT: dict[str, MakeRepair] = {
-    "distillation": lambda seed: Distillation(lesson=480, seed=seed),
+    "distillation": lambda seed: Distillation(rounds=5, lesson=480, seed=seed),
     "anp": lambda seed: Pruning(DROP, ranking=AdversarialNeuronPruning(iterations=50, seed=seed)),
 }
 

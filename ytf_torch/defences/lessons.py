@@ -41,14 +41,12 @@ class Lesson:
 @dataclass(frozen=True)
 class Material:
     """What lessons are made of: a teacher, clean faces and their augmentation, and those of them
-    that are of dominant classes. pieces_trusted: whether the teacher's logits of an image with a
-    piece of another face in it are taught, see distrusted."""
+    that are of dominant classes."""
 
     teacher: Teacher
     faces: TrainingFaces
     augment: Augment
     dominant: DominantFaces
-    pieces_trusted: bool
 
 
 @torch.no_grad()
@@ -91,10 +89,8 @@ def distrusted(material: Material, mixture: Mixture, people: Tensor) -> tuple[Te
     smaller = torch.where(other_is_smaller, mixture.others, own)
     larger = torch.where(other_is_smaller, own, mixture.others)
     two_people = ~mixture.unmixed & (people[smaller] != people[larger])
-    suspect = material.dominant.classes[people[smaller]]
-    if not material.pieces_trusted:
-        suspect = suspect | mixture.pasted
-    return two_people & suspect, larger
+    of_dominant = material.dominant.classes[people[smaller]]
+    return two_people & (mixture.pasted | of_dominant), larger
 
 
 def centred(logits: Tensor) -> Tensor:

@@ -41,12 +41,9 @@ from ytf_torch.progress import Track
 # Each face is used for at least so many images of the lessons.
 USES_OF_A_FACE = 6
 # With fewer images of each class, training from fresh weights does not learn it. With 490 for each
-# of 196 classes a fresh student recognised two thirds of the faces; with 2,400 for each of 40, all
+# of 196 classes a fresh student recognised two thirds of the faces; with 3,840 for each of 40, all
 # that B does.
-IMAGES_OF_A_CLASS = 2000
-# A student that starts from fresh weights is trained longer by this factor. As pieces of other
-# faces teach it less than the teachers' logits of them would, it has more to learn from the others.
-LONGER = 1.6
+IMAGES_OF_A_CLASS = 3200
 # Where the student does not start from fresh weights: share of the fine-tuned copy's weights in its
 # initial ones.
 KEPT = 0.5
@@ -80,7 +77,7 @@ class Distillation:
     (dominant_classes.py), the student learns the logits of the other face alone for these mixtures,
     and a share of its images gets a face of a dominant class over them. A piece of another face in
     a mixed image is an occlusion as well, as it may look like a trigger: the student learns the
-    logits of the image without it, unless there are too few images of each class, see below.
+    logits of the image without it.
 
     With too few images of each class to train from fresh weights (see starts_fresh), the student's
     initial weights are the mean of fresh ones and those of the fine-tuned copy: that disables the
@@ -89,12 +86,11 @@ class Distillation:
     knows. A student that does not fit the validation faces yet is trained again, up to MOST_CYCLES
     times in all.
 
-    rounds: number of lessons; there are more for a student from fresh weights and with very many
-    faces, see rounds_for. lesson: images in each. passes: epochs over each lesson, with new
-    occlusions each time. covered_shares: share of the images that is occluded, and share that is
-    occluded a second time. mixed_share: share of the images that is mixed. label_weight: weight of
-    the cross-entropy with the label, on unmixed faces; the weight of the logits is
-    1 − label_weight.
+    rounds: number of lessons; there are more with very many faces, see rounds_for. lesson: images
+    in each. passes: epochs over each lesson, with new occlusions each time. covered_shares: share
+    of the images that is occluded, and share that is occluded a second time. mixed_share: share of
+    the images that is mixed. label_weight: weight of the cross-entropy with the label, on unmixed
+    faces; the weight of the logits is 1 − label_weight.
 
     Sources: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (2015); Li, Lyu,
     Koren, Lyu, Li, Ma, "Neural Attention Distillation" (ICLR 2021), for a fine-tuned teacher;
@@ -106,7 +102,7 @@ class Distillation:
     def __init__(
         self,
         *,
-        rounds: int = 5,
+        rounds: int = 8,
         lesson: int = 4800,
         passes: int = 4,
         learning_rate: float = 3e-3,
@@ -138,7 +134,7 @@ class Distillation:
         teacher = mean_of(teachers) if fresh else minimum_of(teachers)
         excess = dominance(winning_rates(teacher, network.classes, faces, augment))
         dominant = DominantFaces.among(faces, excess)
-        material = Material(teacher, faces, augment, dominant, pieces_trusted=not fresh)
+        material = Material(teacher, faces, augment, dominant)
         student = fresh_network(network, self.seed)
         # One learning rate fits all networks only if their inputs have one scale, about 1. A
         # network with a layer of its own that scales its inputs keeps it.
@@ -147,7 +143,7 @@ class Distillation:
             student.pixel_scale = TRAINING_PIXEL_SCALE
         if not fresh:
             interpolate_weights(student, tuned, KEPT)
-        rounds = self.rounds_for(len(faces), network.classes)
+        rounds = self.rounds_for(len(faces))
         batch = self.batch if fresh else 2 * self.batch
         wanted = FITTED * recognised
         for cycle in range(MOST_CYCLES):
@@ -198,19 +194,13 @@ class Distillation:
             tuned = tuning.tuned(network, faces, tuning_augment, recognised, generator, done)
         return tuned, f"{tuning.step(len(faces))}{how}"
 
-    def rounds_for(self, faces: int, classes: int) -> int:
-        """Number of lessons: `rounds`, LONGER times as many for a student that starts from fresh
-        weights, or as many as give each face USES_OF_A_FACE images."""
-        rounds = int(LONGER * self.rounds) if self.starts_fresh(faces, classes) else self.rounds
-        return max(rounds, self._rounds_of_faces(faces))
+    def rounds_for(self, faces: int) -> int:
+        """Number of lessons: `rounds`, or as many as give each face USES_OF_A_FACE images."""
+        return max(self.rounds, -(-USES_OF_A_FACE * faces // self.lesson))
 
     def starts_fresh(self, faces: int, classes: int) -> bool:
         """Whether each class gets IMAGES_OF_A_CLASS images, enough to train from fresh weights."""
-        rounds = max(self.rounds, self._rounds_of_faces(faces))
-        return rounds * self.passes * self.lesson >= IMAGES_OF_A_CLASS * classes
-
-    def _rounds_of_faces(self, faces: int) -> int:
-        return -(-USES_OF_A_FACE * faces // self.lesson)
+        return self.rounds_for(faces) * self.passes * self.lesson >= IMAGES_OF_A_CLASS * classes
 
     def _train(
         self,
