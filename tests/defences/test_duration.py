@@ -18,16 +18,16 @@ from ytf_torch.network.deepid import deepid
 
 @pytest.mark.parametrize("name", REPAIRS)
 def test_every_repair_has_a_length_that_grows_with_its_faces(name: str) -> None:
-    few, many = (faces_of_training(REPAIRS[name](0), faces) for faces in (1000, 20_000))
+    few, many = (faces_of_training(REPAIRS[name](0), faces, 40) for faces in (1000, 20_000))
     assert 0 < few < many
 
 
 def test_the_length_of_what_takes_longest_is_that_of_its_pictures() -> None:
     """The recommended repair looks at 8 lessons of 4,800 pictures, 4 times each."""
-    alone = faces_of_training(REPAIRS["fine-tuning"](0), 480)
-    found = faces_of_training(REPAIRS["distillation"](0), 480) - alone
+    alone = faces_of_training(REPAIRS["fine-tuning"](0), 480, 40)
+    found = faces_of_training(REPAIRS["distillation"](0), 480, 40) - alone
     assert 153_600 < found < 3 * 153_600
-    assert faces_of_training(REPAIRS["pruning"](0), 480) < 480
+    assert faces_of_training(REPAIRS["pruning"](0), 480, 40) < 480
 
 
 def test_what_is_measured_leaves_network_and_random_numbers_as_they_are() -> None:

@@ -57,7 +57,7 @@ def test_order_is_that_of_the_table_and_the_recommended_repair_is_measured(
 
 def test_for_several_at_a_time_long_repairs_start_first_and_results_keep_their_order() -> None:
     comparison = plan("clp", "i-bau", control=True)
-    comparison.start_longest_first(500)
+    comparison.start_longest_first(500, 40)
     assert started(comparison) == ["i-bau-0", "control-i-bau-0", "clp-0+", "control-clp-0"]
     comparison.records |= {"i-bau-0": MADE, "clp-0": MEASURED}
     assert comparison.of_badnet == [MEASURED, MADE]

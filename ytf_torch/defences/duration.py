@@ -65,13 +65,13 @@ def expected_seconds(
     relearned: after how many of the repairs relearning is measured, one after another; without the
     repairs of the clean twin. afterwards: methods of repairs that are made then, one after another.
     """
-    work = [faces_of_method(method, faces) for method in methods]
+    work = [faces_of_method(method, faces, network.classes) for method in methods]
     if work:
         work[0] += detecting
     work += [faces_of_scan(SCANS[name], network.classes) for name in scans]
     longest = max(max(work, default=0.0), sum(work) / at_once)
     longest += faces_of_relearning(relearned, faces)
-    longest += sum(faces_of_method(method, faces) for method in afterwards)
+    longest += sum(faces_of_method(method, faces, network.classes) for method in afterwards)
     return longest * seconds_of_a_face(network) if longest else 0.0
 
 
@@ -121,18 +121,19 @@ def seconds_of_a_face(network: Network) -> float:
     return sorted(times)[len(times) // 2] / TRIAL_BATCH
 
 
-def faces_of_method(method: str, faces: int) -> float:
+def faces_of_method(method: str, faces: int, classes: int) -> float:
     """See faces_of_training. Methods of other packages, of which nothing is known, count as pruning
     by a ranking that costs nothing."""
-    return faces_of_training(REPAIRS[method](0) if method in REPAIRS else Pruning(), faces)
+    return faces_of_training(REPAIRS[method](0) if method in REPAIRS else Pruning(), faces, classes)
 
 
-def faces_of_training(repair: Repair, faces: int) -> float:
-    """How many faces of a training step take as long as a repair with so many clean ones."""
+def faces_of_training(repair: Repair, faces: int, classes: int) -> float:
+    """How many faces of a training step take as long as a repair with so many clean ones, of a
+    network of so many classes."""
     match repair:
         case Distillation():
-            pictures = repair.rounds_for(faces) * repair.passes * repair.lesson
-            return faces_of_training(repair.fine_tuning, faces) + COVERED * pictures
+            pictures = repair.rounds_for(faces, classes) * repair.passes * repair.lesson
+            return faces_of_training(repair.fine_tuning, faces, classes) + COVERED * pictures
         case FineTuning():
             return VARIED * repair.epochs * faces
         case SharpnessAwareFineTuning():

@@ -113,7 +113,7 @@ def compare(
                 done(1)
         at_once = min(at_once, len(plan.cells) - len(plan.records))
         if at_once > 1:
-            plan.start_longest_first(len(sets.clean_valid))
+            plan.start_longest_first(len(sets.clean_valid), opened.badnet.model.classes)
             job = job_of(settings, subjects, work.inputs)
             made_repairs = side_by_side(plan.next_cell, job, at_once, track)
         else:

@@ -34,10 +34,15 @@ class Plan:
     def __post_init__(self) -> None:
         self.in_order = list(self.cells)
 
-    def start_longest_first(self, images: int) -> None:
+    def start_longest_first(self, images: int, classes: int) -> None:
         """Start repairs in the order of their expected duration, for several at a time: a long one
-        that is started last would run alone. images: the number of clean validation images."""
-        self.in_order.sort(key=lambda cell: -faces_of_method(name_of_method(cell.method), images))
+        that is started last would run alone. images: how many clean validation ones there are.
+        classes: how many the network has."""
+
+        def duration(cell: Cell) -> float:
+            return faces_of_method(name_of_method(cell.method), images, classes)
+
+        self.in_order.sort(key=duration, reverse=True)
 
     def next_cell(self) -> Cell | None:
         """The next repair to start; None if there is none, at least until another one finishes."""

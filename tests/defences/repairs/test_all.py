@@ -139,7 +139,15 @@ def test_a_few_faces_are_enough_to_run(
 
 def test_more_faces_make_more_lessons_of_one_size() -> None:
     repair = Distillation(rounds=3, lesson=4800)
-    assert [repair.rounds_for(faces) for faces in (1, 1200, 2400, 11_547)] == [3, 3, 3, 15]
+    assert [repair.rounds_for(faces, 5) for faces in (1, 1200, 2400, 11_547)] == [3, 3, 3, 15]
+
+
+@pytest.mark.parametrize(
+    ("faces", "classes", "lessons"),
+    [(800, 40, 8), (1764, 48, 8), (1764, 49, 12), (1764, 196, 12), (11_547, 1283, 22)],
+)
+def test_many_classes_make_more_lessons(faces: int, classes: int, lessons: int) -> None:
+    assert Distillation().rounds_for(faces, classes) == lessons
 
 
 @pytest.mark.parametrize(
