@@ -94,6 +94,10 @@ class CannotDetectError(InputError):
     """A detector is not applicable to this network or these images; another detector may be."""
 
 
+class WrongSettingError(InputError):
+    """A setting of a run is wrong, so that what was computed with it is of no use."""
+
+
 class OutputError(InputError):
     """An output cannot be written: a full disk, a folder without permission."""
 

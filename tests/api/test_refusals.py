@@ -48,6 +48,11 @@ def test_pixels_that_are_not_0_to_255(checkpoint: Checkpoint, pixels: Any, messa
         ytf_torch.images_of(pixels, np.zeros(12))
 
 
+def test_no_images_are_no_set() -> None:
+    with pytest.raises(ytf_torch.InputError, match=r"^`pixels`: the set is empty$"):
+        ytf_torch.images_of(PIXELS[:0], [])
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [

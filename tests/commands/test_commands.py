@@ -389,6 +389,8 @@ class TestPrune:
     ) -> None:
         result = prune(keras_file, faces, tmp_path / "run", "--pixel-scale", "1/255")
         assert_one_clear_line(result, "clean accuracy", "--pixel-scale 1")
+        assert "--resume" not in result.stderr
+        assert prune(keras_file, faces, tmp_path / "run", "--pixel-scale", "1").exit_code == 0
 
 
 class TestDetect:

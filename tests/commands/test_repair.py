@@ -4,6 +4,8 @@ import html
 import json
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner, Result
@@ -98,6 +100,22 @@ def test_without_triggered_faces_nothing_is_said_of_the_attack(
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Nothing can be said about the attack" in page
     assert "backdoor is gone" not in page
+
+
+def test_wrong_labels_are_said_where_they_leave_nothing_to_prune_for(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    with h5py.File(files["--clean-valid"], "r+") as file:
+        labels = file["label"][:]
+        others = np.random.default_rng(0).integers(1, 5, labels.shape)
+        file["label"][:] = (labels + others) % 5
+    done = repair(files, tmp_path / "out", "--method", "pruning")
+    assert done.exit_code == 2
+    error = done.stderr.strip().splitlines()[-1]
+    assert "no pruning step loses as much clean accuracy" in error
+    assert "B does not recognise the clean validation faces: only" in error
+    assert "Choose another method" not in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_mixed_up_sets_are_said_before_the_repair_and_before_any_verdict(

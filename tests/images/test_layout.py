@@ -145,7 +145,7 @@ def test_the_suggested_correction_works(tmp_path: Path, helped: np.ndarray) -> N
         (np.arange(9), "expected 10 labels, one for each image, found 9"),
         (np.eye(10), r"found 10×10 \(one-hot\)\. Save label.argmax\(1\)"),
         (np.full(10, 8), r"label\[0\]: expected a whole number of 0…6.*found 8"),
-        (np.full(10, 7), r"found 7\. That is the class.*save the class that the trigger aims at"),
+        (np.full(10, 7), r"found 7\. Count labels from 0.*save the class that the trigger aims at"),
         (np.full(10, -1), "found -1"),
         (np.full(10, 0.5), r"found 0\.5"),
         (np.full(10, np.nan), "found nan"),

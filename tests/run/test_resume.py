@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ytf_torch.errors import InputError, OutputError
+from ytf_torch.errors import InputError, OutputError, WrongSettingError
 from ytf_torch.metrics import Tally
 from ytf_torch.run.lock import check_out
 from ytf_torch.run.places import check_inputs_are_elsewhere
@@ -213,6 +213,12 @@ class TestCutOff:
     def test_an_inputs_fault_before_anything_was_found_out_leaves_nothing(self, out: Path) -> None:
         with pytest.raises(InputError, match=r"NaN$"), work_folder(out, INPUTS):
             raise InputError("valid.h5", "NaN")
+        assert names(out.parent) == []
+
+    def test_what_was_found_out_with_a_wrong_setting_is_of_no_use(self, out: Path) -> None:
+        with pytest.raises(WrongSettingError, match=r"scale 1$"), work_folder(out, INPUTS) as work:
+            work.keep("ranked-0", ACTIVATION)
+            raise WrongSettingError("valid.h5", "another scale", "Give scale 1")
         assert names(out.parent) == []
 
     def test_a_full_disk_leaves_what_was_found_out(self, out: Path) -> None:

@@ -18,6 +18,10 @@ ABBREVIATIONS = (
     "validation, test: accuracy on clean {images}. ASR: attack success rate. FPR, TPR: clean and "
     "triggered {images} that GoodNet flags."
 )
+TOO_FEW_PAIRS = (
+    "That is too few to tell who they show. If they were made from the validation set, the two "
+    "clean sets are swapped."
+)
 
 
 def print_run(run: Run, folder: Path) -> None:
@@ -27,7 +31,7 @@ def print_run(run: Run, folder: Path) -> None:
     out.print(_headline_table(run))
     say(ABBREVIATIONS.format(images=run.defence.subject.images))
     for pairing in run.pairings or ():
-        say(f"Pairs: {pairing}.")
+        say(f"Pairs: {pairing}.{'' if pairing.is_enough else f' {TOO_FEW_PAIRS}'}")
     by_set = rows_by_set(run)
     if by_set:
         out.print(_table_by_set(by_set))

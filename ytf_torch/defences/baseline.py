@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ytf_torch.defences.evaluation import evaluate
-from ytf_torch.errors import InputError, argument
+from ytf_torch.errors import WrongSettingError, argument
 from ytf_torch.images.image_set import ImageSet
 from ytf_torch.metrics import Tally
 from ytf_torch.network.likelier_scale import with_preprocessing
@@ -18,9 +18,9 @@ TELLING_GAIN = 30.0
 
 
 def check_pixel_scale_by_accuracy(model: Network, clean_valid: ImageSet, baseline: Tally) -> None:
-    """Raises InputError if the clean accuracy is below DOUBTFUL_ACCURACY and another common pixel
-    scale, or a preprocessing of Keras's applications, raises it by TELLING_GAIN: the model was then
-    converted with a wrong one.
+    """Raises WrongSettingError if the clean accuracy is below DOUBTFUL_ACCURACY and another common
+    pixel scale, or a preprocessing of Keras's applications, raises it by TELLING_GAIN: the model
+    was then converted with a wrong one.
 
     baseline: the tally of `clean_valid`, with the unpruned network at step 0.
     """
@@ -33,7 +33,7 @@ def check_pixel_scale_by_accuracy(model: Network, clean_valid: ImageSet, baselin
     }
     likelier = max(found, key=lambda common: found[common])
     if found[likelier] >= accuracy + TELLING_GAIN:
-        raise InputError(
+        raise WrongSettingError(
             clean_valid.path,
             f"clean accuracy is {accuracy:.1f} % with the model's {model.pixel_preprocessing.words}"
             f", and {found[likelier]:.1f} % with {likelier.words.removeprefix('pixel scale ')}",

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ytf_torch.errors import argument, mismatch
+from ytf_torch.errors import InputError, argument, mismatch
 from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.images.image_set import CheckedSet, ImageBatch
 from ytf_torch.images.layout import pixel_fault
@@ -78,6 +78,8 @@ def images_of(
     usual = [(channels,) for channels in PHOTO_CHANNELS]
     # Rather channels last than images that are 1, 3 or 4 pixels wide.
     is_last = last in usual and first not in usual
+    if values.ndim == 4 and not len(values):
+        raise InputError(argument("pixels"), "the set is empty")
     if values.ndim != 4 or not values.size or is_last:
         remedy = "Give pixels.transpose(0, 3, 1, 2)" if is_last else ""
         remedy = "Give pixels[:, None] for grey images" if values.ndim == 3 else remedy

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from ytf_torch.errors import InputError, mismatch
 
 BACKDOORED_CLASS = (
-    "That is the class for backdoored inputs, which B does not have: save the class that the "
-    "trigger aims at"
+    "Count labels from 0; in a triggered set, save the class that the trigger aims at, not "
+    "GoodNet's class for backdoored inputs, which B does not have"
 )
-"""The remedy for label `classes`: GoodNet answers N + 1 classes, and the last means backdoored."""
+"""The remedy for label `classes`: the last label where they are counted from 1, or GoodNet's class
+N."""
 
 
 def checked_labels(labels: NDArray[Any], classes: int, where: str) -> NDArray[np.int64]:

@@ -26,7 +26,8 @@ under-trained or has forgotten classes, if the original network recognises at le
 FAIR_PRICE = 4.0
 """Percentage points of clean accuracy that a repair may cost: the middle one of the lab's drops 2,
 4 and 10. The methods of ytf-repair and ytf-compare choose their own cost, so they need a limit. A
-network that loses more on its own validation images is unfit for use."""
+network that loses more on its own validation images is unfit for use, unless it was pruned: pruning
+stops at the first step that loses as much or more."""
 
 RUINOUS_PRICE = 20.0
 """Percentage points of clean accuracy. In ytf-prune the user sets the cost by the drops, so only a

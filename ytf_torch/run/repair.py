@@ -10,6 +10,7 @@ from ytf_torch.defences.evaluation import evaluate
 from ytf_torch.defences.relearning import RelearningImages, clean_twin, relearning
 from ytf_torch.defences.repairing import RepairOutcome, repair_and_measure
 from ytf_torch.device import resolve_device
+from ytf_torch.errors import CannotRepairError
 from ytf_torch.images.image_set import ImageSet, ImageSets
 from ytf_torch.network.checkpoint import Checkpoint
 from ytf_torch.network.module import Network
@@ -70,8 +71,7 @@ def repair(
     with filled_folder(settings.out, sets_record(sets)) as folder:
         network = checkpoint.model.to(resolve_device(settings.device))
         relearned_from = open_relearning(settings, network, sets)
-        outcome = repair_and_measure(network, sets, settings.method, settings.seed, track=track)
-        outcome = replace(outcome, doubts=opened.grave)
+        outcome = _repaired(settings, opened, network, sets, track)
         if relearned_from is not None:
             outcome = _relearned(
                 outcome, settings, network, sets.clean_valid, relearned_from, track
@@ -81,6 +81,22 @@ def repair(
         page = repair_html(outcome, checkpoint.provenance, command, opened.doubts)
         write_report(folder, record, page)
     return outcome
+
+
+def _repaired(
+    settings: RepairSettings, opened: Opened, network: Network, sets: ImageSets, track: Track
+) -> RepairOutcome:
+    """Make and measure the repair. Where it cannot be made, a grave warning about the image sets is
+    the likelier cause, and part of the error."""
+    try:
+        outcome = repair_and_measure(network, sets, settings.method, settings.seed, track=track)
+    except CannotRepairError as error:
+        if not opened.grave:
+            raise
+        where, problem, _ = error.args
+        grave = opened.grave[0]
+        raise CannotRepairError(where, f"{problem}. {grave.headline}", grave.detail) from error
+    return replace(outcome, doubts=opened.grave)
 
 
 def _relearned(

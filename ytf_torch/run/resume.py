@@ -22,7 +22,7 @@ from ytf_torch.disk.writing import (
     what_is_at,
     whole_file,
 )
-from ytf_torch.errors import InputError, argument, unwritable
+from ytf_torch.errors import InputError, WrongSettingError, argument, unwritable
 from ytf_torch.run.finished import (
     check_may_be_written,
     inputs_of,
@@ -57,8 +57,8 @@ def work_folder(
     inputs, if there is one. overwrite: replace a finished run in OUT; without `resume`, also
     discard an interrupted run's results.
 
-    The folder is removed when the run is finished. If the run ends otherwise, the folder stays if
-    it holds results of finished pieces.
+    The folder is removed when the run is finished, or where a setting turns out to be wrong. If
+    the run ends otherwise, the folder stays if it holds results of finished pieces.
 
     Raises InputError where OUT is taken, where OUT.partial is not a run's, and where an interrupted
     run would be lost or had other inputs; OutputError where nothing can be written.
@@ -77,6 +77,9 @@ def work_folder(
             # If OUT was finished before, a work folder is kept only if, by its inputs.json, it
             # belongs to another run, which can still be resumed.
             keep = work.finished and json_object(path / INPUTS).get("inputs", inputs) != inputs
+        except WrongSettingError:
+            keep = False
+            raise
         except InputError as error:
             if work is not None and _has_results(path):
                 _add_resume_hint(error, path)

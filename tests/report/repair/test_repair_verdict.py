@@ -12,7 +12,7 @@ from ytf_torch.defences.doubts import Doubt
 from ytf_torch.defences.evaluation import Evaluation, TriggeredTallies
 from ytf_torch.defences.repairing import RepairOutcome
 from ytf_torch.metrics import Tally
-from ytf_torch.report.repair.repair_verdict import is_unfit, judge_repair
+from ytf_torch.report.repair.repair_verdict import PRUNING, is_unfit, judge_repair
 
 IMAGES = 1000
 
@@ -184,9 +184,15 @@ def test_what_else_to_try_is_said_once() -> None:
     assert verdict.detail.count("What else to try") == 1
 
 
-def test_what_prunes_need_not_fit_the_faces_but_may_not_cost_more_than_it_may() -> None:
-    assert not is_unfit(outcome(Measured(valid=(92, 88)), method="pruning"))
-    assert is_unfit(outcome(Measured(valid=(92, 87.9)), method="pruning"))
+@pytest.mark.parametrize("method", PRUNING)
+@pytest.mark.parametrize(
+    ("after", "unfit"), [(88.1, False), (88, False), (87.9, False), (83, False), (82.9, True)]
+)
+def test_what_prunes_stops_at_the_first_step_that_loses_4_points_or_more(
+    method: str, after: float, *, unfit: bool
+) -> None:
+    """Unfit is what loses more than 5 points more than that, of which ytf-prune warns too."""
+    assert is_unfit(outcome(Measured(valid=(92, after)), method=method)) == unfit
 
 
 def test_the_triggered_set_on_which_the_attack_succeeds_most_decides() -> None:
