@@ -45,7 +45,7 @@ USES_OF_A_FACE = 6
 # that B does.
 IMAGES_OF_A_CLASS = 3200
 # A student that does not start from fresh weights is trained longer by this factor: it has fewer
-# images of each class. With 784 for each of 196 it lost 2.9 points on one BadNet, with 1,176 0.1.
+# images of each class. With 224 for each of 1,283 it lost 2.5 points, with 329 1.4.
 LONGER = 1.5
 # Where the student does not start from fresh weights: share of the fine-tuned copy's weights in its
 # initial ones.
