@@ -115,6 +115,7 @@ def test_wrong_labels_are_said_where_they_leave_nothing_to_prune_for(
     assert "no pruning step loses as much clean accuracy" in error
     assert "B does not recognise the clean validation faces: only" in error
     assert "Choose another method" not in error
+    assert ".." not in error
     assert not (tmp_path / "out").exists()
 
 

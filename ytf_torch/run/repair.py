@@ -95,7 +95,8 @@ def _repaired(
             raise
         where, problem, _ = error.args
         grave = opened.grave[0]
-        raise CannotRepairError(where, f"{problem}. {grave.headline}", grave.detail) from error
+        cause = grave.headline.removesuffix(".")
+        raise CannotRepairError(where, f"{problem}. {cause}", grave.detail) from error
     return replace(outcome, doubts=opened.grave)
 
 
