@@ -197,10 +197,7 @@ class TestFolders:
             ([], "expected a folder for each class, .* found 0 images and no folder"),
             (["a.png"], "found 1 images and no folder. Move the images of each class"),
             (["0/notes.txt"], "none of its folders contains an image"),
-            (
-                ["0/a.png", "4/a.png"],
-                "4: expected a label of 0…3.* Count labels from 0",
-            ),
+            (["0/a.png", "4/a.png"], "4: expected a label of 0…3.* Count labels from 0"),
             (["0/a.png", "7/a.png"], "7: expected a label of 0…3, for a model of 4 classes"),
             (["1/a.png", "01/a.png"], "another folder is called 1 too"),
             (["0/a.png", "1/b.png"], "b.png: expected a photo .* found an empty file"),

@@ -19,6 +19,7 @@ from ytf_torch.commands.options import (
     Target,
     TriggeredSets,
 )
+from ytf_torch.commands.pairs import print_pairs
 from ytf_torch.commands.paths import check_paths
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
@@ -167,8 +168,7 @@ def _print_tables(evaluation: Evaluation, files: Sequence[Path]) -> None:
     for line in _legend(evaluation, shown):
         say(line)
     if evaluation.pairing is not None:
-        too_few = "" if evaluation.pairing.is_enough else ", too few to say who is on them"
-        say(f"Pairs: {evaluation.pairing}{too_few}.")
+        print_pairs(evaluation.pairing)
 
 
 def _is_measured(evaluation: Evaluation, field: str) -> bool:

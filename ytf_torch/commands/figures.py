@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from ytf_torch.commands.pairs import print_pairs
 from ytf_torch.commands.terminal import out, say
 from ytf_torch.errors import printable
 from ytf_torch.metrics import Share
@@ -18,10 +19,7 @@ ABBREVIATIONS = (
     "validation, test: accuracy on clean {images}. ASR: attack success rate. FPR, TPR: clean and "
     "triggered {images} that GoodNet flags."
 )
-TOO_FEW_PAIRS = (
-    "That is too few to tell who they show. If they were made from the validation set, the two "
-    "clean sets are swapped."
-)
+SWAPPED = "If they were made from the validation set, the two clean sets are swapped."
 
 
 def print_run(run: Run, folder: Path) -> None:
@@ -31,7 +29,9 @@ def print_run(run: Run, folder: Path) -> None:
     out.print(_headline_table(run))
     say(ABBREVIATIONS.format(images=run.defence.subject.images))
     for pairing in run.pairings or ():
-        say(f"Pairs: {pairing}.{'' if pairing.is_enough else f' {TOO_FEW_PAIRS}'}")
+        print_pairs(pairing)
+        if not pairing.is_enough:
+            say(SWAPPED)
     by_set = rows_by_set(run)
     if by_set:
         out.print(_table_by_set(by_set))

@@ -41,6 +41,11 @@ class Verdict:
     headline: str
     detail: str
 
+    @property
+    def record(self) -> dict[str, str]:
+        """The verdict on a repair in its result.json."""
+        return {"kind": self.kind, "headline": self.headline}
+
 
 def judge(defence: Defence, doubts: Sequence[Doubt] = ()) -> Verdict:
     """The verdict on a defence, by the thresholds of thresholds.py.

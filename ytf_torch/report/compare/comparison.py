@@ -54,8 +54,7 @@ def doubted(records: Sequence[Record], grave: Sequence[Doubt]) -> list[Record]:
     the image sets: the first of them replaces it."""
     if not grave:
         return list(records)
-    found = doubtful(grave[0])
-    verdict = {"kind": found.kind, "headline": found.headline}
+    verdict = doubtful(grave[0]).record
     return [record if "failed" in record else {**record, "verdict": verdict} for record in records]
 
 

@@ -35,7 +35,6 @@ def repair_record(
     evaluation = outcome.evaluation
     assert evaluation.repaired is not None
     assert evaluation.goodnet is not None
-    verdict = judge_repair(outcome)
     return {
         "method": outcome.method,
         "seed": outcome.seed,
@@ -52,7 +51,7 @@ def repair_record(
         "detectors": {
             name: detector_record(figures) for name, figures in outcome.detectors.items()
         },
-        "verdict": {"kind": verdict.kind, "headline": verdict.headline},
+        "verdict": judge_repair(outcome).record,
         # Only where there are any: most records keep their bytes.
         **(
             {"detectors_not_applicable": dict(outcome.not_applicable)}
