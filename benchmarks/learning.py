@@ -151,15 +151,20 @@ def lab_network(people: int) -> Network:
 
 
 class Part(Distillation):
-    """The recommended repair with lessons of a part of the pictures, otherwise as it is with all
-    of them."""
+    """The recommended repair with lessons of a part of the pictures, and a part of the mixtures
+    that tell dominant classes, otherwise as it is with all of them."""
 
     def __init__(self, part: int) -> None:
         super().__init__(lesson=Distillation().lesson // part)
+        self.part = part
 
     def starts_fresh(self, faces: int, classes: int) -> bool:
         """As with all faces."""
         return Distillation().starts_fresh(FACES[classes], classes)
+
+    def mixtures_for(self, classes: int) -> int:
+        """A part of them."""
+        return super().mixtures_for(classes) // self.part
 
 
 @exact_float32()

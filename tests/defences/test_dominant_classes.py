@@ -4,10 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from ytf_torch.defences.dominant_classes import DominantFaces, dominance, winning_rates
+from ytf_torch.defences.dominant_classes import (
+    DominantFaces,
+    dominance,
+    mixtures_for,
+    winning_rates,
+)
 from ytf_torch.defences.training import TrainingFaces, seeded
 
-CLASSES = 6
+CLASSES, MIXTURES = 6, 1_200
 # Of each class two faces: one pixel is lit, whose column is the class.
 FACES = TrainingFaces(
     torch.eye(CLASSES).mul(200).to(torch.uint8).repeat(2, 1).view(-1, 1, 1, CLASSES),
@@ -28,25 +33,27 @@ def fair(pixels: Tensor) -> Tensor:
 def test_a_class_that_a_faint_face_of_it_decides_wins_every_mixture(target: int) -> None:
     weights = torch.ones(CLASSES)
     weights[target] = 10
-    rates = winning_rates(lambda pixels: fair(pixels) * weights, CLASSES, FACES, unchanged)
+    rates = winning_rates(
+        lambda pixels: fair(pixels) * weights, CLASSES, FACES, unchanged, MIXTURES
+    )
     assert rates.tolist() == [float(label == target) for label in range(CLASSES)]
     assert dominance(rates).nonzero().flatten().tolist() == [target]
 
 
 def test_of_a_fair_network_no_class_wins_with_the_smaller_share() -> None:
-    rates = winning_rates(fair, CLASSES, FACES, unchanged)
+    rates = winning_rates(fair, CLASSES, FACES, unchanged, MIXTURES)
     assert rates.tolist() == [0.0] * CLASSES
     assert not dominance(rates).any()
 
 
 def test_a_network_whose_logits_are_not_finite_has_no_dominant_class() -> None:
-    rates = winning_rates(lambda pixels: fair(pixels) / 0, CLASSES, FACES, unchanged)
+    rates = winning_rates(lambda pixels: fair(pixels) / 0, CLASSES, FACES, unchanged, MIXTURES)
     assert rates.tolist() == [0.0] * CLASSES
 
 
 def test_faces_of_one_class_are_in_no_mixture_of_two() -> None:
     one = TrainingFaces(FACES.pixels[:1], FACES.labels[:1])
-    assert winning_rates(fair, CLASSES, one, unchanged).tolist() == [0.0] * CLASSES
+    assert winning_rates(fair, CLASSES, one, unchanged, MIXTURES).tolist() == [0.0] * CLASSES
 
 
 @pytest.mark.parametrize(
@@ -101,13 +108,16 @@ def test_without_a_dominant_class_there_is_no_face_of_one() -> None:
 
 @pytest.mark.parametrize(("classes", "mixtures"), [(40, 9_600), (100, 20_000), (1_283, 38_490)])
 def test_many_classes_get_fewer_mixtures_each(classes: int, mixtures: int) -> None:
-    seen = 0
+    assert mixtures_for(classes) == mixtures
+
+
+@pytest.mark.parametrize(("mixtures", "seen"), [(256, 256), (257, 512), (1_200, 1_280)])
+def test_mixtures_are_made_in_whole_batches(mixtures: int, seen: int) -> None:
+    batches: list[int] = []
 
     def logits_of(pixels: Tensor) -> Tensor:
-        nonlocal seen
-        seen += len(pixels)
-        return torch.zeros(len(pixels), classes)
+        batches.append(len(pixels))
+        return torch.zeros(len(pixels), CLASSES)
 
-    faces = TrainingFaces(torch.zeros(classes, 1, 1, 1, dtype=torch.uint8), torch.arange(classes))
-    winning_rates(logits_of, classes, faces, unchanged)
-    assert mixtures <= seen < mixtures + 256
+    winning_rates(logits_of, CLASSES, FACES, unchanged, mixtures)
+    assert sum(batches) == seen

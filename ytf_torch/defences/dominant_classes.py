@@ -98,20 +98,28 @@ def dominance(rates: Tensor) -> Tensor:
     return excess.where(excess >= LEAST_EXCESS, 0.0)
 
 
+def mixtures_for(classes: int) -> int:
+    """How many mixtures of two faces tell the dominant ones of so many classes."""
+    return max(FEWEST * classes, min(MIXTURES * classes, MOST_MIXTURES))
+
+
 @torch.no_grad()
 def winning_rates(
-    logits_of: Callable[[Tensor], Tensor], classes: int, faces: TrainingFaces, augment: Augment
+    logits_of: Callable[[Tensor], Tensor],
+    classes: int,
+    faces: TrainingFaces,
+    augment: Augment,
+    mixtures: int,
 ) -> Tensor:
     """For each class, the share of mixtures that are assigned to it, of those in which it has the
     smaller share and another class the larger: (classes,), 0–1, on the CPU; 0 for a class that is
     in none.
 
-    logits_of: (batch, 3, H, W), uint8 → logits (batch, classes). Mixtures are of two faces drawn at
-    random and augmented; equal faces give equal rates.
+    logits_of: (batch, 3, H, W), uint8 → logits (batch, classes). mixtures: how many to make, of two
+    faces each that are drawn at random and augmented. Equal faces give equal rates.
     """
     generator = seeded(0)
     won, mixed = torch.zeros(2, classes)
-    mixtures = max(FEWEST * classes, min(MIXTURES * classes, MOST_MIXTURES))
     for _ in range(-(-mixtures // BATCH)):
         chosen = torch.randint(len(faces), (BATCH,), generator=generator).to(faces.labels.device)
         larger = augment(faces.pixels[chosen].float(), generator)

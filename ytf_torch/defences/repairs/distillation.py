@@ -10,7 +10,12 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
-from ytf_torch.defences.dominant_classes import DominantFaces, dominance, winning_rates
+from ytf_torch.defences.dominant_classes import (
+    DominantFaces,
+    dominance,
+    mixtures_for,
+    winning_rates,
+)
 from ytf_torch.defences.lessons import (
     LESSON_BATCH,
     LOGIT_SPREAD,
@@ -135,7 +140,8 @@ class Distillation:
         with torch.no_grad():
             teachers = [scaled_logits(teacher, faces) for teacher in (network, tuned)]
         teacher = mean_of(teachers) if fresh else minimum_of(teachers)
-        excess = dominance(winning_rates(teacher, network.classes, faces, augment))
+        mixtures = self.mixtures_for(network.classes)
+        excess = dominance(winning_rates(teacher, network.classes, faces, augment, mixtures))
         dominant = DominantFaces.among(faces, excess)
         material = Material(teacher, faces, augment, dominant)
         student = fresh_network(network, self.seed)
@@ -207,6 +213,10 @@ class Distillation:
         """Whether each class gets IMAGES_OF_A_CLASS images, enough to train from fresh weights."""
         images = self._least_rounds(faces) * self.passes * self.lesson
         return images >= IMAGES_OF_A_CLASS * classes
+
+    def mixtures_for(self, classes: int) -> int:
+        """How many mixtures tell the dominant classes."""
+        return mixtures_for(classes)
 
     def _least_rounds(self, faces: int) -> int:
         return max(self.rounds, -(-USES_OF_A_FACE * faces // self.lesson))
