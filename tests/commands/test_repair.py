@@ -46,6 +46,11 @@ def test_a_repair_writes_the_network_its_figures_and_a_page(
         "result.json",
     ]
     assert all(WRITTEN.fullmatch(path.name) for path in out.iterdir())
+    # In 80 columns no cell is cut into two lines.
+    rows = [line.split("│")[1:-1] for line in done.stdout.splitlines() if line[:1] == "│"]
+    assert [[bool(cell.strip()) for cell in row] for row in rows] == 3 * [9 * [True]]
+    assert [row[0].strip() for row in rows] == ["B", "B′", "GoodNet"]
+    assert "Pairs: 160 of 160 triggered images paired with a clean one." in done.stdout
     assert not out.with_name("out.partial").exists()
     repaired = load_checkpoint(out / "repaired.safetensors")
     assert repaired.provenance.history[0] == "made for a test"

@@ -19,6 +19,7 @@ from ytf_torch.commands.options import (
     as_option,
     shell_command,
 )
+from ytf_torch.commands.pairs import print_pairs
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, out, progress_bars, say
 from ytf_torch.defences.names import (
@@ -44,6 +45,11 @@ if TYPE_CHECKING:
 app = App()
 NOT_FIT = 1
 METHODS = ", ".join((RECOMMENDED, *every("repair")))
+ABBREVIATIONS = (
+    "clean valid, clean test: accuracy on clean faces. ASR: attack success rate. clean to target: "
+    "clean faces of others that get the target. robust: robust accuracy, the triggered faces that "
+    "get their true class. FPR, TPR: clean and triggered faces that GoodNet flags."
+)
 
 
 @app.command("repair")
@@ -148,14 +154,17 @@ def print_repair(outcome: RepairOutcome) -> None:
     say(verdict.detail)
     if outcome.relearning is not None:
         say(finding(relearning_record(outcome.relearning)))
-    table = Table("network", title=f"Repair by {outcome.method}, {outcome.seconds:.0f} s")
+    table = Table(
+        "network",
+        title=f"Repair by {outcome.method}, {outcome.seconds:.0f} s: figures in percent",
+    )
     for column in (
         "clean valid",
         "clean test",
         "ASR",
         "ASR without target",
         "clean to target",
-        "robust accuracy",
+        "robust",
         "FPR",
         "TPR",
     ):
@@ -166,8 +175,9 @@ def print_repair(outcome: RepairOutcome) -> None:
         if figures is not None:
             table.add_row(name, *map(_cell, _shares(figures)))
     out.print(table)
+    say(ABBREVIATIONS)
     if evaluation.pairing is not None:
-        say(f"Pairs: {evaluation.pairing}.")
+        print_pairs(evaluation.pairing)
     for name, detector_figures in outcome.detectors.items():
         for rates in detector_figures.at:
             if rates.false_positive_rate and rates.true_positive_rate:
@@ -192,7 +202,7 @@ def _shares(figures: Figures) -> tuple[Share | None, ...]:
 
 
 def _cell(share: Share | None) -> str:
-    return "–" if share is None else f"{share.rate:.1f} %"
+    return "–" if share is None else f"{share.rate:.1f}"
 
 
 if __name__ == "__main__":
