@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional as F
 
 from ytf_torch.defences.base import Candidate
@@ -40,6 +40,7 @@ from ytf_torch.defences.training import (
 )
 from ytf_torch.defences.variations import occlude, overlay, relight
 from ytf_torch.images.image_set import ImageSet
+from ytf_torch.images.read_ahead import read_ahead
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
@@ -178,7 +179,7 @@ class Distillation:
         faces: TrainingFaces,
         augment: Augment,
         recognised: int,
-        generator: Generator,
+        generator: torch.Generator,
         track: Track,
     ) -> tuple[Network, str]:
         """A fine-tuned copy and its description for the history. With many classes it is fine-tuned
@@ -227,7 +228,7 @@ class Distillation:
         material: Material,
         rounds: int,
         batch: int,
-        generator: Generator,
+        generator: torch.Generator,
         done: Callable[[int], None],
     ) -> None:
         optimizer = torch.optim.Adam(student.parameters(), self.learning_rate)
@@ -235,19 +236,27 @@ class Distillation:
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.learning_rate, steps, pct_start=0.25
         )
+        # Images are made while the student learns from those before: each uses one core in part.
+        for pixels, lesson, chosen in read_ahead([self._shown(material, rounds, batch, generator)]):
+            optimizer.zero_grad()
+            torch.autograd.backward(self._loss(student(pixels), lesson, chosen))
+            optimizer.step()
+            schedule.step()
+            done(len(chosen))
+
+    def _shown(
+        self, material: Material, rounds: int, batch: int, generator: torch.Generator
+    ) -> Generator[tuple[Tensor, Lesson, Tensor], None, None]:
+        """All batches of a student: its images, the lesson that they are of, and their indices in
+        it."""
         for _ in range(rounds):
             lesson = lesson_of(material, self.lesson, self.mixed_share, generator)
             for _ in range(self.passes):
                 order = torch.randperm(self.lesson, generator=generator)
                 for chosen in torch.split(order.to(lesson.unmixed.device), batch):
-                    pixels = self._hidden(lesson.pixels[chosen], material, generator)
-                    optimizer.zero_grad()
-                    torch.autograd.backward(self._loss(student(pixels), lesson, chosen))
-                    optimizer.step()
-                    schedule.step()
-                    done(len(chosen))
+                    yield self._hidden(lesson.pixels[chosen], material, generator), lesson, chosen
 
-    def _hidden(self, pixels: Tensor, material: Material, generator: Generator) -> Tensor:
+    def _hidden(self, pixels: Tensor, material: Material, generator: torch.Generator) -> Tensor:
         """The student's images: relit, a share of them occluded, and a share with a face of a
         dominant class over them."""
         images = relight(pixels.float(), generator, RELIGHTING)
