@@ -133,7 +133,8 @@ def faces_of_training(repair: Repair, faces: int, classes: int) -> float:
     match repair:
         case Distillation():
             pictures = repair.rounds_for(faces, classes) * repair.passes * repair.lesson
-            return faces_of_training(repair.fine_tuning, faces, classes) + COVERED * pictures
+            tuning = faces_of_training(repair.tuning_for(faces, classes), faces, classes)
+            return tuning + COVERED * pictures
         case FineTuning():
             return VARIED * repair.epochs * faces
         case SharpnessAwareFineTuning():

@@ -12,6 +12,7 @@ import torch
 from tests.made.badnet import MadeBadNet
 from tests.made.preprocessed import PREPROCESSINGS, reading_as
 from ytf_torch.defences.base import Repair
+from ytf_torch.defences.lessons import Lesson, Material, lesson_of
 from ytf_torch.defences.repairs import distillation
 from ytf_torch.defences.repairs.distillation import (
     TUNED_OCCLUDED,
@@ -160,6 +161,45 @@ def test_few_pictures_of_many_classes_are_no_start_from_nothing(
     assert Distillation().starts_fresh(faces, classes) == fresh
 
 
+@pytest.mark.parametrize(
+    ("faces", "classes", "rate", "epochs"), [(1200, 40, 1e-3, 24), (1764, 196, 2e-3, 12)]
+)
+def test_a_fresh_student_has_a_gentler_second_teacher(
+    faces: int, classes: int, rate: float, epochs: int
+) -> None:
+    tuning = Distillation(fine_tuning=FineTuning(batch=32)).tuning_for(faces, classes)
+    assert (tuning.learning_rate, tuning.epochs, tuning.batch) == (rate, epochs, 32)
+
+
+@pytest.mark.parametrize(
+    ("fresh", "passes", "lessons"), [(True, 4, 4), (True, 5, 6), (True, 1, 2), (False, 4, 2)]
+)
+def test_a_fresh_student_gets_other_images_after_half_of_the_passes(
+    passes: int,
+    lessons: int,
+    *,
+    fresh: bool,
+    badnet: MadeBadNet,
+    clean_valid: ImageSet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+
+    def counted_lesson(
+        material: Material, count: int, mixed_share: float, generator: torch.Generator
+    ) -> Lesson:
+        made.append(count)
+        return lesson_of(material, count, mixed_share, generator)
+
+    monkeypatch.setattr(distillation, "lesson_of", counted_lesson)
+    monkeypatch.setattr(distillation, "IMAGES_OF_A_CLASS", 1 if fresh else 10**6)
+    monkeypatch.setattr(distillation, "LONGER", 1)
+    monkeypatch.setattr(distillation, "MOST_CYCLES", 1)
+    repair = Distillation(rounds=2, lesson=20, passes=passes, fine_tuning=FineTuning(epochs=1))
+    next(iter(repair.candidates(badnet.network, clean_valid.part(0, 5), untracked)))
+    assert made == [20] * lessons
+
+
 @pytest.mark.parametrize(("share", "same_as"), [(1.0, "other"), (0.0, "start")])
 def test_weights_are_moved_towards_a_network_that_reads_other_pixels(
     share: float, same_as: str, badnet: MadeBadNet
@@ -252,14 +292,20 @@ class RecordedTuning(FineTuning):
         self.shown = augment
         return network
 
+    def gentler(self) -> RecordedTuning:
+        return self
 
-@pytest.mark.parametrize(("lesson", "many"), [(20, True), (4000, False)])
+
+@pytest.mark.parametrize("many", [True, False])
 def test_the_second_teacher_of_many_classes_sees_covered_faces_too(
-    lesson: int, *, many: bool, badnet: MadeBadNet, clean_valid: ImageSet
+    *, many: bool, badnet: MadeBadNet, clean_valid: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five classes are many for lessons of 20 pictures."""
+    monkeypatch.setattr(distillation, "MOST_CYCLES", 1)
+    if not many:
+        monkeypatch.setattr(distillation, "IMAGES_OF_A_CLASS", 1)
     tuning = RecordedTuning(epochs=1)
-    repair = Distillation(rounds=1, lesson=lesson, passes=4, batch=500, fine_tuning=tuning)
+    repair = Distillation(rounds=1, lesson=20, passes=4, fine_tuning=tuning)
     (candidate,) = repair.candidates(badnet.network, clean_valid, untracked)
     faces = TrainingFaces.of(clean_valid, badnet.network.device)
     generator = seeded(0)
@@ -282,7 +328,8 @@ def test_a_batch_may_be_without_an_image_that_gets_a_dominant_face(
 ) -> None:
     """A fifth of the images get one: of batches of eight, every sixth has none."""
     monkeypatch.setattr(distillation, "dominance", lambda rates: 0.4 * (rates.argsort() == 0))
+    monkeypatch.setattr(distillation, "MOST_CYCLES", 1)
     tuning = FineTuning(epochs=1)
-    repair = Distillation(rounds=1, lesson=4000, passes=4, batch=8, fine_tuning=tuning)
+    repair = Distillation(rounds=1, lesson=400, passes=4, batch=8, fine_tuning=tuning)
     (candidate,) = repair.candidates(badnet.network, clean_valid, untracked)
     assert "outweighs others in mixtures" in candidate.history[0]

@@ -96,10 +96,11 @@ class Distillation:
     times in all.
 
     rounds: number of lessons; there are more with many faces or classes, see rounds_for. lesson:
-    images in each. passes: epochs over each lesson, with new occlusions each time. covered_shares:
-    share of the images that is occluded, and share that is occluded a second time. mixed_share:
-    share of the images that is mixed. label_weight: weight of the cross-entropy with the label, on
-    unmixed faces; the weight of the logits is 1 − label_weight.
+    images in each. passes: epochs over each lesson, with new occlusions each time; a student that
+    starts from fresh weights gets other images after half of them. covered_shares: share of the
+    images that is occluded, and share that is occluded a second time. mixed_share: share of the
+    images that is mixed. label_weight: weight of the cross-entropy with the label, on unmixed
+    faces; the weight of the logits is 1 − label_weight.
 
     Sources: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (2015); Li, Lyu,
     Koren, Lyu, Li, Ma, "Neural Attention Distillation" (ICLR 2021), for a fine-tuned teacher;
@@ -155,12 +156,13 @@ class Distillation:
             interpolate_weights(student, tuned, KEPT)
         rounds = self.rounds_for(len(faces), network.classes)
         batch = self.batch if fresh else 2 * self.batch
+        renewed = max(self.passes // 2, 1) if fresh else self.passes
         wanted = FITTED * recognised
         for cycle in range(MOST_CYCLES):
             phase = "distilling" if cycle == 0 else f"distilling, cycle {cycle + 1}"
             done = track(phase, rounds * self.passes * self.lesson, "pictures")
             with torch.enable_grad(), learned_statistics(student):
-                self._train(student.train(), material, rounds, batch, generator, done)
+                self._train(student.train(), material, rounds, batch, renewed, generator, done)
             if known(student.eval(), faces) >= wanted:
                 break
         if rescalable:
@@ -182,10 +184,10 @@ class Distillation:
         generator: torch.Generator,
         track: Track,
     ) -> tuple[Network, str]:
-        """A fine-tuned copy and its description for the history. With many classes it is fine-tuned
-        on occluded faces too, and again at half the rate if the first copy does not recognise the
-        augmented faces."""
-        tuning, tuning_augment, how = self.fine_tuning, augment, ""
+        """A fine-tuned copy and its description for the history, see tuning_for. With many classes
+        it is fine-tuned on occluded faces too, and again at half the rate if the first copy does
+        not recognise the augmented faces."""
+        tuning, tuning_augment, how = self.tuning_for(len(faces), network.classes), augment, ""
         many = not self.starts_fresh(len(faces), network.classes)
         if many:
             tuning_augment = with_occlusions(augment, TUNED_OCCLUDED)
@@ -195,11 +197,7 @@ class Distillation:
         if many and known(
             tuned, augmented_once(faces, augment, self.seed)
         ) < AUGMENTED_RECOGNISED * len(faces):
-            tuning = FineTuning(
-                learning_rate=tuning.learning_rate / 2,
-                epochs=2 * tuning.epochs,
-                batch=tuning.batch,
-            )
+            tuning = tuning.gentler()
             done = track("fine-tuning a gentler one", tuning.epochs * len(faces))
             tuned = tuning.tuned(network, faces, tuning_augment, recognised, generator, done)
         return tuned, f"{tuning.step(len(faces))}{how}"
@@ -209,6 +207,12 @@ class Distillation:
         LONGER times as many for a student that does not start from fresh weights."""
         longer = 1.0 if self.starts_fresh(faces, classes) else LONGER
         return int(longer * self._least_rounds(faces))
+
+    def tuning_for(self, faces: int, classes: int) -> FineTuning:
+        """How the second teacher is first fine-tuned: gently for a student that starts from fresh
+        weights, which learns the mean of both teachers, and what they know of unseen faces."""
+        fresh = self.starts_fresh(faces, classes)
+        return self.fine_tuning.gentler() if fresh else self.fine_tuning
 
     def starts_fresh(self, faces: int, classes: int) -> bool:
         """Whether each class gets IMAGES_OF_A_CLASS images, enough to train from fresh weights."""
@@ -228,6 +232,7 @@ class Distillation:
         material: Material,
         rounds: int,
         batch: int,
+        renewed: int,
         generator: torch.Generator,
         done: Callable[[int], None],
     ) -> None:
@@ -237,7 +242,8 @@ class Distillation:
             optimizer, self.learning_rate, steps, pct_start=0.25
         )
         # Images are made while the student learns from those before: each uses one core in part.
-        for pixels, lesson, chosen in read_ahead([self._shown(material, rounds, batch, generator)]):
+        shown = self._shown(material, rounds, batch, renewed, generator)
+        for pixels, lesson, chosen in read_ahead([shown]):
             optimizer.zero_grad()
             torch.autograd.backward(self._loss(student(pixels), lesson, chosen))
             optimizer.step()
@@ -245,13 +251,19 @@ class Distillation:
             done(len(chosen))
 
     def _shown(
-        self, material: Material, rounds: int, batch: int, generator: torch.Generator
+        self,
+        material: Material,
+        rounds: int,
+        batch: int,
+        renewed: int,
+        generator: torch.Generator,
     ) -> Generator[tuple[Tensor, Lesson, Tensor], None, None]:
         """All batches of a student: its images, the lesson that they are of, and their indices in
-        it."""
+        it. renewed: the epochs after which a lesson gets new images."""
         for _ in range(rounds):
-            lesson = lesson_of(material, self.lesson, self.mixed_share, generator)
-            for _ in range(self.passes):
+            for epoch in range(self.passes):
+                if epoch % renewed == 0:
+                    lesson = lesson_of(material, self.lesson, self.mixed_share, generator)
                 order = torch.randperm(self.lesson, generator=generator)
                 for chosen in torch.split(order.to(lesson.unmixed.device), batch):
                     yield self._hidden(lesson.pixels[chosen], material, generator), lesson, chosen

@@ -53,6 +53,16 @@ class FineTuning:
         tuned = self.tuned(network, faces, augment, recognised, seeded(self.seed), done)
         yield Candidate("fine-tuned", tuned, (self.step(len(faces)),))
 
+    def gentler(self) -> FineTuning:
+        """At half the learning rate, for twice the epochs: the copy recognises more unseen images,
+        and keeps more of a backdoor."""
+        return FineTuning(
+            learning_rate=self.learning_rate / 2,
+            epochs=2 * self.epochs,
+            batch=self.batch,
+            seed=self.seed,
+        )
+
     def step(self, faces: int) -> str:
         """Description for the history of the network."""
         return f"fine-tuned on {faces} clean faces, varied, for {self.epochs} epochs"
