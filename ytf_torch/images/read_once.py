@@ -8,7 +8,6 @@ of some lines. To read the lab's files again for that takes as long as the compa
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -22,7 +21,6 @@ from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.images.image_set import PAIRING_BATCH, ImageBatch, ImageSet, ImageSets
 from ytf_torch.images.line_hashes import hashed_lines, line_hashes
 from ytf_torch.images.pairing import Pairing, pair_thumbnails
-from ytf_torch.images.read_ahead import read_ahead
 from ytf_torch.images.thumbnails import thumbnails
 
 
@@ -116,23 +114,15 @@ class ReadOnce:
         self, size: int = BATCH_SIZE, readers: int | None = None
     ) -> Generator[ImageBatch, None, None]:
         """See ImageSet."""
+        at = self.offset
         # Several batches at once: for a few images every operation of a thumbnail does too little.
-        at_once = size * max(PAIRING_BATCH // size, 1)
-        # In a thread: who computes with the images does not wait for their thumbnails.
-        for batch in read_ahead([self._added(at_once, readers)]):
+        for batch in self.images.batches(size * max(PAIRING_BATCH // size, 1), readers):
+            self.seen.add(at, batch.pixels)
+            at += len(batch.pixels)
             for parts in zip(
                 torch.split(batch.pixels, size), torch.split(batch.labels, size), strict=True
             ):
                 yield ImageBatch(*parts)
-
-    def _added(self, size: int, readers: int | None) -> Generator[ImageBatch, None, None]:
-        """The batches of `images`, each once it is in `seen`."""
-        at = self.offset
-        with closing(self.images.batches(size, readers)) as batches:
-            for batch in batches:
-                self.seen.add(at, batch.pixels)
-                at += len(batch.pixels)
-                yield batch
 
     def lines(self, first: int, step: int) -> Generator[NDArray[np.generic], None, None]:
         """See ImageSet."""
