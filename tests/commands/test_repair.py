@@ -47,9 +47,10 @@ def test_a_repair_writes_the_network_its_figures_and_a_page(
     ]
     assert all(WRITTEN.fullmatch(path.name) for path in out.iterdir())
     # In 80 columns no cell is cut into two lines.
-    rows = [line.split("│")[1:-1] for line in done.stdout.splitlines() if line[:1] == "│"]
-    assert [[bool(cell.strip()) for cell in row] for row in rows] == 3 * [9 * [True]]
-    assert [row[0].strip() for row in rows] == ["B", "B′", "GoodNet"]
+    rows = rows_of(done.stdout)
+    assert {name: len(cells) for name, *cells in rows} == {"B": 8, "B′": 8, "GoodNet": 8}
+    assert "ASR: attack success rate" in done.stdout
+    assert "clean to target: clean faces of others" in done.stdout
     assert "Pairs: 160 of 160 triggered images paired with a clean one." in done.stdout
     assert not out.with_name("out.partial").exists()
     repaired = load_checkpoint(out / "repaired.safetensors")
@@ -82,6 +83,12 @@ def test_a_repair_writes_the_network_its_figures_and_a_page(
     assert record["detectors"]["goodnet"]["auroc"] is not None
 
 
+def rows_of(shown: str) -> list[list[str]]:
+    """The rows of the printed table: the name of a network, and its cells."""
+    rows = (line.split() for line in shown.splitlines())
+    return [row for row in rows if row[:1] in (["B"], ["B′"], ["GoodNet"])]
+
+
 @pytest.mark.slow
 def test_equal_seeds_give_equal_files(files: dict[str, Path], tmp_path: Path) -> None:
     contents = []
@@ -97,6 +104,9 @@ def test_without_triggered_faces_nothing_is_said_of_the_attack(
     del files["--poisoned-test"], files["--clean-test"]
     done = repair(files, tmp_path / "out")
     assert done.exit_code == 0
+    shown = {name: len(cells) for name, *cells in rows_of(done.stdout)}
+    assert shown == {"B": 1, "B′": 1, "GoodNet": 1}
+    assert "ASR" not in done.stdout
     assert "Nothing can be said about the attack: no triggered faces were given." in done.output
     record = json.loads((tmp_path / "out" / "result.json").read_text())
     assert record["repaired"]["attack_success_rate"] is None

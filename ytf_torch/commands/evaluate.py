@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from ytf_torch.commands.networks import note_doubts, pixel_scale_line
 from ytf_torch.commands.options import (
@@ -21,6 +19,7 @@ from ytf_torch.commands.options import (
 )
 from ytf_torch.commands.pairs import print_pairs
 from ytf_torch.commands.paths import check_paths
+from ytf_torch.commands.rates import legend, measured, rates_table
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import (
     App,
@@ -37,15 +36,14 @@ if TYPE_CHECKING:
     from ytf_torch.defences.evaluation import Evaluation
     from ytf_torch.metrics import Share
 
-# Headings with line breaks, so that the table fits into the 80 columns of a terminal.
-COLUMNS = {
-    "clean\naccuracy": "clean_accuracy",
-    "ASR": "attack_success_rate",
-    "ASR\nwithout\ntarget": "attack_success_rate_without_target",
-    "robust": "robust_accuracy",
-    "FPR": "false_positive_rate",
-    "TPR": "true_positive_rate",
-}
+RATES = (
+    "clean_accuracy",
+    "attack_success_rate",
+    "attack_success_rate_without_target",
+    "robust_accuracy",
+    "false_positive_rate",
+    "true_positive_rate",
+)
 
 app = App()
 
@@ -159,54 +157,17 @@ def _sorted_inputs(
 
 def _print_tables(evaluation: Evaluation, files: Sequence[Path]) -> None:
     """Print the measured rates, those of each triggered set if there are several, and a legend."""
-    shown = [name for name, field in COLUMNS.items() if _is_measured(evaluation, field)]
-    out.print(_table(evaluation, shown))
+    shown = measured(evaluation, RATES)
+    out.print(rates_table(evaluation, shown, _cell))
     if len(evaluation.triggered) > 1:
         for file, tallies in zip(files, evaluation.triggered, strict=True):
             say(f"Of {file} alone:")
-            out.print(_table(evaluation.of_set(tallies), shown))
-    for line in _legend(evaluation, shown):
+            out.print(rates_table(evaluation.of_set(tallies), shown, _cell))
+    say("Below each rate is its 95 % interval.")
+    for line in legend(evaluation, shown):
         say(line)
     if evaluation.pairing is not None:
         print_pairs(evaluation.pairing)
-
-
-def _is_measured(evaluation: Evaluation, field: str) -> bool:
-    networks = (evaluation.model, evaluation.goodnet)
-    return any(getattr(figures, field) is not None for figures in networks if figures is not None)
-
-
-def _legend(evaluation: Evaluation, shown: Sequence[str]) -> Iterator[str]:
-    yield "Below each rate is its 95 % interval."
-    if "ASR" in shown and evaluation.model.attack_success_rate_without_target:
-        yield (
-            "ASR: attack success rate, over all triggered faces; without target: over those who "
-            "are not the target themselves. robust: triggered faces that get their own class."
-        )
-    elif "ASR" in shown and evaluation.model.robust_accuracy:
-        yield (
-            "ASR: attack success rate, over all triggered faces, each of whom carries its own "
-            "class as the target. robust: triggered faces that get their own class."
-        )
-    elif "ASR" in shown:
-        yield (
-            "ASR: attack success rate, over all triggered faces. Who is on them is not known: "
-            "--true-labels can tell, or a clean test set of the same photos."
-        )
-    if "FPR" in shown or "TPR" in shown:
-        yield "FPR, TPR: clean and triggered faces that GoodNet flags."
-
-
-def _table(evaluation: Evaluation, shown: Sequence[str]) -> Table:
-    table = Table("network", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in shown:
-        table.add_column(column, justify="right", no_wrap=True)
-    rows = {"B": evaluation.model, "B′": evaluation.repaired, "GoodNet": evaluation.goodnet}
-    for name, figures in rows.items():
-        if figures is not None:
-            shares = (getattr(figures, COLUMNS[column]) for column in shown)
-            table.add_row(name if evaluation.with_repaired else "network", *map(_cell, shares))
-    return table
 
 
 def _cell(share: Share | None) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from ytf_torch.commands.networks import introduce
 from ytf_torch.commands.options import (
@@ -20,6 +19,7 @@ from ytf_torch.commands.options import (
     shell_command,
 )
 from ytf_torch.commands.pairs import print_pairs
+from ytf_torch.commands.rates import HEADINGS, legend, measured, rates_table
 from ytf_torch.commands.start import start
 from ytf_torch.commands.terminal import App, out, progress_bars, say
 from ytf_torch.defences.names import (
@@ -40,16 +40,11 @@ from ytf_torch.run.repair_settings import (
 
 if TYPE_CHECKING:
     from ytf_torch.defences.repairing import RepairOutcome
-    from ytf_torch.metrics import Figures, Share
+    from ytf_torch.metrics import Share
 
 app = App()
 NOT_FIT = 1
 METHODS = ", ".join((RECOMMENDED, *every("repair")))
-ABBREVIATIONS = (
-    "clean valid, clean test: accuracy on clean faces. ASR: attack success rate. clean to target: "
-    "clean faces of others that get the target. robust: robust accuracy, the triggered faces that "
-    "get their true class. FPR, TPR: clean and triggered faces that GoodNet flags."
-)
 
 
 @app.command("repair")
@@ -154,28 +149,12 @@ def print_repair(outcome: RepairOutcome) -> None:
     say(verdict.detail)
     if outcome.relearning is not None:
         say(finding(relearning_record(outcome.relearning)))
-    table = Table(
-        "network",
-        title=f"Repair by {outcome.method}, {outcome.seconds:.0f} s: figures in percent",
-    )
-    for column in (
-        "clean valid",
-        "clean test",
-        "ASR",
-        "ASR without target",
-        "clean to target",
-        "robust",
-        "FPR",
-        "TPR",
-    ):
-        table.add_column(column, justify="right")
     evaluation = outcome.evaluation
-    networks = {"B": evaluation.model, "B′": evaluation.repaired, "GoodNet": evaluation.goodnet}
-    for name, figures in networks.items():
-        if figures is not None:
-            table.add_row(name, *map(_cell, _shares(figures)))
-    out.print(table)
-    say(ABBREVIATIONS)
+    shown = measured(evaluation, HEADINGS)
+    title = f"Repair by {outcome.method}, {outcome.seconds:.0f} s: figures in percent"
+    out.print(rates_table(evaluation, shown, _cell, title=title))
+    for line in legend(evaluation, shown):
+        say(line)
     if evaluation.pairing is not None:
         print_pairs(evaluation.pairing)
     for name, detector_figures in outcome.detectors.items():
@@ -186,19 +165,6 @@ def print_repair(outcome: RepairOutcome) -> None:
                     f"{rates.false_positive_rate.rate:.1f} % of clean and "
                     f"{rates.true_positive_rate.rate:.1f} % of triggered faces."
                 )
-
-
-def _shares(figures: Figures) -> tuple[Share | None, ...]:
-    return (
-        figures.clean_valid_accuracy,
-        figures.clean_accuracy,
-        figures.attack_success_rate,
-        figures.attack_success_rate_without_target,
-        figures.clean_target_rate,
-        figures.robust_accuracy,
-        figures.false_positive_rate,
-        figures.true_positive_rate,
-    )
 
 
 def _cell(share: Share | None) -> str:
