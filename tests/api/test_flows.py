@@ -70,7 +70,7 @@ def test_a_repair(
     in_memory: list[ytf_torch.ImagesInMemory],
 ) -> None:
     words = ["--model", keras_file, *flags(faces, *SETS), "--method", "pruning"]
-    run(repair.app, *words, "--out", tmp_path / "command", status=repair.NOT_FIT)
+    run(repair.app, *words, "--out", tmp_path / "command", status=repair.NO)
     expected = figures(tmp_path / "command", "result.json")
     for name, sets in (("files", given), ("arrays", in_memory)):
         found = ytf_torch.repair(keras_file, *sets, method="pruning")

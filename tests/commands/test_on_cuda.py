@@ -18,7 +18,7 @@ from tests.made.keras_files import SMALL, random_images
 from tests.made.small_run import small_sets
 from ytf_torch.commands.detect import app as detect_app
 from ytf_torch.commands.prune import app as prune_app
-from ytf_torch.commands.repair import NOT_FIT
+from ytf_torch.commands.repair import NO
 from ytf_torch.commands.repair import app as repair_app
 from ytf_torch.images.batches import BATCH_SIZE
 from ytf_torch.network.checkpoint import Checkpoint, load_checkpoint
@@ -186,9 +186,9 @@ def test_ytf_repair_repairs_as_on_the_cpu(
     sets = small_sets(tmp_path / "faces", checkpoint)
     words = ("--model", keras_file, "--clean-valid", sets.clean_valid.path, "--method", method)
     # Of a random network nothing is left that is worth using.
-    run(repair_app, *words, "--device", "cpu", "--out", tmp_path / "cpu", status=NOT_FIT)
+    run(repair_app, *words, "--device", "cpu", "--out", tmp_path / "cpu", status=NO)
     with a_cuda_device(kind, monkeypatch):
-        run(repair_app, *words, "--device", "cuda", "--out", tmp_path / "cuda", status=NOT_FIT)
+        run(repair_app, *words, "--device", "cuda", "--out", tmp_path / "cuda", status=NO)
     repaired = [tmp_path / device / "repaired.safetensors" for device in ("cuda", "cpu")]
     if kind == "claimed":  # training on a GPU rounds otherwise, and every step adds to it
         assert repaired[0].read_bytes() == repaired[1].read_bytes()

@@ -109,7 +109,7 @@ def test_a_repair_says_it_where_triggered_validation_faces_are_given(
 ) -> None:
     asked = [*words, "--method", "i-bau", "--poisoned-valid", str(triggered_valid)]
     done = CliRunner().invoke(repair.app, asked)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == repair.NO, done.output  # the attack still succeeds
     record = json.loads((tmp_path / "out" / "result.json").read_text())
     check_relearning(record["relearning"])
     assert record["relearning"]["trained_on"] == "triggered validation faces"

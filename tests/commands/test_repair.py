@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from tests.made.badnet import TARGET, MadeBadNet, made_badnet
-from ytf_torch.commands.repair import app
+from ytf_torch.commands.repair import NO, app
 from ytf_torch.network.checkpoint import load_checkpoint
 from ytf_torch.run.finished import WRITTEN
 
@@ -37,7 +37,8 @@ def test_a_repair_writes_the_network_its_figures_and_a_page(
 ) -> None:
     out = tmp_path / "out"
     done = repair(files, out)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == NO, done.output
+    assert "The repair failed: " in done.stdout
     assert done.stdout.startswith("Repair by i-bau: a")
     assert done.stdout.splitlines()[0].endswith(" on this machine")
     assert sorted(path.name for path in out.iterdir()) == [
@@ -93,7 +94,7 @@ def rows_of(shown: str) -> list[list[str]]:
 def test_equal_seeds_give_equal_files(files: dict[str, Path], tmp_path: Path) -> None:
     contents = []
     for name in ("once", "again"):
-        assert repair(files, tmp_path / name, "--seed", "5").exit_code == 0
+        assert repair(files, tmp_path / name, "--seed", "5").exit_code == NO
         contents.append((tmp_path / name / "repaired.safetensors").read_bytes())
     assert contents[0] == contents[1]
 

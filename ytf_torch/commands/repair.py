@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ytf_torch.metrics import Share
 
 app = App()
-NOT_FIT = 1
+NO = 1
 METHODS = ", ".join((RECOMMENDED, *every("repair")))
 
 
@@ -75,9 +75,9 @@ def repair_command(
     With --poisoned-valid the report also says whether the backdoor comes back when the repaired
     network is trained on with a few triggered faces, next to a network that never had it and was
     repaired alike: to train and repair that one about doubles the time of the recommended repair.
-    Exit status 1 if the repaired network loses more than 4 points of clean validation accuracy (9
-    by pruning, which stops at the first step that loses 4) or 20 of clean test accuracy, or does
-    not fit the faces that it was trained on.
+    Exit status 1 if the attack still succeeds on the repaired network, or if this loses more than 4
+    points of clean validation accuracy (9 by pruning, which stops at the first step that loses 4)
+    or 20 of clean test accuracy, or does not fit the faces that it was trained on.
     """
     settings = RepairSettings(
         model=model,
@@ -109,10 +109,10 @@ def repair_command(
     print_repair(outcome)
     say(f"Repaired network: {out_folder / MODEL_FILE}")
     say(f"Report: {out_folder / 'report.html'}")
-    from ytf_torch.report.repair.repair_verdict import is_unfit
+    from ytf_torch.report.repair.repair_verdict import is_unfit, judge_repair
 
-    if is_unfit(outcome):
-        raise typer.Exit(NOT_FIT)
+    if is_unfit(outcome) or judge_repair(outcome).kind == "failed":
+        raise typer.Exit(NO)
 
 
 def command_line(settings: RepairSettings) -> str:
