@@ -6,8 +6,13 @@ is at most this, on every poisoned set. With 40 classes, chance alone gives 2.5 
 images cannot support a lower threshold."""
 
 FAILED = 50.0
-"""Percent: a defence failed if the attack success rate is still this or more. A network below it
-before any repair has no effective backdoor."""
+"""Percent: a defence failed if the attack success rate is still this or more, and a repair if it is
+still so much of what it was. A network below it before any defence has no effective backdoor."""
+
+TOOK = 10.0
+"""Percent: a network whose attack success rate, excluding images of the target class, is at least
+this before any repair has an effective backdoor as well, which it has learned in part. Over all
+triggered images so much may be chance: the share of the target's own is 10 with ten classes."""
 
 SUCCESS = 2.0
 """Percent: the largest attack success rate, excluding images of the target class, after a

@@ -75,8 +75,8 @@ def harmless(attack: float, cost: str, images: str = "faces") -> Verdict:
         "harmless",
         "There was hardly an attack to defend against: as it came, the network gives the target "
         f"label to only {percent(attack)} of triggered {images}.",
-        f"Either it holds no backdoor, or these {images} do not wear the trigger it was taught. "
-        + cost,
+        f"Either it holds no backdoor, or has learned it in small part, or these {images} do not "
+        f"wear the trigger it was taught. {cost}",
     )
 
 

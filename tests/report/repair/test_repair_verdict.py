@@ -102,6 +102,24 @@ TABLE = {
         "There was hardly an attack to defend against: as it came, the network gives the target "
         "label to only 3.0 % of triggered faces.",
     ),
+    "an attack that took in part": (
+        Measured(attack=(20.4, 1.2), chance=(0, 1.0)),
+        "gone",
+        "The backdoor is gone: 1.2 % of the triggered faces of other people still get the target "
+        "label (and 1.0 % of their clean faces), after 20.4 % before.",
+    ),
+    "half of an attack that took in part": (
+        Measured(attack=(20, 10)),
+        "failed",
+        "The repair failed: 10.0 % of the triggered faces of other people still get the target "
+        "label (and none of their clean faces), after 20.0 % before.",
+    ),
+    "hardly an attack": (
+        Measured(attack=(9.9, 9.9)),
+        "harmless",
+        "There was hardly an attack to defend against: as it came, the network gives the target "
+        "label to only 9.9 % of triggered faces.",
+    ),
     "the faces are not recognised": (
         Measured(robust=(0, 11)),
         "unrecognised",
@@ -157,6 +175,16 @@ def test_the_first_sentence_is_true(name: str) -> None:
     verdict = judge_repair(found)
     assert (verdict.kind, verdict.headline) == (kind, headline)
     assert is_unfit(found) == (kind == "unfit")
+
+
+@pytest.mark.parametrize(("before", "kind"), [(30, "harmless"), (60, "unsure")])
+def test_where_the_true_classes_are_unknown_the_targets_own_may_be_an_attack(
+    before: float, kind: str
+) -> None:
+    found = outcome(Measured())
+    unknown = TriggeredTallies(tally(before, 0))
+    found = replace(found, evaluation=replace(found.evaluation, triggered=(unknown,)))
+    assert judge_repair(found).kind == kind
 
 
 def test_an_unfit_network_is_said_to_be_one_without_test_and_triggered_faces_too() -> None:

@@ -16,6 +16,7 @@ from ytf_torch.report.thresholds import (
     RECOGNISED,
     RUINOUS_PRICE,
     SUCCESS,
+    TOOK,
 )
 from ytf_torch.report.verdict import (
     SHOWS_ON_TRIGGERED_FACES,
@@ -105,10 +106,11 @@ def _judge_attack(outcome: RepairOutcome) -> Verdict:
     cost = _cost(outcome)
     if attack_before is None or attack_after is None:
         return Verdict("unknown", UNKNOWN, f"{cost} {SHOWS_ON_TRIGGERED_FACES}")
-    if attack_before.rate < FAILED:
+    knows_own = before.attack_success_rate_without_target is not None
+    if attack_before.rate < (TOOK if knows_own else FAILED):
         return harmless(attack_before.rate, cost)
     still = _still(attack_before, after, alone=len(outcome.evaluation.triggered) == 1)
-    if attack_after.rate >= FAILED:
+    if attack_after.rate >= attack_before.rate * FAILED / 100:
         return Verdict("failed", f"The repair failed: {still}.", cost)
     chance = after.clean_target_rate
     above = chance is not None and significantly_above(attack_after, chance)
