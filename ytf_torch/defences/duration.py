@@ -132,7 +132,7 @@ def faces_of_training(repair: Repair, faces: int, classes: int) -> float:
     network of so many classes."""
     match repair:
         case Distillation():
-            pictures = repair.rounds_for(faces, classes) * repair.passes * repair.lesson
+            pictures = repair.rounds_for(faces) * repair.passes * repair.lesson
             tuning = faces_of_training(repair.tuning_for(faces, classes), faces, classes)
             return tuning + COVERED * pictures
         case FineTuning():

@@ -44,15 +44,13 @@ from ytf_torch.images.read_ahead import read_ahead
 from ytf_torch.network.module import Network
 from ytf_torch.progress import Track
 
-# Each face is used for at least so many images of the lessons.
-USES_OF_A_FACE = 6
+# Each face is used for at least so many images of the lessons. With 6 a student of 1,283 classes
+# lost 2.5 points, with 9 1.4.
+USES_OF_A_FACE = 9
 # With fewer images of each class, training from fresh weights does not learn it. With 490 for each
-# of 196 classes a fresh student recognised two thirds of the faces; with 3,840 for each of 40, all
+# of 196 classes a fresh student recognised two thirds of the faces; with 5,760 for each of 40, all
 # that B does.
-IMAGES_OF_A_CLASS = 3200
-# A student that does not start from fresh weights is trained longer by this factor: it has fewer
-# images of each class. With 224 for each of 1,283 it lost 2.5 points, with 329 1.4.
-LONGER = 1.5
+IMAGES_OF_A_CLASS = 4800
 # Where the student does not start from fresh weights: share of the fine-tuned copy's weights in its
 # initial ones.
 KEPT = 0.5
@@ -69,6 +67,9 @@ FITTED = 0.98
 MOST_CYCLES = 3
 # Range of the lighting augmentation of the student's images, relative to that of the teachers'.
 RELIGHTING = 0.6
+
+Shown = Generator[tuple[Tensor, Lesson, Tensor], None, None]
+"""Batches of a student: its images, the lesson that they are of, and their indices in it."""
 
 
 class Distillation:
@@ -95,12 +96,12 @@ class Distillation:
     knows. A student that does not fit the validation faces yet is trained again, up to MOST_CYCLES
     times in all.
 
-    rounds: number of lessons; there are more with many faces or classes, see rounds_for. lesson:
-    images in each. passes: epochs over each lesson, with new occlusions each time; a student that
-    starts from fresh weights gets other images after half of them. covered_shares: share of the
-    images that is occluded, and share that is occluded a second time. mixed_share: share of the
-    images that is mixed. label_weight: weight of the cross-entropy with the label, on unmixed
-    faces; the weight of the logits is 1 − label_weight.
+    rounds: number of lessons; there are more with many faces, see rounds_for. lesson: images in
+    each. passes: epochs over each lesson, with new occlusions each time; a student that starts from
+    fresh weights gets other images after half of them. covered_shares: share of the images that is
+    occluded, and share that is occluded a second time. mixed_share: share of the images that is
+    mixed. label_weight: weight of the cross-entropy with the label, on unmixed faces; the weight of
+    the logits is 1 − label_weight.
 
     Sources: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (2015); Li, Lyu,
     Koren, Lyu, Li, Ma, "Neural Attention Distillation" (ICLR 2021), for a fine-tuned teacher;
@@ -112,7 +113,7 @@ class Distillation:
     def __init__(
         self,
         *,
-        rounds: int = 8,
+        rounds: int = 12,
         lesson: int = 4800,
         passes: int = 4,
         learning_rate: float = 3e-3,
@@ -154,15 +155,17 @@ class Distillation:
             student.pixel_scale = TRAINING_PIXEL_SCALE
         if not fresh:
             interpolate_weights(student, tuned, KEPT)
-        rounds = self.rounds_for(len(faces), network.classes)
+        rounds = self.rounds_for(len(faces))
         batch = self.batch if fresh else 2 * self.batch
+        steps = rounds * self.passes * -(-self.lesson // batch)
         renewed = max(self.passes // 2, 1) if fresh else self.passes
         wanted = FITTED * recognised
         for cycle in range(MOST_CYCLES):
             phase = "distilling" if cycle == 0 else f"distilling, cycle {cycle + 1}"
             done = track(phase, rounds * self.passes * self.lesson, "pictures")
+            shown = self._shown(material, rounds, batch, renewed, generator)
             with torch.enable_grad(), learned_statistics(student):
-                self._train(student.train(), material, rounds, batch, renewed, generator, done)
+                self._train(student.train(), shown, steps, done)
             if known(student.eval(), faces) >= wanted:
                 break
         if rescalable:
@@ -202,11 +205,9 @@ class Distillation:
             tuned = tuning.tuned(network, faces, tuning_augment, recognised, generator, done)
         return tuned, f"{tuning.step(len(faces))}{how}"
 
-    def rounds_for(self, faces: int, classes: int) -> int:
-        """Number of lessons: `rounds`, or as many as give each face USES_OF_A_FACE images, and
-        LONGER times as many for a student that does not start from fresh weights."""
-        longer = 1.0 if self.starts_fresh(faces, classes) else LONGER
-        return int(longer * self._least_rounds(faces))
+    def rounds_for(self, faces: int) -> int:
+        """Number of lessons: `rounds`, or as many as give each face USES_OF_A_FACE images."""
+        return max(self.rounds, -(-USES_OF_A_FACE * faces // self.lesson))
 
     def tuning_for(self, faces: int, classes: int) -> FineTuning:
         """How the second teacher is first fine-tuned: gently for a student that starts from fresh
@@ -216,33 +217,21 @@ class Distillation:
 
     def starts_fresh(self, faces: int, classes: int) -> bool:
         """Whether each class gets IMAGES_OF_A_CLASS images, enough to train from fresh weights."""
-        images = self._least_rounds(faces) * self.passes * self.lesson
+        images = self.rounds_for(faces) * self.passes * self.lesson
         return images >= IMAGES_OF_A_CLASS * classes
 
     def mixtures_for(self, classes: int) -> int:
         """How many mixtures tell the dominant classes."""
         return mixtures_for(classes)
 
-    def _least_rounds(self, faces: int) -> int:
-        return max(self.rounds, -(-USES_OF_A_FACE * faces // self.lesson))
-
     def _train(
-        self,
-        student: Network,
-        material: Material,
-        rounds: int,
-        batch: int,
-        renewed: int,
-        generator: torch.Generator,
-        done: Callable[[int], None],
+        self, student: Network, shown: Shown, steps: int, done: Callable[[int], None]
     ) -> None:
         optimizer = torch.optim.Adam(student.parameters(), self.learning_rate)
-        steps = rounds * self.passes * -(-self.lesson // batch)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.learning_rate, steps, pct_start=0.25
         )
         # Images are made while the student learns from those before: each uses one core in part.
-        shown = self._shown(material, rounds, batch, renewed, generator)
         for pixels, lesson, chosen in read_ahead([shown]):
             optimizer.zero_grad()
             torch.autograd.backward(self._loss(student(pixels), lesson, chosen))
@@ -257,9 +246,8 @@ class Distillation:
         batch: int,
         renewed: int,
         generator: torch.Generator,
-    ) -> Generator[tuple[Tensor, Lesson, Tensor], None, None]:
-        """All batches of a student: its images, the lesson that they are of, and their indices in
-        it. renewed: the epochs after which a lesson gets new images."""
+    ) -> Shown:
+        """All batches of a student. renewed: the epochs after which a lesson gets new images."""
         for _ in range(rounds):
             for epoch in range(self.passes):
                 if epoch % renewed == 0:
