@@ -84,6 +84,15 @@ def test_a_repair_writes_the_network_its_figures_and_a_page(
     assert record["detectors"]["goodnet"]["auroc"] is not None
 
 
+def test_what_would_tell_who_is_on_triggered_faces_is_an_option_of_this_command(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    del files["--clean-test"]
+    shown = repair(files, tmp_path / "out").stdout
+    assert "Who is on them is not known. A clean test set of the same photos can tell." in shown
+    assert "--true-labels" not in shown
+
+
 def rows_of(shown: str) -> list[list[str]]:
     """The rows of the printed table: the name of a network, and its cells."""
     rows = (line.split() for line in shown.splitlines())

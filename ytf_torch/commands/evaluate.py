@@ -164,7 +164,8 @@ def _print_tables(evaluation: Evaluation, files: Sequence[Path]) -> None:
             say(f"Of {file} alone:")
             out.print(rates_table(evaluation.of_set(tallies), shown, _cell))
     say("Below each rate is its 95 % interval.")
-    for line in legend(evaluation, shown):
+    remedy = "--true-labels can tell, or a clean test set of the same photos."
+    for line in legend(evaluation, shown, remedy):
         say(line)
     if evaluation.pairing is not None:
         print_pairs(evaluation.pairing)

@@ -53,8 +53,15 @@ def rates_table(
     return table
 
 
-def legend(evaluation: Evaluation, fields: Collection[str]) -> Iterator[str]:
-    """What the columns of these fields mean, in sentences; nothing of accuracy."""
+def legend(
+    evaluation: Evaluation,
+    fields: Collection[str],
+    remedy: str = "A clean test set of the same photos can tell.",
+) -> Iterator[str]:
+    """What the columns of these fields mean, in sentences; nothing of accuracy.
+
+    remedy: what to give where the true classes of the triggered faces are not known.
+    """
     if "attack_success_rate" in fields:
         if evaluation.model.attack_success_rate_without_target:
             yield (
@@ -69,8 +76,8 @@ def legend(evaluation: Evaluation, fields: Collection[str]) -> Iterator[str]:
             )
         else:
             yield (
-                "ASR: attack success rate, over all triggered faces. Who is on them is not known: "
-                "--true-labels can tell, or a clean test set of the same photos."
+                "ASR: attack success rate, over all triggered faces. Who is on them is not known. "
+                f"{remedy}"
             )
     if "clean_target_rate" in fields:
         yield "clean to target: clean faces of others that get the target."
