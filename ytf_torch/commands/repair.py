@@ -41,6 +41,7 @@ from ytf_torch.run.repair_settings import (
 if TYPE_CHECKING:
     from ytf_torch.defences.repairing import RepairOutcome
     from ytf_torch.metrics import Share
+    from ytf_torch.report.verdict import Verdict
 
 app = App()
 NO = 1
@@ -106,12 +107,13 @@ def repair_command(
     say(f"Repair by {name}" + (f": {duration(seconds)} on this machine" if is_built_in else ""))
     with progress_bars() as track:
         outcome = repair(settings, opened, sets, command_line(settings), track)
-    print_repair(outcome)
-    say(f"Repaired network: {out_folder / MODEL_FILE}")
-    say(f"Report: {out_folder / 'report.html'}")
     from ytf_torch.report.repair.repair_verdict import is_unfit, judge_repair
 
-    if is_unfit(outcome) or judge_repair(outcome).kind == "failed":
+    verdict = judge_repair(outcome)
+    print_repair(outcome, verdict)
+    say(f"Repaired network: {out_folder / MODEL_FILE}")
+    say(f"Report: {out_folder / 'report.html'}")
+    if is_unfit(outcome) or verdict.kind == "failed":
         raise typer.Exit(NO)
 
 
@@ -139,12 +141,10 @@ def shared_options(settings: MeasuredInputs) -> list[tuple[str, object]]:
     return options
 
 
-def print_repair(outcome: RepairOutcome) -> None:
+def print_repair(outcome: RepairOutcome, verdict: Verdict) -> None:
     """Print the verdict and the table of rates."""
     from ytf_torch.report.relearning import finding, relearning_record
-    from ytf_torch.report.repair.repair_verdict import judge_repair
 
-    verdict = judge_repair(outcome)
     say(verdict.headline)
     say(verdict.detail)
     if outcome.relearning is not None:

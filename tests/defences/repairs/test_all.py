@@ -145,6 +145,11 @@ def test_more_faces_make_more_lessons_of_one_size(faces: int, lessons: int) -> N
     assert Distillation().rounds_for(faces) == lessons
 
 
+def test_of_fewer_lessons_more_faces_make_more_too() -> None:
+    repair = Distillation(rounds=3, lesson=4800)
+    assert [repair.rounds_for(faces) for faces in (1, 1200, 2400, 11_547)] == [3, 3, 5, 22]
+
+
 @pytest.mark.parametrize(
     ("faces", "classes", "fresh"),
     [
